@@ -1,0 +1,268 @@
+"""The nouns of gflow, and what each kind of part promises.
+
+A part is a frozen attrs class that is cheap to import: its fields are its options, `check` says whether it
+fits the rest of the recipe, and `build` imports torch and makes the thing that works. Nothing here imports
+torch, so that recipes are listed, shown and checked in a fraction of a second.
+
+Shapes are written without the batch: `[B, *shape]` is a batch of B items of `DataShape.shape`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+
+import attrs
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch import Generator, Tensor, nn
+
+    from gflow_core.data import Feed, Source
+    from gflow_core.nn.player import Player
+    from gflow_core.rng import Streams
+    from gflow_core.runtime import Runtime
+    from gflow_core.spec import Spec
+
+__all__ = [
+    "AnalyzerPart",
+    "Batch",
+    "DataShape",
+    "DatasetPart",
+    "DiscriminatorPart",
+    "Encoder",
+    "EncoderPart",
+    "Experiment",
+    "Latent",
+    "Metrics",
+    "Objective",
+    "ObjectivePart",
+    "Phase",
+    "Progress",
+    "Result",
+    "SamplerPart",
+    "Subject",
+    "no_progress",
+]
+
+
+@attrs.frozen
+class DataShape:
+    """What the items of a data set look like; known from its options alone, without reading data."""
+
+    kind: Literal["image", "vector"]
+    shape: tuple[int, ...]
+    """(channels, height, width) of an image, (dimension,) of a vector."""
+    low: float | None = None
+    high: float | None = None
+    """The closed range of the values; None where they are unbounded."""
+    classes: int | None = None
+    """Labels are 0 .. classes-1; None where there are none."""
+
+    def __str__(self) -> str:
+        size = "x".join(str(n) for n in self.shape)
+        bounds = "unbounded" if self.low is None else f"in [{self.low:g}, {self.high:g}]"
+        labels = f", {self.classes} classes" if self.classes else ""
+        return f"{self.kind} {size} {bounds}{labels}"
+
+
+@attrs.frozen(eq=False)
+class Batch:
+    """Items of a data set on the training device."""
+
+    x: Tensor
+    """[B, *shape], in the range that the data's DataShape states."""
+    y: Tensor | None = None
+    """Class indices [B] (int64) or real conditions [B, k]; None where the data has no labels."""
+
+
+class Progress(Protocol):
+    """How long work reports itself: `progress("decoding", done, total)`."""
+
+    def __call__(self, what: str, done: int, total: int) -> None: ...
+
+
+def no_progress(what: str, done: int, total: int) -> None:
+    """Report nothing."""
+
+
+# ------------------------------------------------------------------ the kinds of parts
+
+
+@runtime_checkable
+class Latent(Protocol):
+    """A law of the latent z. Frozen attrs class, registered as a latent."""
+
+    dim: int
+
+    def draw(self, n: int, generator: Generator) -> Tensor:
+        """n independent draws, [n, dim], on the CPU in torch's default dtype."""
+
+
+class SamplerPart(Protocol):
+    """A generator: z -> x. Set `conditional = True` on the class if it reads labels."""
+
+    latent: Latent
+    conditional: ClassVar[bool]
+
+    def check(self, data: DataShape | None) -> Iterable[str]:
+        """Why it cannot produce items of this shape; nothing if it can. None: the recipe has no data set."""
+
+    def build(self, data: DataShape | None) -> nn.Module:
+        """A module with `forward(z [B, latent.dim], y=None) -> x [B, *shape]`, freshly initialised."""
+
+
+class DiscriminatorPart(Protocol):
+    """A classifier of real against generated: x -> logit."""
+
+    conditional: ClassVar[bool]
+
+    def check(self, data: DataShape | None) -> Iterable[str]:
+        """Why it cannot judge items of this shape; nothing if it can."""
+
+    def build(self, data: DataShape | None) -> nn.Module:
+        """A module with `forward(x [B, *shape], y=None) -> logit [B]`; real is positive."""
+
+
+class ObjectivePart(Protocol):
+    """A training method. It owns the step; the core owns the clock, seeds, devices and records."""
+
+    players: ClassVar[tuple[str, ...]]
+    """The networks it trains, of "sampler" and "discriminator"; each needs a table in [optimizer]."""
+
+    def check(self, spec: Spec) -> Iterable[str]:
+        """Why it cannot train this recipe; nothing if it can."""
+
+    def build(self, experiment: Experiment) -> Objective:
+        """The runnable objective over the built experiment (whose own `objective` is not set yet)."""
+
+
+class DatasetPart(Protocol):
+    """A data set, by its options."""
+
+    def data_shape(self) -> DataShape:
+        """Shape, range and classes of its items, from the options alone."""
+
+    def check(self) -> Iterable[str]:
+        """Options that contradict each other. Must not touch the disk."""
+
+    def load(self, progress: Progress = no_progress) -> Source:
+        """Read (decoding once into a cache, where that is needed). Raises DataError: where it was looked
+        for, and what to download or which option to set."""
+
+
+class AnalyzerPart(Protocol):
+    """A measurement or a picture of a run, live or finished."""
+
+    needs: ClassVar[frozenset[str]]
+    """What the recipe must have, of "dataset", "sampler", "discriminator", "objective"."""
+
+    def check(self, spec: Spec) -> Iterable[str]:
+        """Why it cannot look at this recipe's run; nothing if it can."""
+
+    def build(self) -> Callable[[Subject], Result]:
+        """The function that does the work."""
+
+
+class Encoder(Protocol):
+    """A frozen representation network."""
+
+    dim: int
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """[B, *shape] in the data's range -> features [B, dim], without gradient."""
+
+
+@runtime_checkable
+class EncoderPart(Protocol):
+    """A representation network, by its options."""
+
+    def check(self, data: DataShape | None) -> Iterable[str]:
+        """Why it cannot read items of this shape; nothing if it can."""
+
+    def build(self, data: DataShape | None) -> Encoder:
+        """Load the network."""
+
+
+# ------------------------------------------------------------------ training
+
+
+@attrs.frozen
+class Phase:
+    """A safe point inside a step: the state is whole, and the run may be saved and stopped here."""
+
+    name: str
+    done: int
+    total: int
+
+
+Metrics = Mapping[str, "Tensor"]
+"""What a step observed: name -> 0-dimensional tensor on the device (no `.item()` on the hot path)."""
+
+
+class Objective(Protocol):
+    """A built objective.
+
+    `state` is a mutable attrs object of tensors, numbers, strings and None: all that the next step needs
+    beyond networks, optimizers, data order and random streams. It is checkpointed as it stands.
+    """
+
+    state: Any
+
+    def step(self, step: int) -> Iterator[Phase | Metrics]:
+        """Do step number `step` (from 1), or the rest of it where `state` stands in its middle.
+
+        Yields a Phase at every safe point inside the step, and last, when the step is done, its Metrics.
+        At every yield `state` is whole: abandoning the iterator there and calling `step` again with the
+        same networks, optimizers, streams and state continues bit for bit.
+        """
+
+
+@attrs.define(eq=False)
+class Experiment:
+    """A recipe built: everything that training and analysis work on. Made by `build.build`."""
+
+    spec: Spec
+    runtime: Runtime
+    streams: Streams
+    data: Source | None = None
+    feed: Feed | None = None
+    sampler: nn.Module | None = None
+    discriminator: nn.Module | None = None
+    players: dict[str, Player] = attrs.field(factory=dict)
+    objective: Objective | None = None
+    ema: nn.Module | None = None
+
+
+# ------------------------------------------------------------------ analysis
+
+
+@attrs.define(eq=False)
+class Subject:
+    """What an analyzer looks at: a run at one moment. Networks are in eval mode; draws are its own."""
+
+    spec: Spec
+    runtime: Runtime
+    streams: Streams
+    """The analyzer's own streams: what it draws does not disturb training, and repeats with the seed."""
+    step: int = 0
+    data: Source | None = None
+    sampler: nn.Module | None = None
+    """EMA weights where the run keeps them."""
+    discriminator: nn.Module | None = None
+    progress: Progress = no_progress
+    folder: Path | None = None
+    """The run folder, where there is one: for metrics and pictures already recorded."""
+
+
+@attrs.define(eq=False)
+class Result:
+    """What an analyzer found. The core writes it: result.json, NAME.csv a table, NAME.png a figure."""
+
+    scores: dict[str, float | int | str | None] = attrs.field(factory=dict)
+    tables: dict[str, list[dict[str, Any]]] = attrs.field(factory=dict)
+    """Name -> rows, each a mapping from column to value; all rows have the same columns."""
+    figures: dict[str, Figure] = attrs.field(factory=dict)
+    manifest: dict[str, Any] = attrs.field(factory=dict)
+    """What the scores depend on: counts, splits, encoder, sampler weights."""

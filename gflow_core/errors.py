@@ -1,0 +1,83 @@
+"""Errors that are meant to be read by people.
+
+Everything a user can get wrong raises a `GflowError`. The command line prints its message without a
+traceback and leaves with exit code 2; anything else that escapes is a defect of gflow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+import attrs
+
+__all__ = [
+    "CheckpointError",
+    "DataError",
+    "Diverged",
+    "GflowError",
+    "Interrupted",
+    "PluginError",
+    "Problem",
+    "RecipeError",
+    "UnknownPart",
+    "did_you_mean",
+]
+
+
+class GflowError(Exception):
+    """One clear message that names the place and the mend. Exit code 2."""
+
+    exit_code = 2
+
+
+class DataError(GflowError):
+    """Data that is missing, unreadable or not of the expected shape."""
+
+
+class PluginError(GflowError):
+    """A plugin that cannot be loaded, or two that claim one name."""
+
+
+class UnknownPart(GflowError):
+    """A name that no plugin registered."""
+
+
+class CheckpointError(GflowError):
+    """A checkpoint that is damaged, incomplete or of another experiment."""
+
+
+class Diverged(GflowError):
+    """A loss or a weight became NaN or infinite."""
+
+
+class Interrupted(GflowError):
+    """The user stopped the run; its state is saved."""
+
+    exit_code = 130
+
+
+@attrs.frozen
+class Problem:
+    """One thing wrong with a recipe: the place, what is wrong, and how to mend it."""
+
+    path: str
+    message: str
+    source: str = ""
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.source, self.path, self.message) if part)
+
+
+class RecipeError(GflowError):
+    """Everything wrong with one recipe, one problem a line."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean "channels"?` for the closest of `known`, or an empty string."""
+    close = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f'; did you mean "{close[0]}"?' if close else ""

@@ -1,0 +1,1 @@
+"""What several plugins need: blocks, spectral normalisation, players. Everything here imports torch."""

@@ -1,0 +1,190 @@
+"""Optimizers and learning-rate schedules: torch-free options, built into torch's own optimizers.
+
+    [optimizer.sampler]
+    use = "rmsprop"
+    lr = 1e-4
+    schedule = { use = "multistep", milestones = [400, 800], factor = 0.5 }
+
+Option names and defaults are torch's (tested against its signatures); only `lr` has no default. A schedule is
+a function of the step alone, so that resuming needs no state: step t (from 1) runs at lr * scale(t - 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import attrs
+
+from gflow_core.options import option
+from gflow_core.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import Optimizer
+
+__all__ = [
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Constant",
+    "Exponential",
+    "Linear",
+    "Multistep",
+    "OptimizerPart",
+    "RMSprop",
+    "Schedule",
+]
+
+
+@runtime_checkable
+class Schedule(Protocol):
+    """The learning rate's factor as a function of the number of steps already done."""
+
+    def scale(self, done: int) -> float:
+        """The factor after `done` steps; 0 <= done."""
+
+
+@attrs.frozen(kw_only=True)
+class Constant:
+    """The learning rate stays as it is."""
+
+    def scale(self, done: int) -> float:
+        return 1.0
+
+
+@attrs.frozen(kw_only=True)
+class Multistep:
+    """Multiplied by `factor` after each of the milestones (torch's MultiStepLR)."""
+
+    milestones: tuple[int, ...] = option(doc="Steps after which the rate changes, ascending.", unit="steps", ge=0)
+    factor: float = option(0.5, doc="What the rate is multiplied by at each milestone.", gt=0)
+
+    def scale(self, done: int) -> float:
+        return float(self.factor ** sum(done >= milestone for milestone in self.milestones))
+
+
+@attrs.frozen(kw_only=True)
+class Exponential:
+    """Multiplied by `factor` every step, down to `floor` (torch's ExponentialLR, with a floor)."""
+
+    factor: float = option(doc="What the rate is multiplied by each step.", gt=0)
+    floor: float = option(0.0, doc="Lowest factor reached, as a share of the initial rate.", ge=0)
+
+    def scale(self, done: int) -> float:
+        return float(max(self.factor**done, self.floor))
+
+
+@attrs.frozen(kw_only=True)
+class Linear:
+    """From `start` to `end` in equal amounts over `steps`, then constant (torch's LinearLR)."""
+
+    start: float = option(1.0, doc="Factor at the first step.", ge=0)
+    end: float = option(0.0, doc="Factor after `steps` steps and from then on.", ge=0)
+    steps: int = option(doc="Length of the ramp.", unit="steps", ge=1)
+
+    def scale(self, done: int) -> float:
+        return self.start + (self.end - self.start) * min(done, self.steps) / self.steps
+
+
+@runtime_checkable
+class OptimizerPart(Protocol):
+    """An optimizer, by its options."""
+
+    lr: float
+    schedule: Schedule
+
+    def build(self, module: nn.Module) -> Optimizer:
+        """torch's optimizer over the module's parameters."""
+
+
+def _arguments(part: Any) -> dict[str, Any]:
+    return {f.name: getattr(part, f.name) for f in attrs.fields(type(part)) if f.name != "schedule"}
+
+
+@attrs.frozen(kw_only=True)
+class SGD:
+    """Stochastic gradient descent, with momentum (torch.optim.SGD)."""
+
+    lr: float = option(doc="Learning rate.", gt=0)
+    momentum: float = option(0.0, doc="Momentum.", ge=0, lt=1)
+    dampening: float = option(0.0, doc="Dampening of the momentum.", ge=0)
+    weight_decay: float = option(0.0, doc="L2 penalty added to the gradient.", ge=0)
+    nesterov: bool = option(False, doc="Nesterov's momentum; needs momentum and no dampening.")
+    schedule: Schedule = option(factory=Constant, doc="Learning rate over the steps.")
+
+    def check(self) -> Iterable[str]:
+        if self.nesterov and (self.momentum == 0 or self.dampening != 0):
+            yield "nesterov needs momentum > 0 and dampening = 0"
+
+    def build(self, module: nn.Module) -> Optimizer:
+        import torch
+
+        return torch.optim.SGD(module.parameters(), **_arguments(self))
+
+
+@attrs.frozen(kw_only=True)
+class Adam:
+    """Adam (torch.optim.Adam)."""
+
+    lr: float = option(doc="Learning rate.", gt=0)
+    betas: tuple[float, float] = option((0.9, 0.999), doc="Decay of the two moments.", ge=0, lt=1)
+    eps: float = option(1e-8, doc="Added to the denominator.", gt=0)
+    weight_decay: float = option(0.0, doc="L2 penalty added to the gradient.", ge=0)
+    schedule: Schedule = option(factory=Constant, doc="Learning rate over the steps.")
+
+    def build(self, module: nn.Module) -> Optimizer:
+        import torch
+
+        return torch.optim.Adam(module.parameters(), **_arguments(self))
+
+
+@attrs.frozen(kw_only=True)
+class AdamW:
+    """Adam with decoupled weight decay (torch.optim.AdamW)."""
+
+    lr: float = option(doc="Learning rate.", gt=0)
+    betas: tuple[float, float] = option((0.9, 0.999), doc="Decay of the two moments.", ge=0, lt=1)
+    eps: float = option(1e-8, doc="Added to the denominator.", gt=0)
+    weight_decay: float = option(0.01, doc="Decoupled weight decay.", ge=0)
+    schedule: Schedule = option(factory=Constant, doc="Learning rate over the steps.")
+
+    def build(self, module: nn.Module) -> Optimizer:
+        import torch
+
+        return torch.optim.AdamW(module.parameters(), **_arguments(self))
+
+
+@attrs.frozen(kw_only=True)
+class RMSprop:
+    """RMSProp (torch.optim.RMSprop)."""
+
+    lr: float = option(doc="Learning rate.", gt=0)
+    alpha: float = option(0.99, doc="Decay of the squared gradient's mean.", ge=0, lt=1)
+    eps: float = option(1e-8, doc="Added to the denominator.", gt=0)
+    weight_decay: float = option(0.0, doc="L2 penalty added to the gradient.", ge=0)
+    momentum: float = option(0.0, doc="Momentum.", ge=0, lt=1)
+    centered: bool = option(False, doc="Divide by the variance instead of the second moment.")
+    schedule: Schedule = option(factory=Constant, doc="Learning rate over the steps.")
+
+    def build(self, module: nn.Module) -> Optimizer:
+        import torch
+
+        return torch.optim.RMSprop(module.parameters(), **_arguments(self))
+
+
+# Not plugin registries: torch's own optimizers are the list. The class gives the same errors as any other name.
+OPTIMIZERS: Registry[OptimizerPart] = Registry("optimizer")
+for _name, _part in (("sgd", SGD), ("adam", Adam), ("adamw", AdamW), ("rmsprop", RMSprop)):
+    OPTIMIZERS.add(_name, _part, "gflow-core")
+
+SCHEDULES: Registry[Schedule] = Registry("schedule")
+for _name, _schedule in (
+    ("constant", Constant),
+    ("multistep", Multistep),
+    ("exponential", Exponential),
+    ("linear", Linear),
+):
+    SCHEDULES.add(_name, _schedule, "gflow-core")

@@ -1,0 +1,82 @@
+"""Options: the documented, typed, checked fields of a part.
+
+    @attrs.frozen(kw_only=True)
+    class Flow:
+        step_size: float = option(0.5, doc="s in x <- x + s v(x)", gt=0)
+
+The type says what a recipe may hold (`int`, `float`, `bool`, `str`, `Literal`, `tuple`, unions of these,
+another attrs class, or `Latent` and `Encoder` for a nested part); the rest stands in the option itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+__all__ = ["option", "option_doc", "option_range", "option_unit"]
+
+_BOUNDS: Mapping[str, tuple[str, Callable[[Any, Any], bool]]] = {
+    "ge": (">=", lambda value, bound: value >= bound),
+    "gt": (">", lambda value, bound: value > bound),
+    "le": ("<=", lambda value, bound: value <= bound),
+    "lt": ("<", lambda value, bound: value < bound),
+}
+
+
+def option(
+    default: Any = attrs.NOTHING,
+    *,
+    doc: str,
+    unit: str = "",
+    factory: Callable[[], Any] | None = None,
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+    lt: float | None = None,
+    check: Callable[[Any], str | None] | None = None,
+) -> Any:
+    """Declare one option of a part.
+
+    `default` (or `factory`) makes it optional. `ge`, `gt`, `le`, `lt` bound a number, or every number of a
+    tuple. `check(value)` returns a message when the value is wrong, for what bounds cannot say. `unit`
+    names the unit ("pixels", "steps"); `doc` is one sentence, with the source where there is one.
+    """
+    bounds = {
+        key: bound
+        for key, bound in (("ge", ge), ("gt", gt), ("le", le), ("lt", lt))
+        if bound is not None
+    }
+    text = " and ".join(f"{_BOUNDS[key][0]} {bound:g}" for key, bound in bounds.items())
+
+    def validate(_instance: object, _field: attrs.Attribute[Any], value: Any) -> None:
+        numbers = value if isinstance(value, tuple) else (value,)
+        for number in numbers:
+            if isinstance(number, bool) or not isinstance(number, int | float):
+                continue
+            # "not (x >= a)" rather than "x < a": NaN fails every comparison, and must be refused.
+            if not all(_BOUNDS[key][1](number, bound) for key, bound in bounds.items()):
+                raise ValueError(f"must be {text}, got {number!r}")
+        if check is not None and (message := check(value)):
+            raise ValueError(message)
+
+    metadata = {"doc": doc, "unit": unit, "range": text}
+    if factory is not None:
+        return attrs.field(factory=factory, validator=validate, metadata=metadata)
+    return attrs.field(default=default, validator=validate, metadata=metadata)
+
+
+def option_doc(field: attrs.Attribute[Any]) -> str:
+    """What the option means."""
+    return str(field.metadata.get("doc", ""))
+
+
+def option_unit(field: attrs.Attribute[Any]) -> str:
+    """Its unit, or an empty string."""
+    return str(field.metadata.get("unit", ""))
+
+
+def option_range(field: attrs.Attribute[Any]) -> str:
+    """Its bounds, such as ">= 0 and < 1", or an empty string."""
+    return str(field.metadata.get("range", ""))

@@ -1,0 +1,158 @@
+"""Finding and loading plugins, each on its own: a broken one is reported, never fatal."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Sequence
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
+from typing import Any, Literal
+
+import attrs
+import pluggy
+
+from gflow_core import hookspecs
+from gflow_core.errors import GflowError, PluginError, UnknownPart
+from gflow_core.registry import Registry
+
+__all__ = ["KINDS", "PluginRecord", "Plugins", "load", "plugins"]
+
+KINDS = tuple(hookspecs.HOOKS)
+
+
+@attrs.define
+class PluginRecord:
+    """What became of one plugin."""
+
+    name: str
+    dist: str
+    version: str
+    module: str
+    file: str = ""
+    status: Literal["ok", "broken"] = "ok"
+    error: str = ""
+    parts: list[tuple[str, str]] = attrs.field(factory=list)
+    """(kind, name) of every part it registered."""
+
+
+@attrs.define
+class Plugins:
+    """The registries, filled, and the records of who filled them."""
+
+    registries: dict[str, Registry[Any]] = attrs.field(
+        factory=lambda: {kind: Registry(kind) for kind in KINDS}
+    )
+    records: list[PluginRecord] = attrs.field(factory=list)
+
+    def get(self, kind: str, name: str) -> type[Any]:
+        """The part `name` of `kind`; UnknownPart tells of a broken plugin where the name is that plugin's."""
+        try:
+            return self.registries[kind].get(name)
+        except UnknownPart as error:
+            prefix = name.partition(".")[0]
+            for record in self.records:
+                if record.status == "broken" and prefix == record.name:
+                    raise UnknownPart(
+                        f'{kind} "{name}" belongs to the plugin {record.name} ({record.dist}), which is broken: '
+                        f"{record.error}"
+                    ) from error
+            raise
+
+    def register(self, plugin: object, record: PluginRecord) -> None:
+        """Run the hooks of one plugin. On any failure its record says BROKEN and why."""
+        self.records.append(record)
+        try:
+            for kind, name, part in _collect(plugin):
+                try:
+                    self.registries[kind].add(name, part, _provider(record))
+                    record.parts.append((kind, name))
+                except PluginError as error:
+                    # The claim of one name is refused; the plugin's other parts work.
+                    record.status, record.error = "broken", str(error)
+        except PluginError as error:
+            record.status, record.error = "broken", str(error)
+
+
+def _provider(record: PluginRecord) -> str:
+    return f"{record.dist} {record.version}"
+
+
+def _collect(plugin: object) -> list[tuple[str, str, type[Any]]]:
+    """Every (kind, name, part) that the plugin's hooks register; PluginError says what is wrong with it."""
+    stated = getattr(plugin, "API_VERSION", hookspecs.API_VERSION)
+    if stated != hookspecs.API_VERSION:
+        raise PluginError(
+            f"it was written for plugin API {stated}, this gflow-core speaks {hookspecs.API_VERSION}: "
+            "install matching versions"
+        )
+    # A manager of its own for each plugin: what one does wrong cannot touch another.
+    manager = pluggy.PluginManager("gflow")
+    manager.add_hookspecs(hookspecs)
+    try:
+        manager.register(plugin)
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        known = ", ".join(hookspecs.HOOKS.values())
+        raise PluginError(f"{error} (hooks are {known})") from error
+    found: list[tuple[str, str, type[Any]]] = []
+    for kind, hook in hookspecs.HOOKS.items():
+
+        def add(name: str, part: type[Any], kind: str = kind) -> None:
+            found.append((kind, name, part))
+
+        try:
+            getattr(manager.hook, hook)(add=add)
+        except Exception as error:
+            raise PluginError(f"{hook} raised {type(error).__name__}: {error}") from error
+    return found
+
+
+def load(points: Iterable[EntryPoint] | None = None) -> Plugins:
+    """The core's own parts, then every entry point of the group `gflow.plugins`, in name order."""
+    loaded = Plugins()
+    core = importlib.import_module("gflow_core.builtin.plugin")
+    loaded.register(core, PluginRecord("core", "gflow-core", _version("gflow-core"), core.__name__, core.__file__ or ""))
+    if points is None:
+        points = entry_points(group=hookspecs.ENTRY_POINT_GROUP)
+    for point in _unique(sorted(points, key=lambda p: (p.name, p.value))):
+        dist = point.dist
+        record = PluginRecord(
+            name=point.name,
+            dist=dist.name if dist else "?",
+            version=dist.version if dist else "?",
+            module=point.module,
+        )
+        try:
+            plugin = point.load()
+        except (Exception, SystemExit) as error:
+            record.status, record.error = "broken", f"importing {point.value} raised {type(error).__name__}: {error}"
+            loaded.records.append(record)
+            continue
+        module = plugin if isinstance(plugin, ModuleType) else importlib.import_module(point.module)
+        record.file = module.__file__ or ""
+        loaded.register(plugin, record)
+    return loaded
+
+
+def _unique(points: Sequence[EntryPoint]) -> list[EntryPoint]:
+    """Drop repeats: an editable install seen from its own checkout is listed twice."""
+    seen: dict[tuple[str, str, str], EntryPoint] = {}
+    for point in points:
+        seen.setdefault((point.dist.name if point.dist else "", point.name, point.value), point)
+    return list(seen.values())
+
+
+def _version(dist: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(dist)
+    except PackageNotFoundError as error:
+        raise GflowError(f"{dist} is not installed; run pip install -r requirements.txt") from error
+
+
+@cache
+def plugins() -> Plugins:
+    """The plugins of this environment, loaded once."""
+    return load()

@@ -1,0 +1,142 @@
+"""Where the computation happens: device, precision, and the processes that share it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
+
+import attrs
+import torch
+from torch import Tensor, distributed, nn
+
+from gflow_core.contracts import DataShape
+from gflow_core.errors import GflowError
+from gflow_core.spec import Train
+
+__all__ = ["Runtime", "choose_device", "computes_bf16", "world_size"]
+
+
+@attrs.frozen(eq=False)
+class Runtime:
+    """One process's view of the run.
+
+    Every process draws the global batch from the same streams and takes its `shard`; gradients are averaged.
+    So the same recipe gives the same weights for any number of processes, up to rounding.
+    """
+
+    device: torch.device
+    bf16: bool = False
+    rank: int = 0
+    world: int = 1
+
+    @classmethod
+    def of(cls, train: Train | None, data: DataShape | None = None) -> Runtime:
+        """Device, precision and processes as [train] asks. Raises GflowError where the machine cannot."""
+        device = choose_device(train.device if train else "auto")
+        rank, world = 0, world_size()
+        if world > 1:
+            # accelerate reads torchrun's, its own and Slurm's environments; told `cpu`, it connects with gloo.
+            # The waiting limit is long because other processes wait while the first one runs analyzers.
+            from accelerate import PartialState
+
+            state = PartialState(cpu=device.type == "cpu", timeout=timedelta(hours=24))
+            device, rank = state.device, state.process_index
+        precision = train.precision if train else "auto"
+        image = data is not None and data.kind == "image"
+        bf16 = precision == "bf16" or (precision == "auto" and image and computes_bf16(device))
+        if train and train.deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            torch.use_deterministic_algorithms(True)
+        return cls(device, bf16, rank, world)
+
+    @property
+    def main(self) -> bool:
+        """Whether this process writes records and speaks."""
+        return self.rank == 0
+
+    @property
+    def precision(self) -> str:
+        """"bf16" or "float32"."""
+        return "bf16" if self.bf16 else "float32"
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """The precision that networks run in; losses and optimizers stay in float32 outside it."""
+        return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()  # type: ignore[return-value]
+
+    def shard(self, x: Tensor) -> Tensor:
+        """This process's equal slice of a global batch [n, ...]; n is a multiple of `world`."""
+        return x if self.world == 1 else x.chunk(self.world)[self.rank]
+
+    def gather(self, x: Tensor) -> Tensor:
+        """The global batch from every process's slice: the inverse of `shard`."""
+        if self.world == 1:
+            return x
+        parts = [torch.empty_like(x) for _ in range(self.world)]
+        distributed.all_gather(parts, x.contiguous())
+        return torch.cat(parts)
+
+    def mean(self, x: Tensor) -> Tensor:
+        """The mean of x over processes (x itself where there is one)."""
+        if self.world > 1:
+            x = x.detach().clone()
+            distributed.all_reduce(x)
+            x /= self.world
+        return x
+
+    def any(self, flag: bool) -> bool:
+        """Whether any process raises the flag; all get the same answer."""
+        if self.world == 1:
+            return flag
+        raised = torch.tensor(int(flag), device=self.device)
+        distributed.all_reduce(raised)
+        return bool(raised.item())
+
+    def barrier(self) -> None:
+        """Wait for every process."""
+        if self.world > 1:
+            distributed.barrier()
+
+    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Average gradients over processes by one flattened all-reduce."""
+        if self.world > 1:
+            self._average([p.grad for p in parameters if p.grad is not None])
+
+    def average_buffers(self, module: nn.Module) -> None:
+        """Average floating-point buffers (batch-norm statistics) over processes."""
+        if self.world > 1:
+            self._average([b for b in module.buffers() if b.is_floating_point()])
+
+    def _average(self, tensors: list[Tensor]) -> None:
+        if not tensors:
+            return
+        flat = torch.cat([t.reshape(-1) for t in tensors])
+        distributed.all_reduce(flat)
+        flat /= self.world
+        for tensor, mean in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+            tensor.copy_(mean.view(tensor.shape))
+
+
+def world_size() -> int:
+    """Processes that the launcher (torchrun, accelerate launch, train.devices) started; 1 without one."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def choose_device(name: str) -> torch.device:
+    """auto: CUDA, then MPS, then the CPU. Raises GflowError for a device that this machine lacks."""
+    have = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(device for device, present in have.items() if present)
+    if not have[name]:
+        raise GflowError(f'train.device = "{name}": this machine has no {name} device; set train.device = "auto"')
+    return torch.device(name)
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Whether the hardware multiplies bfloat16 natively (emulation would be slower than float32)."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        return bool(torch.backends.mkldnn.is_available() and torch.cpu._is_avx512_bf16_supported())
+    return False

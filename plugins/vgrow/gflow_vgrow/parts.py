@@ -1,0 +1,308 @@
+"""The plugin's parts: their options and checks. The work is in the modules that `build` imports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import attrs
+
+from gflow_core.builtin.latents import Normal
+from gflow_core.contracts import DataShape, Experiment, Latent, Result, Subject
+from gflow_core.errors import did_you_mean
+from gflow_core.options import option
+from gflow_vgrow.divergences import DIVERGENCES
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from gflow_core.spec import Spec
+    from gflow_vgrow.flow import FlowObjective
+
+__all__ = [
+    "Flow",
+    "FlowField",
+    "MlpDiscriminator",
+    "MlpSampler",
+    "ResnetDiscriminator",
+    "ResnetSampler",
+    "Style",
+    "Theory",
+]
+
+
+# ------------------------------------------------------------------ residual networks
+
+
+@attrs.frozen
+class Style:
+    """The choices in which the paper's tables and the authors' public code differ."""
+
+    skip: Literal["seed", "authors"]
+    spectral_norm: int
+    conv_bias: bool
+    init: Literal["default", "normal"]
+    relu_skip: bool
+
+
+STYLES = {
+    "seed": Style(skip="seed", spectral_norm=0, conv_bias=True, init="default", relu_skip=False),
+    "authors": Style(skip="authors", spectral_norm=5, conv_bias=False, init="normal", relu_skip=True),
+}
+
+
+@attrs.frozen(kw_only=True)
+class _Resnet:
+    """Options that the sampler and the discriminator share."""
+
+    channels: int = option(128, doc="Feature maps of every block (the paper: 128).", ge=1)
+    variant: Literal["seed", "authors"] = option(
+        "seed", doc="The paper's Tables 2-5, or the authors' public code; each difference is an option below."
+    )
+    skip: Literal["seed", "authors"] | None = option(
+        None,
+        doc="Where skips have their 1x1 convolution: on blocks that do not resample (seed), or on blocks that do "
+        "(authors); the variant's by default.",
+    )
+    spectral_norm: int | None = option(
+        None, doc="Power iterations of spectral normalisation on every layer; 0 leaves it out (seed 0, authors 5).", ge=0
+    )
+    conv_bias: bool | None = option(None, doc="Biases on convolutions (seed yes, authors no).")
+    init: Literal["default", "normal"] | None = option(
+        None, doc="torch's own initialisation (seed), or N(0, 0.02) (authors)."
+    )
+    relu_skip: bool | None = option(
+        None, doc="The skip carries relu(x), as the authors' in-place ReLU makes it (seed no, authors yes)."
+    )
+
+    def style(self) -> Style:
+        """The variant, with the options that were set on top."""
+        own = {f.name: getattr(self, f.name) for f in attrs.fields(Style) if getattr(self, f.name) is not None}
+        return attrs.evolve(STYLES[self.variant], **own)
+
+
+def _square_image(data: DataShape | None, smallest: int) -> Iterable[str]:
+    if data is None:
+        yield "needs a [dataset] that says which images to make"
+    elif data.kind != "image":
+        yield f"works on images, the data is {data}; vgrow.mlp works on vectors"
+    else:
+        _, height, width = data.shape
+        if height != width or height < smallest or height & (height - 1):
+            yield (
+                f"works on square images of {smallest}, {2 * smallest}, {4 * smallest}, ... pixels, the data is "
+                f"{data}; set dataset.image_size"
+            )
+
+
+@attrs.frozen(kw_only=True)
+class ResnetSampler(_Resnet):
+    """VGrow's residual sampler: z -> linear -> 4x4 -> one up-block per doubling -> tanh.
+
+    32 px is Table 2 of the paper's supplement and 64 px Table 4; other sizes follow the same rule.
+    """
+
+    conditional: ClassVar[bool] = False
+
+    latent: Latent = option(factory=lambda: Normal(dim=128), doc="Law of z (the paper: normal, 128).")
+
+    def check(self, data: DataShape | None) -> Iterable[str]:
+        yield from _square_image(data, 8)
+        if data is not None and data.kind == "image" and (data.low, data.high) != (-1.0, 1.0):
+            yield f"ends in tanh, the data is {data}"
+
+    def build(self, data: DataShape | None) -> nn.Module:
+        from gflow_vgrow.resnet import Sampler
+
+        assert data is not None
+        channels, size, _ = data.shape
+        return Sampler(
+            latent_dim=self.latent.dim, image_channels=channels, image_size=size, channels=self.channels, style=self.style()
+        )
+
+
+@attrs.frozen(kw_only=True)
+class ResnetDiscriminator(_Resnet):
+    """VGrow's residual classifier: down-blocks to 8x8, plain blocks to four in all (at least one), sum pooling.
+
+    32 px is Table 3 of the paper's supplement and 64 px Table 5; other sizes follow the same rule.
+    """
+
+    conditional: ClassVar[bool] = False
+
+    def check(self, data: DataShape | None) -> Iterable[str]:
+        yield from _square_image(data, 8)
+
+    def build(self, data: DataShape | None) -> nn.Module:
+        from gflow_vgrow.resnet import Discriminator
+
+        assert data is not None
+        image_channels, size, _ = data.shape
+        return Discriminator(image_channels=image_channels, image_size=size, channels=self.channels, style=self.style())
+
+
+# ------------------------------------------------------------------ multilayer perceptrons
+
+
+def _vector(data: DataShape | None) -> Iterable[str]:
+    if data is None:
+        yield "needs a [dataset] that says which vectors to make"
+    elif data.kind != "vector":
+        yield f"works on vectors, the data is {data}; vgrow.resnet works on images"
+
+
+@attrs.frozen(kw_only=True)
+class MlpSampler:
+    """A multilayer perceptron z -> x for vector data; its last layer is linear."""
+
+    conditional: ClassVar[bool] = False
+
+    width: int = option(128, doc="Units of each hidden layer.", ge=1)
+    depth: int = option(3, doc="Hidden layers.", ge=1)
+    activation: Literal["relu", "leaky_relu", "tanh"] = option("relu", doc="Nonlinearity; leaky_relu has slope 0.2.")
+    latent: Latent = option(factory=lambda: Normal(dim=2), doc="Law of z.")
+
+    def check(self, data: DataShape | None) -> Iterable[str]:
+        yield from _vector(data)
+
+    def build(self, data: DataShape | None) -> nn.Module:
+        from gflow_vgrow.mlp import Mlp
+
+        assert data is not None
+        return Mlp(self.latent.dim, data.shape[0], width=self.width, depth=self.depth, activation=self.activation)
+
+
+@attrs.frozen(kw_only=True)
+class MlpDiscriminator:
+    """A multilayer perceptron x -> logit for vector data."""
+
+    conditional: ClassVar[bool] = False
+
+    width: int = option(128, doc="Units of each hidden layer.", ge=1)
+    depth: int = option(3, doc="Hidden layers.", ge=1)
+    activation: Literal["relu", "leaky_relu", "tanh"] = option("relu", doc="Nonlinearity; leaky_relu has slope 0.2.")
+
+    def check(self, data: DataShape | None) -> Iterable[str]:
+        yield from _vector(data)
+
+    def build(self, data: DataShape | None) -> nn.Module:
+        from gflow_vgrow.mlp import MlpLogit
+
+        assert data is not None
+        return MlpLogit(data.shape[0], width=self.width, depth=self.depth, activation=self.activation)
+
+
+# ------------------------------------------------------------------ the objective
+
+
+def _known_divergence(name: str) -> str | None:
+    if name in DIVERGENCES:
+        return None
+    return f'unknown divergence "{name}"{did_you_mean(name, DIVERGENCES)} (known: {", ".join(sorted(DIVERGENCES))})'
+
+
+@attrs.frozen(kw_only=True)
+class Flow:
+    """Variational gradient flow (Gao et al. 2019): one step is one outer loop.
+
+    1. A pool of z is drawn and pushed through the sampler: the particles.
+    2. `inner_loops` times: the discriminator takes `discriminator_steps` logistic-regression steps on real
+       data against random particles, then every particle moves, x <- clamp(x + step_size s(x) grad d(x)),
+       where s(x) = r f''(r) at r = exp(-d(x)) belongs to the divergence.
+    3. The sampler is fitted to the pairs (z, moved x) by mean squared error.
+
+    Batches of training data, of particles and of pairs all have `train.batch_size` items.
+    """
+
+    players: ClassVar[tuple[str, ...]] = ("sampler", "discriminator")
+
+    divergence: str = option("kl", doc="The f-divergence that the flow decreases: kl, js, logd or jeffreys.", check=_known_divergence)
+    step_size: float = option(0.5, doc="How far particles move along the velocity (Table 1: 0.5).", gt=0)
+    pool_size: int = option(1280, doc="Particles (Table 1: 1280).", ge=1)
+    inner_loops: int = option(20, doc="Moves of the particles in one outer loop (Table 1: 20).", ge=1)
+    discriminator_steps: int = option(1, doc="Discriminator updates before each move.", ge=1)
+    projection_passes: int | Literal["authors", "authors_cifar10"] = option(
+        "authors",
+        doc="Passes over the pool when the sampler is fitted: a number, or 5 below outer loop 200, 10 below 1000, "
+        "15 below 1500, then 20 (authors, the schedule their code runs), or the same at 600, 2000, 3000 "
+        "(authors_cifar10, the one it means for CIFAR-10 but never reaches).",
+        ge=1,
+    )
+    clamp: Literal["data", "none"] | tuple[float, float] = option(
+        "data", doc="Where particles are kept: the data's own range (none for unbounded data), nowhere, or [low, high]."
+    )
+    ratio_clip: tuple[float, float] | None = option(
+        None, doc="Bounds [low, high] on the factor s(x) (the authors' 2-D runs with jeffreys: [1, 100]).", ge=0
+    )
+    chunk_size: int = option(64, doc="Particles moved at once; bounds the memory, changes nothing else.", ge=1)
+
+    def check(self, spec: Spec) -> Iterable[str]:
+        for name in ("dataset", "sampler", "discriminator"):
+            if getattr(spec, name) is None:
+                yield f"needs a [{name}]"
+        if spec.sampler is not None and spec.sampler.conditional:
+            yield "trains unconditional samplers; the sampler reads labels"
+        if spec.discriminator is not None and spec.discriminator.conditional:
+            yield "trains unconditional discriminators; the discriminator reads labels"
+        if spec.train is not None and spec.train.batch_size > self.pool_size:
+            yield f"pool_size = {self.pool_size} is smaller than train.batch_size = {spec.train.batch_size}"
+        for name in ("clamp", "ratio_clip"):
+            bounds = getattr(self, name)
+            if isinstance(bounds, tuple) and bounds[0] >= bounds[1]:
+                yield f"{name} = [{bounds[0]:g}, {bounds[1]:g}]: the first number must be the smaller"
+
+    def build(self, experiment: Experiment) -> FlowObjective:
+        from gflow_vgrow.flow import FlowObjective
+
+        return FlowObjective(self, experiment)
+
+
+# ------------------------------------------------------------------ analyzers
+
+
+@attrs.frozen(kw_only=True)
+class FlowField:
+    """What the flow does in the plane: particles, their paths over inner loops, velocities, density ratio.
+
+    Fresh particles leave the sampler as it stands and move for some inner loops with a copy of the
+    discriminator that goes on learning, as in training; nothing of the run changes.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler", "discriminator", "objective"})
+
+    particles: int = option(256, doc="Particles drawn and moved.", ge=1)
+    inner_loops: int | None = option(None, doc="Moves drawn as paths; the objective's own number by default.", ge=1)
+    arrows: int = option(24, doc="Velocity arrows along each axis.", ge=2)
+    resolution: int = option(200, doc="Points along each axis of the heat map.", unit="points", ge=10)
+
+    def check(self, spec: Spec) -> Iterable[str]:
+        if spec.objective is not None and not isinstance(spec.objective, Flow):
+            yield "draws the flow of vgrow.flow; the recipe has another objective"
+        if spec.dataset is not None and spec.dataset.data_shape().shape != (2,):
+            yield f"draws the plane, the data is {spec.dataset.data_shape()}"
+
+    def build(self) -> Callable[[Subject], Result]:
+        from gflow_vgrow.flow_field import flow_field
+
+        return lambda subject: flow_field(self, subject)
+
+
+@attrs.frozen(kw_only=True)
+class Theory:
+    """The paper's lemmas and theorems checked numerically on Gaussians in one and two dimensions.
+
+    Needs no training: a table of quantity, predicted, measured and error, and the decay of the divergence.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    samples: int = option(20_000, doc="Samples where an expectation is estimated by Monte Carlo.", ge=100)
+    flow_steps: int = option(200, doc="Euler steps of the exact-ratio flow.", unit="steps", ge=10)
+
+    def check(self, spec: Spec) -> Iterable[str]:
+        return ()
+
+    def build(self) -> Callable[[Subject], Result]:
+        from gflow_vgrow.theory import theory
+
+        return lambda subject: theory(self, subject)

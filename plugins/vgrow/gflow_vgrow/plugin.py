@@ -1,0 +1,34 @@
+"""What this plugin registers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gflow_core.hookspecs import hookimpl
+from gflow_vgrow import parts
+
+Add = Callable[[str, type[Any]], None]
+
+
+@hookimpl
+def register_samplers(add: Add) -> None:
+    add("vgrow.resnet", parts.ResnetSampler)
+    add("vgrow.mlp", parts.MlpSampler)
+
+
+@hookimpl
+def register_discriminators(add: Add) -> None:
+    add("vgrow.resnet", parts.ResnetDiscriminator)
+    add("vgrow.mlp", parts.MlpDiscriminator)
+
+
+@hookimpl
+def register_objectives(add: Add) -> None:
+    add("vgrow.flow", parts.Flow)
+
+
+@hookimpl
+def register_analyzers(add: Add) -> None:
+    add("vgrow.flow_field", parts.FlowField)
+    add("vgrow.theory", parts.Theory)
