@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
     from gflow_core.data import Feed, Source
+    from gflow_core.nn.ema import Ema
     from gflow_core.nn.player import Player
     from gflow_core.rng import Streams
     from gflow_core.runtime import Runtime
@@ -232,7 +233,7 @@ class Experiment:
     discriminator: nn.Module | None = None
     players: dict[str, Player] = attrs.field(factory=dict)
     objective: Objective | None = None
-    ema: nn.Module | None = None
+    ema: Ema | None = None
 
 
 # ------------------------------------------------------------------ analysis

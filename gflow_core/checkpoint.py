@@ -1,0 +1,155 @@
+"""Checkpoints: a folder of safetensors and one JSON, no pickle, written so that it is whole or not there.
+
+    000100/
+      sampler.safetensors, optimizer.sampler.safetensors, objective.safetensors, ...
+      checkpoint.json       step, phase, scalars, tensor layouts, and the sha256 of every file and of itself
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from gflow_core.errors import CheckpointError
+
+__all__ = ["Checkpoint", "pack", "read", "unpack", "write"]
+
+_JSON = "checkpoint.json"
+
+
+@attrs.frozen
+class Checkpoint:
+    """What a checkpoint holds: `parts` are trees of dicts, lists, tensors, numbers, strings, None."""
+
+    step: int
+    """Steps that were done."""
+    parts: Mapping[str, Any]
+    phase: str | None = None
+    """Where in the next step it was taken, such as "inner loop 3 of 20"; None between steps."""
+    threads: int = 0
+    """CPU threads of the run; the bits of a sum depend on it."""
+
+
+# ------------------------------------------------------------------ trees <-> tensors and JSON
+
+
+def pack(tree: Any, tensors: dict[str, Tensor], path: str = "") -> Any:
+    """The tree as JSON, its tensors moved into `tensors` under their paths.
+
+    safetensors keeps neither memory layout nor 0-dimensional strides, so tensors are stored contiguous and a
+    channels-last layout is noted beside them.
+    """
+    if isinstance(tree, Tensor):
+        tensors[path] = tree.detach().to("cpu", copy=True).contiguous()
+        note: dict[str, Any] = {"$tensor": path}
+        if tree.dim() == 4 and not tree.is_contiguous() and tree.is_contiguous(memory_format=torch.channels_last):
+            note["layout"] = "channels_last"
+        return note
+    if isinstance(tree, Mapping):
+        # As pairs, because optimizers use numbers as keys and JSON does not.
+        return {"$items": [[key, pack(value, tensors, f"{path}/{key}" if path else str(key))] for key, value in tree.items()]}
+    if isinstance(tree, tuple | list):
+        items = [pack(value, tensors, f"{path}/{i}" if path else str(i)) for i, value in enumerate(tree)]
+        return {"$tuple": items} if isinstance(tree, tuple) else items
+    if tree is None or isinstance(tree, bool | int | float | str):
+        return tree
+    raise TypeError(f"{path}: a checkpoint holds tensors, numbers, strings and None, not {type(tree).__name__}")
+
+
+def unpack(note: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """The tree that `pack` took apart."""
+    if isinstance(note, list):
+        return [unpack(value, tensors) for value in note]
+    if not isinstance(note, dict):
+        return note
+    if "$tensor" in note:
+        tensor = tensors[note["$tensor"]]
+        return tensor.contiguous(memory_format=torch.channels_last) if note.get("layout") == "channels_last" else tensor
+    if "$tuple" in note:
+        return tuple(unpack(value, tensors) for value in note["$tuple"])
+    return {key: unpack(value, tensors) for key, value in note["$items"]}
+
+
+# ------------------------------------------------------------------ folders
+
+
+def write(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write `checkpoint` as `folder`: aside, flushed to the disk, then renamed into place."""
+    aside = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    files: dict[str, Any] = {}
+    for name, tree in checkpoint.parts.items():
+        tensors: dict[str, Tensor] = {}
+        note = pack(tree, tensors)
+        path = aside / f"{name}.safetensors"
+        save_file(tensors, path)
+        files[name] = {"sha256": _sync_and_hash(path), "tree": note}
+    body = {"step": checkpoint.step, "phase": checkpoint.phase, "threads": checkpoint.threads, "files": files}
+    text = json.dumps(body)
+    path = aside / _JSON
+    path.write_text(json.dumps({"sha256": hashlib.sha256(text.encode()).hexdigest(), "body": body}))
+    _sync_and_hash(path)
+    _sync_folder(aside)
+    if folder.exists():  # the same step once more, after a resume
+        old = folder.with_name(f".{folder.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
+        aside.rename(folder)
+        shutil.rmtree(old)
+    else:
+        aside.rename(folder)
+    _sync_folder(folder.parent)
+
+
+def read(folder: Path, only: tuple[str, ...] | None = None) -> Checkpoint:
+    """Read and verify a checkpoint, or just the parts named in `only` (those it has).
+
+    Raises CheckpointError that names the file which is missing, truncated or altered.
+    """
+    path = folder / _JSON
+    try:
+        whole = json.loads(path.read_text())
+        body = whole["body"]
+        if hashlib.sha256(json.dumps(body).encode()).hexdigest() != whole["sha256"]:
+            raise CheckpointError(f"{path} is damaged: its content does not match its sha256")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is damaged or missing: {error}") from error
+    parts = {}
+    for name, entry in body["files"].items():
+        if only is not None and name not in only:
+            continue
+        path = folder / f"{name}.safetensors"
+        try:
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise CheckpointError(f"{path} is missing or unreadable: {error.strerror}") from error
+        if found != entry["sha256"]:
+            raise CheckpointError(f"{path} is damaged: its content does not match its sha256")
+        parts[name] = unpack(entry["tree"], load_file(path))
+    return Checkpoint(step=body["step"], phase=body["phase"], threads=body["threads"], parts=parts)
+
+
+def _sync_and_hash(path: Path) -> str:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync_folder(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,30 @@
+"""gflow analyze RUN [NAME | OVERRIDES...]"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+__all__ = ["command"]
+
+
+@click.command("analyze", context_settings={"ignore_unknown_options": True})
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[NAME | OVERRIDES]...")
+def command(run: Path, words: tuple[str, ...]) -> None:
+    """Run a finished run's analyzers again: those named, or all; overrides change their options.
+
+    \b
+    gflow analyze runs/vgrow_ring8-s0-001 vgrow.flow_field analyze.0.particles=1000
+    """
+    from gflow_core import session
+    from gflow_core.cli.console import RunConsole
+
+    names = tuple(word for word in words if "=" not in word and not word.startswith("~"))
+    overrides = tuple(word for word in words if word not in names)
+    console = RunConsole()
+    try:
+        session.reanalyze(run, console, names, overrides)
+    finally:
+        console.close()

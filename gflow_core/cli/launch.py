@@ -1,0 +1,68 @@
+"""One process, or `train.devices` of them on this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from gflow_core.errors import GflowError
+from gflow_core.runtime import world_size
+from gflow_core.spec import Spec
+
+__all__ = ["launch"]
+
+
+def launch(spec: Spec, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    """Call `work(*arguments)`, in `train.devices` processes where that is more than one.
+
+    Under torchrun or `accelerate launch` the processes are there already and `train.devices` is not looked at.
+    `work` is a function of a module, because new processes import it.
+    """
+    devices = spec.train.devices if spec.train and spec.objective else 1
+    if devices == 1 or world_size() > 1:
+        work(*arguments)
+        return
+
+    import torch
+    from torch.multiprocessing.spawn import ProcessExitedException, start_processes
+
+    if torch.cuda.is_available() and devices > torch.cuda.device_count() and spec.train.device in ("auto", "cuda"):
+        raise GflowError(f"train.devices = {devices}: this machine has {torch.cuda.device_count()} CUDA devices")
+    threads = max(torch.get_num_threads() // devices, 1)
+    # Ctrl-C in a terminal reaches the children too: they save and leave, this process waits for them.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        start_processes(_child, (devices, _free_port(), threads, work, arguments), devices, start_method="spawn")
+    except ProcessExitedException as error:
+        sys.exit(error.exit_code)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _child(rank: int, world: int, port: int, threads: int, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(world),
+        "LOCAL_WORLD_SIZE": str(world),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    import torch
+
+    from gflow_core.cli import reporting
+
+    torch.set_num_threads(threads)
+    with reporting(quiet=rank > 0):
+        work(*arguments)
+    torch.distributed.destroy_process_group()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,51 @@
+"""What a run would do, for `gflow run --dry-run`."""
+
+from __future__ import annotations
+
+from rich.console import Console as Rich
+from rich.table import Table
+
+from gflow_core.build import build
+from gflow_core.plugins import plugins
+from gflow_core.recipe import Recipe
+
+__all__ = ["print_plan"]
+
+
+def print_plan(recipe: Recipe) -> None:
+    """Build everything, print parts, parameter counts, data size, device and precision; train nothing."""
+    spec = recipe.spec
+    experiment = build(spec)
+    registries = plugins().registries
+    rows: list[tuple[str, str, str]] = []
+    if spec.dataset:
+        data = experiment.data
+        assert data is not None
+        rows.append(("dataset", registries["dataset"].name_of(type(spec.dataset)), f"{len(data):,} items, {data.shape}"))
+    for kind, module in (("sampler", experiment.sampler), ("discriminator", experiment.discriminator)):
+        if module is not None:
+            count = sum(p.numel() for p in module.parameters())
+            rows.append((kind, registries[kind].name_of(type(getattr(spec, kind))), f"{count:,} parameters"))
+    if spec.objective and spec.train:
+        clock = spec.train
+        rows.append(
+            (
+                "objective",
+                registries["objective"].name_of(type(spec.objective)),
+                f"{clock.steps:,} steps, batch {clock.batch_size}, seed {clock.seed}",
+            )
+        )
+    for name, optimizer in spec.optimizer.items():
+        rows.append((f"optimizer.{name}", type(optimizer).__name__, f"lr {optimizer.lr:g}"))
+    for analysis in spec.analyze:
+        when = f"every {analysis.every} steps" if analysis.every else "at the end"
+        rows.append(("analyze", registries["analyzer"].name_of(type(analysis.part)), when))
+    runtime = experiment.runtime
+    processes = spec.train.devices if spec.train else 1
+    rows.append(("device", str(runtime.device), f"{runtime.precision}, {processes} process{'es' if processes > 1 else ''}"))
+    table = Table(title=f"plan of {recipe.path}", title_justify="left")
+    for column in ("what", "which", "size"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Rich(highlight=False).print(table)

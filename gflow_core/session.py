@@ -1,0 +1,388 @@
+"""A run from beginning to end: where build, train, record and analyze meet."""
+
+from __future__ import annotations
+
+import platform
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import attrs
+import torch
+from torch import Tensor, distributed, nn
+
+from gflow_core.analyze import analyze, final_sampler
+from gflow_core.build import build
+from gflow_core.checkpoint import Checkpoint
+from gflow_core.contracts import Experiment, Phase, Result
+from gflow_core.errors import CheckpointError, GflowError
+from gflow_core.nn.player import evaluating
+from gflow_core.pictures import draw_samples
+from gflow_core.plugins import plugins
+from gflow_core.recipe import Recipe, dumps, load
+from gflow_core.record import RunFolder
+from gflow_core.rng import Streams
+from gflow_core.runtime import Runtime
+from gflow_core.spec import Analysis
+from gflow_core.train import train
+
+__all__ = ["Console", "draw", "reanalyze", "resume", "run"]
+
+_PREVIEW = 64  # samples in the pictures drawn while training
+_CHUNK = 256  # samples drawn at once
+
+
+class Console(Protocol):
+    """Where a session reports to."""
+
+    def say(self, text: str) -> None:
+        """A line worth reading."""
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Long work outside training."""
+
+    def training(self, first: int, steps: int) -> None:
+        """Training starts after `first` of `steps` steps."""
+
+    def phase(self, step: int, phase: Phase) -> None:
+        """A part of a step is done."""
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """A line of metrics."""
+
+    def result(self, name: str, result: Result, folder: Path) -> None:
+        """An analyzer is done; its files are in `folder`."""
+
+    def close(self) -> None:
+        """No more progress is shown."""
+
+
+# ------------------------------------------------------------------ run, resume
+
+
+def run(recipe: Recipe, runs: Path, console: Console) -> RunFolder:
+    """Build, train and analyze a recipe in a new folder under `runs`. Raises GflowError for all that goes wrong."""
+    experiment = _build(recipe, console)
+    path: list[Path | None] = [None]
+    if experiment.runtime.main:
+        name = recipe.path.stem if recipe.path else "recipe"
+        if name == "recipe" and recipe.path:  # a run's own recipe.toml: the new run is named after that run
+            name = recipe.path.resolve().parent.name.rpartition("-s")[0] or name
+        folder = RunFolder.create(runs, name, recipe.spec.seed, dumps(recipe.spec))
+        folder.write_manifest(_manifest(recipe, experiment))
+        path = [folder.path]
+    if experiment.runtime.world > 1:
+        distributed.broadcast_object_list(path)
+    assert path[0] is not None
+    folder = RunFolder(path[0])
+    console.say(f"run folder {folder.path}")
+    _Session(experiment, folder, console).go(done=0)
+    return folder
+
+
+def resume(path: Path, console: Console, checkpoint: str | None = None) -> RunFolder:
+    """Continue a run from its newest checkpoint (or the named one), bit for bit as if it had not stopped."""
+    folder = RunFolder(path)
+    recipe = load(folder.recipe)
+    if recipe.spec.objective is None:
+        raise GflowError(f"{path}: the recipe trains nothing, there is nothing to resume; use gflow analyze {path}")
+    state = folder.load(checkpoint)
+    if state.threads:
+        torch.set_num_threads(state.threads)
+    experiment = _build(recipe, console)
+    manifest = folder.read_manifest()
+    _check_data(manifest, experiment, path)
+    name = checkpoint or folder.checkpoints()[-1]
+    restore(experiment, state, folder.path / "checkpoints" / name)
+    if experiment.runtime.main:
+        folder.rewind(state.step)
+        again = {"time": _now(), "checkpoint": name}
+        folder.write_manifest({**manifest, "resumed": [*manifest.get("resumed", []), again]})
+    experiment.runtime.barrier()
+    console.say(f"resuming {path} after step {state.step}" + (f", {state.phase}" if state.phase else ""))
+    _Session(experiment, folder, console, part_way=int(name.partition("-")[2] or 0)).go(done=state.step)
+    return folder
+
+
+def reanalyze(path: Path, console: Console, names: tuple[str, ...] = (), overrides: tuple[str, ...] = ()) -> RunFolder:
+    """Run a finished run's analyzers again, those named or all; overrides change their options."""
+    folder = RunFolder(path)
+    recipe = load(folder.recipe, overrides)
+    chosen = [a for a in recipe.spec.analyze if not names or a.name in names]
+    known = [a.name for a in recipe.spec.analyze]
+    for name in names:
+        if name not in known:
+            raise GflowError(f"{path}: no analysis {name} in its recipe (it has {', '.join(known) or 'none'})")
+    experiment = _build(recipe, console)
+    step = 0
+    if recipe.spec.objective is not None:
+        state = folder.load()
+        restore(experiment, state, folder.path)
+        step = state.step
+    session = _Session(experiment, folder, console)
+    for analysis in chosen:
+        session.run_analyzer(analysis, step, final=True)
+    return folder
+
+
+def _build(recipe: Recipe, console: Console) -> Experiment:
+    experiment = build(recipe.spec, progress=console.progress)
+    console.close()
+    return experiment
+
+
+def _check_data(manifest: Mapping[str, Any], experiment: Experiment, path: Path) -> None:
+    before = manifest.get("data", {}).get("fingerprint")
+    if before and experiment.data and experiment.data.fingerprint != before:
+        raise GflowError(
+            f"{path}: the data has changed since the run began (fingerprint {experiment.data.fingerprint[:12]}, was "
+            f"{before[:12]}); put the old data back or start a new run"
+        )
+
+
+class _Session:
+    """The events of training, recorded; only the first process writes."""
+
+    def __init__(self, experiment: Experiment, folder: RunFolder, console: Console, part_way: int = 0) -> None:
+        self.experiment = experiment
+        self.folder = folder
+        self.console = console
+        self.stop = Stop()
+        self.main = experiment.runtime.main
+        self._part_way = part_way
+        self._start = time.monotonic()
+
+    def go(self, done: int) -> None:
+        """Train from `done` to the end, then run the analyzers that wait for it."""
+        spec = self.experiment.spec
+        step = 0
+        if spec.train is not None and self.experiment.objective is not None:
+            step = spec.train.steps
+            with self.stop.listening(self.console):
+                self.console.training(done, step)
+                try:
+                    train(self.experiment, self, done=done)
+                finally:
+                    self.console.close()
+        for analysis in spec.analyze:
+            self.run_analyzer(analysis, step, final=True)
+        self.experiment.runtime.barrier()
+
+    # -- train.Events
+
+    def stopping(self) -> bool:
+        return self.stop.requested
+
+    def phase(self, step: int, phase: Phase) -> None:
+        self._part_way += 1
+        self.console.phase(step, phase)
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        self._part_way = 0
+        if self.main:
+            self.folder.log(step, {**metrics, "seconds": round(time.monotonic() - self._start, 3)})
+        self.console.log(step, metrics)
+
+    def sample(self, step: int) -> None:
+        if not self.main:
+            return
+        experiment = self.experiment
+        x = _draw(experiment, _PREVIEW if experiment.spec.dataset.data_shape().kind == "image" else 2048, "preview")
+        draw_samples(self.folder.sample_path(step), x, experiment.spec.dataset.data_shape(), _some_real(experiment))
+
+    def analyze(self, step: int) -> None:
+        for analysis in self.experiment.spec.analyze:
+            if analysis.every and step % analysis.every == 0:
+                self.run_analyzer(analysis, step, final=False)
+
+    def save(self, step: int, phase: Phase | None = None) -> None:
+        if self.main:
+            state = Checkpoint(
+                step=step,
+                phase=f"{phase.name} {phase.done} of {phase.total}" if phase else None,
+                threads=torch.get_num_threads(),
+                parts=capture(self.experiment),
+            )
+            train_options = self.experiment.spec.train
+            assert train_options is not None
+            self.folder.save(state, self._part_way if phase else 0, keep=train_options.keep)
+        self.experiment.runtime.barrier()
+
+    # -- analyzers
+
+    def run_analyzer(self, analysis: Analysis, step: int, *, final: bool) -> None:
+        if self.main:
+            result = analyze(
+                self.experiment, analysis, step, progress=self.console.progress, folder=self.folder.path
+            )
+            where = self.folder.write_result(analysis.name, result, step, final=final)
+            self.console.result(analysis.name, result, where)
+        self.experiment.runtime.barrier()
+
+
+class Stop:
+    """Ctrl-C and SIGTERM as a request: finish what is in hand, save, leave. A second Ctrl-C leaves at once."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    @contextmanager
+    def listening(self, console: Console) -> Iterator[None]:
+        """Take the signals within the block."""
+
+        def ask(number: int, _frame: FrameType | None) -> None:
+            if self.requested and number == signal.SIGINT:
+                raise KeyboardInterrupt
+            self.requested = True
+            console.say("stopping at the next safe point; Ctrl-C again leaves at once, without saving")
+
+        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+# ------------------------------------------------------------------ state
+
+
+def capture(experiment: Experiment) -> dict[str, Any]:
+    """All that the next step needs, as trees of tensors and numbers."""
+    assert experiment.objective is not None
+    assert experiment.feed is not None
+    parts: dict[str, Any] = {"streams": experiment.streams.state_dict()}
+    for name, module in _networks(experiment).items():
+        parts[name] = dict(module.state_dict())
+    for name, player in experiment.players.items():
+        parts[f"optimizer.{name}"] = player.optimizer.state_dict()
+    state = experiment.objective.state
+    parts["objective"] = {f.name: getattr(state, f.name) for f in attrs.fields(type(state))}
+    parts["feed"] = {"position": experiment.feed.position}
+    return parts
+
+
+def restore(experiment: Experiment, state: Checkpoint, where: Path) -> None:
+    """Put `capture`'s parts back. Raises CheckpointError if they are of another experiment."""
+    device = experiment.runtime.device
+    try:
+        for name, module in _networks(experiment).items():
+            module.load_state_dict(state.parts[name])
+        for name, player in experiment.players.items():
+            player.optimizer.load_state_dict(state.parts[f"optimizer.{name}"])
+        if experiment.objective is not None:
+            fields = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in state.parts["objective"].items()}
+            experiment.objective.state = type(experiment.objective.state)(**fields)
+        if experiment.feed is not None:
+            experiment.feed.position = state.parts["feed"]["position"]
+        experiment.streams.load_state_dict(state.parts["streams"])
+    except (KeyError, RuntimeError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{where}: the checkpoint does not fit the recipe beside it: {error}") from error
+
+
+def _networks(experiment: Experiment) -> dict[str, nn.Module]:
+    found = {
+        "sampler": experiment.sampler,
+        "discriminator": experiment.discriminator,
+        "ema": experiment.ema.module if experiment.ema else None,
+    }
+    return {name: module for name, module in found.items() if module is not None}
+
+
+# ------------------------------------------------------------------ samples
+
+
+def draw(path: Path, n: int, checkpoint: str | None = None, seed: int | None = None) -> tuple[Tensor, Recipe]:
+    """n samples [n, *shape] of a run's sampler (averaged weights where it keeps them), and its recipe.
+
+    `seed` chooses other latents than the run's own seed would. The data itself is not needed.
+    """
+    folder = RunFolder(path)
+    recipe = load(folder.recipe)
+    if recipe.spec.sampler is None:
+        raise GflowError(f"{path}: its recipe has no [sampler]")
+    experiment = build(recipe.spec, load_data=False)
+    if recipe.spec.objective is not None:
+        state = folder.load(checkpoint, only=("sampler", "ema"))
+        try:
+            module = final_sampler(experiment)
+            assert module is not None
+            module.load_state_dict(state.parts["ema" if experiment.ema else "sampler"])
+        except (KeyError, RuntimeError) as error:
+            raise CheckpointError(f"{path}: the checkpoint does not fit the recipe beside it: {error}") from error
+    if seed is not None:
+        experiment.streams = Streams(seed)
+    return _draw(experiment, n, "sample"), recipe
+
+
+@torch.no_grad()
+def _draw(experiment: Experiment, n: int, stream: str) -> Tensor:
+    """n samples on the CPU, in eval mode, from a stream that starts afresh: the same latents at every call."""
+    module = final_sampler(experiment)
+    assert module is not None
+    latent, runtime = experiment.spec.sampler.latent, experiment.runtime
+    generator = experiment.streams.fork(stream)["latent"]
+    chunks = []
+    with evaluating(module), runtime.autocast():
+        for start in range(0, n, _CHUNK):
+            z = latent.draw(min(_CHUNK, n - start), generator).to(runtime.device)
+            chunks.append(module(z).to(z.dtype).cpu())
+    return torch.cat(chunks)
+
+
+def _some_real(experiment: Experiment) -> Tensor | None:
+    if experiment.data is None or experiment.data.shape.kind == "image":
+        return None
+    return experiment.data.x[:2048]
+
+
+# ------------------------------------------------------------------ manifest
+
+
+def _manifest(recipe: Recipe, experiment: Experiment) -> dict[str, Any]:
+    runtime: Runtime = experiment.runtime
+    data = experiment.data
+    return {
+        "created": _now(),
+        "command": sys.argv,
+        "recipe": str(recipe.path) if recipe.path else None,
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            **{record.dist: record.version for record in plugins().records},
+        },
+        "platform": platform.platform(),
+        "device": str(runtime.device),
+        "device_name": torch.cuda.get_device_name(runtime.device) if runtime.device.type == "cuda" else platform.machine(),
+        "precision": runtime.precision,
+        "processes": runtime.world,
+        "threads": torch.get_num_threads(),
+        "git": _git(),
+        "data": {"items": len(data), "shape": str(data.shape), "fingerprint": data.fingerprint} if data else {},
+        "parameters": {
+            name: sum(p.numel() for p in module.parameters()) for name, module in _networks(experiment).items()
+        },
+    }
+
+
+def _git() -> dict[str, Any] | None:
+    """Commit of the working folder, and whether files differ from it; None outside a repository."""
+
+    def ask(*words: str) -> str:
+        return subprocess.run(["git", *words], capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        return {"commit": ask("rev-parse", "HEAD"), "dirty": bool(ask("status", "--porcelain", "-uno"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

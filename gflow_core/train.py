@@ -1,0 +1,122 @@
+"""The clock of training: one loop, read from top to bottom. The mathematics is the objective's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from gflow_core.contracts import Experiment, Metrics, Phase
+from gflow_core.errors import Diverged, Interrupted
+
+__all__ = ["Events", "train"]
+
+_KEPT = "the checkpoints before it are kept. A smaller learning rate or step size may help"
+
+
+class Events(Protocol):
+    """What happens around the mathematics; every process calls each of them at the same moment."""
+
+    def stopping(self) -> bool:
+        """Whether this process was asked to stop."""
+
+    def phase(self, step: int, phase: Phase) -> None:
+        """A safe point inside a step was reached."""
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Metrics, averaged over the steps since the last call."""
+
+    def sample(self, step: int) -> None:
+        """Time for a sample picture."""
+
+    def analyze(self, step: int) -> None:
+        """A step is done: analyzers whose turn it is may look."""
+
+    def save(self, step: int, phase: Phase | None = None) -> None:
+        """Save everything: after `step`, and inside the next one where `phase` is given."""
+
+
+def train(experiment: Experiment, events: Events, *, done: int = 0) -> None:
+    """Train from the state after `done` steps to the recipe's end.
+
+    Raises Interrupted after saving, when asked to stop; Diverged, naming the step and the quantity, when a
+    metric or a weight is no longer finite (nothing is saved then: the last checkpoint is the last good one).
+    """
+    clock = experiment.spec.train
+    objective = experiment.objective
+    assert clock is not None
+    assert objective is not None
+    runtime = experiment.runtime
+    recent: list[tuple[int, Metrics]] = []
+
+    for step in range(done + 1, clock.steps + 1):
+        # The step itself. Between its safe points nothing looks at it.
+        for player in experiment.players.values():
+            player.module.train()
+            player.set_rate(step - 1)
+        for event in objective.step(step):
+            if isinstance(event, Phase):
+                events.phase(step, event)
+                if runtime.any(events.stopping()):
+                    _check_weights(experiment, step)
+                    events.save(step - 1, event)
+                    raise Interrupted(f"stopped in step {step} ({event.name} {event.done} of {event.total}), and saved")
+            else:
+                recent.append((step, event))
+        for player in experiment.players.values():
+            runtime.average_buffers(player.module)
+        if experiment.ema is not None and experiment.sampler is not None:
+            experiment.ema.update(experiment.sampler, step)
+
+        # The records. Metrics stay on the device until a line is due; one transfer brings them all.
+        last = step == clock.steps
+        stop = runtime.any(events.stopping())
+        save = last or stop or _due(step, clock.checkpoint_every)
+        sample = last or _due(step, clock.sample_every)
+        if last or stop or save or sample or _due(step, clock.log_every):
+            metrics = _average(recent)
+            recent.clear()
+            _check_weights(experiment, step)
+            events.log(step, metrics)
+        if sample:
+            events.sample(step)
+        events.analyze(step)
+        if save:
+            events.save(step)
+        if stop and not last:
+            raise Interrupted(f"stopped after step {step}, and saved")
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
+
+
+def _average(recent: Iterable[tuple[int, Metrics]]) -> dict[str, float]:
+    """Mean of each metric over the steps. Raises Diverged at the first that is not finite."""
+    observed = [(step, name, value) for step, metrics in recent for name, value in metrics.items()]
+    if not observed:
+        return {}
+    values = torch.stack([value.detach().float() for _, _, value in observed]).tolist()
+    seen: dict[str, list[float]] = {}
+    for (step, name, _), value in zip(observed, values, strict=True):
+        if not math.isfinite(value):
+            raise Diverged(f"step {step}: {name} is {value}; {_KEPT}")
+        seen.setdefault(name, []).append(value)
+    return {name: sum(history) / len(history) for name, history in seen.items()}
+
+
+def _check_weights(experiment: Experiment, step: int) -> None:
+    """Raise Diverged if any weight is NaN or infinite."""
+    names: list[str] = []
+    finite: list[Tensor] = []
+    networks: dict[str, nn.Module] = {name: player.module for name, player in experiment.players.items()}
+    for network, module in networks.items():
+        for name, weight in module.named_parameters():
+            names.append(f"{network} weight {name}")
+            finite.append(torch.isfinite(weight.detach()).all())
+    if finite and not bool((flags := torch.stack(finite)).all()):
+        worst = names[int((~flags).nonzero()[0])]
+        raise Diverged(f"step {step}: {worst} is not finite; {_KEPT}")

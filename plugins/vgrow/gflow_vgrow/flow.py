@@ -1,0 +1,213 @@
+"""VGrow's outer loop (Gao et al. 2019, Section 4 and Table 1; order of operations as in the authors' code).
+
+Particles x_i = G(z_i) follow the gradient flow of D_f(q || p): with r = q/p learnt as exp(-d) by logistic
+regression, dx/dt = -f''(r) grad r = s(x) grad d(x). The sampler G is then fitted to where they went.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import attrs
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrize
+
+from gflow_core.contracts import DataShape, Experiment, Metrics, Phase
+from gflow_core.errors import GflowError
+from gflow_core.nn.player import evaluating, frozen
+from gflow_vgrow.divergences import DIVERGENCES, Divergence
+
+if TYPE_CHECKING:
+    from gflow_vgrow.parts import Flow
+
+__all__ = ["FlowObjective", "State", "clamp_bounds", "discriminator_loss", "projection_passes", "velocity"]
+
+# Passes over the pool when the sampler is fitted: (below this outer loop, passes), then 20.
+_SCHEDULES = {
+    "authors": ((200, 5), (1000, 10), (1500, 15)),
+    "authors_cifar10": ((600, 5), (2000, 10), (3000, 15)),
+}
+
+
+@attrs.define(eq=False)
+class State:
+    """An outer loop in progress; all empty between two of them. N is the pool's size."""
+
+    z: Tensor | None = None
+    """Latents of the particles [N, latent]."""
+    start: Tensor | None = None
+    """Where the particles left the sampler [N, *shape]."""
+    x: Tensor | None = None
+    """Where they are now [N, *shape]."""
+    moves: int = 0
+    passes: int = 0
+    loss: Tensor | None = None
+    """Discriminator losses, divergence estimates, velocity norms and projection errors so far, summed [4]."""
+
+
+def discriminator_loss(d_real: Tensor, d_fake: Tensor) -> Tensor:
+    """Logistic regression of real (positive) against generated: E softplus(-d(real)) + E softplus(d(fake))."""
+    return F.softplus(-d_real).mean() + F.softplus(d_fake).mean()
+
+
+def velocity(
+    discriminator: nn.Module, x: Tensor, divergence: Divergence, ratio_clip: tuple[float, float] | None = None
+) -> Tensor:
+    """v(x) = s(x) grad d(x) at x [B, *shape], s detached and clipped to `ratio_clip`. Same shape as x.
+
+    Each item's velocity is its own only if the discriminator treats items separately: call it in eval mode.
+    """
+    x = x.detach().requires_grad_()
+    d = discriminator(x)
+    (gradient,) = torch.autograd.grad(d.sum(), x)
+    s = divergence.scale(d.detach().to(x.dtype))
+    if ratio_clip is not None:
+        s = s.clamp(*ratio_clip)
+    return gradient * s.view(-1, *[1] * (x.dim() - 1))
+
+
+def clamp_bounds(part: Flow, data: DataShape) -> tuple[float | None, float | None]:
+    """Where particles are kept: (low, high), None where there is no bound."""
+    if part.clamp == "none":
+        return None, None
+    return (data.low, data.high) if part.clamp == "data" else part.clamp
+
+
+def projection_passes(part: Flow, step: int) -> int:
+    """Passes over the pool in outer loop `step` (from 1)."""
+    if isinstance(part.projection_passes, int):
+        return part.projection_passes
+    for below, passes in _SCHEDULES[part.projection_passes]:
+        if step - 1 < below:
+            return passes
+    return 20
+
+
+class FlowObjective:
+    """`vgrow.flow`, built. Every process holds the whole pool and moves its slice of it."""
+
+    def __init__(self, part: Flow, experiment: Experiment) -> None:
+        assert experiment.spec.train is not None
+        assert experiment.data is not None
+        assert experiment.feed is not None
+        self.part = part
+        self.feed = experiment.feed
+        self.latent = experiment.spec.sampler.latent
+        self.sampler = experiment.players["sampler"]
+        self.discriminator = experiment.players["discriminator"]
+        self.runtime = experiment.runtime
+        self.streams = experiment.streams
+        self.batch_size = experiment.spec.train.batch_size
+        self.bounds = clamp_bounds(part, experiment.data.shape)
+        self.divergence = DIVERGENCES[part.divergence]
+        self.state = State()
+        for name, size in (("pool_size", part.pool_size), ("the pool's last batch", part.pool_size % self.batch_size)):
+            if size % self.runtime.world:
+                raise GflowError(
+                    f"objective.pool_size = {part.pool_size}: {name} ({size}) does not divide among "
+                    f"{self.runtime.world} processes"
+                )
+
+    def step(self, step: int) -> Iterator[Phase | Metrics]:
+        """One outer loop."""
+        state, part = self.state, self.part
+        if state.z is None:
+            self._draw_pool()
+        while state.moves < part.inner_loops:
+            for _ in range(part.discriminator_steps):
+                self._teach()
+            self._move()
+            state.moves += 1
+            yield Phase("inner loop", state.moves, part.inner_loops)
+        passes = projection_passes(part, step)
+        while state.passes < passes:
+            self._project(last=state.passes == passes - 1)
+            state.passes += 1
+            yield Phase("projection pass", state.passes, passes)
+        metrics = self._metrics()
+        self.state = State()
+        yield metrics
+
+    def _draw_pool(self) -> None:
+        """Fresh latents, and the particles G(z) in eval mode."""
+        state = self.state
+        state.z = self.latent.draw(self.part.pool_size, self.streams["vgrow.latent"]).to(self.runtime.device)
+        with torch.no_grad(), evaluating(self.sampler.module), self.runtime.autocast():
+            chunks = self.runtime.shard(state.z).split(self.part.chunk_size)
+            x = torch.cat([self.sampler.module(z).to(z.dtype) for z in chunks])
+        state.start = self._whole(x)
+        state.x = state.start.clone()
+        state.loss = state.z.new_zeros(4)
+
+    def _teach(self) -> None:
+        """One logistic-regression step: a batch of real data against a random batch of particles."""
+        state, module = self.state, self.discriminator.module
+        assert state.x is not None
+        assert state.loss is not None
+        real = self.feed.next(self.batch_size)
+        choice = torch.randperm(len(state.x), generator=self.streams["vgrow.particles"])[: self.batch_size]
+        fake = state.x[self.runtime.shard(choice).to(state.x.device)]
+        # Two forwards, so that batch statistics of real and generated items do not mix.
+        with self.runtime.autocast():
+            d_real, d_fake = module(real.x), module(fake)
+        d_real, d_fake = d_real.to(fake.dtype), d_fake.to(fake.dtype)
+        loss = discriminator_loss(d_real, d_fake)
+        self.discriminator.minimize(loss)
+        state.loss[0] += loss.detach()
+        state.loss[1] += self.divergence.estimate(d_real.detach(), d_fake.detach())
+
+    def _move(self) -> None:
+        """Every particle moves along its velocity."""
+        state, module = self.state, self.discriminator.module
+        assert state.x is not None
+        assert state.loss is not None
+        here = self.runtime.shard(state.x)
+        moved = []
+        # cached: spectral normalisation once for all chunks.
+        with frozen(module), evaluating(module), parametrize.cached():
+            for x in here.split(self.part.chunk_size):
+                with self.runtime.autocast():
+                    v = velocity(module, x, self.divergence, self.part.ratio_clip)
+                state.loss[2] += v.flatten(1).norm(dim=1).sum() / len(here)
+                x = x + self.part.step_size * v
+                moved.append(x if self.bounds == (None, None) else x.clamp(*self.bounds))
+        state.x = self._whole(torch.cat(moved))
+
+    def _project(self, *, last: bool) -> None:
+        """One pass of fitting the sampler to the pairs (z, x) by mean squared error."""
+        state = self.state
+        assert state.z is not None
+        assert state.x is not None
+        assert state.loss is not None
+        order = torch.randperm(len(state.z), generator=self.streams["vgrow.projection"])
+        for batch in order.split(self.batch_size):
+            index = self.runtime.shard(batch).to(state.x.device)
+            with self.runtime.autocast():
+                x = self.sampler.module(state.z[index])
+            loss = F.mse_loss(x.to(state.x.dtype), state.x[index])
+            self.sampler.minimize(loss)
+            if last:
+                state.loss[3] += loss.detach() * (len(batch) / len(order))
+
+    def _metrics(self) -> Metrics:
+        state, part = self.state, self.part
+        assert state.x is not None
+        assert state.start is not None
+        assert state.loss is not None
+        loss, estimate, speed, projection = self.runtime.mean(state.loss)
+        taught = part.inner_loops * part.discriminator_steps
+        return {
+            "discriminator_loss": loss / taught,
+            "divergence": estimate / taught,
+            "velocity": speed / part.inner_loops,
+            "displacement": (state.x - state.start).flatten(1).norm(dim=1).mean(),
+            "projection_loss": projection,
+        }
+
+    def _whole(self, x: Tensor) -> Tensor:
+        """The whole pool from every process's slice, in the layout that convolutions like."""
+        x = self.runtime.gather(x)
+        return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
