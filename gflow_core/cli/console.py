@@ -18,7 +18,8 @@ from gflow_core.runtime import world_size
 __all__ = ["RunConsole"]
 
 _EVERY = 5.0  # seconds between lines where there is no terminal
-_ROWS = 40  # rows of a table worth printing
+_ROWS = 120  # rows of a table worth printing
+_LOG_WIDTH = 160  # columns where there is no terminal
 
 
 class RunConsole:
@@ -27,12 +28,15 @@ class RunConsole:
     def __init__(self) -> None:
         quiet = world_size() > 1 and os.environ.get("RANK", "0") != "0"
         self.rich = Rich(quiet=quiet, highlight=False)
+        if not self.rich.is_terminal:
+            self.rich.width = _LOG_WIDTH
         self._bar: Progress | None = None
         self._step: TaskID | None = None
         self._phase: TaskID | None = None
         self._steps = 0
         self._first = 0
         self._start = self._spoke = 0.0
+        self._work = ""
 
     def say(self, text: str) -> None:
         # soft_wrap: paths stay whole, to be copied.
@@ -50,7 +54,9 @@ class RunConsole:
             if done >= total:
                 self._bar.remove_task(self._phase)
                 self._phase = None
-        elif time.monotonic() - self._spoke > _EVERY or done >= total:
+        elif what != self._work:  # what is over within seconds leaves no line
+            self._work, self._spoke = what, time.monotonic()
+        elif time.monotonic() - self._spoke > _EVERY:
             self._spoke = time.monotonic()
             self.say(f"{what}: {done} of {total}")
 
