@@ -1,8 +1,8 @@
 """Checkpoints: a folder of safetensors and one JSON, no pickle, written so that it is whole or not there.
 
-    000100/
-      sampler.safetensors, optimizer.sampler.safetensors, objective.safetensors, ...
-      checkpoint.json       step, phase, scalars, tensor layouts, and the sha256 of every file and of itself
+000100/
+  sampler.safetensors, optimizer.sampler.safetensors, objective.safetensors, ...
+  checkpoint.json       step, phase, scalars, tensor layouts, and the sha256 of every file and of itself
 """
 
 from __future__ import annotations
@@ -57,7 +57,11 @@ def pack(tree: Any, tensors: dict[str, Tensor], path: str = "") -> Any:
         return note
     if isinstance(tree, Mapping):
         # As pairs, because optimizers use numbers as keys and JSON does not.
-        return {"$items": [[key, pack(value, tensors, f"{path}/{key}" if path else str(key))] for key, value in tree.items()]}
+        return {
+            "$items": [
+                [key, pack(value, tensors, f"{path}/{key}" if path else str(key))] for key, value in tree.items()
+            ]
+        }
     if isinstance(tree, tuple | list):
         items = [pack(value, tensors, f"{path}/{i}" if path else str(i)) for i, value in enumerate(tree)]
         return {"$tuple": items} if isinstance(tree, tuple) else items

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Protocol
 
 import attrs
@@ -19,7 +20,9 @@ __all__ = ["Feed", "Modes", "Source", "fingerprint"]
 class Modes(Protocol):
     """The modes of a synthetic law: where coverage is counted."""
 
-    count: int
+    @property
+    def count(self) -> int:
+        """How many there are."""
 
     def nearest(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x [n, d] -> the nearest mode's index [n] and the distance to it in its standard deviations [n]."""
@@ -52,6 +55,8 @@ class Source:
     dither: bool = False
     """Add U(0, 1/128) noise in [-1, 1] units when training (one 8-bit step), as FAR's reference does."""
     modes: Modes | None = None
+    cache: Path | None = None
+    """The decoded copy that x is mapped from, where there is one."""
 
     def __len__(self) -> int:
         return len(self.x)

@@ -43,11 +43,7 @@ def option(
     tuple. `check(value)` returns a message when the value is wrong, for what bounds cannot say. `unit`
     names the unit ("pixels", "steps"); `doc` is one sentence, with the source where there is one.
     """
-    bounds = {
-        key: bound
-        for key, bound in (("ge", ge), ("gt", gt), ("le", le), ("lt", lt))
-        if bound is not None
-    }
+    bounds = {key: bound for key, bound in (("ge", ge), ("gt", gt), ("le", le), ("lt", lt)) if bound is not None}
     text = " and ".join(f"{_BOUNDS[key][0]} {bound:g}" for key, bound in bounds.items())
 
     def validate(_instance: object, _field: attrs.Attribute[Any], value: Any) -> None:

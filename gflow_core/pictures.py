@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
 from gflow_core.contracts import DataShape
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["draw_samples", "image_grid", "scatter"]
 
@@ -26,7 +29,7 @@ def draw_samples(path: Path, x: Tensor, shape: DataShape, real: Tensor | None = 
     os.replace(aside, path)
 
 
-def image_grid(x: Tensor, shape: DataShape, gap: int = 2) -> np.ndarray:
+def image_grid(x: Tensor, shape: DataShape, gap: int = 2) -> np.ndarray[Any, Any]:
     """Images x [N, C, H, W] as one 8-bit picture [rows, columns, 3], nearly square, `gap` pixels apart."""
     low, high = (shape.low, shape.high) if shape.low is not None and shape.high is not None else (-1.0, 1.0)
     n, channels, height, width = x.shape
@@ -43,6 +46,8 @@ def image_grid(x: Tensor, shape: DataShape, gap: int = 2) -> np.ndarray:
 
 def scatter(x: Tensor, real: Tensor | None = None) -> Figure:
     """Points x [N, d]: their first two coordinates (a histogram where d is 1), real points behind them."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(5, 5), layout="constrained")
     axes = figure.add_subplot()
     sets = [("real", real, "0.75"), ("generated", x, "tab:blue")]

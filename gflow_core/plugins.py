@@ -40,9 +40,7 @@ class PluginRecord:
 class Plugins:
     """The registries, filled, and the records of who filled them."""
 
-    registries: dict[str, Registry[Any]] = attrs.field(
-        factory=lambda: {kind: Registry(kind) for kind in KINDS}
-    )
+    registries: dict[str, Registry[Any]] = attrs.field(factory=lambda: {kind: Registry(kind) for kind in KINDS})
     records: list[PluginRecord] = attrs.field(factory=list)
 
     def get(self, kind: str, name: str) -> type[Any]:
@@ -112,7 +110,9 @@ def load(points: Iterable[EntryPoint] | None = None) -> Plugins:
     """The core's own parts, then every entry point of the group `gflow.plugins`, in name order."""
     loaded = Plugins()
     core = importlib.import_module("gflow_core.builtin.plugin")
-    loaded.register(core, PluginRecord("core", "gflow-core", _version("gflow-core"), core.__name__, core.__file__ or ""))
+    loaded.register(
+        core, PluginRecord("core", "gflow-core", _version("gflow-core"), core.__name__, core.__file__ or "")
+    )
     if points is None:
         points = entry_points(group=hookspecs.ENTRY_POINT_GROUP)
     for point in _unique(sorted(points, key=lambda p: (p.name, p.value))):

@@ -1,12 +1,12 @@
 """The run folder: everything a run leaves behind.
 
-    runs/vgrow_mnist5k-s0-001/
-      recipe.toml         resolved; `gflow run` on it repeats the run
-      manifest.json       versions, device, precision, git state, data fingerprint
-      metrics.jsonl       one line a logged step
-      samples/000100.png
-      checkpoints/000100/
-      analysis/NAME/      result.json, figures as PNG, tables as CSV
+runs/vgrow_mnist5k-s0-001/
+  recipe.toml         resolved; `gflow run` on it repeats the run
+  manifest.json       versions, device, precision, git state, data fingerprint
+  metrics.jsonl       one line a logged step
+  samples/000100.png
+  checkpoints/000100/
+  analysis/NAME/      result.json, figures as PNG, tables as CSV
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ class RunFolder:
                     number += 1
             (path / "recipe.toml").write_text(recipe)
         except OSError as error:
-            raise GflowError(f"{runs}: cannot make a run folder there: {error.strerror}; choose another with --runs") from error
+            raise GflowError(
+                f"{runs}: cannot make a run folder there: {error.strerror}; choose another with --runs"
+            ) from error
         return cls(path)
 
     # -------------------------------------------------------------- text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import attrs
 
@@ -49,24 +49,18 @@ class Registry(Generic[T]):
         self._entries: dict[str, Entry[T]] = {}
         self._claims: dict[str, list[str]] = {}
 
-    def add(self, name: str, part: type[T], provider: str) -> None:
+    def add(self, name: str, part: type[Any], provider: str) -> None:
         """Register `part` as `name`. Raises PluginError for a malformed or already claimed name."""
         if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise PluginError(
-                f"{self.kind} name {name!r}: use lower-case letters, digits and _, as in vgrow.resnet"
-            )
+            raise PluginError(f"{self.kind} name {name!r}: use lower-case letters, digits and _, as in vgrow.resnet")
         if not (inspect.isclass(part) and attrs.has(part)):
-            raise PluginError(
-                f"{self.kind} {name}: a part is an attrs class (its options), got {part!r}"
-            )
+            raise PluginError(f"{self.kind} {name}: a part is an attrs class (its options), got {part!r}")
         claims = self._claims.setdefault(name, [])
         claims.append(provider)
         if len(claims) > 1:
             self._entries.pop(name, None)
-            raise PluginError(
-                f'{self.kind} "{name}" is claimed by {" and by ".join(claims)}; uninstall or rename one'
-            )
-        self._entries[name] = Entry(name, part, provider)
+            raise PluginError(f'{self.kind} "{name}" is claimed by {" and by ".join(claims)}; uninstall or rename one')
+        self._entries[name] = Entry[T](name, cast("type[T]", part), provider)
 
     def get(self, name: str) -> type[T]:
         """The part called `name`. Raises UnknownPart, listing what exists."""
@@ -80,9 +74,7 @@ class Registry(Generic[T]):
             both = " and by ".join(self._claims[name])
             raise UnknownPart(f'{self.kind} "{name}" is claimed by {both}; uninstall or rename one')
         known = ", ".join(self) or "none is registered"
-        raise UnknownPart(
-            f'unknown {self.kind} "{name}"{did_you_mean(name, self._entries)} (known: {known})'
-        )
+        raise UnknownPart(f'unknown {self.kind} "{name}"{did_you_mean(name, self._entries)} (known: {known})')
 
     def name_of(self, part: type[Any]) -> str:
         """The name under which a part class is registered."""

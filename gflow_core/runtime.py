@@ -58,12 +58,12 @@ class Runtime:
 
     @property
     def precision(self) -> str:
-        """"bf16" or "float32"."""
+        """ "bf16" or "float32"."""
         return "bf16" if self.bf16 else "float32"
 
     def autocast(self) -> AbstractContextManager[None]:
         """The precision that networks run in; losses and optimizers stay in float32 outside it."""
-        return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()  # type: ignore[return-value]
+        return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
 
     def shard(self, x: Tensor) -> Tensor:
         """This process's equal slice of a global batch [n, ...]; n is a multiple of `world`."""
@@ -136,7 +136,7 @@ def choose_device(name: str) -> torch.device:
 def computes_bf16(device: torch.device) -> bool:
     """Whether the hardware multiplies bfloat16 natively (emulation would be slower than float32)."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
         return bool(torch.backends.mkldnn.is_available() and torch.cpu._is_avx512_bf16_supported())
     return False

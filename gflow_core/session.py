@@ -219,9 +219,7 @@ class _Session:
 
     def run_analyzer(self, analysis: Analysis, step: int, *, final: bool) -> None:
         if self.main:
-            result = analyze(
-                self.experiment, analysis, step, progress=self.console.progress, folder=self.folder.path
-            )
+            result = analyze(self.experiment, analysis, step, progress=self.console.progress, folder=self.folder.path)
             where = self.folder.write_result(analysis.name, result, step, final=final)
             self.console.result(analysis.name, result, where)
         self.experiment.runtime.barrier()
@@ -360,7 +358,9 @@ def _manifest(recipe: Recipe, experiment: Experiment) -> dict[str, Any]:
         },
         "platform": platform.platform(),
         "device": str(runtime.device),
-        "device_name": torch.cuda.get_device_name(runtime.device) if runtime.device.type == "cuda" else platform.machine(),
+        "device_name": torch.cuda.get_device_name(runtime.device)
+        if runtime.device.type == "cuda"
+        else platform.machine(),
         "precision": runtime.precision,
         "processes": runtime.world,
         "threads": torch.get_num_threads(),

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import attrs
 
-from gflow_core.options import option
 from gflow_core.optimizers import OptimizerPart
+from gflow_core.options import option
 
 __all__ = ["Analysis", "Ema", "Spec", "Train"]
 
@@ -18,7 +18,9 @@ class Ema:
     """An exponential moving average of the sampler's weights, used for samples and analyses."""
 
     decay: float = option(0.999, doc="Share of the average kept at each step.", ge=0, lt=1)
-    start: int = option(0, doc="Step from which weights are averaged; until then the plain weights count.", unit="steps", ge=0)
+    start: int = option(
+        0, doc="Step from which weights are averaged; until then the plain weights count.", unit="steps", ge=0
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -26,14 +28,18 @@ class Train:
     """The clock: how long, on what, how often to look and to save."""
 
     seed: int = option(0, doc="Seed of every random stream.", ge=0)
-    steps: int = option(doc="Length of training.", unit="steps", ge=1)
+    steps: int = option(0, doc="Length of training; required with an [objective].", unit="steps", ge=0)
     batch_size: int = option(64, doc="Global batch: items over all processes.", ge=1)
-    device: Literal["auto", "cpu", "cuda", "mps"] = option("auto", doc="Where to compute; auto takes CUDA, then MPS, then the CPU.")
+    device: Literal["auto", "cpu", "cuda", "mps"] = option(
+        "auto", doc="Where to compute; auto takes CUDA, then MPS, then the CPU."
+    )
     devices: int = option(1, doc="Processes on this machine, one a device; torchrun sets its own.", ge=1)
     precision: Literal["auto", "float32", "bf16"] = option(
         "auto", doc="bf16 autocasts the networks; auto does so for images where the hardware computes bf16."
     )
-    deterministic: bool = option(False, doc="Ask torch for deterministic kernels (bit-exact resuming on CUDA needs it).")
+    deterministic: bool = option(
+        False, doc="Ask torch for deterministic kernels (bit-exact resuming on CUDA needs it)."
+    )
     log_every: int = option(1, doc="Write metrics, averaged since the last line.", unit="steps", ge=1)
     sample_every: int = option(100, doc="Draw a sample picture; 0 draws only the last.", unit="steps", ge=0)
     checkpoint_every: int = option(100, doc="Save a checkpoint; 0 saves only the last.", unit="steps", ge=0)

@@ -22,15 +22,16 @@ def launch(spec: Spec, work: Callable[..., None], arguments: tuple[Any, ...]) ->
     Under torchrun or `accelerate launch` the processes are there already and `train.devices` is not looked at.
     `work` is a function of a module, because new processes import it.
     """
-    devices = spec.train.devices if spec.train and spec.objective else 1
-    if devices == 1 or world_size() > 1:
+    train = spec.train
+    if train is None or train.devices == 1 or spec.objective is None or world_size() > 1:
         work(*arguments)
         return
 
+    devices = train.devices
     import torch
     from torch.multiprocessing.spawn import ProcessExitedException, start_processes
 
-    if torch.cuda.is_available() and devices > torch.cuda.device_count() and spec.train.device in ("auto", "cuda"):
+    if torch.cuda.is_available() and devices > torch.cuda.device_count() and train.device in ("auto", "cuda"):
         raise GflowError(f"train.devices = {devices}: this machine has {torch.cuda.device_count()} CUDA devices")
     threads = max(torch.get_num_threads() // devices, 1)
     # Ctrl-C in a terminal reaches the children too: they save and leave, this process waits for them.
@@ -43,7 +44,9 @@ def launch(spec: Spec, work: Callable[..., None], arguments: tuple[Any, ...]) ->
         signal.signal(signal.SIGINT, before)
 
 
-def _child(rank: int, world: int, port: int, threads: int, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+def _child(
+    rank: int, world: int, port: int, threads: int, work: Callable[..., None], arguments: tuple[Any, ...]
+) -> None:
     os.environ |= {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),

@@ -21,7 +21,9 @@ def print_plan(recipe: Recipe) -> None:
     if spec.dataset:
         data = experiment.data
         assert data is not None
-        rows.append(("dataset", registries["dataset"].name_of(type(spec.dataset)), f"{len(data):,} items, {data.shape}"))
+        rows.append(
+            ("dataset", registries["dataset"].name_of(type(spec.dataset)), f"{len(data):,} items, {data.shape}")
+        )
     for kind, module in (("sampler", experiment.sampler), ("discriminator", experiment.discriminator)):
         if module is not None:
             count = sum(p.numel() for p in module.parameters())
@@ -42,7 +44,9 @@ def print_plan(recipe: Recipe) -> None:
         rows.append(("analyze", registries["analyzer"].name_of(type(analysis.part)), when))
     runtime = experiment.runtime
     processes = spec.train.devices if spec.train else 1
-    rows.append(("device", str(runtime.device), f"{runtime.precision}, {processes} process{'es' if processes > 1 else ''}"))
+    rows.append(
+        ("device", str(runtime.device), f"{runtime.precision}, {processes} process{'es' if processes > 1 else ''}")
+    )
     table = Table(title=f"plan of {recipe.path}", title_justify="left")
     for column in ("what", "which", "size"):
         table.add_column(column, overflow="fold")

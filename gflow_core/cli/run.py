@@ -13,8 +13,13 @@ __all__ = ["command"]
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.argument("overrides", nargs=-1, type=click.UNPROCESSED)
 @click.option("--dry-run", is_flag=True, help="Print the plan; write nothing.")
-@click.option("--runs", type=click.Path(path_type=Path, file_okay=False), default=Path("runs"), show_default=True,
-              help="Folder in which the run folder is made.")
+@click.option(
+    "--runs",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("runs"),
+    show_default=True,
+    help="Folder in which the run folder is made.",
+)
 def command(recipe: Path, overrides: tuple[str, ...], dry_run: bool, runs: Path) -> None:
     """Train and analyze a recipe.
 

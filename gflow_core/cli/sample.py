@@ -13,8 +13,12 @@ __all__ = ["command"]
 @click.command("sample")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--n", default=64, show_default=True, type=click.IntRange(min=1), help="Samples to draw.")
-@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False),
-              help="A .png (a grid, or a scatter plot of vectors) or a .npy ([N, *shape], in the data's range).")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A .png (a grid, or a scatter plot of vectors) or a .npy ([N, *shape], in the data's range).",
+)
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of the latents; the run's own by default.")
 @click.option("--checkpoint", metavar="NAME", help="Draw from this one (such as 000100) instead of the newest.")
 def command(run: Path, n: int, out: Path, seed: int | None, checkpoint: str | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gflow_core.spec import Ema as EmaOptions
 
@@ -25,7 +25,8 @@ class Ema:
     @torch.no_grad()
     def update(self, module: nn.Module, step: int) -> None:
         """Take in the weights of `module` after `step`."""
-        average, now = list(self.module.parameters()), list(module.parameters())
+        average: list[Tensor] = list(self.module.parameters())
+        now: list[Tensor] = list(module.parameters())
         if step <= self.options.start:
             torch._foreach_copy_(average, now)
         else:

@@ -35,7 +35,7 @@ class Player:
     def minimize(self, loss: Tensor) -> None:
         """One optimizer step on `loss`, this process's mean over its slice; gradients are averaged first."""
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.runtime.average_gradients(self.module.parameters())
         self.optimizer.step()
 

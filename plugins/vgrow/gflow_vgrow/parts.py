@@ -65,7 +65,9 @@ class _Resnet:
         "(authors); the variant's by default.",
     )
     spectral_norm: int | None = option(
-        None, doc="Power iterations of spectral normalisation on every layer; 0 leaves it out (seed 0, authors 5).", ge=0
+        None,
+        doc="Power iterations of spectral normalisation on every layer; 0 leaves it out (seed 0, authors 5).",
+        ge=0,
     )
     conv_bias: bool | None = option(None, doc="Biases on convolutions (seed yes, authors no).")
     init: Literal["default", "normal"] | None = option(
@@ -117,7 +119,11 @@ class ResnetSampler(_Resnet):
         assert data is not None
         channels, size, _ = data.shape
         return Sampler(
-            latent_dim=self.latent.dim, image_channels=channels, image_size=size, channels=self.channels, style=self.style()
+            latent_dim=self.latent.dim,
+            image_channels=channels,
+            image_size=size,
+            channels=self.channels,
+            style=self.style(),
         )
 
 
@@ -216,7 +222,9 @@ class Flow:
 
     players: ClassVar[tuple[str, ...]] = ("sampler", "discriminator")
 
-    divergence: str = option("kl", doc="The f-divergence that the flow decreases: kl, js, logd or jeffreys.", check=_known_divergence)
+    divergence: str = option(
+        "kl", doc="The f-divergence that the flow decreases: kl, js, logd or jeffreys.", check=_known_divergence
+    )
     step_size: float = option(0.5, doc="How far particles move along the velocity (Table 1: 0.5).", gt=0)
     pool_size: int = option(1280, doc="Particles (Table 1: 1280).", ge=1)
     inner_loops: int = option(20, doc="Moves of the particles in one outer loop (Table 1: 20).", ge=1)
@@ -296,8 +304,11 @@ class Theory:
 
     needs: ClassVar[frozenset[str]] = frozenset()
 
-    samples: int = option(20_000, doc="Samples where an expectation is estimated by Monte Carlo.", ge=100)
-    flow_steps: int = option(200, doc="Euler steps of the exact-ratio flow.", unit="steps", ge=10)
+    samples: int = option(20_000, doc="Samples where an expectation is estimated by Monte Carlo.", ge=1000)
+    flow_steps: int = option(200, doc="Euler steps in which particles flow to time 1.", unit="steps", ge=10)
+    horizon: float = option(
+        6.0, doc="Time to which each divergence's decay is followed; beyond 6 the JS flow outruns the grid.", gt=0, le=6
+    )
 
     def check(self, spec: Spec) -> Iterable[str]:
         return ()

@@ -1,0 +1,113 @@
+"""The command line: one module a command, imported when that command is called."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any
+
+import click
+
+from gflow_core.errors import GflowError, RecipeError, did_you_mean
+
+__all__ = ["COMMANDS", "main", "reporting"]
+
+COMMANDS = {
+    "run": "Train and analyze a recipe.",
+    "resume": "Continue a run that was stopped.",
+    "sample": "Draw from a run's sampler into a picture.",
+    "analyze": "Run analyzers over a run.",
+    "data": "Prepare and look at data sets.",
+    "validate": "Check recipes without running them.",
+    "resolve": "Print a recipe with parents, overrides and defaults filled in.",
+    "ls": "List parts and recipes.",
+    "show": "Show one part: its options, defaults and source.",
+    "plugins": "List plugins, and what is wrong with broken ones.",
+}
+"""Command -> its line in `gflow --help`, which so imports none of them."""
+
+
+class _Commands(click.Group):
+    """The commands of COMMANDS, and one way to report what goes wrong in them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for name in COMMANDS if find_spec(_module(name))]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        command: click.Command = importlib.import_module(_module(cmd_name)).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name]) for name in self.list_commands(ctx)])
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            raise click.UsageError(error.message.rstrip(".") + did_you_mean(args[0], COMMANDS), ctx) from None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with reporting():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def reporting(quiet: bool = False) -> Iterator[None]:
+    """Print a GflowError, one line a problem, and leave with its exit code; quietly where others speak.
+
+    GFLOW_DEBUG=1 shows the traceback instead.
+    """
+    try:
+        yield
+    except GflowError as error:
+        if os.environ.get("GFLOW_DEBUG") == "1":
+            raise
+        if not quiet:
+            _print(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        if not quiet:
+            click.echo("interrupted", err=True)
+        sys.exit(130)
+
+
+def _module(command: str) -> str:
+    return f"gflow_core.cli.{command.replace('-', '_')}"
+
+
+def _print(error: GflowError) -> None:
+    lines = [str(problem) for problem in error.problems] if isinstance(error, RecipeError) else [str(error)]
+    for line in lines:
+        # File names need not be text.
+        line = line.encode("utf-8", "backslashreplace").decode()
+        click.echo(line if error.exit_code == 130 else f"error: {line}", err=True)
+
+
+def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if not wanted or ctx.resilient_parsing:
+        return
+    from gflow_core.plugins import plugins
+
+    for line in dict.fromkeys(f"{record.dist} {record.version}" for record in plugins().records):
+        click.echo(line)
+    ctx.exit()
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Versions of core and plugins.",
+)
+def main() -> None:
+    """Adversarial and gradient-flow generative models, composed from plugins by TOML recipes."""

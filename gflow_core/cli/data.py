@@ -1,0 +1,38 @@
+"""gflow data: prepare data sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gflow_core.errors import GflowError
+
+__all__ = ["command"]
+
+
+@click.group("data")
+def command() -> None:
+    """Prepare and look at data sets."""
+
+
+@command.command("prepare")
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.argument("overrides", nargs=-1, metavar="[OVERRIDES]...")
+def prepare(recipe: Path, overrides: tuple[str, ...]) -> None:
+    """Load the data set of RECIPE, decoding its images into the cache where that is needed; train nothing."""
+    from gflow_core.recipe import load
+
+    dataset = load(recipe, overrides).spec.dataset
+    if dataset is None:
+        raise GflowError(f"{recipe}: dataset: there is no [dataset] to prepare")
+    from gflow_core.cli.console import RunConsole
+
+    console = RunConsole()
+    try:
+        source = dataset.load(console.progress)
+    finally:
+        console.close()
+    console.say(f"{len(source):,} items, {source.shape}")
+    console.say(f"cache {source.cache}" if source.cache else "cache none: read from its own files each time")
+    console.say(f"fingerprint {source.fingerprint}")

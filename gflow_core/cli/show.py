@@ -1,0 +1,94 @@
+"""gflow show: one part, its options and where it comes from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import click
+
+from gflow_core.options import option_doc, option_range, option_unit
+from gflow_core.plugins import KINDS, plugins
+from gflow_core.schema import default_of, options_of, registry_of, toml_type
+from gflow_core.spec import Train
+
+__all__ = ["command"]
+
+TABLES = {
+    "optimizer": "[optimizer.sampler]",
+    "schedule": "[optimizer.sampler.schedule]",
+    "latent": "[sampler.latent]",
+    "analyzer": "[[analyze]]",
+    "encoder": "[analyze.encoder]",
+}
+"""Where a part of a kind stands in a recipe, if not in the table of its own name."""
+
+
+@click.command("show")
+@click.argument("kind", type=click.Choice([*KINDS, "optimizer", "schedule", "train"]))
+@click.argument("name", required=False)
+@click.option("--toml", "as_toml", is_flag=True, help="Print a table to paste into a recipe.")
+def command(kind: str, name: str | None, as_toml: bool) -> None:
+    """Show the part NAME of KIND: provider, place, options with types, defaults and ranges.
+
+    `gflow show train` shows the options of [train].
+    """
+    if kind == "train":
+        part: type[Any] = Train
+        head = "train: options of the table [train]"
+    else:
+        if name is None:
+            raise click.UsageError(f"which {kind}? `gflow ls {kind}s` lists them")
+        registry = registry_of(plugins(), kind)
+        part = plugins().get(kind, name) if kind in KINDS else registry.get(name)
+        place = registry.find(name)
+        head = f"{name}: {kind} of {registry.entry(name).provider}\n{place.file}:{place.line}\n\n{place.doc}"
+    if as_toml:
+        click.echo(TABLES.get(kind, f"[{kind}]"))
+        if name is not None:
+            click.echo(f'use = "{name}"')
+        for field in options_of(part):
+            click.echo(_line(field))
+        return
+    click.echo(head + "\n")
+    for field in options_of(part):
+        click.echo(f"  {field.name}{_default(field)}\n      {_about(field)}")
+        if doc := option_doc(field):
+            click.echo(click.wrap_text(doc, 110, "      ", "      "))
+    if not options_of(part):
+        click.echo("  no options")
+
+
+def _about(field: attrs.Attribute[Any]) -> str:
+    """Type, range and unit: `int, >= 0, in steps`."""
+    unit = option_unit(field)
+    return ", ".join(filter(None, (toml_type(field.type), option_range(field), unit and f"in {unit}")))
+
+
+def _default(field: attrs.Attribute[Any]) -> str:
+    if field.default is attrs.NOTHING:
+        return "  (required)"
+    text = _toml(field)
+    return f" = {text}" if text else "  (unset)"
+
+
+def _line(field: attrs.Attribute[Any]) -> str:
+    """The option as a line of TOML; a comment where there is no default to write."""
+    if field.default is attrs.NOTHING:
+        return f"# {field.name} =   # required: {_about(field)}"
+    text = _toml(field)
+    return f"{field.name} = {text}" if text else f"# {field.name} =   # unset: {_about(field)}"
+
+
+def _toml(field: attrs.Attribute[Any]) -> str:
+    """The default as TOML; empty where it is None."""
+    value = default_of(field, plugins())
+    if value is None:
+        return ""
+    import tomlkit
+
+    if isinstance(value, dict):
+        table = tomlkit.inline_table()
+        table.update(value)
+        return str(table.as_string())
+    return str(tomlkit.item(value).as_string())

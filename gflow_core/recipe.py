@@ -1,0 +1,329 @@
+"""Recipes: read from TOML, extended, overridden, checked, and written back resolved.
+
+While a recipe is put together every value carries its origin: each table is a dict, and each other value a
+`_Leaf` that remembers the file or the override it came from.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from gflow_core import plugins as _plugins
+from gflow_core import schema
+from gflow_core.errors import Problem, RecipeError, did_you_mean
+from gflow_core.plugins import Plugins
+from gflow_core.spec import Spec
+
+__all__ = ["Recipe", "dumps", "load"]
+
+MAX_BYTES = 256 * 1024
+MAX_DEPTH = 16
+"""No recipe needs more; what does is a mistake or an attack, and gets a message instead of a traceback."""
+
+
+@attrs.frozen
+class Recipe:
+    """A recipe as read: its merged table, where each value came from, and what it means."""
+
+    path: Path
+    table: Mapping[str, Any]
+    origins: Mapping[schema.Path, str]
+    """("sampler", "channels") -> "recipes/x.toml" or "override sampler.channels=64"."""
+    spec: Spec
+
+
+@attrs.frozen
+class _Leaf:
+    """A value that is no table, and where it came from. A list's value is a list of nodes."""
+
+    value: Any
+    origin: str
+
+
+_Node = dict[str, Any] | _Leaf
+
+
+def load(path: Path | str, overrides: Sequence[str] = (), plugins: Plugins | None = None) -> Recipe:
+    """Read a recipe with its parents, apply overrides left to right, and check it.
+
+    Raises RecipeError with every problem, each with the file or override that it came from.
+    """
+    loaded = plugins if plugins is not None else _plugins.plugins()
+    tree = _read(Path(path))
+    for text in overrides:
+        _override(tree, text, loaded)
+    table = {key: _value(node) for key, node in tree.items()}
+    origins = dict(_origins(tree))
+
+    def source(place: schema.Path) -> str:
+        """The origin of the value, or the one origin of the table, at or next around `place`; else the recipe."""
+        for end in range(len(place), 0, -1):
+            if found := _origins_below(origins, place[:end]):
+                return found[0] if len(found) == 1 or place[:end] in origins else str(path)
+        return str(path)
+
+    return Recipe(Path(path), table, origins, schema.structure(table, loaded, source))
+
+
+def _fail(source: object, message: str, path: schema.Path = ()) -> RecipeError:
+    return RecipeError([Problem(schema.path_text(path), message, str(source))])
+
+
+# ------------------------------------------------------------------ reading and extending
+
+
+def _read(path: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The file's tree on top of its parents'."""
+    table = _parse(path)
+    if "gflow" in table and (message := schema.format_fault(table["gflow"])):
+        raise _fail(path, message, ("gflow",))
+    parent = table.pop("extends", None)
+    tree = {key: _node(value, str(path)) for key, value in table.items()}
+    if parent is None:
+        return tree
+    if not isinstance(parent, str):
+        raise _fail(path, "expected the path of one recipe, relative to this one, as a string", ("extends",))
+    above = Path(os.path.normpath(path.parent / parent))
+    chain = (*children, path)
+    if any(_same(above, seen) for seen in chain):
+        circle = " -> ".join(str(p) for p in (*chain, above))
+        raise _fail(path, f"goes round in a circle: {circle}", ("extends",))
+    if len(chain) > MAX_DEPTH:
+        raise _fail(path, f"more than {MAX_DEPTH} recipes extend one another", ("extends",))
+    if not above.exists():
+        raise _fail(path, f"no such file: {above}{_similar(above)}", ("extends",))
+    base = _read(above, chain)
+    _merge(base, tree)
+    return base
+
+
+def _same(one: Path, other: Path) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise _fail(path, f"no such file{_similar(path)}") from None
+    except IsADirectoryError:
+        raise _fail(path, "is a folder, not a recipe") from None
+    except (OSError, ValueError) as error:
+        raise _fail(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if len(content) > MAX_BYTES:
+        raise _fail(path, f"larger than {MAX_BYTES // 1024} KB, too large for a recipe")
+    try:
+        return _toml(content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise _fail(path, f"line {line}: not UTF-8 text") from None
+    except ValueError as error:
+        where = re.fullmatch(r"(.*) \(at (line \d+, column \d+|end of document)\)", str(error), re.DOTALL)
+        raise _fail(path, f"{where[2]}: {where[1]}" if where else f"not TOML: {error}") from None
+
+
+def _similar(path: Path) -> str:
+    """`; did you mean "base.toml"?` for the closest recipe in the same folder."""
+    stems = [found.stem for found in path.parent.glob("*.toml")]
+    return did_you_mean(path.stem, stems).replace('"?', '.toml"?')
+
+
+def _toml(text: str) -> dict[str, Any]:
+    """Parse TOML. ValueError tells what is wrong, nesting too deep included."""
+    try:
+        table = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    level: list[Any] = [table]
+    for _ in range(MAX_DEPTH):
+        level = [child for node in level for child in (node.values() if isinstance(node, dict) else node)]
+        level = [child for child in level if isinstance(child, dict | list)]
+    if level:
+        raise ValueError(f"nested deeper than {MAX_DEPTH} tables and lists")
+    return table
+
+
+def _node(value: Any, origin: str) -> _Node:
+    if isinstance(value, dict):
+        return {key: _node(child, origin) for key, child in value.items()}
+    if isinstance(value, list):
+        return _Leaf([_node(child, origin) for child in value], origin)
+    return _Leaf(value, origin)
+
+
+def _value(node: _Node) -> Any:
+    if isinstance(node, dict):
+        return {key: _value(child) for key, child in node.items()}
+    return [_value(child) for child in node.value] if isinstance(node.value, list) else node.value
+
+
+def _origins(node: _Node, path: schema.Path = ()) -> Iterator[tuple[schema.Path, str]]:
+    if isinstance(node, _Leaf):
+        yield path, node.origin
+        for i, child in enumerate(node.value if isinstance(node.value, list) else ()):
+            yield from _origins(child, (*path, i))
+    else:
+        for key, child in node.items():
+            yield from _origins(child, (*path, key))
+
+
+def _origins_below(origins: Mapping[schema.Path, str], path: schema.Path) -> list[str]:
+    """Every origin at `path` and under it, each once, in the order of the recipe."""
+    return list(dict.fromkeys(origin for place, origin in origins.items() if place[: len(path)] == path))
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> None:
+    """Put `over` on `base`: tables merge, everything else replaces; another `use` drops what belonged to the old."""
+    if "use" in base and "use" in over and _value(base["use"]) != _value(over["use"]):
+        base.clear()
+    for key, node in over.items():
+        if isinstance(node, dict) and isinstance(base.get(key), dict):
+            _merge(base[key], node)
+        else:
+            base[key] = node
+
+
+# ------------------------------------------------------------------ overrides
+
+
+def _override(tree: dict[str, Any], text: str, plugins: Plugins) -> None:
+    """Apply `a.b=VALUE` or `~a.b`."""
+    printable = text.encode("utf-8", "backslashreplace").decode()
+    origin = f"override {printable if len(printable) <= 80 else printable[:77] + '...'}"
+    if printable != text:
+        raise _fail(origin, "not UTF-8 text")
+    name, equals, value = text.removeprefix("~").partition("=")
+    removes = text.startswith("~")
+    if removes and equals:
+        raise _fail(origin, f"~ removes and takes no value; write ~{name}")
+    if not (removes or equals):
+        raise _fail(origin, "expected KEY=VALUE, as in train.steps=100, or ~KEY")
+    keys = [key.strip() for key in name.split(".")]
+    if not all(keys):
+        raise _fail(origin, "a key is empty; write it as in train.steps=100")
+    if len(keys) > MAX_DEPTH:
+        raise _fail(origin, f"more than {MAX_DEPTH} keys")
+    if keys[0] == "extends":
+        raise _fail(origin, "extends cannot be overridden: it is what the file itself stands on")
+    if keys[0] == "analyze" and len(keys) > 1:
+        tree.setdefault("analyze", _Leaf([], origin))
+    at, path = _descend(tree, keys[:-1], origin, make=not removes)
+    key = keys[-1]
+    place = (*path, _index(at, key, path, origin) if isinstance(at, list) else key)
+    if removes:
+        if isinstance(at, dict) and key not in at:
+            raise _fail(origin, f"{schema.path_text(place)} is not there to remove{did_you_mean(key, at)}")
+        del at[place[-1]]
+        return
+    node = _node(_override_value(value, origin), origin)
+    table = {k: _value(n) for k, n in tree.items()}
+    if isinstance(node, _Leaf) and isinstance(node.value, str) and schema.is_part_place(place, table, plugins):
+        node = {"use": node}
+    if isinstance(at, dict):
+        _merge(at, {key: node})
+    elif isinstance(node, dict) and isinstance(at[place[-1]], dict):
+        _merge(at[place[-1]], node)
+    else:
+        at[place[-1]] = node
+
+
+def _descend(tree: dict[str, Any], keys: Sequence[str], origin: str, make: bool) -> tuple[Any, schema.Path]:
+    """The table or list that `keys` lead to, and its path; with `make`, missing tables are made."""
+    at: Any = tree
+    path: schema.Path = ()
+    for key in keys:
+        if isinstance(at, list):
+            step: str | int = _index(at, key, path, origin)
+            node = at[step]  # type: ignore[index]
+        else:
+            step = key
+            if key not in at and not make:
+                close = did_you_mean(key, at)
+                raise _fail(origin, f"{schema.path_text((*path, key))} is not there to remove{close}")
+            node = at.setdefault(key, {})
+        path = (*path, step)
+        if isinstance(node, _Leaf) and not isinstance(node.value, list):
+            raise _fail(origin, f"{schema.path_text(path)} is no table: nothing can stand under it")
+        at = node.value if isinstance(node, _Leaf) else node
+    return at, path
+
+
+def _index(at: list[Any], key: str, path: schema.Path, origin: str) -> int:
+    here = schema.path_text(path)
+    if not re.fullmatch(r"[0-9]{1,6}", key):
+        raise _fail(origin, f'{here} is a list: expected a number such as {here}.0, got "{key}"')
+    if int(key) >= len(at):
+        have = f"it has {len(at)}, counted from 0" if at else "it is empty"
+        raise _fail(origin, f"{here}.{key}: no such item; {have}")
+    return int(key)
+
+
+def _override_value(text: str, origin: str) -> Any:
+    """TOML where it is TOML, else the bare string."""
+    try:
+        table = _toml(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    except ValueError as error:
+        raise _fail(origin, str(error)) from None
+    return table["value"] if len(table) == 1 else text
+
+
+# ------------------------------------------------------------------ writing
+
+
+def dumps(spec: Spec, origins: Mapping[schema.Path, str] | None = None, plugins: Plugins | None = None) -> str:
+    """The resolved recipe as TOML, every default filled in; `load` of it gives an equal spec.
+
+    With `origins`, a comment on each line says where its value came from.
+    """
+    import tomlkit
+    from tomlkit import items
+
+    found = plugins if plugins is not None else _plugins.plugins()
+    document = tomlkit.document()
+
+    def note(item: Any, path: schema.Path) -> Any:
+        if origins is not None and path != ("gflow",):
+            item.comment("; ".join(_origins_below(origins, path)).translate(_CONTROLS) or "default")
+        return item
+
+    def inline(value: Any) -> Any:
+        if isinstance(value, dict):
+            table = tomlkit.inline_table()
+            table.update({key: inline(child) for key, child in value.items()})
+            return table
+        return [inline(child) for child in value] if isinstance(value, list) else value
+
+    def fill(table: Any, values: Mapping[str, Any], path: schema.Path) -> Any:
+        for key, value in values.items():
+            table.add(key, note(tomlkit.item(inline(value)), (*path, key)))
+        return table
+
+    for key, value in schema.unstructure(spec, found).items():
+        if key == "optimizer":
+            tables = tomlkit.table(is_super_table=True)
+            for name, options in value.items():
+                tables.add(name, fill(tomlkit.table(), options, (key, name)))
+            document.add(key, tables)
+        elif key == "analyze":
+            array: items.AoT = tomlkit.aot()
+            for i, options in enumerate(value):
+                array.append(fill(tomlkit.table(), options, (key, i)))
+            document.add(key, array)
+        elif isinstance(value, dict):
+            document.add(key, fill(tomlkit.table(), value, (key,)))
+        else:
+            document.add(key, note(tomlkit.item(value), (key,)))
+    return tomlkit.dumps(document)
+
+
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), 127)}

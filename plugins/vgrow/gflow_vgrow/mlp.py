@@ -1,0 +1,38 @@
+"""Multilayer perceptrons for vector data."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+__all__ = ["Mlp", "MlpLogit"]
+
+
+def _activation(name: str) -> nn.Module:
+    return {"relu": nn.ReLU(), "leaky_relu": nn.LeakyReLU(0.2), "tanh": nn.Tanh()}[name]
+
+
+class Mlp(nn.Module):
+    """z [B, inputs] -> [B, outputs]: `depth` hidden layers of `width` units; the last layer is linear."""
+
+    def __init__(self, inputs: int, outputs: int, *, width: int, depth: int, activation: str) -> None:
+        super().__init__()
+        sizes = [inputs] + [width] * depth
+        layers = [layer for i, o in pairwise(sizes) for layer in (nn.Linear(i, o), _activation(activation))]
+        self.layers = nn.Sequential(*layers, nn.Linear(sizes[-1], outputs))
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        x: Tensor = self.layers(z)
+        return x
+
+
+class MlpLogit(Mlp):
+    """x [B, inputs] -> logit [B]."""
+
+    def __init__(self, inputs: int, *, width: int, depth: int, activation: str) -> None:
+        super().__init__(inputs, 1, width=width, depth=depth, activation=activation)
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        logit: Tensor = self.layers(x)
+        return logit.squeeze(1)

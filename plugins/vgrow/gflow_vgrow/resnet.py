@@ -1,0 +1,156 @@
+"""The residual networks of Gao et al. 2019, supplement, Tables 2-5, as printed or as the authors' code has them.
+
+Written for speed at equal mathematics. A 3x3 convolution next to a twofold resampling is one strided 4x4
+convolution (4/9 of the multiplications), and the skips' 1x1 convolutions, which commute with nearest-neighbour
+upsampling and with mean pooling, run on the smaller side. All of it is linear, so spectral norms, gradients and
+parameters are those of the tables. What nothing reads again is overwritten: fresh memory costs more than the
+arithmetic of a ReLU. Table 4's last block is read as 32, 64, 64, 64 (a slip in print).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gflow_core.nn.spectral import spectral_norm
+
+if TYPE_CHECKING:
+    from gflow_vgrow.parts import Style
+
+__all__ = ["Discriminator", "DownBlock", "DownConv", "Sampler", "UpBlock", "UpConv"]
+
+
+class UpConv(nn.Conv2d):
+    """3x3 convolution of the input doubled by nearest neighbours: [B, C, H, W] -> [B, C', 2H, 2W].
+
+    A pixel's two copies meet neighbouring weights, so the sums of neighbours, 4x4 in all, act on the pixel itself.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel = F.avg_pool2d(self.weight, 2, stride=1, padding=1, divisor_override=1)
+        return F.conv_transpose2d(x, kernel.flip(2, 3).transpose(0, 1), self.bias, stride=2, padding=1)
+
+
+class DownConv(nn.Conv2d):
+    """3x3 convolution followed by 2x2 mean pooling: [B, C, H, W] -> [B, C', H/2, W/2].
+
+    The mean over 2x2 shifts of the output is a convolution with the mean over 2x2 shifts of the kernel, 4x4 in all.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel = F.avg_pool2d(self.weight, 2, stride=1, padding=1)
+        return F.conv2d(x, kernel, self.bias, stride=2, padding=1)
+
+
+class UpBlock(nn.Module):
+    """ReLU, upsampling, conv, BN, ReLU, conv, plus the upsampled skip: [B, C, H, W] -> [B, C, 2H, 2W]."""
+
+    def __init__(self, channels: int, style: Style) -> None:
+        super().__init__()
+        self.relu_skip = style.relu_skip
+        self.conv1 = UpConv(channels, channels, 3, padding=1, bias=style.conv_bias)
+        self.norm = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=style.conv_bias)
+        self.skip = _skip(channels, channels, True, style)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = F.relu(x)
+        skip = F.interpolate(self.skip(h if self.relu_skip else x), scale_factor=2, mode="nearest")
+        out: Tensor = self.conv2(F.relu(self.norm(self.conv1(h)), inplace=True))
+        return out.add_(skip)
+
+
+class DownBlock(nn.Module):
+    """[ReLU,] conv, ReLU, conv[, mean pooling], plus the skip: [B, C, H, W] -> [B, C', H/2, W/2] (H, W without).
+
+    The first block of a discriminator reads images: it begins without ReLU, on its skip as well.
+    """
+
+    def __init__(self, inputs: int, channels: int, style: Style, *, down: bool, first: bool) -> None:
+        super().__init__()
+        self.down = down
+        self.first = first
+        self.relu_skip = style.relu_skip
+        self.conv1 = nn.Conv2d(inputs, channels, 3, padding=1, bias=style.conv_bias)
+        self.conv2 = (DownConv if down else nn.Conv2d)(channels, channels, 3, padding=1, bias=style.conv_bias)
+        self.skip = _skip(inputs, channels, down, style)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = x if self.first else F.relu(x)
+        short = h if self.relu_skip else x
+        skip: Tensor = self.skip(F.avg_pool2d(short, 2) if self.down else short)
+        out: Tensor = self.conv2(F.relu(self.conv1(h), inplace=True))
+        return out.add_(skip)
+
+
+class Sampler(nn.Module):
+    """z [B, latent_dim] -> x [B, image_channels, image_size, image_size] in [-1, 1] (Tables 2 and 4).
+
+    Linear to 4x4, one UpBlock per doubling, ReLU, conv, tanh. image_size is 4 times a power of two.
+    """
+
+    def __init__(self, latent_dim: int, image_channels: int, image_size: int, channels: int, style: Style) -> None:
+        super().__init__()
+        doublings = _log2(image_size // 4)
+        self.linear = nn.Linear(latent_dim, 4 * 4 * channels)
+        self.blocks = nn.Sequential(*(UpBlock(channels, style) for _ in range(doublings)))
+        self.conv = nn.Conv2d(channels, image_channels, 3, padding=1, bias=style.conv_bias)
+        _finish(self, style)
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        # Read as [B, 4, 4, C] the linear layer's output is channels-last as it stands.
+        x = self.linear(z).unflatten(1, (4, 4, -1)).permute(0, 3, 1, 2)
+        x = self.conv(F.relu(self.blocks(x), inplace=True))
+        return torch.tanh(x.to(z.dtype))
+
+
+class Discriminator(nn.Module):
+    """x [B, image_channels, image_size, image_size] -> logit [B] (Tables 3 and 5).
+
+    Blocks that halve down to 8x8, then plain ones, four in all and at least one plain; ReLU, sum over pixels, linear.
+    """
+
+    def __init__(self, image_channels: int, image_size: int, channels: int, style: Style) -> None:
+        super().__init__()
+        halvings = _log2(image_size // 8)
+        blocks = [
+            DownBlock(channels if i else image_channels, channels, style, down=i < halvings, first=i == 0)
+            for i in range(max(4, halvings + 1))
+        ]
+        self.blocks = nn.Sequential(*blocks)
+        self.linear = nn.Linear(channels, 1)
+        _finish(self, style)
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        h = F.relu(self.blocks(x), inplace=True).sum((2, 3), dtype=x.dtype)
+        with torch.autocast(x.device.type, enabled=False):  # logits are exponentiated: keep their digits
+            logit: Tensor = self.linear(h)
+        return logit.squeeze(1)
+
+
+def _skip(inputs: int, channels: int, resamples: bool, style: Style) -> nn.Module:
+    """The skip path's 1x1 convolution where the style has one, or where the number of channels changes."""
+    if inputs != channels or resamples == (style.skip == "authors"):
+        return nn.Conv2d(inputs, channels, 1, bias=style.conv_bias)
+    return nn.Identity()
+
+
+def _finish(module: nn.Module, style: Style) -> None:
+    """Initialise every convolution and linear layer, then normalise it: the order matters (see spectral_norm)."""
+    for layer in list(module.modules()):
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            if style.init == "normal":
+                nn.init.normal_(layer.weight, std=0.02)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+            if style.spectral_norm:
+                spectral_norm(layer, style.spectral_norm)
+
+
+def _log2(ratio: int) -> int:
+    assert ratio > 0, "image_size is too small"
+    assert ratio & (ratio - 1) == 0, "image_size is not a power of two"
+    return ratio.bit_length() - 1

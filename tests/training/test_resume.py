@@ -1,0 +1,165 @@
+"""Stopped in every way there is, a run continues bit for bit as if it had not been."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import shutil
+import signal
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+
+def finish(start, run: Path) -> None:
+    process = start("resume", run)
+    out = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, out
+
+
+def lines(run: Path) -> list[dict]:
+    kept = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in kept]
+
+
+def wait_for(condition, process, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.01)
+
+
+def went_on(process, run: Path, reached: str) -> bool:
+    return process.poll() == 0 or (run / "metrics.jsonl").read_text() != reached
+
+
+@pytest.mark.parametrize("kind", ["plane", "images"])
+def test_sigkill_at_random_times(kind, request, start, tmp_path, weights):
+    recipe = request.getfixturevalue(kind)
+    overrides = ("train.steps=20", "train.checkpoint_every=1", "train.sample_every=10")
+    process = start("run", recipe, *overrides, "--runs", tmp_path / "whole")
+    assert process.wait(timeout=120) == 0, process.communicate()[0]
+    whole = tmp_path / "whole" / f"{kind}-s0-001"
+
+    run = tmp_path / "killed" / f"{kind}-s0-001"
+    process = start("run", recipe, *overrides, "--runs", tmp_path / "killed")
+    wait_for(lambda: (run / "checkpoints").is_dir() and any((run / "checkpoints").glob("0*")), process)
+    kills = 0
+    for _ in range(3):
+        time.sleep(random.uniform(0, 0.4))
+        if process.poll() is not None:
+            break
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        kills += 1
+        process = start("resume", run)
+        reached = (run / "metrics.jsonl").read_text()
+        wait_for(partial(went_on, process, run, reached), process)
+    assert kills > 0
+    out = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, out
+    assert weights(run) == weights(whole)
+    assert lines(run) == lines(whole)
+    assert (run / "samples/000020.png").read_bytes() == (whole / "samples/000020.png").read_bytes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_inside_the_step(number, images, start, tmp_path, weights):
+    overrides = ("train.steps=3", "objective.inner_loops=60", "train.checkpoint_every=1")
+    process = start("run", images, *overrides, "--runs", tmp_path / "whole")
+    assert process.wait(timeout=120) == 0
+
+    run = tmp_path / "stopped" / "images-s0-001"
+    process = start("run", images, *overrides, "--runs", tmp_path / "stopped")
+    wait_for(lambda: (run / "checkpoints/000001").is_dir(), process)
+    time.sleep(0.1)
+    process.send_signal(number)
+    out = process.communicate(timeout=60)[0]
+    assert process.returncode == 130, out
+    assert "and saved" in out
+    newest = sorted(p.name for p in (run / "checkpoints").iterdir())[-1]
+    assert newest.startswith("000001-"), f"{newest}: it should have stopped inside step 2"
+    finish(start, run)
+    assert weights(run) == weights(tmp_path / "whole" / "images-s0-001")
+    assert lines(run) == lines(tmp_path / "whole" / "images-s0-001")
+
+
+def test_resuming_twice_inside_one_step(plane, start, tmp_path, weights):
+    overrides = ("train.steps=1", "objective.inner_loops=4000")
+    process = start("run", plane, *overrides, "--runs", tmp_path / "whole")
+    assert process.wait(timeout=120) == 0
+    run = tmp_path / "stopped" / "plane-s0-001"
+    process = start("run", plane, *overrides, "--runs", tmp_path / "stopped")
+    names = []
+    for _ in range(2):
+        while not re.match(r"run folder|resuming", line := process.stdout.readline()):  # training begins
+            assert line, "it ended early"
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        out = process.communicate(timeout=60)[0]
+        assert process.returncode == 130, out
+        names.append(max((p.name for p in (run / "checkpoints").iterdir()), key=lambda n: int(n.partition("-")[2])))
+        process = start("resume", run)
+    assert int(names[1].partition("-")[2]) > int(names[0].partition("-")[2]), names
+    assert process.wait(timeout=120) == 0
+    assert weights(run) == weights(tmp_path / "whole" / "plane-s0-001")
+
+
+def test_a_finished_run_resumes_to_itself(gflow, plane, tmp_path, weights):
+    gflow("run", plane, "--runs", tmp_path / "runs")
+    run = tmp_path / "runs" / "plane-s0-001"
+    before = weights(run)
+    gflow("resume", run)
+    assert weights(run) == before
+    assert len(lines(run)) == 6
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "missing", "json flipped", "json truncated"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_offered(damage, gflow, plane, tmp_path, weights):
+    gflow("run", plane, "--runs", tmp_path / "runs")
+    run = tmp_path / "runs" / "plane-s0-001"
+    whole = weights(run)
+    newest = run / "checkpoints" / "000006"
+    path = newest / ("checkpoint.json" if damage.startswith("json") else "optimizer.sampler.safetensors")
+    content = bytearray(path.read_bytes())
+    if damage.endswith("truncated"):
+        path.write_bytes(content[: len(content) // 2])
+    elif damage == "missing":
+        path.unlink()
+    else:
+        place = content.index(b'"step": 6') + 8 if damage.startswith("json") else len(content) // 2
+        content[place] ^= 1
+        path.write_bytes(content)
+    out = gflow("resume", run, code=2).output
+    assert str(path) in out
+    assert "--checkpoint 000004" in out
+    gflow("resume", run, "--checkpoint", "000004")
+    assert weights(run) == whole
+
+
+def test_no_checkpoint_left(gflow, plane, tmp_path):
+    gflow("run", plane, "--runs", tmp_path / "runs", "train.steps=1")
+    run = tmp_path / "runs" / "plane-s0-001"
+    shutil.rmtree(run / "checkpoints")
+    assert "no checkpoint was saved yet" in gflow("resume", run, code=2).output
+
+
+def test_another_experiments_checkpoint(gflow, plane, tmp_path):
+    gflow("run", plane, "--runs", tmp_path / "runs", "train.steps=1")
+    run = tmp_path / "runs" / "plane-s0-001"
+    recipe = run / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("width = 16", "width = 17"))
+    assert "does not fit the recipe" in gflow("resume", run, code=2).output
+    assert "does not fit the recipe" in gflow("sample", run, "--out", tmp_path / "x.png", code=2).output
+
+
+def test_other_data_is_noticed(gflow, plane, tmp_path):
+    gflow("run", plane, "--runs", tmp_path / "runs", "train.steps=1")
+    run = tmp_path / "runs" / "plane-s0-001"
+    recipe = run / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("data_seed = 0", "data_seed = 1"))
+    assert "the data has changed" in gflow("resume", run, code=2).output

@@ -1,0 +1,169 @@
+"""gflow run, sample and analyze: what they leave behind, and what they say when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gflow_core.recipe import load
+
+
+def test_a_run_leaves_its_folder(gflow, plane, tmp_path, weights):
+    out = gflow("run", plane, "--runs", tmp_path / "runs").output
+    run = tmp_path / "runs" / "plane-s0-001"
+    assert out.rstrip().endswith("000006.png")
+    assert {p.name for p in run.iterdir()} == {
+        "recipe.toml",
+        "manifest.json",
+        "metrics.jsonl",
+        "samples",
+        "checkpoints",
+    }
+    assert sorted(p.name for p in (run / "samples").iterdir()) == ["000002.png", "000004.png", "000006.png"]
+    assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["000004", "000006"], "the last two are kept"
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    assert all(np.isfinite(line["velocity"]) for line in lines)
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["data"]["items"] == 500
+    assert len(manifest["data"]["fingerprint"]) == 64
+    assert {"torch", "gflow-core", "gflow-vgrow"} <= set(manifest["versions"])
+    assert manifest["precision"] == "float32"
+    assert not any(name.endswith((".pkl", ".pt", ".pth")) for name in weights(run))
+
+
+def test_its_recipe_repeats_it_bit_for_bit(gflow, images, tmp_path, weights):
+    gflow("run", images, "--runs", tmp_path / "a", "train.steps=3")
+    first = tmp_path / "a" / "images-s0-001"
+    gflow("run", first / "recipe.toml", "--runs", tmp_path / "b")
+    second = tmp_path / "b" / "images-s0-001"
+    assert weights(first) == weights(second)
+    assert load(first / "recipe.toml").spec == load(second / "recipe.toml").spec
+    gflow("run", images, "--runs", tmp_path / "c", "train.steps=3", "train.seed=1")
+    other = weights(tmp_path / "c" / "images-s1-001")
+    assert other["sampler.safetensors"] != weights(first)["sampler.safetensors"]
+
+
+def test_runs_are_numbered(gflow, plane, tmp_path):
+    for _ in range(2):
+        gflow("run", plane, "--runs", tmp_path / "runs", "train.steps=1")
+    assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == ["plane-s0-001", "plane-s0-002"]
+
+
+def test_dry_run_prints_the_plan_and_writes_nothing(gflow, images, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = set(tmp_path.rglob("*"))
+    out = gflow("run", images, "--dry-run").output
+    assert set(tmp_path.rglob("*")) == before
+    for word in ("mnist5k", "200 items", "vgrow.resnet", "parameters", "vgrow.flow", "RMSprop", "cpu", "bf16"):
+        assert word in out
+
+
+def test_observers_do_not_disturb(gflow, images, tmp_path, weights):
+    """Sampling, logging, saving and analyzing more often changes no weight."""
+    gflow("run", images, "--runs", tmp_path / "a", "train.steps=3")
+    gflow(
+        "run", images, "--runs", tmp_path / "b", "train.steps=3", "train.sample_every=1", "train.checkpoint_every=1",
+        "train.log_every=2", "train.keep=1",
+    )  # fmt: skip
+    a, b = weights(tmp_path / "a" / "images-s0-001"), weights(tmp_path / "b" / "images-s0-001")
+    assert {name for name in a if a[name] != b[name]} == set()
+
+
+def test_sample_draws_grids_and_arrays(gflow, images, tmp_path):
+    gflow("run", images, "--runs", tmp_path / "runs", "train.steps=2")
+    run = tmp_path / "runs" / "images-s0-001"
+    gflow("sample", run, "--n", 10, "--out", tmp_path / "x.npy")
+    x = np.load(tmp_path / "x.npy")
+    assert x.shape == (10, 1, 16, 16)
+    assert x.dtype == np.float32
+    assert np.abs(x).max() <= 1
+    gflow("sample", run, "--n", 10, "--out", tmp_path / "x.png")
+    assert Image.open(tmp_path / "x.png").size == (4 * 18 + 2, 3 * 18 + 2)
+    gflow("sample", run, "--n", 4, "--out", tmp_path / "fewer.npy")
+    assert np.array_equal(np.load(tmp_path / "fewer.npy"), x[:4]) or np.allclose(
+        np.load(tmp_path / "fewer.npy"), x[:4], atol=0.05
+    )
+    gflow("sample", run, "--n", 10, "--out", tmp_path / "y.npy", "--seed", 5)
+    assert not np.array_equal(np.load(tmp_path / "y.npy"), x)
+
+
+def test_samples_come_from_the_average(gflow, images, tmp_path):
+    """With decay 0 the average is the weights themselves; with a long memory it is not."""
+    x = {}
+    for decay in (0.0, 0.99):
+        gflow("run", images, "--runs", tmp_path / str(decay), f"train.ema={{ decay = {decay}, start = 1 }}")
+        gflow("sample", tmp_path / str(decay) / "images-s0-001", "--out", tmp_path / "x.npy")
+        x[decay] = np.load(tmp_path / "x.npy")
+    gflow("run", images, "--runs", tmp_path / "none", "~train.ema")
+    gflow("sample", tmp_path / "none" / "images-s0-001", "--out", tmp_path / "x.npy")
+    plain = np.load(tmp_path / "x.npy")
+    assert np.array_equal(x[0.0], plain)
+    assert np.abs(x[0.99] - plain).max() > 1e-3
+
+
+def test_analyzers_run_live_and_at_the_end(gflow, plane, tmp_path):
+    plane.write_text(plane.read_text() + '[[analyze]]\nuse = "mode_coverage"\nevery = 3\nsamples = 200\n')
+    out = gflow("run", plane, "--runs", tmp_path / "runs").output
+    folder = tmp_path / "runs" / "plane-s0-001" / "analysis" / "mode_coverage"
+    assert {p.name for p in folder.iterdir()} >= {"000003", "000006", "result.json"}
+    scores = json.loads((folder / "result.json").read_text())["scores"]
+    assert scores["modes_total"] == 8
+    assert "modes_covered" in out
+    gflow("analyze", folder.parents[1], "mode_coverage", "analyze.0.samples=300")
+    gflow("analyze", folder.parents[1], "nonsense", code=2)
+
+
+def test_recipes_without_training(gflow, tmp_path):
+    path = tmp_path / "theory.toml"
+    path.write_text('gflow = 1\n[[analyze]]\nuse = "vgrow.theory"\nsamples = 1000\nflow_steps = 20\nhorizon = 0.5\n')
+    gflow("run", path, "--runs", tmp_path / "runs")
+    run = tmp_path / "runs" / "theory-s0-001"
+    assert (run / "analysis" / "vgrow.theory" / "result.json").is_file()
+    assert "trains nothing" in gflow("resume", run, code=2).output
+
+
+@pytest.mark.parametrize(
+    ("override", "quantity"),
+    [
+        ("optimizer.discriminator={ use = 'sgd', lr = 1e30 }", r"step 1: discriminator_loss is (nan|inf)"),
+        ("optimizer.sampler={ use = 'sgd', lr = 1e30 }", r"step \d: (projection_loss is|sampler weight \S+ is not)"),
+    ],
+)
+def test_divergence_stops_the_run_and_keeps_the_last_good_checkpoint(gflow, plane, tmp_path, override, quantity):
+    gflow("run", plane, "--runs", tmp_path / "runs", "train.steps=2")
+    out = gflow("run", plane, "--runs", tmp_path / "runs", override, code=2).output
+    assert re.search(quantity, out), out
+    assert "Traceback" not in out
+
+
+def test_a_late_divergence_keeps_earlier_checkpoints(gflow, plane, tmp_path):
+    schedule = "{ use = 'linear', start = 1.0, end = 1e33, steps = 3 }"
+    sampler = f"{{ use = 'sgd', lr = 1e-5, schedule = {schedule} }}"
+    out = gflow(
+        "run", plane, "--runs", tmp_path / "runs", f"optimizer.sampler={sampler}",
+        "train.checkpoint_every=1", code=2,
+    ).output  # fmt: skip
+    assert "step 2: " in out
+    run = tmp_path / "runs" / "plane-s0-001"
+    assert [p.name for p in (run / "checkpoints").iterdir()] == ["000001"]
+    gflow("sample", run, "--out", tmp_path / "x.npy")
+    assert np.isfinite(np.load(tmp_path / "x.npy")).all()
+
+
+def test_clear_messages(gflow, plane, tmp_path):
+    assert "not a run folder" in gflow("resume", tmp_path, code=2).output
+    assert "not a run folder" in gflow("sample", tmp_path / "nowhere", "--out", tmp_path / "x.png", code=2).output
+    gflow("run", plane, "--runs", tmp_path / "runs", "train.steps=1")
+    run = tmp_path / "runs" / "plane-s0-001"
+    assert ".png" in gflow("sample", run, "--out", tmp_path / "x.jpg", code=2).output
+    assert "does not exist" in gflow("sample", run, "--out", tmp_path / "no" / "x.png", code=2).output
+    assert "no checkpoint 000009; there are 000001" in gflow("resume", run, "--checkpoint", "000009", code=2).output
+    assert "no cuda device" in gflow("run", plane, "train.device=cuda", "--runs", tmp_path / "runs", code=2).output
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    assert "--runs" in gflow("run", plane, "--runs", blocked / "runs", code=2).output
