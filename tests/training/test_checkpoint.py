@@ -1,0 +1,109 @@
+"""Checkpoints: whatever goes in comes out, and a folder is whole or not there."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gflow_core import checkpoint
+from gflow_core.checkpoint import Checkpoint, pack, unpack
+from gflow_core.errors import CheckpointError
+from gflow_core.record import RunFolder
+
+dtypes = st.sampled_from([torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.uint8, torch.bool])
+tensors = st.builds(
+    lambda shape, dtype: torch.arange(max(torch.Size(shape).numel(), 1))[: torch.Size(shape).numel()].reshape(shape).to(dtype),
+    st.lists(st.integers(0, 3), max_size=4),
+    dtypes,
+)
+scalars = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(max_size=5)
+trees = st.recursive(
+    scalars | tensors,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.dictionaries(st.text(min_size=1, max_size=5) | st.integers(0, 9), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+def same(one, other) -> bool:
+    if isinstance(one, torch.Tensor):
+        return one.dtype == other.dtype and one.stride() == other.stride() and torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
+    if isinstance(one, list | tuple):
+        return type(one) is type(other) and len(one) == len(other) and all(map(same, one, other))
+    return type(one) is type(other) and one == other
+
+
+@given(trees)
+def test_trees_come_back(tree):
+    found: dict[str, torch.Tensor] = {}
+    note = pack(tree, found)
+    assert same(unpack(note, found), tree)
+
+
+def test_layouts_come_back(tmp_path):
+    images = torch.randn(2, 3, 4, 4)
+    tree = {"last": images.to(memory_format=torch.channels_last), "first": images, "sliced": images[:, 1:, ::2]}
+    checkpoint.write(tmp_path / "000001", Checkpoint(step=1, parts={"sampler": tree}))
+    back = checkpoint.read(tmp_path / "000001").parts["sampler"]
+    assert back["last"].is_contiguous(memory_format=torch.channels_last)
+    assert not back["last"].is_contiguous()
+    assert back["first"].is_contiguous()
+    assert all(torch.equal(back[k], tree[k]) for k in tree)
+
+
+def test_shared_storage_is_no_obstacle(tmp_path):
+    x = torch.arange(6.0)
+    checkpoint.write(tmp_path / "000001", Checkpoint(step=1, parts={"a": {"x": x, "again": x, "part": x[2:]}}))
+    assert torch.equal(checkpoint.read(tmp_path / "000001").parts["a"]["part"], x[2:])
+
+
+def test_what_a_checkpoint_cannot_hold():
+    with pytest.raises(TypeError, match="state/thing: a checkpoint holds"):
+        pack({"state": {"thing": object()}}, {})
+
+
+def test_a_write_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
+    folder = tmp_path / "000001"
+    checkpoint.write(folder, Checkpoint(step=1, parts={"a": {"x": torch.ones(3)}}))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(OSError, match="No space"):
+        checkpoint.write(folder, Checkpoint(step=1, parts={"a": {"x": torch.zeros(3)}}))
+    assert torch.equal(checkpoint.read(folder).parts["a"]["x"], torch.ones(3))
+
+
+def test_a_full_disk_is_one_clear_message(tmp_path, monkeypatch):
+    run = RunFolder.create(tmp_path, "x", 0, "gflow = 1\n")
+    run.save(Checkpoint(step=1, parts={}))
+    monkeypatch.setattr(checkpoint, "write", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(CheckpointError, match=r"000002: cannot be written: No space left .* earlier checkpoints"):
+        run.save(Checkpoint(step=2, parts={}))
+    assert run.checkpoints() == ["000001"]
+
+
+def test_order_and_pruning(tmp_path):
+    run = RunFolder.create(tmp_path, "x", 0, "gflow = 1\n")
+    for step, part_way in ((9, 0), (10, 0), (10, 7), (10, 12), (999_999, 0), (1_000_000, 0)):
+        run.save(Checkpoint(step=step, parts={}), part_way, keep=5)
+    assert run.checkpoints() == ["000010", "000010-007", "000010-012", "999999", "1000000"]
+    (run.path / "checkpoints" / ".000011.tmp").mkdir()  # a crash in the middle of a write
+    run.save(Checkpoint(step=1_000_001, parts={}), keep=1)
+    assert [p.name for p in (run.path / "checkpoints").iterdir()] == ["1000001"]
+
+
+def test_only_some_parts(tmp_path):
+    checkpoint.write(tmp_path / "000001", Checkpoint(step=1, parts={"a": {"x": torch.ones(1)}, "b": {}}))
+    (tmp_path / "000001" / "b.safetensors").unlink()
+    assert set(checkpoint.read(tmp_path / "000001", only=("a",)).parts) == {"a"}
+    with pytest.raises(CheckpointError, match=r"b\.safetensors is missing"):
+        checkpoint.read(tmp_path / "000001")

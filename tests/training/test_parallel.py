@@ -1,0 +1,121 @@
+"""Two processes on one machine (gloo) compute what one does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+WORKER = textwrap.dedent(
+    """
+    import sys
+    import torch
+    from safetensors.torch import save_file
+    torch.set_default_dtype(getattr(torch, sys.argv[3]))
+    from gflow_core.build import build
+    from gflow_core.recipe import load
+    experiment = build(load(sys.argv[1], sys.argv[5:]).spec)
+    for step in range(1, int(sys.argv[4]) + 1):
+        for metrics in experiment.objective.step(step):
+            pass
+    found = {f"sampler.{k}": v for k, v in experiment.sampler.state_dict().items()}
+    found |= {f"discriminator.{k}": v for k, v in experiment.discriminator.state_dict().items()}
+    found |= {f"metric.{k}": v for k, v in metrics.items()}
+    save_file({k: v.contiguous() for k, v in found.items()}, f"{sys.argv[2]}.{experiment.runtime.rank}")
+    """
+)
+
+
+def compute(tmp_path: Path, processes: int, *words: object) -> list[dict[str, torch.Tensor]]:
+    worker, out = tmp_path / "worker.py", tmp_path / f"out{processes}"
+    worker.write_text(WORKER)
+    recipe, dtype, steps, *overrides = (str(word) for word in words)
+    launcher = [sys.executable]
+    if processes > 1:
+        launcher += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+    done = subprocess.run(
+        [*launcher, str(worker), recipe, str(out), dtype, steps, *overrides],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return [load_file(f"{out}.{rank}") for rank in range(processes)]
+
+
+def difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+    assert one.keys() == other.keys()
+    return max(float((one[k] - other[k]).abs().max()) for k in one)
+
+
+@pytest.mark.parametrize(("dtype", "steps", "tolerance"), [("float64", 3, 1e-10), ("float32", 1, 1e-5)])
+def test_the_same_global_batch_gives_the_same_weights(plane, tmp_path, dtype, steps, tolerance):
+    (alone,) = compute(tmp_path, 1, plane, dtype, steps)
+    first, second = compute(tmp_path, 2, plane, dtype, steps)
+    assert difference(first, second) == 0, "the processes disagree"
+    assert difference(alone, first) < tolerance
+    (elsewhere,) = compute(tmp_path, 1, plane, dtype, steps, "train.batch_size=16")
+    assert difference(alone, elsewhere) > 100 * tolerance, "another batch would not be noticed"
+
+
+def test_batch_norm_keeps_its_own_statistics_and_averages_its_buffers(images, gflow, tmp_path, start):
+    process = start("run", images, "--runs", tmp_path / "runs", "train.devices=2", "train.steps=2")
+    out = process.communicate(timeout=180)[0]
+    assert process.returncode == 0, out
+    assert out.count("run folder") == 1, "only one process speaks"
+    gflow("sample", tmp_path / "runs" / "images-s0-001", "--out", tmp_path / "x.png")
+
+
+def test_devices_from_the_command_line(plane, start, tmp_path):
+    weights = {}
+    for devices in (1, 2):
+        process = start("run", plane, "--runs", tmp_path / str(devices), f"train.devices={devices}", "train.steps=1")
+        out = process.communicate(timeout=180)[0]
+        assert process.returncode == 0, out
+        folder = tmp_path / str(devices) / "plane-s0-001"
+        weights[devices] = load_file(folder / "checkpoints/000001/sampler.safetensors")
+    assert difference(weights[1], weights[2]) < 1e-5
+
+
+def test_ctrl_c_stops_all_and_a_resume_goes_on(plane, tmp_path):
+    command, environment = [sys.executable, "-m", "gflow_core"], {**os.environ, "OMP_NUM_THREADS": "1"}
+    words = ["train.devices=2", "objective.inner_loops=800", "train.steps=2", "train.checkpoint_every=1"]
+    process = subprocess.Popen(
+        [*command, "run", str(plane), *words, "--runs", str(tmp_path / "runs")],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, env=environment,
+    )  # fmt: skip
+    saved = tmp_path / "runs" / "plane-s0-001" / "checkpoints"
+    end = time.monotonic() + 120
+    while not (saved / "000001").exists():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    out = process.communicate(timeout=90)[0]
+    assert process.returncode == 130, out
+    assert out.count("and saved") == 1
+    assert "Traceback" not in out
+    assert not (saved / "000002").exists()
+    done = subprocess.run(
+        [*command, "resume", str(saved.parent)], capture_output=True, text=True, timeout=180, env=environment
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (saved / "000002").is_dir()
+
+
+def test_what_does_not_divide(plane, start, gflow, tmp_path):
+    assert "multiple of train.devices" in gflow("run", plane, "train.devices=3", code=2).output
+    process = start("run", plane, "--runs", tmp_path / "runs", "train.devices=2", "objective.pool_size=63")
+    out = process.communicate(timeout=120)[0]
+    assert process.returncode == 2, out
+    assert "pool_size = 63" in out
+    assert "Traceback" not in out
