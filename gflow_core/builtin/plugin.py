@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from gflow_core.builtin import latents
+from gflow_core.builtin.datasets import parts as datasets
+from gflow_core.builtin.mode_coverage import ModeCoverage
 from gflow_core.hookspecs import hookimpl
 
 Add = Callable[[str, type[Any]], None]
@@ -15,3 +17,25 @@ Add = Callable[[str, type[Any]], None]
 def register_latents(add: Add) -> None:
     add("normal", latents.Normal)
     add("uniform", latents.Uniform)
+
+
+@hookimpl
+def register_datasets(add: Add) -> None:
+    add("mnist5k", datasets.Mnist5k)
+    add("mnist", datasets.Mnist)
+    add("fashion_mnist", datasets.FashionMnist)
+    add("cifar10", datasets.Cifar10)
+    add("cifar100", datasets.Cifar100)
+    add("celeba", datasets.CelebA)
+    add("image_folder", datasets.ImageFolder)
+    add("array", datasets.Array)
+    add("gaussian", datasets.Gaussian)
+    add("ring", datasets.Ring)
+    add("grid", datasets.Grid)
+    add("swissroll", datasets.Swissroll)
+    add("circles", datasets.Circles)
+
+
+@hookimpl
+def register_analyzers(add: Add) -> None:
+    add("mode_coverage", ModeCoverage)

@@ -1,0 +1,50 @@
+"""Images as arrays: channels, padding, resizing. All arrays are uint8 [N, C, H, W]."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+__all__ = ["RESAMPLE", "Pixels", "fitted", "pad", "resize", "with_channels"]
+
+Pixels = npt.NDArray[np.uint8]
+
+RESAMPLE = Image.Resampling.BICUBIC
+"""Pillow's bicubic: antialiased, its support grows with the shrinking factor."""
+
+
+def fitted(x: Pixels, size: int, channels: int, fit: Literal["pad", "resize"]) -> Pixels:
+    """x with the given channels, padded or resized to size x size."""
+    x = with_channels(x, channels)
+    if x.shape[2:] != (size, size):
+        x = pad(x, size) if fit == "pad" else resize(x, size)
+    return x
+
+
+def with_channels(x: Pixels, channels: int) -> Pixels:
+    """Grey to RGB by repetition; RGB to grey by the ITU-R 601-2 luma, rounded as Pillow rounds it."""
+    if x.shape[1] == channels:
+        return x
+    if x.shape[1] == 1:
+        return np.repeat(x, channels, axis=1)
+    red, green, blue = (x[:, i].astype(np.uint32) for i in range(3))
+    return ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).astype(np.uint8)[:, None]
+
+
+def pad(x: Pixels, size: int) -> Pixels:
+    """Black around the image; where the border is odd, the larger half goes below and to the right."""
+    height, width = x.shape[2:]
+    top, left = (size - height) // 2, (size - width) // 2
+    return np.pad(x, ((0, 0), (0, 0), (top, size - height - top), (left, size - width - left)))
+
+
+def resize(x: Pixels, size: int) -> Pixels:
+    """Each image resized to size x size by Pillow (`RESAMPLE`)."""
+    out = np.empty((*x.shape[:2], size, size), np.uint8)
+    for image, place in zip(x, out, strict=True):
+        for plane, target in zip(image, place, strict=True):
+            target[:] = Image.fromarray(plane).resize((size, size), RESAMPLE)
+    return out

@@ -1,0 +1,61 @@
+"""Where data is looked for, what is said when it is missing, and how it is fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from gflow_core.errors import DataError
+
+__all__ = ["DAMAGED", "expand", "fetch", "first_line", "locked", "not_found"]
+
+DAMAGED = "the file is damaged or incomplete: delete it and fetch it again"
+
+
+def expand(root: str) -> Path:
+    """The path that an option names; ~ is the home folder."""
+    try:
+        return Path(root).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"{root}: {error}; write the path out in dataset.root") from error
+
+
+def not_found(what: str, looked: Iterable[Path], mend: str) -> DataError:
+    """The error for missing data: what, every place looked in, and how to mend it."""
+    places = ", ".join(str(place) for place in looked)
+    return DataError(f"{what} not found; looked for {places}; {mend}")
+
+
+def first_line(error: BaseException) -> str:
+    """What went wrong, on one line."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def fetch(what: str, root: Path, download: Callable[[], object], by_hand: str) -> None:
+    """Run `download` into root, one process at a time; DataError says why it failed and how to do it by hand."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with locked(root / ".gflow-download.lock"):
+            download()
+    except Exception as error:  # torchvision, its downloaders and the network raise all kinds
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{what}: the download into {root} failed ({reason}); {by_hand}") from error
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Hold `file` as a lock within the block, so that of several processes one works and the others wait.
+
+    The lock ends with the process that holds it, however it ends.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows: nothing to wait with; work is then done twice, never wrongly
+        yield
+        return
+    with open(file, "ab") as handle:
+        with suppress(OSError):  # file systems without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,152 @@
+"""Tiny synthetic files in the formats that the data sets read."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import struct
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+FACES = 12
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test reads or writes a cache outside its own folder."""
+    monkeypatch.delenv("GFLOW_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user-cache"))
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def idx(array: np.ndarray) -> bytes:
+    """An IDX file of unsigned bytes."""
+    return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+
+
+def png(pixels: np.ndarray, **options: object) -> bytes:
+    return encoded(Image.fromarray(pixels), "PNG", **options)
+
+
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+def write(files: dict[str, bytes], target: Path) -> Path:
+    """The files as a folder, a zip or a tar, by the target's suffix."""
+    if target.suffix == ".zip":
+        with zipfile.ZipFile(target, "w") as archive:
+            for name, raw in files.items():
+                archive.writestr(name, raw)
+    elif ".tar" in target.suffixes:
+        with tarfile.open(target, "w:" + target.suffix[1:].replace("tar", "")) as archive:
+            for name, raw in files.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(raw)
+                archive.addfile(info, io.BytesIO(raw))
+    else:
+        for name, raw in files.items():
+            path = target / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(raw)
+    return target
+
+
+@pytest.fixture
+def mnist_files(tmp_path: Path, rng: np.random.Generator) -> Callable[..., Path]:
+    """MNIST's four files with 20 and 8 images, in a folder; .gz or plain."""
+
+    def make(folder: str = "data/MNIST/raw", gz: bool = True) -> Path:
+        place = tmp_path / folder
+        place.mkdir(parents=True, exist_ok=True)
+        for stem, n in (("train", 20), ("t10k", 8)):
+            for name, array in (
+                (f"{stem}-images-idx3-ubyte", rng.integers(0, 256, (n, 28, 28))),
+                (f"{stem}-labels-idx1-ubyte", np.arange(n) % 10),
+            ):
+                raw = idx(array)
+                path = place / (name + ".gz" if gz else name)
+                path.write_bytes(gzip.compress(raw) if gz else raw)
+        return place
+
+    return make
+
+
+def cifar_files(rng: np.random.Generator, fine: bool = False) -> dict[str, bytes]:
+    """A binary release with 3 images a file."""
+    names = ["train.bin", "test.bin"] if fine else [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
+    folder = "cifar-100-binary" if fine else "cifar-10-batches-bin"
+    files = {}
+    for i, name in enumerate(names):
+        labels = [bytes([7, 90 + k]) if fine else bytes([(i + k) % 10]) for k in range(3)]
+        files[f"{folder}/{name}"] = b"".join(label + rng.bytes(3072) for label in labels)
+    return files
+
+
+def face_files(rng: np.random.Generator) -> dict[str, bytes]:
+    """CelebA's images in small number, lossless in spite of their name."""
+    return {
+        f"img_align_celeba/{i + 1:06d}.jpg": png(rng.integers(0, 256, (218, 178, 3), np.uint8)) for i in range(FACES)
+    }
+
+
+def partition() -> str:
+    """6 train, 2 valid, 4 test."""
+    codes = [0] * 6 + [1] * 2 + [2] * 4
+    return "".join(f"{i + 1:06d}.jpg {code}\n" for i, code in enumerate(codes))
+
+
+@pytest.fixture
+def celeba(tmp_path: Path, rng: np.random.Generator) -> Path:
+    """A root with img_align_celeba.zip, partition and attributes."""
+    root = tmp_path / "data" / "celeba"
+    root.mkdir(parents=True)
+    write(face_files(rng), root / "img_align_celeba.zip")
+    (root / "list_eval_partition.txt").write_text(partition())
+    (root / "list_attr_celeba.txt").write_text("12\nMale Smiling\n")
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def make() -> SimpleNamespace:
+    """The functions above: test modules cannot import them."""
+    return SimpleNamespace(
+        idx=idx,
+        png=png,
+        encoded=encoded,
+        write=write,
+        cifar_files=cifar_files,
+        face_files=face_files,
+        partition=partition,
+    )
+
+
+class Log:
+    """A progress callback that remembers."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, int, int]] = []
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        self.calls.append((what, done, total))
+
+    def __contains__(self, what: str) -> bool:
+        return any(call[0] == what for call in self.calls)
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()

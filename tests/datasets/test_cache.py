@@ -1,0 +1,259 @@
+"""Decoding once: keyed, resumed, whole or not there."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from gflow_core.builtin.datasets import cache
+from gflow_core.builtin.datasets.parts import CelebA, ImageFolder
+from gflow_core.data import fingerprint
+from gflow_core.errors import DataError
+
+
+@pytest.fixture
+def folder(tmp_path, rng, make):
+    """40 images."""
+    files = {f"{i:02d}.png": make.png(rng.integers(0, 256, (8, 8, 3), np.uint8)) for i in range(40)}
+    return make.write(files, tmp_path / "photos")
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    monkeypatch.setattr(cache, "CHUNK", 4)
+
+
+def part_of(root, **options):
+    return ImageFolder(root=str(root), image_size=8, **options)
+
+
+def test_the_second_load_decodes_nothing(folder, log, monkeypatch):
+    first = part_of(folder).load(log)
+    assert ("decoding images", 40, 40) in log.calls
+    assert "fingerprint" in log
+    assert first.cache.parent == folder.parent / "gflow-cache"
+    assert sorted(path.suffix for path in first.cache.parent.iterdir()) == [".json", ".npy"]
+    monkeypatch.setattr(cache, "_prepare", None)
+    monkeypatch.setattr(cache, "fingerprint", None)
+    log.calls.clear()
+    second = part_of(folder).load(log)
+    assert log.calls == []
+    assert second.cache == first.cache
+    assert second.fingerprint == first.fingerprint == fingerprint(first.x)
+    assert torch.equal(first.x, second.x)
+
+
+def test_options_and_source_make_the_key(folder, make, rng):
+    caches = {
+        part_of(folder, **options).load().cache
+        for options in ({}, {"channels": 1}, {"crop": 6}, {"limit": 5}, {"limit": 6})
+    }
+    assert len(caches) == 5
+    # What changes nothing about the pixels makes no other cache.
+    assert part_of(folder, flip=True, dither=True, workers=1, skip_unreadable=True).load().cache in caches
+    before = part_of(folder).load()
+    (folder / "03.png").write_bytes(make.png(rng.integers(0, 256, (8, 8, 3), np.uint8)))
+    os.utime(folder / "03.png", ns=(1, 1))
+    after = part_of(folder).load()
+    assert after.cache not in caches
+    assert (after.x != before.x).flatten(1).any(1).nonzero().flatten().tolist() == [3]
+
+
+def test_several_processes_give_what_one_gives(folder, make, rng, small_chunks, tmp_path):
+    one = part_of(folder, workers=1).load()
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for target in ("copy.zip", "copy.tar.gz"):
+        many = part_of(make.write(files, tmp_path / target), workers=2).load()
+        assert many.fingerprint == one.fingerprint
+
+
+class StoppedError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("target", ["photos", "photos.zip", "photos.tar"])
+@pytest.mark.parametrize("torn", [False, True])
+def test_an_interrupted_preparation_goes_on(folder, tmp_path, make, small_chunks, monkeypatch, target, torn):
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    (tmp_path / "in").mkdir()
+    root = make.write(files, tmp_path / "in" / target)
+    part = part_of(root, workers=1)
+
+    def stop(what, done, total):
+        if done >= 16:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        part.load(stop)
+    place = root.parent / "gflow-cache"
+    assert not list(place.glob("*.npy"))
+    if torn:  # the line of the last chunk was cut short
+        (journal,) = place.glob("*.journal")
+        journal.write_bytes(journal.read_bytes()[:-7])
+    decoded = []
+    original = cache.decode_chunk
+    monkeypatch.setattr(cache, "decode_chunk", lambda job, chunk: decoded.append(chunk) or original(job, chunk))
+    source = part.load()
+    assert sum(len(chunk.rows) for chunk in decoded) == (28 if torn else 24)
+    assert sorted(path.suffix for path in place.iterdir()) == [".json", ".npy"]
+    assert source.fingerprint == part_of(folder, workers=1).load().fingerprint
+
+
+KILLED = """
+import os, signal, sys
+from gflow_core.builtin.datasets import cache
+from gflow_core.builtin.datasets.parts import ImageFolder
+cache.CHUNK = 4
+def kill(what, done, total):
+    if done >= 12:
+        os.kill(os.getpid(), signal.SIGKILL)
+if __name__ == "__main__":
+    ImageFolder(root=sys.argv[1], image_size=8, workers=1).load(kill)
+"""
+
+
+def test_a_killed_preparation_goes_on(folder, small_chunks, log):
+    died = subprocess.run([sys.executable, "-c", KILLED, str(folder)], check=False)
+    assert died.returncode == -signal.SIGKILL
+    source = part_of(folder).load(log)
+    assert log.calls[0] == ("decoding images", 12, 40)
+    assert len(source) == 40
+    assert source.x.flatten(1).any(1).all()
+
+
+def test_a_damaged_cache_is_made_again(folder, log):
+    source = part_of(folder).load()
+    wanted = source.fingerprint
+    with open(source.cache, "r+b") as file:
+        file.truncate(1000)
+    assert part_of(folder).load(log).fingerprint == wanted
+    assert "decoding images" in log
+    source.cache.with_suffix(".json").write_text("{")
+    assert part_of(folder).load().fingerprint == wanted
+
+
+def test_a_copied_cache_is_fingerprinted_again(folder, log):
+    source = part_of(folder).load()
+    os.utime(source.cache, ns=(5, 5))
+    assert part_of(folder).load(log).fingerprint == source.fingerprint
+    assert "fingerprint" in log
+    assert "decoding images" not in log
+
+
+def test_writing_to_the_tensor_leaves_the_cache_alone(folder):
+    source = part_of(folder).load()
+    before = source.x[0].clone()
+    source.x[0] = 0
+    assert torch.equal(part_of(folder).load().x[0], before)
+
+
+# ------------------------------------------------------------------ unreadable images
+
+
+def test_unreadable_images_are_named_or_skipped(folder, small_chunks, log, caplog):
+    (folder / "05.png").write_bytes((folder / "05.png").read_bytes()[:60])
+    (folder / "17.png").write_text("no image")
+    (folder / "39.png").unlink()
+    (folder / "39.png").symlink_to("nowhere")
+    with pytest.raises(DataError) as caught:
+        part_of(folder).load()
+    said = str(caught.value)
+    assert "3 of 40 images cannot be read: 05.png (" in said
+    assert "17.png (" in said
+    assert "39.png (" in said
+    assert "dataset.skip_unreadable = true" in said
+    with caplog.at_level(logging.WARNING):
+        source = part_of(folder, skip_unreadable=True).load(log)
+    assert "17.png" in caplog.text
+    # Nothing was decoded twice, and the rest keeps its order.
+    assert [call for call in log.calls if call[0] == "decoding images"] == [("decoding images", 40, 40)]
+    assert len(source) == 37
+    notes = json.loads(source.cache.with_suffix(".json").read_text())
+    assert notes["names"] == [f"{i:02d}.png" for i in range(40) if i not in (5, 17, 39)]
+    # A whole cache does not silence the error.
+    with pytest.raises(DataError, match="skip_unreadable"):
+        part_of(folder).load()
+
+
+def test_labels_are_skipped_with_their_images(tmp_path, make, rng):
+    files = {f"{c}/{i}.png": make.png(rng.integers(0, 256, (8, 8, 3), np.uint8)) for c in "ab" for i in range(3)}
+    root = make.write({**files, "b/1.png": b"broken"}, tmp_path / "set")
+    source = part_of(root, classes=2, skip_unreadable=True).load()
+    assert source.y.tolist() == [0, 1, 0, 0, 1]
+
+
+def test_none_readable(tmp_path, make):
+    root = make.write({f"{i}.jpg": b"broken" for i in range(12)}, tmp_path / "broken")
+    with pytest.raises(DataError, match=r"12 of 12 images cannot be read.*and 2 more.*none is left"):
+        part_of(root, skip_unreadable=True).load()
+
+
+def test_damage_inside_a_zip_is_named(celeba):
+    packed = celeba / "celeba" / "img_align_celeba.zip"
+    raw = bytearray(packed.read_bytes())
+    raw[len(raw) // 2 : len(raw) // 2 + 50] = b"\0" * 50
+    packed.write_bytes(raw)
+    with pytest.raises(DataError, match=r"1 of 12 images cannot be read: img_align_celeba/0000\d\d\.jpg \("):
+        CelebA(root=str(celeba), image_size=8).load()
+
+
+# ------------------------------------------------------------------ where the cache is
+
+
+def test_gflow_cache_says_where(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("GFLOW_CACHE", str(tmp_path / "own" / "place"))
+    assert part_of(folder).load().cache.parent == tmp_path / "own" / "place"
+    assert not (folder.parent / "gflow-cache").exists()
+
+
+def test_where_the_data_is_read_only(folder, tmp_path, monkeypatch):
+    real = os.access
+    beside = folder.parent / "gflow-cache"
+    monkeypatch.setattr(os, "access", lambda path, mode: path != beside and real(path, mode))
+    assert part_of(folder).load().cache.parent == tmp_path / "user-cache" / "gflow"
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    # What is there is found also where nothing can be written.
+    assert part_of(folder).load().cache.parent == tmp_path / "user-cache" / "gflow"
+    with pytest.raises(DataError, match=r"neither in .*gflow-cache nor .*user-cache.*set GFLOW_CACHE"):
+        part_of(folder, limit=3).load()
+
+
+def test_a_full_disk(folder, monkeypatch):
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: SimpleNamespace(free=10))
+    with pytest.raises(DataError, match=r"0\.00 GiB are free; make room or set GFLOW_CACHE"):
+        part_of(folder).load()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.undo()
+    monkeypatch.setattr(cache, "decode_chunk", full)
+    with pytest.raises(DataError, match="No space left on device; set GFLOW_CACHE"):
+        part_of(folder).load()
+
+
+def test_two_at_once_decode_once(folder, monkeypatch):
+    prepared = []
+    original = cache._prepare
+
+    def slow(*arguments):
+        prepared.append(arguments)
+        time.sleep(0.3)
+        original(*arguments)
+
+    monkeypatch.setattr(cache, "_prepare", slow)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: part_of(folder).load(), range(2))
+    assert len(prepared) == 1
+    assert first.fingerprint == second.fingerprint

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from gflow_core.builtin.datasets.decode import Decoding, decode
+from gflow_core.builtin.datasets.pixels import fitted, pad, resize, with_channels
+
+
+def saved(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+GREY = np.arange(0, 256, 4, dtype=np.uint8).reshape(8, 8)
+RGB = np.stack([GREY, 255 - GREY, GREY // 2], 2)
+
+
+def test_modes_become_eight_bit_rgb():
+    exact = RGB.transpose(2, 0, 1)
+    grey = np.repeat(GREY[None], 3, 0)
+    as_rgb = Decoding(None, 8, 3)
+    assert np.array_equal(decode(saved(Image.fromarray(RGB)), as_rgb), exact)
+    assert np.array_equal(decode(saved(Image.fromarray(GREY)), as_rgb), grey)
+    # 16 bits keep their upper eight.
+    deep = GREY.astype(np.uint16) * 256 + 77
+    assert np.array_equal(decode(saved(Image.fromarray(deep)), as_rgb), grey)
+    assert np.array_equal(decode(saved(Image.fromarray(deep), "TIFF"), as_rgb), grey)
+    palette = Image.fromarray(GREY).convert("P")
+    assert np.array_equal(decode(saved(palette), as_rgb), grey)
+    # CMYK keeps a flat colour within a step or two.
+    cmyk = Image.new("RGB", (8, 8), (200, 100, 50)).convert("CMYK")
+    flat = decode(saved(cmyk, "JPEG", quality=100), as_rgb)
+    assert np.abs(flat.mean((1, 2)) - (200, 100, 50)).max() < 3
+    assert set(np.unique(decode(saved(Image.fromarray(GREY).convert("1")), as_rgb))) <= {0, 255}
+
+
+def test_transparency_lies_on_white():
+    clear = np.dstack([RGB, np.zeros_like(GREY)])
+    assert (decode(saved(Image.fromarray(clear)), Decoding(None, 8, 3)) == 255).all()
+    solid = np.dstack([RGB, np.full_like(GREY, 255)])
+    assert np.array_equal(decode(saved(Image.fromarray(solid)), Decoding(None, 8, 3)), RGB.transpose(2, 0, 1))
+    palette = Image.fromarray(np.zeros((8, 8), np.uint8), "P")
+    assert (decode(saved(palette, transparency=0), Decoding(None, 8, 1)) == 255).all()
+
+
+def test_exif_turns_the_image():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned a quarter clockwise
+    turned = decode(saved(Image.fromarray(RGB), "PNG", exif=exif), Decoding(None, 8, 3))
+    assert np.array_equal(turned, np.rot90(RGB, -1).transpose(2, 0, 1))
+
+
+def test_an_animation_gives_its_first_frame():
+    frames = [Image.new("L", (8, 8), level) for level in (10, 200)]
+    raw = saved(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert (decode(raw, Decoding(None, 8, 1)) == 10).all()
+
+
+def test_pixels_of_unknown_range_are_refused():
+    for image in (Image.fromarray(GREY.astype(np.float32)), Image.fromarray(GREY.astype(np.int32) + 70_000)):
+        with pytest.raises(ValueError, match="whose range is unknown"):
+            decode(saved(image, "TIFF"), Decoding(None, 8, 3))
+
+
+@settings(deadline=None)
+@given(
+    height=st.integers(1, 20),
+    width=st.integers(1, 20),
+    crop=st.none() | st.integers(1, 24),
+    size=st.integers(1, 24),
+    channels=st.sampled_from([1, 3]),
+)
+def test_any_shape_becomes_the_size_asked_for(height, width, crop, size, channels):
+    image = Image.new("RGB", (width, height), (9, 9, 9))
+    out = decode(saved(image), Decoding(crop, size, channels))
+    assert out.shape == (channels, size, size)
+    assert out.dtype == np.uint8
+    if crop is None:  # a flat image stays flat; against black, bicubic overshoots
+        assert (out == 9).all()
+
+
+# ------------------------------------------------------------------ arrays
+
+
+def test_luma_is_pillows(rng):
+    x = rng.integers(0, 256, (2, 40, 40, 3), np.uint8)
+    expected = np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in x])
+    assert np.array_equal(with_channels(x.transpose(0, 3, 1, 2), 1)[:, 0], expected)
+
+
+def test_resizing_is_pillows_bicubic(rng):
+    x = rng.integers(0, 256, (2, 28, 28, 3), np.uint8)
+    for size in (12, 40):
+        expected = np.stack([np.asarray(Image.fromarray(i).resize((size, size), Image.Resampling.BICUBIC)) for i in x])
+        assert np.array_equal(resize(x.transpose(0, 3, 1, 2), size), expected.transpose(0, 3, 1, 2))
+
+
+def test_padding_is_black_and_centred():
+    x = np.full((1, 1, 2, 2), 7, np.uint8)
+    assert pad(x, 5)[0, 0].tolist() == [[0] * 5, [0, 7, 7, 0, 0], [0, 7, 7, 0, 0], [0] * 5, [0] * 5]
+
+
+@settings(deadline=None)
+@given(size=st.integers(1, 40), channels=st.sampled_from([1, 3]), native=st.sampled_from([1, 3]))
+def test_fitted_shapes(size, channels, native):
+    x = np.ones((2, native, 9, 9), np.uint8)
+    for fit in ("resize", "pad") if size >= 9 else ("resize",):
+        out = fitted(x, size, channels, fit)
+        assert out.shape == (2, channels, size, size)
+        assert out.dtype == np.uint8
