@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
@@ -15,7 +17,7 @@ from gflow_core.contracts import DataShape
 from gflow_core.errors import GflowError
 from gflow_core.spec import Train
 
-__all__ = ["Runtime", "choose_device", "computes_bf16", "world_size"]
+__all__ = ["Runtime", "choose_device", "computes_bf16", "keep_freed_memory", "world_size"]
 
 
 @attrs.frozen(eq=False)
@@ -35,6 +37,8 @@ class Runtime:
     def of(cls, train: Train | None, data: DataShape | None = None) -> Runtime:
         """Device, precision and processes as [train] asks. Raises GflowError where the machine cannot."""
         device = choose_device(train.device if train else "auto")
+        if device.type == "cpu":
+            keep_freed_memory()
         rank, world = 0, world_size()
         if world > 1:
             # accelerate reads torchrun's, its own and Slurm's environments; told `cpu`, it connects with gloo.
@@ -134,9 +138,26 @@ def choose_device(name: str) -> torch.device:
 
 
 def computes_bf16(device: torch.device) -> bool:
-    """Whether the hardware multiplies bfloat16 natively (emulation would be slower than float32)."""
+    """Whether bfloat16 is the faster precision on this hardware.
+
+    On CUDA where it is native; on CPUs with AMX. AVX512-BF16 alone is not enough: on Intel processors without
+    AMX a bfloat16 convolution takes longer than a float32 one (benchmarks/vgrow_outer_loop.py measures both).
+    """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
-        return bool(torch.backends.mkldnn.is_available() and torch.cpu._is_avx512_bf16_supported())
+        return bool(torch.backends.mkldnn.is_available() and torch.cpu.get_capabilities().get("amx_bf16", False))
     return False
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep freed blocks for the next tensor of that size, instead of handing them back each time.
+
+    By default tensors of 32 MB and more are fresh, zeroed pages at every operation, which costs a fifth of a
+    training step. What the process has freed stays with it; nothing happens without glibc.
+    """
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if libc is not None and hasattr(libc, "mallopt"):
+        trim_threshold, mmap_max = -1, -4  # mallopt's names for them, from malloc.h
+        libc.mallopt(mmap_max, 0)
+        libc.mallopt(trim_threshold, 2**31 - 1)

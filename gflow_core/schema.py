@@ -310,6 +310,8 @@ class _Reader:
                 values[key] = self.value(_on_default(given, options[key], self.plugins), options[key].type)
             except _WrongError as error:
                 faults.extend(((key, *path), message) for path, message in error.faults)
+            except PluginError as error:
+                faults.append(((key,), str(error)))
         for key, field in options.items():
             if key not in value and field.default is attrs.NOTHING:
                 faults.append(((key,), f"required: {toml_type(field.type)}{hint}"))
@@ -481,7 +483,10 @@ def _default(field: attrs.Attribute[Any]) -> Any:
     """The option's default, made if it is made by a factory; NOTHING where there is none or it needs the rest."""
     default: Any = field.default
     if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
-        return attrs.NOTHING if default.takes_self else default.factory()
+        try:
+            return attrs.NOTHING if default.takes_self else default.factory()
+        except Exception as error:
+            raise PluginError(_defect(f"default of {field.name}", error)) from error
     return default
 
 

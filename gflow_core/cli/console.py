@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console as Rich
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -118,11 +119,11 @@ class RunConsole:
     def _table(self, title: str, rows: list[dict[str, Any]]) -> None:
         if not rows:
             return
-        table = Table(title=title, title_justify="left")
+        table = Table(title=escape(title), title_justify="left")
         for column in rows[0]:
-            table.add_column(column, overflow="fold")
+            table.add_column(escape(column), overflow="fold")
         for row in rows[:_ROWS]:
-            table.add_row(*(_short(value) for value in row.values()))
+            table.add_row(*(escape(_short(value)) for value in row.values()))
         self.rich.print(table)
         if len(rows) > _ROWS:
             self.say(f"... and {len(rows) - _ROWS} more rows in its CSV")

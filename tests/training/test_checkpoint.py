@@ -14,7 +14,9 @@ from gflow_core.record import RunFolder
 
 dtypes = st.sampled_from([torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.uint8, torch.bool])
 tensors = st.builds(
-    lambda shape, dtype: torch.arange(max(torch.Size(shape).numel(), 1))[: torch.Size(shape).numel()].reshape(shape).to(dtype),
+    lambda shape, dtype: (
+        torch.arange(max(torch.Size(shape).numel(), 1))[: torch.Size(shape).numel()].reshape(shape).to(dtype)
+    ),
     st.lists(st.integers(0, 3), max_size=4),
     dtypes,
 )

@@ -1,0 +1,36 @@
+"""Sample pictures, pixel by pixel."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gflow_core.contracts import DataShape
+from gflow_core.pictures import draw_samples, image_grid, scatter
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_grid_places_and_scales(channels):
+    x = torch.linspace(-1, 1, 5).view(5, 1, 1, 1).expand(5, channels, 4, 6)
+    grid = image_grid(x, DataShape("image", (channels, 4, 6), -1.0, 1.0), gap=1)
+    assert grid.shape == (2 * 5 + 1, 3 * 7 + 1, 3)
+    assert [int(grid[1, 1 + 7 * i, 0]) for i in range(3)] == [0, 64, 128]
+    assert [int(grid[6, 1 + 7 * i, 0]) for i in range(3)] == [191, 255, 255], "the last place is empty"
+    assert (grid[0] == 255).all()
+
+
+def test_values_outside_the_range_saturate():
+    x = torch.tensor([-3.0, 3.0]).view(2, 1, 1, 1)
+    grid = image_grid(x, DataShape("image", (1, 1, 1), -1.0, 1.0), gap=0)
+    assert grid[0, :, 0].tolist() == [0, 255]
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 5])
+def test_points_of_any_dimension(tmp_path, dimension):
+    x = torch.randn(20, dimension)
+    draw_samples(tmp_path / "x.png", x, DataShape("vector", (dimension,)), real=x + 1)
+    assert np.asarray(Image.open(tmp_path / "x.png")).std() > 0
+    assert [text.get_text() for text in scatter(x, x).axes[0].get_legend().get_texts()] == ["real", "generated"]
+    assert [p.name for p in tmp_path.glob(".*")] == [], "nothing is left aside"

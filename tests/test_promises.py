@@ -1,0 +1,190 @@
+"""What gflow promises of everything that ships: recipes, parts, and every combination of them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from gflow_core.build import build
+from gflow_core.cli import COMMANDS, main
+from gflow_core.contracts import Phase
+from gflow_core.errors import RecipeError
+from gflow_core.plugins import plugins
+from gflow_core.recipe import load
+from gflow_core.schema import options_of, registry_of
+
+ROOT = Path(__file__).parents[1]
+RECIPES = sorted((ROOT / "recipes").glob("*.toml"))
+LOADED = plugins()
+PARTS = [(kind, name) for kind, registry in LOADED.registries.items() for name in registry]
+DOCS = "\n".join(path.read_text() for path in (ROOT / "docs").rglob("*.md"))
+
+# Two steps of everything in seconds: smaller networks, pools and analyses, the same parts.
+SMALL = {
+    "channels": 8,
+    "width": 16,
+    "pool_size": 32,
+    "inner_loops": 2,
+    "projection_passes": 1,
+    "particles": 16,
+    "resolution": 20,
+    "samples": 1000,
+    "flow_steps": 20,
+    "horizon": 0.5,
+    "n": 500,
+    "workers": 1,
+}
+
+
+@pytest.fixture
+def tiny_data(tmp_path, mnist_files, celeba, make, rng) -> Path:
+    """A root with a little of every data set that reads files."""
+    mnist_files("data/MNIST/raw")
+    mnist_files("data/FashionMNIST/raw")
+    make.write(make.cifar_files(rng), tmp_path / "data")
+    make.write(make.cifar_files(rng, fine=True), tmp_path / "data")
+    make.write(
+        {f"{i}.png": make.png(rng.integers(0, 256, (70, 64, 3), np.uint8)) for i in range(9)}, tmp_path / "data/images"
+    )
+    np.save(tmp_path / "data/points.npy", rng.normal(size=(300, 2)).astype(np.float32))
+    return tmp_path
+
+
+def shrink(path: Path) -> list[str]:
+    """Overrides that make a recipe small."""
+    spec = load(path).spec
+    words = []
+    if spec.train:
+        words += ["train.steps=2", "train.batch_size=16", "train.sample_every=1", "train.checkpoint_every=1"]
+    places = [(name, getattr(spec, name)) for name in ("dataset", "sampler", "discriminator", "objective")]
+    places += [(f"analyze.{i}", analysis.part) for i, analysis in enumerate(spec.analyze)]
+    for place, part in places:
+        names = {field.name for field in options_of(type(part))} if part is not None else set()
+        for option in names & SMALL.keys():
+            if place == "dataset" and option == "channels":
+                continue
+            words.append(f"{place}.{option}={SMALL[option]}")
+    return words
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_runs_two_steps(path, tiny_data, monkeypatch):
+    monkeypatch.chdir(tiny_data)
+    result = CliRunner().invoke(main, ["run", str(path), *shrink(path), "--runs", "runs"])
+    assert result.exit_code == 0, result.output
+    (run,) = (tiny_data / "runs").iterdir()
+    spec = load(run / "recipe.toml").spec
+    if spec.train:
+        assert (run / "samples" / "000002.png").stat().st_size > 0
+    for analysis in spec.analyze:
+        assert (run / "analysis" / analysis.name / "result.json").is_file()
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_opens_with_its_own_launch_line(path):
+    assert path.read_text().startswith(f"# gflow run recipes/{path.name}")
+    assert load(path).spec.title
+
+
+@pytest.mark.parametrize(("kind", "name"), PARTS)
+def test_every_part_is_documented_and_used(kind, name):
+    assert f"`{name}`" in DOCS, f"no page of docs/ mentions `{name}`"
+    entry = LOADED.registries[kind].entry(name)
+    assert entry.part.__doc__, f"{kind} {name} has no docstring"
+    for field in options_of(entry.part):
+        assert field.metadata.get("doc"), f"{kind} {name}.{field.name} has no doc"
+    texts = [path.read_text() for path in (ROOT / "recipes").rglob("*.toml")]
+    assert any(f'use = "{name}"' in text for text in texts), f"no recipe uses {kind} {name}"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_documented(command):
+    assert f"gflow {command}" in DOCS
+    assert CliRunner().invoke(main, [command, "--help"]).exit_code == 0
+
+
+TWIN = """
+gflow = 1
+dataset = {{ use = "{dataset}" }}
+sampler = {{ use = "{sampler}" }}
+discriminator = {{ use = "{discriminator}" }}
+objective = {{ use = "{objective}" }}
+optimizer = {{ sampler = {{ use = "adam", lr = 1e-4 }}, discriminator = {{ use = "adam", lr = 1e-4 }} }}
+train = {{ steps = 2, batch_size = 16 }}
+"""
+COMBINATIONS = list(
+    product(
+        ("mnist5k", "ring"),
+        LOADED.registries["sampler"],
+        LOADED.registries["discriminator"],
+        LOADED.registries["objective"],
+    )
+)
+
+
+@pytest.mark.parametrize(("dataset", "sampler", "discriminator", "objective"), COMBINATIONS)
+def test_every_combination_trains_or_is_refused_with_a_reason(tmp_path, dataset, sampler, discriminator, objective):
+    path = tmp_path / "twin.toml"
+    path.write_text(TWIN.format(dataset=dataset, sampler=sampler, discriminator=discriminator, objective=objective))
+    words = ["dataset.image_size=16", "dataset.fit=resize", "dataset.limit=64"] if dataset == "mnist5k" else []
+    for kind, name in (("sampler", sampler), ("discriminator", discriminator), ("objective", objective)):
+        names = {field.name for field in options_of(registry_of(LOADED, kind).get(name))}
+        words += [f"{kind}.{option}={SMALL[option]}" for option in names & SMALL.keys()]
+    try:
+        spec = load(path, words).spec
+    except RecipeError as error:
+        assert all(problem.path and problem.message for problem in error.problems)
+        return
+    experiment = build(spec)
+    before = [p.detach().clone() for p in experiment.sampler.parameters()]
+    for step in (1, 2):
+        for event in experiment.objective.step(step):
+            last = event
+        assert not isinstance(last, Phase)
+        assert all(value.isfinite() for value in last.values())
+    assert any((a != b).any() for a, b in zip(before, experiment.sampler.parameters(), strict=True))
+
+
+def test_some_combinations_train_and_some_are_refused(tmp_path):
+    """The test above would pass if everything were refused."""
+    path = tmp_path / "twin.toml"
+    good = {"sampler": "vgrow.mlp", "discriminator": "vgrow.mlp", "objective": "vgrow.flow"}
+    path.write_text(TWIN.format(dataset="ring", **good))
+    load(path)
+    path.write_text(TWIN.format(dataset="ring", **{**good, "sampler": "vgrow.resnet"}))
+    with pytest.raises(RecipeError, match=r"sampler: works on images, the data is vector 2"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["--version"],
+        ["validate", *map(str, RECIPES)],
+        ["ls"],
+        ["ls", "samplers"],
+        ["show", "objective", "vgrow.flow"],
+        ["show", "dataset", "celeba", "--toml"],
+        ["resolve", str(RECIPES[0])],
+        ["plugins"],
+        ["plugins", "--json"],
+    ],
+    ids=" ".join,
+)
+def test_looking_never_imports_torch(words):
+    code = f"import sys; from gflow_core.cli import main; main({words!r}, standalone_mode=False); sys.exit(3 * ('torch' in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_nothing_committed_names_this_machine():
+    """Paths and hosts of whoever builds gflow have no place in it."""
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("*.txt"), *ROOT.glob("docs/*.md"), *RECIPES]:
+        assert str(ROOT) not in path.read_text(), path
