@@ -179,7 +179,10 @@ def test_some_combinations_train_and_some_are_refused(tmp_path):
     ids=" ".join,
 )
 def test_looking_never_imports_torch(words):
-    code = f"import sys; from gflow_core.cli import main; main({words!r}, standalone_mode=False); sys.exit(3 * ('torch' in sys.modules))"
+    code = (
+        f"import sys; from gflow_core.cli import main; main({words!r}, standalone_mode=False); "
+        "sys.exit(3 * ('torch' in sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -120,6 +120,12 @@ def test_scaling_flip_and_dither():
 
 def test_fingerprints_see_content_shape_and_type():
     x = torch.arange(4, dtype=torch.uint8)
-    prints = {fingerprint(x), fingerprint(x.view(2, 2)), fingerprint(x.int()), fingerprint(x.flip(0)), fingerprint(x, x)}
+    prints = {
+        fingerprint(x),
+        fingerprint(x.view(2, 2)),
+        fingerprint(x.int()),
+        fingerprint(x.flip(0)),
+        fingerprint(x, x),
+    }
     assert len(prints) == 5
     assert fingerprint(x, None) == fingerprint(x.clone())

@@ -1,0 +1,93 @@
+"""Optimizers and schedules against torch's own."""
+
+from __future__ import annotations
+
+import inspect
+
+import attrs
+import pytest
+import torch
+from torch.optim.lr_scheduler import ExponentialLR, LinearLR, LRScheduler, MultiStepLR
+
+from gflow_core.optimizers import (
+    OPTIMIZERS,
+    SCHEDULES,
+    SGD,
+    Constant,
+    Exponential,
+    Linear,
+    Multistep,
+    OptimizerPart,
+    Schedule,
+)
+
+TORCH = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop}
+
+
+def test_every_optimizer_has_its_counterpart_here():
+    assert set(OPTIMIZERS) == set(TORCH)
+
+
+@pytest.mark.parametrize("name", sorted(TORCH))
+def test_option_names_and_defaults_are_torchs(name):
+    signature = inspect.signature(TORCH[name]).parameters
+    for field in attrs.fields(OPTIMIZERS.get(name)):
+        if field.name == "lr":
+            assert field.default is attrs.NOTHING, "a learning rate is chosen, never inherited"
+        elif field.name != "schedule":
+            assert field.default == signature[field.name].default, field.name
+
+
+@pytest.mark.parametrize("name", sorted(TORCH))
+def test_an_optimizer_is_torchs_and_steps_like_it(name):
+    part = OPTIMIZERS.get(name)(lr=0.01)
+    assert isinstance(part, OptimizerPart)
+    ours, theirs = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
+    theirs.load_state_dict(ours.state_dict())
+    optimizers = (part.build(ours), TORCH[name](theirs.parameters(), lr=0.01))
+    assert type(optimizers[0]) is TORCH[name]
+    x = torch.randn(5, 3)
+    for _ in range(3):
+        for module, optimizer in zip((ours, theirs), optimizers, strict=True):
+            optimizer.zero_grad()
+            module(x).square().mean().backward()
+            optimizer.step()
+    assert torch.equal(ours.weight, theirs.weight)
+
+
+def test_options_reach_the_optimizer():
+    (group,) = SGD(lr=0.3, momentum=0.5, nesterov=True).build(torch.nn.Linear(1, 1)).param_groups
+    assert (group["lr"], group["momentum"], group["nesterov"]) == (0.3, 0.5, True)
+    assert list(SGD(lr=0.1, nesterov=True).check()) == ["nesterov needs momentum > 0 and dampening = 0"]
+    assert not list(SGD(lr=0.1, momentum=0.9, nesterov=True).check())
+
+
+@pytest.mark.parametrize(
+    ("schedule", "theirs"),
+    [
+        (Constant(), lambda o: MultiStepLR(o, [])),
+        (Multistep(milestones=(3, 10, 30), factor=0.5), lambda o: MultiStepLR(o, [3, 10, 30], gamma=0.5)),
+        (Exponential(factor=0.97), lambda o: ExponentialLR(o, 0.97)),
+        (Linear(start=1.0, end=0.1, steps=20), lambda o: LinearLR(o, 1.0, 0.1, total_iters=20)),
+        (Linear(start=0.2, end=1.0, steps=35), lambda o: LinearLR(o, 0.2, 1.0, total_iters=35)),
+    ],
+)
+def test_schedules_are_torchs_over_fifty_steps(schedule, theirs):
+    assert isinstance(schedule, Schedule)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.4)
+    scheduler: LRScheduler = theirs(optimizer)
+    for done in range(50):
+        assert 0.4 * schedule.scale(done) == pytest.approx(scheduler.get_last_lr()[0], rel=1e-9, abs=1e-12)
+        optimizer.step()
+        scheduler.step()
+
+
+def test_an_exponential_stops_at_its_floor():
+    assert Exponential(factor=0.5, floor=0.1).scale(3) == 0.125
+    assert Exponential(factor=0.5, floor=0.1).scale(4) == 0.1
+
+
+def test_all_schedules_start_and_are_registered():
+    assert set(SCHEDULES) == {"constant", "exponential", "linear", "multistep"}
+    assert Linear(steps=10).scale(0) == 1.0
+    assert Linear(steps=10).scale(10) == Linear(steps=10).scale(1000) == 0.0
