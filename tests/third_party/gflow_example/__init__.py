@@ -1,0 +1,1 @@
+"""An example of a gflow plugin: generators fitted by the energy distance."""
