@@ -15,12 +15,13 @@ pieces; --full runs whole ones.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import multiprocessing
 import statistics
-import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -31,9 +32,17 @@ from torch.nn.utils import parametrize
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from gflow_core.build import build
+from gflow_core.contracts import DataShape, Objective
+from gflow_core.data import Source, fingerprint
 from gflow_core.nn.player import evaluating, frozen
-from gflow_core.runtime import choose_device
-from gflow_vgrow.parts import STYLES
+from gflow_core.optimizers import RMSprop
+from gflow_core.record import RunFolder
+from gflow_core.runtime import choose_device, keep_freed_memory
+from gflow_core.session import Session
+from gflow_core.spec import Spec, Train
+from gflow_core.train import train
+from gflow_vgrow.parts import STYLES, Flow, ResnetDiscriminator, ResnetSampler
 from gflow_vgrow.resnet import Discriminator, Sampler
 
 LATENT, STEP, RATE = 128, 0.5, 1e-4  # dimension of z, s in x + s v(x), learning rate (Table 1 and Section 2)
@@ -247,18 +256,103 @@ class Gflow(Plain):
         self.g_optimizer.step()
 
     def loop(self, passes: int) -> None:
-        """One outer loop; the place for the real `gflow_vgrow.flow.FlowObjective.step`."""
-        super().loop(passes)
+        """One outer loop, by the objective itself."""
+        experiment = build(spec(self.size, passes, self.device, "bf16" if self.bf16 else "float32"))
+        for _ in experiment.objective.step(1):
+            pass
 
 
-def keep_freed_memory() -> None:
-    """Have glibc keep freed blocks: by default tensors of 32 MB and more are fresh, zeroed pages each time."""
-    if sys.platform == "linux":
-        trim_threshold, mmap_max = -1, -4  # mallopt's names for them, from malloc.h
-        libc = ctypes.CDLL(None)
-        if hasattr(libc, "mallopt"):
-            libc.mallopt(mmap_max, 0)
-            libc.mallopt(trim_threshold, 2**31 - 1)
+# ------------------------------------------------------------------ gflow itself, for whole loops and its overhead
+
+
+@attrs.frozen(kw_only=True)
+class Noise:
+    """Random images in memory: the arithmetic does not care."""
+
+    image_size: int
+
+    def data_shape(self) -> DataShape:
+        return DataShape("image", (3, self.image_size, self.image_size), -1.0, 1.0)
+
+    def load(self, progress: Any = None) -> Source:
+        x = torch.randint(0, 256, (1024, *self.data_shape().shape), dtype=torch.uint8)
+        return Source(x, self.data_shape(), fingerprint(x))
+
+
+def spec(size: Size, passes: int, device: torch.device, precision: str, **flow: int) -> Spec:
+    rate = {"sampler": RMSprop(lr=RATE), "discriminator": RMSprop(lr=RATE)}
+    options = {"pool_size": size.pool, "inner_loops": size.inner_loops, "chunk_size": size.batch, **flow}
+    return Spec(
+        dataset=Noise(image_size=size.image_size),
+        sampler=ResnetSampler(channels=size.channels),
+        discriminator=ResnetDiscriminator(channels=size.channels),
+        objective=Flow(step_size=STEP, projection_passes=passes, **options),
+        optimizer=rate,
+        train=Train(steps=3, batch_size=size.batch, device=device.type, precision=precision, checkpoint_every=0),
+    )
+
+
+class Stopwatch:
+    """An objective that notes the time spent in it: the mathematics."""
+
+    def __init__(self, objective: Objective) -> None:
+        self.objective, self.seconds = objective, 0.0
+
+    @property
+    def state(self) -> Any:
+        return self.objective.state
+
+    def step(self, step: int) -> Iterator[Any]:
+        events = self.objective.step(step)
+        while True:
+            start = time.perf_counter()
+            event = next(events, None)
+            self.seconds += time.perf_counter() - start
+            if event is None:
+                return
+            yield event
+
+
+def overhead(size: Size, device: torch.device, precision: str) -> tuple[float, float]:
+    """Seconds a step that the core spends around the mathematics, and seconds to draw and to save at the last one.
+
+    All the safe points of a full step, metrics checked and written, weights checked; on a pool of one batch,
+    because the core's work does not depend on the pool.
+    """
+    experiment = build(spec(size, PASSES[0], device, precision, pool_size=size.batch))
+    experiment.objective = watch = Stopwatch(experiment.objective)
+    with tempfile.TemporaryDirectory() as folder:
+        session = Session(experiment, RunFolder.create(Path(folder), "overhead", 0, ""), Silent())
+        records = 0.0
+
+        def timed_record(record: Any, *args: Any) -> None:
+            nonlocal records
+            records += timed(device, record, *args)[0]
+
+        events = Events(session, timed_record)
+        total = timed(device, train, experiment, events)[0]
+    return (total - watch.seconds - records) / 3, records
+
+
+class Events:
+    """A session's events, with pictures and checkpoints timed by themselves."""
+
+    def __init__(self, session: Session, record: Any) -> None:
+        self.stopping, self.phase, self.log, self.analyze = (
+            session.stopping,
+            session.phase,
+            session.log,
+            session.analyze,
+        )
+        self.sample = lambda step: record(session.sample, step)
+        self.save = lambda step, phase=None: record(session.save, step, phase)
+
+
+class Silent:
+    """A console for nobody."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *args: None
 
 
 # ------------------------------------------------------------------ measuring
@@ -413,6 +507,12 @@ def main() -> None:
             f"{f'outer loop, {passes} passes':24}{a:13.2f}{b:13.2f}{a / b:13.2f}"
             f"{m:13.0f}{shares[0]:13.0%}{n:13.0f}{shares[1]:13.0%}"
         )
+    core, records = overhead(size, device, precision)
+    whole = compose(median["gflow"], size, PASSES[0])
+    print(
+        f"\nthe core around the mathematics: {core * 1e3:.1f} ms a step, {core / whole:.3%} of an outer loop of "
+        f"{PASSES[0]} passes; a sample picture and a checkpoint, when due: {records:.2f} s"
+    )
     if options.full:
         for passes in PASSES:
             a, b = (way.ask("loop", passes) for way in ways.values())

@@ -62,6 +62,11 @@ class Multistep:
     milestones: tuple[int, ...] = option(doc="Steps after which the rate changes, ascending.", unit="steps", ge=0)
     factor: float = option(0.5, doc="What the rate is multiplied by at each milestone.", gt=0)
 
+    def check(self) -> Iterable[str]:
+        """Milestones must ascend."""
+        if list(self.milestones) != sorted(set(self.milestones)):
+            yield f"milestones = {list(self.milestones)} must ascend"
+
     def scale(self, done: int) -> float:
         return float(self.factor ** sum(done >= milestone for milestone in self.milestones))
 

@@ -35,6 +35,11 @@ class PluginRecord:
     parts: list[tuple[str, str]] = attrs.field(factory=list)
     """(kind, name) of every part it registered."""
 
+    def fail(self, error: str) -> None:
+        """Note one thing that is wrong with it."""
+        self.status = "broken"
+        self.error = f"{self.error}; {error}" if self.error else error
+
 
 @attrs.define
 class Plugins:
@@ -61,15 +66,21 @@ class Plugins:
         """Run the hooks of one plugin. On any failure its record says BROKEN and why."""
         self.records.append(record)
         try:
-            for kind, name, part in _collect(plugin):
-                try:
-                    self.registries[kind].add(name, part, _provider(record))
-                    record.parts.append((kind, name))
-                except PluginError as error:
-                    # The claim of one name is refused; the plugin's other parts work.
-                    record.status, record.error = "broken", str(error)
+            parts = _collect(plugin)
         except PluginError as error:
-            record.status, record.error = "broken", str(error)
+            record.fail(str(error))
+            return
+        for kind, name, part in parts:
+            try:
+                self.registries[kind].add(name, part, _provider(record))
+                record.parts.append((kind, name))
+            except PluginError as error:
+                # Only this name is refused, to everyone who claims it; all other parts work.
+                record.fail(str(error))
+                for other in self.records:
+                    if (kind, name) in other.parts:
+                        other.parts.remove((kind, name))
+                        other.fail(str(error))
 
 
 def _provider(record: PluginRecord) -> str:
@@ -126,7 +137,7 @@ def load(points: Iterable[EntryPoint] | None = None) -> Plugins:
         try:
             plugin = point.load()
         except (Exception, SystemExit) as error:
-            record.status, record.error = "broken", f"importing {point.value} raised {type(error).__name__}: {error}"
+            record.fail(f"importing {point.value} raised {type(error).__name__}: {error}")
             loaded.records.append(record)
             continue
         module = plugin if isinstance(plugin, ModuleType) else importlib.import_module(point.module)

@@ -33,7 +33,7 @@ from gflow_core.runtime import Runtime
 from gflow_core.spec import Analysis
 from gflow_core.train import train
 
-__all__ = ["Console", "draw", "reanalyze", "resume", "run"]
+__all__ = ["Console", "Session", "draw", "reanalyze", "resume", "run"]
 
 _PREVIEW = 64  # samples in the pictures drawn while training
 _CHUNK = 256  # samples drawn at once
@@ -83,7 +83,7 @@ def run(recipe: Recipe, runs: Path, console: Console) -> RunFolder:
     assert path[0] is not None
     folder = RunFolder(path[0])
     console.say(f"run folder {folder.path}")
-    _Session(experiment, folder, console).go(done=0)
+    Session(experiment, folder, console).go(done=0)
     return folder
 
 
@@ -107,7 +107,7 @@ def resume(path: Path, console: Console, checkpoint: str | None = None) -> RunFo
         folder.write_manifest({**manifest, "resumed": [*manifest.get("resumed", []), again]})
     experiment.runtime.barrier()
     console.say(f"resuming {path} after step {state.step}" + (f", {state.phase}" if state.phase else ""))
-    _Session(experiment, folder, console, part_way=int(name.partition("-")[2] or 0)).go(done=state.step)
+    Session(experiment, folder, console, part_way=int(name.partition("-")[2] or 0)).go(done=state.step)
     return folder
 
 
@@ -126,7 +126,7 @@ def reanalyze(path: Path, console: Console, names: tuple[str, ...] = (), overrid
         state = folder.load()
         restore(experiment, state, folder.path)
         step = state.step
-    session = _Session(experiment, folder, console)
+    session = Session(experiment, folder, console)
     for analysis in chosen:
         session.run_analyzer(analysis, step, final=True)
     return folder
@@ -147,7 +147,7 @@ def _check_data(manifest: Mapping[str, Any], experiment: Experiment, path: Path)
         )
 
 
-class _Session:
+class Session:
     """The events of training, recorded; only the first process writes."""
 
     def __init__(self, experiment: Experiment, folder: RunFolder, console: Console, part_way: int = 0) -> None:

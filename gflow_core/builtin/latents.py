@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import attrs
@@ -34,6 +35,11 @@ class Uniform:
     dim: int = option(128, doc="Length of z.", ge=1)
     low: float = option(-1.0, doc="Lower end of the interval.")
     high: float = option(1.0, doc="Upper end of the interval; above `low`.")
+
+    def check(self) -> Iterable[str]:
+        """The interval must not be empty."""
+        if self.low >= self.high:
+            yield f"low = {self.low:g} must be below high = {self.high:g}"
 
     def draw(self, n: int, generator: Generator) -> Tensor:
         """n draws, [n, dim], on the CPU."""
