@@ -8,9 +8,9 @@ BIN := .venv/bin
 demo: .venv/ready
 	$(BIN)/gflow run recipes/vgrow_mnist5k.toml
 
-# Every test of the core and the plugins.
+# Every test of the core and the plugins, a process a core: one thread each.
 test: .venv/ready
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from gflow_core.contracts import DataShape, Experiment, Progress, no_progress
-from gflow_core.data import Feed
+from gflow_core.data import Feed, Source
+from gflow_core.errors import DataError, GflowError
 from gflow_core.nn.ema import Ema
-from gflow_core.nn.player import Player
+from gflow_core.nn.player import Player, evaluating
 from gflow_core.rng import Streams, derive, seeded
 from gflow_core.runtime import Runtime
 from gflow_core.spec import Spec
@@ -31,7 +32,7 @@ def build(spec: Spec, *, progress: Progress = no_progress, load_data: bool = Tru
 
     experiment = Experiment(spec=spec, runtime=runtime, streams=streams)
     if spec.dataset and load_data:
-        experiment.data = spec.dataset.load(progress)
+        experiment.data = _checked_data(spec.dataset.load(progress), shape)
         experiment.feed = Feed(experiment.data, runtime, streams)
     if spec.sampler:
         experiment.sampler = build_network("sampler", spec.sampler, shape, spec.seed, runtime)
@@ -49,10 +50,38 @@ def build(spec: Spec, *, progress: Progress = no_progress, load_data: bool = Tru
     return experiment
 
 
+def _checked_data(data: Source, shape: DataShape | None) -> Source:
+    """The data, if it is what its options promised. Raises DataError."""
+    assert shape is not None
+    if tuple(data.x.shape[1:]) != shape.shape or len(data) == 0:
+        raise DataError(f"dataset: promised items of shape {list(shape.shape)}, loaded {list(data.x.shape)}")
+    if shape.kind == "vector" and not bool(torch.isfinite(data.x).all()):
+        raise DataError("dataset: it holds NaN or infinite values; leave those items out")
+    return data
+
+
+@torch.no_grad()
+def _check_network(kind: str, module: nn.Module, part: Any, shape: DataShape | None, runtime: Runtime) -> None:
+    """Two items through the network, in eval mode: the shapes must be the contract's. Raises GflowError."""
+    if shape is None:
+        return
+    name = f"{kind} {type(part).__name__}"
+    x = torch.zeros(2, *shape.shape, device=runtime.device)
+    y = torch.zeros(2, dtype=torch.int64, device=runtime.device) if part.conditional else None
+    with evaluating(module), seeded(0):
+        given = torch.zeros(2, part.latent.dim, device=runtime.device) if kind == "sampler" else x
+        out = module(given) if y is None else module(given, y)
+    expected = x.shape if kind == "sampler" else x.shape[:1]
+    if out.shape != expected:
+        raise GflowError(f"{name}: its forward returns {list(out.shape)} for two items, {list(expected)} is expected")
+
+
 def build_network(kind: str, part: Any, shape: DataShape | None, seed: int, runtime: Runtime) -> nn.Module:
     """A network of its own random stream, on the device, in channels-last layout."""
     with seeded(derive(seed, f"init.{kind}")):
         module: nn.Module = part.build(shape)
     if runtime.world > 1 and runtime.device.type == "cuda":
         module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
-    return module.to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    module = module.to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    _check_network(kind, module, part, shape, runtime)
+    return module

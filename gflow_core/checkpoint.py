@@ -17,6 +17,7 @@ from typing import Any
 
 import attrs
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -97,22 +98,19 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
         tensors: dict[str, Tensor] = {}
         note = pack(tree, tensors)
         path = aside / f"{name}.safetensors"
-        save_file(tensors, path)
+        try:
+            save_file(tensors, path)
+        except SafetensorError as error:  # a full disk, for one
+            raise OSError(str(error)) from error
         files[name] = {"sha256": _sync_and_hash(path), "tree": note}
     body = {"step": checkpoint.step, "phase": checkpoint.phase, "threads": checkpoint.threads, "files": files}
     text = json.dumps(body)
     path = aside / _JSON
-    path.write_text(json.dumps({"sha256": hashlib.sha256(text.encode()).hexdigest(), "body": body}))
+    path.write_text(json.dumps({"sha256": hashlib.sha256(text.encode()).hexdigest(), "body": body}), encoding="utf-8")
     _sync_and_hash(path)
     _sync_folder(aside)
-    if folder.exists():  # the same step once more, after a resume
-        old = folder.with_name(f".{folder.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        folder.rename(old)
-        aside.rename(folder)
-        shutil.rmtree(old)
-    else:
-        aside.rename(folder)
+    shutil.rmtree(folder, ignore_errors=True)  # the same step once more, after a resume
+    aside.rename(folder)
     _sync_folder(folder.parent)
 
 
@@ -123,7 +121,7 @@ def read(folder: Path, only: tuple[str, ...] | None = None) -> Checkpoint:
     """
     path = folder / _JSON
     try:
-        whole = json.loads(path.read_text())
+        whole = json.loads(path.read_text(encoding="utf-8"))
         body = whole["body"]
         if hashlib.sha256(json.dumps(body).encode()).hexdigest() != whole["sha256"]:
             raise CheckpointError(f"{path} is damaged: its content does not match its sha256")

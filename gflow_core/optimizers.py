@@ -11,6 +11,7 @@ a function of the step alone, so that resuming needs no state: step t (from 1) r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -68,7 +69,7 @@ class Multistep:
             yield f"milestones = {list(self.milestones)} must ascend"
 
     def scale(self, done: int) -> float:
-        return float(self.factor ** sum(done >= milestone for milestone in self.milestones))
+        return _power(self.factor, sum(done >= milestone for milestone in self.milestones))
 
 
 @attrs.frozen(kw_only=True)
@@ -79,7 +80,14 @@ class Exponential:
     floor: float = option(0.0, doc="Lowest factor reached, as a share of the initial rate.", ge=0)
 
     def scale(self, done: int) -> float:
-        return float(max(self.factor**done, self.floor))
+        return max(_power(self.factor, done), self.floor)
+
+
+def _power(factor: float, times: int) -> float:
+    try:
+        return float(factor**times)
+    except OverflowError:
+        return math.inf
 
 
 @attrs.frozen(kw_only=True)
@@ -105,15 +113,24 @@ class OptimizerPart(Protocol):
         """torch's optimizer over the module's parameters."""
 
 
-def _arguments(part: Any) -> dict[str, Any]:
-    return {f.name: getattr(part, f.name) for f in attrs.fields(type(part)) if f.name != "schedule"}
+class _Torch:
+    """An optimizer of torch.optim: the class of the same name, its options the fields of the same names."""
+
+    def build(self, module: nn.Module) -> Optimizer:
+        """torch's optimizer over the module's parameters."""
+        import torch
+
+        cls: type[Any] = type(self)
+        options = {f.name: getattr(self, f.name) for f in attrs.fields(cls) if f.name != "schedule"}
+        optimizer: Optimizer = getattr(torch.optim, cls.__name__)(module.parameters(), **options)
+        return optimizer
 
 
 @attrs.frozen(kw_only=True)
-class SGD:
+class SGD(_Torch):
     """Stochastic gradient descent, with momentum (torch.optim.SGD)."""
 
-    lr: float = option(doc="Learning rate.", gt=0)
+    lr: float = option(doc="Learning rate.", gt=0, le=1e6)
     momentum: float = option(0.0, doc="Momentum.", ge=0, lt=1)
     dampening: float = option(0.0, doc="Dampening of the momentum.", ge=0)
     weight_decay: float = option(0.0, doc="L2 penalty added to the gradient.", ge=0)
@@ -124,60 +141,40 @@ class SGD:
         if self.nesterov and (self.momentum == 0 or self.dampening != 0):
             yield "nesterov needs momentum > 0 and dampening = 0"
 
-    def build(self, module: nn.Module) -> Optimizer:
-        import torch
-
-        return torch.optim.SGD(module.parameters(), **_arguments(self))
-
 
 @attrs.frozen(kw_only=True)
-class Adam:
+class Adam(_Torch):
     """Adam (torch.optim.Adam)."""
 
-    lr: float = option(doc="Learning rate.", gt=0)
+    lr: float = option(doc="Learning rate.", gt=0, le=1e6)
     betas: tuple[float, float] = option((0.9, 0.999), doc="Decay of the two moments.", ge=0, lt=1)
     eps: float = option(1e-8, doc="Added to the denominator.", gt=0)
     weight_decay: float = option(0.0, doc="L2 penalty added to the gradient.", ge=0)
     schedule: Schedule = option(factory=Constant, doc="Learning rate over the steps.")
 
-    def build(self, module: nn.Module) -> Optimizer:
-        import torch
-
-        return torch.optim.Adam(module.parameters(), **_arguments(self))
-
 
 @attrs.frozen(kw_only=True)
-class AdamW:
+class AdamW(_Torch):
     """Adam with decoupled weight decay (torch.optim.AdamW)."""
 
-    lr: float = option(doc="Learning rate.", gt=0)
+    lr: float = option(doc="Learning rate.", gt=0, le=1e6)
     betas: tuple[float, float] = option((0.9, 0.999), doc="Decay of the two moments.", ge=0, lt=1)
     eps: float = option(1e-8, doc="Added to the denominator.", gt=0)
     weight_decay: float = option(0.01, doc="Decoupled weight decay.", ge=0)
     schedule: Schedule = option(factory=Constant, doc="Learning rate over the steps.")
 
-    def build(self, module: nn.Module) -> Optimizer:
-        import torch
-
-        return torch.optim.AdamW(module.parameters(), **_arguments(self))
-
 
 @attrs.frozen(kw_only=True)
-class RMSprop:
+class RMSprop(_Torch):
     """RMSProp (torch.optim.RMSprop)."""
 
-    lr: float = option(doc="Learning rate.", gt=0)
+    lr: float = option(doc="Learning rate.", gt=0, le=1e6)
     alpha: float = option(0.99, doc="Decay of the squared gradient's mean.", ge=0, lt=1)
     eps: float = option(1e-8, doc="Added to the denominator.", gt=0)
     weight_decay: float = option(0.0, doc="L2 penalty added to the gradient.", ge=0)
     momentum: float = option(0.0, doc="Momentum.", ge=0, lt=1)
     centered: bool = option(False, doc="Divide by the variance instead of the second moment.")
     schedule: Schedule = option(factory=Constant, doc="Learning rate over the steps.")
-
-    def build(self, module: nn.Module) -> Optimizer:
-        import torch
-
-        return torch.optim.RMSprop(module.parameters(), **_arguments(self))
 
 
 # Not plugin registries: torch's own optimizers are the list. The class gives the same errors as any other name.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from gflow_core.contracts import DataShape
+from gflow_core.files import written_aside
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,12 +21,11 @@ __all__ = ["draw_samples", "image_grid", "scatter"]
 
 def draw_samples(path: Path, x: Tensor, shape: DataShape, real: Tensor | None = None) -> None:
     """Write a picture of x [N, *shape] as PNG, whole or not at all; `real` points lie behind vectors."""
-    aside = path.with_name(f".{path.name}.tmp")
-    if shape.kind == "image":
-        Image.fromarray(image_grid(x, shape)).save(aside, format="png")
-    else:
-        scatter(x, real).savefig(aside, format="png", dpi=120)
-    os.replace(aside, path)
+    with written_aside(path) as aside:
+        if shape.kind == "image":
+            Image.fromarray(image_grid(x, shape)).save(aside, format="png")
+        else:
+            scatter(x, real).savefig(aside, format="png", dpi=120)
 
 
 def image_grid(x: Tensor, shape: DataShape, gap: int = 2) -> np.ndarray[Any, Any]:
@@ -55,6 +54,7 @@ def scatter(x: Tensor, real: Tensor | None = None) -> Figure:
         if points is None:
             continue
         p = points.detach().float().cpu().numpy()
+        p = p[np.isfinite(p).all(1)]
         if p.shape[1] == 1:
             axes.hist(p[:, 0], bins=60, density=True, alpha=0.6, color=colour, label=label)
         else:

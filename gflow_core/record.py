@@ -13,20 +13,19 @@ from __future__ import annotations
 
 import csv
 import json
-import os
+import math
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gflow_core import checkpoint
 from gflow_core.checkpoint import Checkpoint
 from gflow_core.contracts import Result
 from gflow_core.errors import CheckpointError, GflowError
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from gflow_core.files import written_aside
 
 __all__ = ["RunFolder"]
 
@@ -47,8 +46,8 @@ class RunFolder:
         """A new folder runs/NAME-sSEED-NNN, holding the resolved recipe."""
         try:
             runs.mkdir(parents=True, exist_ok=True)
-            taken = [int(p.name.rpartition("-")[2]) for p in runs.glob(f"{name}-s{seed}-*") if p.name[-3:].isdigit()]
-            number = max(taken, default=0) + 1
+            taken = [re.fullmatch(re.escape(f"{name}-s{seed}-") + r"(\d+)", p.name) for p in runs.iterdir()]
+            number = max((int(match[1]) for match in taken if match), default=0) + 1
             while True:
                 path = runs / f"{name}-s{seed}-{number:03d}"
                 try:
@@ -56,7 +55,7 @@ class RunFolder:
                     break
                 except FileExistsError:  # another process took the number
                     number += 1
-            (path / "recipe.toml").write_text(recipe)
+            _write(path / "recipe.toml", recipe)
         except OSError as error:
             raise GflowError(
                 f"{runs}: cannot make a run folder there: {error.strerror}; choose another with --runs"
@@ -70,45 +69,71 @@ class RunFolder:
         """The resolved recipe."""
         return self.path / "recipe.toml"
 
+    def write_recipe(self, text: str) -> None:
+        """Write recipe.toml anew."""
+        _write(self.recipe, text)
+
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Write manifest.json."""
         _write(self.path / "manifest.json", json.dumps(manifest, indent=2) + "\n")
 
     def read_manifest(self) -> dict[str, Any]:
-        """What manifest.json says; empty where there is none."""
+        """What manifest.json says; empty where there is none. Raises GflowError where it is damaged."""
+        path = self.path / "manifest.json"
         try:
-            manifest: dict[str, Any] = json.loads((self.path / "manifest.json").read_text())
-        except OSError:
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
             return {}
         except ValueError as error:
-            raise GflowError(f"{self.path / 'manifest.json'}: not JSON: {error}") from error
+            raise GflowError(f"{path}: damaged ({error}); delete it to go on without") from error
+        if not isinstance(manifest, dict):
+            raise GflowError(f"{path}: damaged (not a JSON object); delete it to go on without")
         return manifest
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Append one line to metrics.jsonl."""
-        with (self.path / "metrics.jsonl").open("a") as file:
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **values}) + "\n")
 
     def metrics(self) -> list[dict[str, float]]:
-        """Every line of metrics.jsonl; a last line cut short by a crash is left out."""
+        """Every line of metrics.jsonl that can be read; one that a crash cut short is left out."""
         path = self.path / "metrics.jsonl"
-        if not path.exists():
-            return []
-        lines = []
-        for line in path.read_text().splitlines():
-            try:
-                lines.append(json.loads(line))
-            except ValueError:
-                break
-        return lines
+        found = []
+        for raw in path.read_bytes().splitlines() if path.exists() else ():
+            with suppress(ValueError):
+                line = json.loads(raw)
+                if isinstance(line, dict) and isinstance(line.get("step"), int):
+                    found.append(line)
+        return found
 
-    def rewind(self, step: int) -> None:
-        """Drop what was recorded after `step`, which a resumed run will do again."""
+    def rewind(self, name: str) -> None:
+        """Drop what was recorded after the checkpoint `name`: the resumed run will do it again."""
+        step = _order(name)[0]
         lines = [line for line in self.metrics() if line["step"] <= step]
         _write(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
         for picture in (self.path / "samples").glob("*.png"):
             if picture.stem.isdigit() and int(picture.stem) > step:
                 picture.unlink()
+        for later in self.checkpoints():
+            if _order(later) > _order(name):
+                shutil.rmtree(self.path / "checkpoints" / later)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Claim the folder within the block. Raises GflowError if another process is at work on it."""
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            yield
+            return
+        with self.recipe.open("rb") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise GflowError(f"{self.path}: another process is at work on this run") from None
+            except OSError:  # a file system without locks
+                pass
+            yield
 
     # -------------------------------------------------------------- pictures and analyses
 
@@ -127,9 +152,10 @@ class RunFolder:
         for table, rows in result.tables.items():
             _write_table(folder / f"{table}.csv", rows)
         for figure, drawing in result.figures.items():
-            save_figure(drawing, folder / f"{figure}.png")
+            with written_aside(folder / f"{figure}.png") as aside:
+                drawing.savefig(aside, format="png", dpi=150, bbox_inches="tight")
         body = {"step": step, "scores": result.scores, "manifest": result.manifest}
-        _write(folder / "result.json", json.dumps(body, indent=2) + "\n")
+        _write(folder / "result.json", json.dumps(_plain(body), indent=2) + "\n")
         return folder
 
     # -------------------------------------------------------------- checkpoints
@@ -138,7 +164,19 @@ class RunFolder:
         """Names of the checkpoints, oldest first: "000100", or "000100-007" seven safe points into the next step."""
         folder = self.path / "checkpoints"
         names = [p.name for p in folder.iterdir() if _CHECKPOINT.fullmatch(p.name)] if folder.is_dir() else []
-        return sorted(names, key=lambda name: [int(part) for part in name.split("-")])
+        return sorted(names, key=_order)
+
+    def checkpoint_name(self, wanted: str | None = None) -> str:
+        """The newest checkpoint's name, or that of the one wanted ("100" will do for "000100")."""
+        names = self.checkpoints()
+        if not names:
+            raise CheckpointError(f"{self.path}: no checkpoint was saved yet; start again with gflow run {self.recipe}")
+        if wanted is None:
+            return names[-1]
+        match = [name for name in names if wanted in (name, name.lstrip("0"))]
+        if not match:
+            raise CheckpointError(f"{self.path}: no checkpoint {wanted}; there are {', '.join(names)}")
+        return match[0]
 
     def save(self, state: Checkpoint, part_way: int = 0, keep: int = 1) -> None:
         """Write a checkpoint and delete all but the newest `keep`."""
@@ -149,7 +187,7 @@ class RunFolder:
             checkpoint.write(folder / name, state)
         except OSError as error:
             raise CheckpointError(
-                f"{folder / name}: cannot be written: {error.strerror}; earlier checkpoints are untouched"
+                f"{folder / name}: cannot be written: {error.strerror or error}; earlier checkpoints are untouched"
             ) from error
         for old in self.checkpoints()[:-keep]:
             shutil.rmtree(folder / old)
@@ -158,16 +196,11 @@ class RunFolder:
 
     def load(self, name: str | None = None, only: tuple[str, ...] | None = None) -> Checkpoint:
         """The named checkpoint, or the newest. Raises CheckpointError; for a damaged one it offers the one before."""
-        names = self.checkpoints()
-        if not names:
-            raise CheckpointError(f"{self.path}: no checkpoint was saved yet; start again with gflow run {self.recipe}")
-        if name is None:
-            name = names[-1]
-        if name not in names:
-            raise CheckpointError(f"{self.path}: no checkpoint {name}; there are {', '.join(names)}")
+        name = self.checkpoint_name(name)
         try:
             return checkpoint.read(self.path / "checkpoints" / name, only)
         except CheckpointError as error:
+            names = self.checkpoints()
             before = names[: names.index(name)]
             offer = (
                 f"the one before it: --checkpoint {before[-1]}"
@@ -177,23 +210,30 @@ class RunFolder:
             raise CheckpointError(f"{error}; {offer}") from error
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a matplotlib figure as PNG, whole or not at all."""
-    aside = path.with_name(f".{path.name}.tmp")
-    figure.savefig(aside, format="png", dpi=150, bbox_inches="tight")
-    os.replace(aside, path)
+def _order(name: str) -> list[int]:
+    """Checkpoint names in the order of training: [step] or [step, safe point]."""
+    return [int(part) for part in name.split("-")]
 
 
 def _write(path: Path, text: str) -> None:
-    aside = path.with_name(f".{path.name}.tmp")
-    aside.write_text(text)
-    os.replace(aside, path)
+    with written_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8")
 
 
 def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
-    aside = path.with_name(f".{path.name}.tmp")
-    with aside.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else [])
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=columns)
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(aside, path)
+
+
+def _plain(value: Any) -> Any:
+    """A score as JSON has it: numpy and torch scalars as numbers; NaN and infinities, which JSON lacks, as text."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

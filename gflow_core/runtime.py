@@ -45,8 +45,13 @@ class Runtime:
             # The waiting limit is long because other processes wait while the first one runs analyzers.
             from accelerate import PartialState
 
-            state = PartialState(cpu=device.type == "cpu", timeout=timedelta(hours=24))
+            try:
+                state = PartialState(cpu=device.type == "cpu", timeout=timedelta(hours=24))
+            except (ValueError, RuntimeError) as error:
+                raise GflowError(f"cannot join the {world} processes that WORLD_SIZE announces: {error}") from error
             device, rank = state.device, state.process_index
+            if train and train.batch_size % world:
+                raise GflowError(f"train.batch_size = {train.batch_size} does not divide among {world} processes")
         precision = train.precision if train else "auto"
         image = data is not None and data.kind == "image"
         bf16 = precision == "bf16" or (precision == "auto" and image and computes_bf16(device))
@@ -71,6 +76,7 @@ class Runtime:
 
     def shard(self, x: Tensor) -> Tensor:
         """This process's equal slice of a global batch [n, ...]; n is a multiple of `world`."""
+        assert len(x) % self.world == 0, "slices of different sizes would be averaged as if they were equal"
         return x if self.world == 1 else x.chunk(self.world)[self.rank]
 
     def gather(self, x: Tensor) -> Tensor:
@@ -124,7 +130,10 @@ class Runtime:
 
 def world_size() -> int:
     """Processes that the launcher (torchrun, accelerate launch, train.devices) started; 1 without one."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    stated = os.environ.get("WORLD_SIZE") or "1"
+    if not stated.isdecimal() or int(stated) < 1:
+        raise GflowError(f'WORLD_SIZE is "{stated}", not a number of processes; launchers set it, otherwise unset it')
+    return int(stated)
 
 
 def choose_device(name: str) -> torch.device:

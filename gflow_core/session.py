@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -22,20 +23,22 @@ from gflow_core.analyze import analyze, final_sampler
 from gflow_core.build import build
 from gflow_core.checkpoint import Checkpoint
 from gflow_core.contracts import Experiment, Phase, Result
-from gflow_core.errors import CheckpointError, GflowError
+from gflow_core.errors import CheckpointError, GflowError, Interrupted
 from gflow_core.nn.player import evaluating
 from gflow_core.pictures import draw_samples
 from gflow_core.plugins import plugins
 from gflow_core.recipe import Recipe, dumps, load
 from gflow_core.record import RunFolder
-from gflow_core.rng import Streams
-from gflow_core.runtime import Runtime
-from gflow_core.spec import Analysis
+from gflow_core.rng import Streams, derive
+from gflow_core.runtime import Runtime, choose_device
+from gflow_core.spec import Analysis, Spec
 from gflow_core.train import train
 
 __all__ = ["Console", "Session", "draw", "reanalyze", "resume", "run"]
 
-_PREVIEW = 64  # samples in the pictures drawn while training
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+_IMAGES, _POINTS = 64, 2048  # samples in the pictures drawn while training
 _CHUNK = 256  # samples drawn at once
 
 
@@ -60,6 +63,9 @@ class Console(Protocol):
     def result(self, name: str, result: Result, folder: Path) -> None:
         """An analyzer is done; its files are in `folder`."""
 
+    def stopping(self) -> None:
+        """The run was asked to stop. Called from a signal handler: say it later."""
+
     def close(self) -> None:
         """No more progress is shown."""
 
@@ -69,6 +75,8 @@ class Console(Protocol):
 
 def run(recipe: Recipe, runs: Path, console: Console) -> RunFolder:
     """Build, train and analyze a recipe in a new folder under `runs`. Raises GflowError for all that goes wrong."""
+    if recipe.spec.objective is None and not recipe.spec.analyze:
+        raise GflowError(f"{recipe.path}: nothing to do: it has neither an [objective] nor an [[analyze]] table")
     experiment = _build(recipe, console)
     path: list[Path | None] = [None]
     if experiment.runtime.main:
@@ -83,31 +91,44 @@ def run(recipe: Recipe, runs: Path, console: Console) -> RunFolder:
     assert path[0] is not None
     folder = RunFolder(path[0])
     console.say(f"run folder {folder.path}")
-    Session(experiment, folder, console).go(done=0)
+    with _held(folder, experiment):
+        Session(experiment, folder, console).go(done=0)
     return folder
 
 
-def resume(path: Path, console: Console, checkpoint: str | None = None) -> RunFolder:
-    """Continue a run from its newest checkpoint (or the named one), bit for bit as if it had not stopped."""
+def resume(path: Path, console: Console, checkpoint: str | None = None, steps: int | None = None) -> RunFolder:
+    """Continue a run from its newest checkpoint, bit for bit as if it had not stopped.
+
+    From the checkpoint named, later ones are dropped, and what was recorded after it. `steps` is a new length.
+    """
     folder = RunFolder(path)
-    recipe = load(folder.recipe)
-    if recipe.spec.objective is None:
+    recipe = load(folder.recipe, [f"train.steps={steps}"] if steps else [])
+    train_options = recipe.spec.train
+    if recipe.spec.objective is None or train_options is None:
         raise GflowError(f"{path}: the recipe trains nothing, there is nothing to resume; use gflow analyze {path}")
-    state = folder.load(checkpoint)
+    name = folder.checkpoint_name(checkpoint)
+    state = folder.load(name)
+    if state.step > train_options.steps:
+        raise GflowError(f"{path}: {state.step} steps are done already, more than {train_options.steps}")
     if state.threads:
         torch.set_num_threads(state.threads)
     experiment = _build(recipe, console)
     manifest = folder.read_manifest()
     _check_data(manifest, experiment, path)
-    name = checkpoint or folder.checkpoints()[-1]
     restore(experiment, state, folder.path / "checkpoints" / name)
-    if experiment.runtime.main:
-        folder.rewind(state.step)
-        again = {"time": _now(), "checkpoint": name}
-        folder.write_manifest({**manifest, "resumed": [*manifest.get("resumed", []), again]})
-    experiment.runtime.barrier()
-    console.say(f"resuming {path} after step {state.step}" + (f", {state.phase}" if state.phase else ""))
-    Session(experiment, folder, console, part_way=int(name.partition("-")[2] or 0)).go(done=state.step)
+    with _held(folder, experiment):
+        if experiment.runtime.main:
+            folder.rewind(name)
+            if steps:
+                folder.write_recipe(dumps(recipe.spec))
+            again = {"time": _now(), "checkpoint": name}
+            folder.write_manifest({**manifest, "resumed": [*manifest.get("resumed", []), again]})
+        experiment.runtime.barrier()
+        if state.step == train_options.steps:
+            console.say(f"{path} is trained already, {state.step} steps; --steps N goes on from there")
+        else:
+            console.say(f"resuming {path} after step {state.step}" + (f", {state.phase}" if state.phase else ""))
+        Session(experiment, folder, console, part_way=int(name.partition("-")[2] or 0)).go(done=state.step)
     return folder
 
 
@@ -120,7 +141,11 @@ def reanalyze(path: Path, console: Console, names: tuple[str, ...] = (), overrid
     for name in names:
         if name not in known:
             raise GflowError(f"{path}: no analysis {name} in its recipe (it has {', '.join(known) or 'none'})")
+    if not chosen:
+        raise GflowError(f"{path}: its recipe has no [[analyze]] table; write one there and call this again")
+    recipe = attrs.evolve(recipe, spec=_anywhere(recipe.spec))
     experiment = _build(recipe, console)
+    _check_data(folder.read_manifest(), experiment, path)
     step = 0
     if recipe.spec.objective is not None:
         state = folder.load()
@@ -128,7 +153,7 @@ def reanalyze(path: Path, console: Console, names: tuple[str, ...] = (), overrid
         step = state.step
     session = Session(experiment, folder, console)
     for analysis in chosen:
-        session.run_analyzer(analysis, step, final=True)
+        session.run_analyzer(analysis, step, final=True, overrides=overrides)
     return folder
 
 
@@ -136,6 +161,23 @@ def _build(recipe: Recipe, console: Console) -> Experiment:
     experiment = build(recipe.spec, progress=console.progress)
     console.close()
     return experiment
+
+
+def _anywhere(spec: Spec) -> Spec:
+    """A run trained on a device that this machine lacks can still be looked at."""
+    try:
+        choose_device(spec.train.device if spec.train else "auto")
+    except GflowError:
+        assert spec.train is not None
+        return attrs.evolve(spec, train=attrs.evolve(spec.train, device="auto"))
+    return spec
+
+
+@contextmanager
+def _held(folder: RunFolder, experiment: Experiment) -> Iterator[None]:
+    """The run folder is this run's alone; of several processes the first one holds it."""
+    with folder.held() if experiment.runtime.main else nullcontext():
+        yield
 
 
 def _check_data(manifest: Mapping[str, Any], experiment: Experiment, path: Path) -> None:
@@ -157,7 +199,10 @@ class Session:
         self.stop = Stop()
         self.main = experiment.runtime.main
         self._part_way = part_way
-        self._start = time.monotonic()
+        self._step = 0
+        # Seconds go on counting where the last line of an earlier stretch stopped.
+        earlier = folder.metrics()[-1:] if part_way or folder.checkpoints() else []
+        self._start = time.monotonic() - sum(line.get("seconds", 0.0) for line in earlier)
 
     def go(self, done: int) -> None:
         """Train from `done` to the end, then run the analyzers that wait for it."""
@@ -165,10 +210,13 @@ class Session:
         step = 0
         if spec.train is not None and self.experiment.objective is not None:
             step = spec.train.steps
+            self._step = done + 1
             with self.stop.listening(self.console):
                 self.console.training(done, step)
                 try:
                     train(self.experiment, self, done=done)
+                except Interrupted as stop:
+                    raise Interrupted(f"{stop}; go on with gflow resume {self.folder.path}") from None
                 finally:
                     self.console.close()
         for analysis in spec.analyze:
@@ -181,11 +229,12 @@ class Session:
         return self.stop.requested
 
     def phase(self, step: int, phase: Phase) -> None:
+        if step != self._step:
+            self._step, self._part_way = step, 0
         self._part_way += 1
         self.console.phase(step, phase)
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        self._part_way = 0
         if self.main:
             self.folder.log(step, {**metrics, "seconds": round(time.monotonic() - self._start, 3)})
         self.console.log(step, metrics)
@@ -194,8 +243,9 @@ class Session:
         if not self.main:
             return
         experiment = self.experiment
-        x = _draw(experiment, _PREVIEW if experiment.spec.dataset.data_shape().kind == "image" else 2048, "preview")
-        draw_samples(self.folder.sample_path(step), x, experiment.spec.dataset.data_shape(), _some_real(experiment))
+        shape = experiment.spec.dataset.data_shape()
+        x = torch.cat(list(_chunks(experiment, _IMAGES if shape.kind == "image" else _POINTS, "preview")))
+        draw_samples(self.folder.sample_path(step), x, shape, _some_real(experiment))
 
     def analyze(self, step: int) -> None:
         for analysis in self.experiment.spec.analyze:
@@ -217,16 +267,35 @@ class Session:
 
     # -- analyzers
 
-    def run_analyzer(self, analysis: Analysis, step: int, *, final: bool) -> None:
+    def run_analyzer(self, analysis: Analysis, step: int, *, final: bool, overrides: tuple[str, ...] = ()) -> None:
+        """Run one analyzer and write what it found. GflowError names one that fails; the run itself is saved."""
         if self.main:
-            result = analyze(self.experiment, analysis, step, progress=self.console.progress, folder=self.folder.path)
+            try:
+                result = analyze(
+                    self.experiment, analysis, step, progress=self.console.progress, folder=self.folder.path
+                )
+            except GflowError:
+                raise
+            except Exception as error:
+                if os.environ.get("GFLOW_DEBUG") == "1":
+                    raise
+                again = f"gflow analyze {self.folder.path} {analysis.name}"
+                raise GflowError(
+                    f"analyzer {analysis.name} raised {type(error).__name__}: {error} (GFLOW_DEBUG=1 shows where); "
+                    f"repeat it with {again}"
+                ) from error
+            if overrides:
+                result.manifest["overrides"] = list(overrides)
             where = self.folder.write_result(analysis.name, result, step, final=final)
             self.console.result(analysis.name, result, where)
         self.experiment.runtime.barrier()
 
 
 class Stop:
-    """Ctrl-C and SIGTERM as a request: finish what is in hand, save, leave. A second Ctrl-C leaves at once."""
+    """Ctrl-C, SIGTERM and SIGHUP as a request: finish what is in hand, save, leave.
+
+    A second Ctrl-C leaves without saving, as soon as Python is back from the operation it is in.
+    """
 
     def __init__(self) -> None:
         self.requested = False
@@ -239,9 +308,9 @@ class Stop:
             if self.requested and number == signal.SIGINT:
                 raise KeyboardInterrupt
             self.requested = True
-            console.say("stopping at the next safe point; Ctrl-C again leaves at once, without saving")
+            console.stopping()
 
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, ask) for number in SIGNALS}
         try:
             yield
         finally:
@@ -255,7 +324,6 @@ class Stop:
 def capture(experiment: Experiment) -> dict[str, Any]:
     """All that the next step needs, as trees of tensors and numbers."""
     assert experiment.objective is not None
-    assert experiment.feed is not None
     parts: dict[str, Any] = {"streams": experiment.streams.state_dict()}
     for name, module in _networks(experiment).items():
         parts[name] = dict(module.state_dict())
@@ -263,26 +331,47 @@ def capture(experiment: Experiment) -> dict[str, Any]:
         parts[f"optimizer.{name}"] = player.optimizer.state_dict()
     state = experiment.objective.state
     parts["objective"] = {f.name: getattr(state, f.name) for f in attrs.fields(type(state))}
-    parts["feed"] = {"position": experiment.feed.position}
+    if experiment.feed is not None:
+        parts["feed"] = {"position": experiment.feed.position}
     return parts
 
 
 def restore(experiment: Experiment, state: Checkpoint, where: Path) -> None:
     """Put `capture`'s parts back. Raises CheckpointError if they are of another experiment."""
-    device = experiment.runtime.device
-    try:
+    with _fitting(where):
         for name, module in _networks(experiment).items():
             module.load_state_dict(state.parts[name])
         for name, player in experiment.players.items():
             player.optimizer.load_state_dict(state.parts[f"optimizer.{name}"])
         if experiment.objective is not None:
-            fields = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in state.parts["objective"].items()}
+            fields = _to(state.parts["objective"], experiment.runtime.device)
             experiment.objective.state = type(experiment.objective.state)(**fields)
         if experiment.feed is not None:
             experiment.feed.position = state.parts["feed"]["position"]
         experiment.streams.load_state_dict(state.parts["streams"])
+    if rank := experiment.runtime.rank:  # only the first process's global generator was saved
+        torch.manual_seed(derive(experiment.streams.seed, f"global.{rank}.{state.step}"))
+
+
+@contextmanager
+def _fitting(where: Path) -> Iterator[None]:
+    """Loading state into networks within the block; CheckpointError where it does not fit."""
+    try:
+        yield
     except (KeyError, RuntimeError, ValueError, TypeError) as error:
-        raise CheckpointError(f"{where}: the checkpoint does not fit the recipe beside it: {error}") from error
+        first = next((line for line in str(error).splitlines() if "mismatch" in line), str(error)).strip()
+        raise CheckpointError(
+            f"{where}: the checkpoint does not fit the recipe: {first}; put the recipe back as it was "
+            "when the run began"
+        ) from error
+
+
+def _to(tree: Any, device: torch.device) -> Any:
+    if isinstance(tree, Tensor):
+        return tree.to(device)
+    if isinstance(tree, dict):
+        return {key: _to(value, device) for key, value in tree.items()}
+    return type(tree)(_to(value, device) for value in tree) if isinstance(tree, list | tuple) else tree
 
 
 def _networks(experiment: Experiment) -> dict[str, nn.Module]:
@@ -297,48 +386,57 @@ def _networks(experiment: Experiment) -> dict[str, nn.Module]:
 # ------------------------------------------------------------------ samples
 
 
-def draw(path: Path, n: int, checkpoint: str | None = None, seed: int | None = None) -> tuple[Tensor, Recipe]:
-    """n samples [n, *shape] of a run's sampler (averaged weights where it keeps them), and its recipe.
+class Drawing:
+    """A run's sampler, ready to be drawn from; the data itself is not needed.
 
-    `seed` chooses other latents than the run's own seed would. The data itself is not needed.
+    Averaged weights where the run keeps them, of the newest checkpoint or the named one. `seed` chooses other
+    latents than the run's own seed would.
     """
-    folder = RunFolder(path)
-    recipe = load(folder.recipe)
-    if recipe.spec.sampler is None:
-        raise GflowError(f"{path}: its recipe has no [sampler]")
-    experiment = build(recipe.spec, load_data=False)
-    if recipe.spec.objective is not None:
-        state = folder.load(checkpoint, only=("sampler", "ema"))
-        try:
-            module = final_sampler(experiment)
+
+    def __init__(self, path: Path, checkpoint: str | None = None, seed: int | None = None) -> None:
+        folder = RunFolder(path)
+        self.recipe = load(folder.recipe)
+        spec = _anywhere(self.recipe.spec)
+        if spec.sampler is None:
+            raise GflowError(f"{path}: its recipe has no [sampler]")
+        self.experiment = build(spec, load_data=False)
+        if spec.objective is not None:
+            state = folder.load(checkpoint, only=("sampler", "ema"))
+            module = final_sampler(self.experiment)
             assert module is not None
-            module.load_state_dict(state.parts["ema" if experiment.ema else "sampler"])
-        except (KeyError, RuntimeError) as error:
-            raise CheckpointError(f"{path}: the checkpoint does not fit the recipe beside it: {error}") from error
-    if seed is not None:
-        experiment.streams = Streams(seed)
-    return _draw(experiment, n, "sample"), recipe
+            with _fitting(folder.path):
+                module.load_state_dict(state.parts["ema" if self.experiment.ema else "sampler"])
+        if seed is not None:
+            self.experiment.streams = Streams(seed)
+
+    def chunks(self, n: int) -> Iterator[Tensor]:
+        """n samples [., *shape] on the CPU, some at a time; the same ones at every call."""
+        return _chunks(self.experiment, n, "sample")
+
+
+def draw(path: Path, n: int, checkpoint: str | None = None, seed: int | None = None) -> tuple[Tensor, Recipe]:
+    """n samples [n, *shape] of a run's sampler, and its recipe; see Drawing."""
+    drawing = Drawing(path, checkpoint, seed)
+    return torch.cat(list(drawing.chunks(n))), drawing.recipe
 
 
 @torch.no_grad()
-def _draw(experiment: Experiment, n: int, stream: str) -> Tensor:
+def _chunks(experiment: Experiment, n: int, stream: str) -> Iterator[Tensor]:
     """n samples on the CPU, in eval mode, from a stream that starts afresh: the same latents at every call."""
     module = final_sampler(experiment)
     assert module is not None
     latent, runtime = experiment.spec.sampler.latent, experiment.runtime
     generator = experiment.streams.fork(stream)["latent"]
-    chunks = []
     with evaluating(module), runtime.autocast():
         for start in range(0, n, _CHUNK):
             z = latent.draw(min(_CHUNK, n - start), generator).to(runtime.device)
-            chunks.append(module(z).to(z.dtype).cpu())
-    return torch.cat(chunks)
+            yield module(z).to(z.dtype).cpu()
 
 
 def _some_real(experiment: Experiment) -> Tensor | None:
     if experiment.data is None or experiment.data.shape.kind == "image":
         return None
-    return experiment.data.x[:2048]
+    return experiment.data.x[:_POINTS]
 
 
 # ------------------------------------------------------------------ manifest

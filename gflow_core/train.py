@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
+import attrs
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gflow_core.contracts import Experiment, Metrics, Phase
 from gflow_core.errors import Diverged, Interrupted
@@ -61,7 +62,9 @@ def train(experiment: Experiment, events: Events, *, done: int = 0) -> None:
             if isinstance(event, Phase):
                 events.phase(step, event)
                 if runtime.any(events.stopping()):
-                    _check_weights(experiment, step)
+                    _check_state(experiment, step)
+                    if recent:
+                        events.log(step - 1, _average(recent))
                     events.save(step - 1, event)
                     raise Interrupted(f"stopped in step {step} ({event.name} {event.done} of {event.total}), and saved")
             else:
@@ -79,13 +82,14 @@ def train(experiment: Experiment, events: Events, *, done: int = 0) -> None:
         if last or stop or save or sample or _due(step, clock.log_every):
             metrics = _average(recent)
             recent.clear()
-            _check_weights(experiment, step)
+            _check_state(experiment, step)
             events.log(step, metrics)
         if sample:
             events.sample(step)
-        events.analyze(step)
         if save:
             events.save(step)
+        if not last:  # at the end every analyzer runs
+            events.analyze(step)
         if stop and not last:
             raise Interrupted(f"stopped after step {step}, and saved")
 
@@ -108,15 +112,16 @@ def _average(recent: Iterable[tuple[int, Metrics]]) -> dict[str, float]:
     return {name: sum(history) / len(history) for name, history in seen.items()}
 
 
-def _check_weights(experiment: Experiment, step: int) -> None:
-    """Raise Diverged if any weight is NaN or infinite."""
-    names: list[str] = []
-    finite: list[Tensor] = []
-    networks: dict[str, nn.Module] = {name: player.module for name, player in experiment.players.items()}
-    for network, module in networks.items():
-        for name, weight in module.named_parameters():
-            names.append(f"{network} weight {name}")
-            finite.append(torch.isfinite(weight.detach()).all())
-    if finite and not bool((flags := torch.stack(finite)).all()):
-        worst = names[int((~flags).nonzero()[0])]
+def _check_state(experiment: Experiment, step: int) -> None:
+    """Raise Diverged if a weight, a running statistic or the objective's state is NaN or infinite: do not save it."""
+    state = experiment.objective.state if experiment.objective else None
+    found: dict[str, Tensor] = {}
+    for network, player in experiment.players.items():
+        found |= {f"{network} {name}": tensor for name, tensor in player.module.state_dict().items()}
+    if state is not None:
+        found |= {f"the objective's {field.name}": getattr(state, field.name) for field in attrs.fields(type(state))}
+    found = {name: x for name, x in found.items() if isinstance(x, Tensor) and x.is_floating_point()}
+    finite = torch.stack([torch.isfinite(x.detach()).all() for x in found.values()])
+    if not bool(finite.all()):
+        worst = list(found)[int((~finite).nonzero()[0])]
         raise Diverged(f"step {step}: {worst} is not finite; {_KEPT}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import Any
 
 import click
 
-from gflow_core.errors import GflowError, RecipeError, did_you_mean
+from gflow_core.errors import GflowError, RecipeError, did_you_mean, printable
 
 __all__ = ["COMMANDS", "main", "reporting"]
 
@@ -54,7 +55,7 @@ class _Commands(click.Group):
             raise click.UsageError(error.message.rstrip(".") + did_you_mean(args[0], COMMANDS), ctx) from None
 
     def invoke(self, ctx: click.Context) -> Any:
-        with reporting():
+        with reporting(quiet=os.environ.get("RANK", "0") != "0"):
             return super().invoke(ctx)
 
 
@@ -72,10 +73,26 @@ def reporting(quiet: bool = False) -> Iterator[None]:
         if not quiet:
             _print(error)
         sys.exit(error.exit_code)
+    except (OSError, MemoryError, RuntimeError) as error:
+        text = _of_the_machine(error)
+        if os.environ.get("GFLOW_DEBUG") == "1" or text is None:
+            raise
+        if not quiet:
+            _print(GflowError(text))
+        sys.exit(2)
     except KeyboardInterrupt:
         if not quiet:
             click.echo("interrupted", err=True)
         sys.exit(130)
+
+
+def _of_the_machine(error: Exception) -> str | None:
+    """What the machine refused, in one line: a file, or memory. None for anything else, which is a defect."""
+    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+        return ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
+    if isinstance(error, MemoryError) or re.search(r"can't allocate|out of memory", str(error)):
+        return f"not enough memory: {str(error).strip().splitlines()[-1] if str(error) else 'allocation failed'}"
+    return None
 
 
 def _module(command: str) -> str:
@@ -85,8 +102,8 @@ def _module(command: str) -> str:
 def _print(error: GflowError) -> None:
     lines = [str(problem) for problem in error.problems] if isinstance(error, RecipeError) else [str(error)]
     for line in lines:
-        # File names need not be text.
-        line = line.encode("utf-8", "backslashreplace").decode()
+        # File names need not be text, and nothing quoted may act upon the terminal.
+        line = "\n".join(printable(part) for part in line.split("\n"))
         click.echo(line if error.exit_code == 130 else f"error: {line}", err=True)
 
 

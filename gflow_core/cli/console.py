@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console as Rich
+from rich.console import Group
+from rich.live import Live
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -20,8 +23,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from gflow_core.contracts import Phase, Result
+from gflow_core.record import RunFolder
 from gflow_core.runtime import world_size
 
 __all__ = ["RunConsole"]
@@ -29,39 +34,56 @@ __all__ = ["RunConsole"]
 _EVERY = 5.0  # seconds between lines where there is no terminal
 _ROWS = 120  # rows of a table worth printing
 _LOG_WIDTH = 160  # columns where there is no terminal
+_LABEL = 16  # columns of what is going on
+
+
+class _Pipe(Rich):
+    """A console whose reader may leave: `gflow run ... | head` goes on training, silently."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
 
 
 class RunConsole:
     """Meets `session.Console`. Only the first of several processes speaks."""
 
     def __init__(self) -> None:
-        quiet = world_size() > 1 and os.environ.get("RANK", "0") != "0"
-        self.rich = Rich(quiet=quiet, highlight=False)
+        self.rich: Rich = _Pipe(quiet=world_size() > 1 and os.environ.get("RANK", "0") != "0", highlight=False)
         if not self.rich.is_terminal:
             self.rich.width = _LOG_WIDTH
-        self._bar: Progress | None = None
+        self._live: Live | None = None
+        self._bars: Progress
+        self._metrics = ""
         self._step: TaskID | None = None
         self._phase: TaskID | None = None
-        self._steps = 0
-        self._first = 0
+        self._steps = self._first = 0
         self._start = self._spoke = 0.0
         self._work = ""
+        self._asked = False
+
+    def show(self, work: Callable[[], RunFolder]) -> None:
+        """Do the work, then say where its last picture and its folder are."""
+        try:
+            folder = work()
+        finally:
+            self.close()
+        pictures = sorted((folder.path / "samples").glob("*.png"))
+        self.say(f"done: {folder.path}")
+        if pictures:
+            self.say(f"samples: {pictures[-1]}")
 
     def say(self, text: str) -> None:
         # soft_wrap: paths stay whole, to be copied.
-        (self._bar.console if self._bar else self.rich).print(text, markup=False, soft_wrap=True)
+        self.rich.print(text, markup=False, soft_wrap=True)
 
     def progress(self, what: str, done: int, total: int) -> None:
         if self.rich.is_terminal:
-            if self._bar is None:
-                self._open()
-                self._phase = None
-            assert self._bar is not None
+            self._open()
             if self._phase is None:
-                self._phase = self._bar.add_task(what, total=total, metrics="")
-            self._bar.update(self._phase, description=what, completed=done, total=total)
+                self._phase = self._bars.add_task(what)
+            self._bars.update(self._phase, description=what, completed=done, total=total)
             if done >= total:
-                self._bar.remove_task(self._phase)
+                self._bars.remove_task(self._phase)
                 self._phase = None
         elif what != self._work:  # what is over within seconds leaves no line
             self._work, self._spoke = what, time.monotonic()
@@ -74,23 +96,28 @@ class RunConsole:
         self._first, self._steps, self._start = first, steps, time.monotonic()
         if self.rich.is_terminal:
             self._open()
-            assert self._bar is not None
-            self._step = self._bar.add_task("step", total=steps, completed=first, metrics="")
+            self._step = self._bars.add_task("step", total=steps, completed=first)
 
     def phase(self, step: int, phase: Phase) -> None:
-        if self._bar is not None and phase.total > 1:
+        if self._live is not None and phase.total > 1:
             if self._phase is None:
-                self._phase = self._bar.add_task(phase.name, metrics="")
-            self._bar.update(self._phase, description=phase.name, completed=phase.done, total=phase.total)
+                self._phase = self._bars.add_task(phase.name)
+            self._bars.update(self._phase, description=phase.name, completed=phase.done, total=phase.total)
+        self._tell()
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         text = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
-        if self._bar is not None and self._step is not None:
-            self._bar.update(self._step, completed=step, metrics=text)
+        if self._live is not None and self._step is not None:
+            self._metrics = text
+            self._bars.update(self._step, completed=step)
         elif time.monotonic() - self._spoke > _EVERY or step == self._steps:
             self._spoke = time.monotonic()
             left = (self._spoke - self._start) / max(step - self._first, 1) * (self._steps - step)
             self.say(f"step {step}/{self._steps}  {text}  ({left:.0f} s left)")
+        self._tell()
+
+    def stopping(self) -> None:
+        self._asked = True  # a signal may come while a line is being written: said at the next call
 
     def result(self, name: str, result: Result, folder: Path) -> None:
         for title, rows in result.tables.items():
@@ -100,28 +127,39 @@ class RunConsole:
         self.say(f"{name}: wrote {folder}")
 
     def close(self) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-        self._bar = self._step = self._phase = None
+        if self._live is not None:
+            self._live.stop()
+        self._live = self._step = self._phase = None
+
+    def _tell(self) -> None:
+        if self._asked:
+            self._asked = False
+            self.say("stopping at the next safe point; Ctrl-C again leaves at once, without saving")
 
     def _open(self) -> None:
-        self._bar = Progress(
+        if self._live is not None:
+            return
+        self._bars = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
+            TextColumn(f"{{task.description:{_LABEL}}}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[metrics]}", markup=False),
-            console=self.rich,
         )
-        self._bar.start()
+        self._live = Live(get_renderable=self._display, console=self.rich, refresh_per_second=8)
+        self._live.start()
+
+    def _display(self) -> Group:
+        """The bars, and the last metrics on lines of their own, so that neither crowds the other out."""
+        return Group(self._bars, *([Text(f"  {self._metrics}")] if self._metrics else []))
 
     def _table(self, title: str, rows: list[dict[str, Any]]) -> None:
         if not rows:
             return
-        table = Table(title=escape(title), title_justify="left")
-        for column in rows[0]:
-            table.add_column(escape(column), overflow="fold")
+        table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+        for column, value in rows[0].items():
+            number = isinstance(value, int | float)
+            table.add_column(escape(column), overflow="fold", no_wrap=number, justify="right" if number else "left")
         for row in rows[:_ROWS]:
             table.add_row(*(escape(_short(value)) for value in row.values()))
         self.rich.print(table)
@@ -130,4 +168,6 @@ class RunConsole:
 
 
 def _short(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "NO"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 from gflow_core.errors import GflowError
@@ -34,14 +35,25 @@ def launch(spec: Spec, work: Callable[..., None], arguments: tuple[Any, ...]) ->
     if torch.cuda.is_available() and devices > torch.cuda.device_count() and train.device in ("auto", "cuda"):
         raise GflowError(f"train.devices = {devices}: this machine has {torch.cuda.device_count()} CUDA devices")
     threads = max(torch.get_num_threads() // devices, 1)
-    # Ctrl-C in a terminal reaches the children too: they save and leave, this process waits for them.
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    arguments = (devices, _free_port(), threads, work, arguments)
+    context = start_processes(_child, arguments, devices, join=False, start_method="spawn")
+
+    def forward(number: int, _frame: FrameType | None) -> None:
+        # Ctrl-C in a terminal reaches the children by itself, SIGTERM only their parent.
+        if number == signal.SIGTERM:
+            for process in context.processes:
+                process.terminate()
+
+    # The children save and leave; this process waits for them.
+    before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        start_processes(_child, (devices, _free_port(), threads, work, arguments), devices, start_method="spawn")
+        while not context.join():
+            pass
     except ProcessExitedException as error:
         sys.exit(error.exit_code)
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _child(

@@ -21,6 +21,8 @@ def print_plan(recipe: Recipe) -> None:
     if spec.dataset:
         data = experiment.data
         assert data is not None
+        if data.cache is not None:
+            rows.append(("decoded data", "kept in", str(data.cache)))
         rows.append(
             ("dataset", registries["dataset"].name_of(type(spec.dataset)), f"{len(data):,} items, {data.shape}")
         )

@@ -47,9 +47,4 @@ def _work(recipe: Path, overrides: tuple[str, ...], runs: Path) -> None:
     from gflow_core.recipe import load
 
     console = RunConsole()
-    try:
-        folder = session.run(load(recipe, overrides), runs, console)
-    finally:
-        console.close()
-    pictures = sorted((folder.path / "samples").glob("*.png"))
-    console.say(f"samples: {pictures[-1]}" if pictures else f"done: {folder.path}")
+    console.show(lambda: session.run(load(recipe, overrides), runs, console))

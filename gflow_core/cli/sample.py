@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 from pathlib import Path
 
 import click
 
 __all__ = ["command"]
+
+_PICTURE = 10_000  # more would be no picture
 
 
 @click.command("sample")
@@ -25,23 +27,41 @@ def command(run: Path, n: int, out: Path, seed: int | None, checkpoint: str | No
     """Draw from a run's sampler (its averaged weights where it keeps them)."""
     from gflow_core.errors import GflowError
 
-    if out.suffix not in (".png", ".npy"):
+    kind = out.suffix.lower()
+    if kind not in (".png", ".npy"):
         raise GflowError(f"--out {out}: end the name in .png for a picture or .npy for an array")
     if not out.parent.is_dir():
         raise GflowError(f"--out {out}: the folder {out.parent} does not exist")
+    if kind == ".png" and n > _PICTURE:
+        raise GflowError(f"--n {n}: a picture holds {_PICTURE} samples at most; write an array with --out FILE.npy")
 
-    from gflow_core import session
+    import numpy as np
+    import torch
 
-    x, recipe = session.draw(run, n, checkpoint, seed)
-    if out.suffix == ".png":
-        from gflow_core.pictures import draw_samples
+    from gflow_core.cli.console import RunConsole
+    from gflow_core.files import written_aside
+    from gflow_core.pictures import draw_samples
+    from gflow_core.session import Drawing
 
-        draw_samples(out, x, recipe.spec.dataset.data_shape())
+    drawing = Drawing(run, checkpoint, seed)
+    if kind == ".png":
+        x = torch.cat(list(drawing.chunks(n)))
+        dataset = drawing.recipe.spec.dataset
+        if dataset is None:
+            raise GflowError(f"--out {out}: the recipe has no [dataset] that says how to draw; write --out FILE.npy")
+        draw_samples(out, x, dataset.data_shape())
     else:
-        import numpy as np
-
-        aside = out.with_name(f".{out.name}.tmp")
-        with aside.open("wb") as file:
-            np.save(file, x.numpy(), allow_pickle=False)
-        os.replace(aside, out)
+        first = next(drawing.chunks(1))[0]
+        need, free = n * first.numel() * 4, shutil.disk_usage(out.parent).free
+        if need > free:
+            raise GflowError(f"--n {n}: needs {need / 1e9:.3g} GB at {out.parent}, which has {free / 1e9:.3g} GB free")
+        console, done = RunConsole(), 0
+        with written_aside(out) as aside:
+            array = np.lib.format.open_memmap(aside, "w+", np.float32, (n, *first.shape))
+            for x in drawing.chunks(n):
+                array[done : done + len(x)] = x.float().numpy()
+                done += len(x)
+                console.progress("drawing", done, n)
+            array.flush()
+        console.close()
     click.echo(f"{n} samples: {out}")

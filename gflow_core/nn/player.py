@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import attrs
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from gflow_core.errors import Diverged
 from gflow_core.optimizers import OptimizerPart
 from gflow_core.runtime import Runtime
 
@@ -29,8 +32,11 @@ class Player:
 
     def set_rate(self, done: int) -> None:
         """Set the learning rate for the step that follows `done` finished ones."""
+        rate = self.part.lr * self.part.schedule.scale(done)
+        if not math.isfinite(rate) or rate > torch.finfo(torch.float32).max:
+            raise Diverged(f"step {done + 1}: the learning rate's schedule has reached {rate:g}")
         for group in self.optimizer.param_groups:
-            group["lr"] = self.part.lr * self.part.schedule.scale(done)
+            group["lr"] = rate
 
     def minimize(self, loss: Tensor) -> None:
         """One optimizer step on `loss`, this process's mean over its slice; gradients are averaged first."""

@@ -119,3 +119,29 @@ def test_what_does_not_divide(plane, start, gflow, tmp_path):
     assert process.returncode == 2, out
     assert "pool_size = 63" in out
     assert "Traceback" not in out
+
+
+def test_a_launcher_with_a_count_that_does_not_divide(plane, tmp_path):
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=3", "-m", "gflow_core"]
+    done = subprocess.run(
+        [*torchrun, "run", str(plane), "objective.pool_size=96", "--runs", str(tmp_path / "runs")],
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=180,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert done.stderr.count("error: train.batch_size = 32 does not divide among 3 processes") == 1
+
+
+@pytest.mark.parametrize("value", ["abc", "-1"])
+def test_a_broken_launcher(gflow, plane, tmp_path, monkeypatch, value):
+    monkeypatch.setenv("WORLD_SIZE", value)
+    assert f'WORLD_SIZE is "{value}"' in gflow("run", plane, "--runs", tmp_path / "runs", code=2).output
+
+
+def test_sigterm_while_starting_leaves_no_orphans(plane, start, tmp_path):
+    process = start("run", plane, "--runs", tmp_path / "runs", "train.devices=2", "train.steps=100000")
+    time.sleep(5)  # imports, or the start of training: either must end all
+    children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=90)
+    assert process.returncode != 0
+    assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]

@@ -13,6 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from gflow_core.build import build
+from gflow_core.errors import Diverged
+from gflow_core.recipe import load
+from gflow_core.record import RunFolder
+from gflow_core.train import train
+
 
 def finish(start, run: Path) -> None:
     process = start("resume", run)
@@ -153,7 +159,7 @@ def test_another_experiments_checkpoint(gflow, plane, tmp_path):
     run = tmp_path / "runs" / "plane-s0-001"
     recipe = run / "recipe.toml"
     recipe.write_text(recipe.read_text().replace("width = 16", "width = 17"))
-    assert "does not fit the recipe" in gflow("resume", run, code=2).output
+    assert "put the recipe back" in gflow("resume", run, code=2).output
     assert "does not fit the recipe" in gflow("sample", run, "--out", tmp_path / "x.png", code=2).output
 
 
@@ -163,3 +169,79 @@ def test_other_data_is_noticed(gflow, plane, tmp_path):
     recipe = run / "recipe.toml"
     recipe.write_text(recipe.read_text().replace("data_seed = 0", "data_seed = 1"))
     assert "the data has changed" in gflow("resume", run, code=2).output
+
+
+def test_going_on_to_more_steps(gflow, plane, tmp_path, weights):
+    gflow("run", plane, "--runs", tmp_path / "long")
+    gflow("run", plane, "--runs", tmp_path / "short", "train.steps=4")
+    run = tmp_path / "short" / "plane-s0-001"
+    assert "trained already, 4 steps" in gflow("resume", run).output
+    gflow("resume", run, "--steps", 6)
+    assert weights(run) == weights(tmp_path / "long" / "plane-s0-001")
+    assert "steps = 6" in (run / "recipe.toml").read_text()
+    assert "6 steps are done already" in gflow("resume", run, "--steps", 5, code=2).output
+
+
+def test_going_back_drops_what_came_after(gflow, plane, tmp_path, weights):
+    gflow("run", plane, "--runs", tmp_path / "runs", "train.keep=3")
+    run = tmp_path / "runs" / "plane-s0-001"
+    whole = weights(run)
+    folder = RunFolder(run)
+    folder.rewind("000002")
+    assert folder.checkpoints() == ["000002"]
+    assert [line["step"] for line in lines(run)] == [1, 2]
+    assert [p.name for p in (run / "samples").iterdir()] == ["000002.png"]
+    gflow("resume", run, "--checkpoint", 2)
+    assert weights(run) == whole
+
+
+def test_one_process_at_a_time(gflow, plane, tmp_path):
+    gflow("run", plane, "--runs", tmp_path / "runs")
+    run = tmp_path / "runs" / "plane-s0-001"
+    with RunFolder(run).held():
+        assert "another process is at work" in gflow("resume", run, code=2).output
+    gflow("resume", run)
+
+
+@pytest.mark.parametrize("junk", [b"5\n", b"\xff\xfe\n", b"not json\n", b'{"step": "x"}\n', b'{"st'])
+def test_damaged_metrics_lose_only_the_damaged_line(gflow, plane, tmp_path, junk):
+    gflow("run", plane, "--runs", tmp_path / "runs", "train.steps=2")
+    run = tmp_path / "runs" / "plane-s0-001"
+    first, *rest = (run / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    (run / "metrics.jsonl").write_bytes(first + junk.rstrip(b"\n") + b"\n" + b"".join(rest))
+    gflow("resume", run)
+    assert [line["step"] for line in lines(run)] == [1, 2]
+
+
+def test_a_damaged_manifest_is_named(gflow, plane, tmp_path):
+    gflow("run", plane, "--runs", tmp_path / "runs", "train.steps=1")
+    run = tmp_path / "runs" / "plane-s0-001"
+    for text in ("[]", "{"):
+        (run / "manifest.json").write_text(text)
+        assert "manifest.json: damaged" in gflow("resume", run, code=2).output
+
+
+def test_a_state_that_is_not_finite_is_not_saved(plane):
+    experiment = build(load(plane, ["train.steps=2"]).spec)
+    saved = []
+
+    class Spoil:
+        def stopping(self):
+            x = experiment.objective.state.x
+            return x is not None and bool(x.isnan().any())
+
+        def phase(self, step, phase):
+            if step == 2 and phase.done == 2:
+                experiment.objective.state.x[3, 0] = float("nan")
+
+        def save(self, step, phase=None):
+            saved.append((step, phase))
+
+        def log(self, *_):
+            pass
+
+        sample = analyze = log
+
+    with pytest.raises(Diverged, match="step 2: the objective's x is not finite"):
+        train(experiment, Spoil())
+    assert saved == []

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from gflow_core.plugins import plugins
 from gflow_core.recipe import load
+from gflow_core.registry import Entry
+
+HUGE = "{ use = 'sgd', lr = 1e6, schedule = { use = 'linear', start = 1e24, end = 1e24, steps = 1 } }"
 
 
 def test_a_run_leaves_its_folder(gflow, plane, tmp_path, weights):
@@ -110,7 +116,7 @@ def test_analyzers_run_live_and_at_the_end(gflow, plane, tmp_path):
     plane.write_text(plane.read_text() + '[[analyze]]\nuse = "mode_coverage"\nevery = 3\nsamples = 200\n')
     out = gflow("run", plane, "--runs", tmp_path / "runs").output
     folder = tmp_path / "runs" / "plane-s0-001" / "analysis" / "mode_coverage"
-    assert {p.name for p in folder.iterdir()} >= {"000003", "000006", "result.json"}
+    assert {p.name for p in folder.iterdir()} == {"000003", "result.json", "modes.csv", "samples.png"}
     scores = json.loads((folder / "result.json").read_text())["scores"]
     assert scores["modes_total"] == 8
     assert "modes_covered" in out
@@ -130,8 +136,8 @@ def test_recipes_without_training(gflow, tmp_path):
 @pytest.mark.parametrize(
     ("override", "quantity"),
     [
-        ("optimizer.discriminator={ use = 'sgd', lr = 1e30 }", r"step 1: discriminator_loss is (nan|inf)"),
-        ("optimizer.sampler={ use = 'sgd', lr = 1e30 }", r"step \d: (projection_loss is|sampler weight \S+ is not)"),
+        (f"optimizer.discriminator={HUGE}", r"step 1: discriminator_loss is (nan|inf)"),
+        (f"optimizer.sampler={HUGE}", r"step \d: (projection_loss is|sampler \S+ is not)"),
     ],
 )
 def test_divergence_stops_the_run_and_keeps_the_last_good_checkpoint(gflow, plane, tmp_path, override, quantity):
@@ -167,3 +173,98 @@ def test_clear_messages(gflow, plane, tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")
     assert "--runs" in gflow("run", plane, "--runs", blocked / "runs", code=2).output
+
+
+BROKEN_ANALYZER = """
+import attrs
+from gflow_core.contracts import Result
+from gflow_core.hookspecs import hookimpl
+
+@attrs.frozen(kw_only=True)
+class Broken:
+    \"\"\"An analyzer with a defect.\"\"\"
+    needs = frozenset()
+    def check(self, spec):
+        return ()
+    def build(self):
+        def look(subject):
+            if subject.step == 4:
+                raise ZeroDivisionError("of its own")
+            import numpy as np
+            rows = [{"a": 1}, {"b": 2}]
+            return Result(scores={"x": np.float32(1.5), "y": float("nan")}, tables={"rows": rows})
+        return look
+
+@hookimpl
+def register_analyzers(add):
+    add("sick.analyzer", Broken)
+"""
+
+
+def test_an_analyzer_that_fails_costs_nothing(gflow, plane, tmp_path, monkeypatch):
+    namespace: dict[str, object] = {}
+    exec(BROKEN_ANALYZER, namespace)
+    plane.write_text(plane.read_text() + '[[analyze]]\nuse = "sick.analyzer"\nevery = 2\n')
+    loaded = plugins()
+    monkeypatch.setitem(
+        loaded.registries["analyzer"]._entries, "sick.analyzer", Entry("sick.analyzer", namespace["Broken"], "sick 1")
+    )
+    out = gflow("run", plane, "--runs", tmp_path / "runs", code=2).output
+    assert "analyzer sick.analyzer raised ZeroDivisionError: of its own" in out
+    run = tmp_path / "runs" / "plane-s0-001"
+    assert (run / "checkpoints" / "000004").is_dir(), "the step was saved before it was looked at"
+    result = json.loads((run / "analysis" / "sick.analyzer" / "000002" / "result.json").read_text())
+    assert result["scores"] == {"x": 1.5, "y": "nan"}
+    assert (run / "analysis" / "sick.analyzer" / "000002" / "rows.csv").read_text().startswith("a,b")
+    gflow("resume", run)
+
+
+def test_nothing_to_do(gflow, tmp_path):
+    path = tmp_path / "empty.toml"
+    path.write_text("gflow = 1\n")
+    assert "nothing to do" in gflow("run", path, "--runs", tmp_path / "runs", code=2).output
+    assert not (tmp_path / "runs").exists()
+
+
+def test_other_folders_beside_the_runs(gflow, plane, tmp_path):
+    (tmp_path / "runs" / "plane-s0-007-copy").mkdir(parents=True)
+    (tmp_path / "runs" / "plane-s0-abc").mkdir()
+    gflow("run", plane, "--runs", tmp_path / "runs", "train.steps=1")
+    assert (tmp_path / "runs" / "plane-s0-001").is_dir()
+
+
+def test_more_samples_than_there_is_room_for(gflow, plane, tmp_path):
+    gflow("run", plane, "--runs", tmp_path / "runs", "train.steps=1")
+    run = tmp_path / "runs" / "plane-s0-001"
+    assert "GB free" in gflow("sample", run, "--n", 10**15, "--out", tmp_path / "x.npy", code=2).output
+    assert "10000 samples at most" in gflow("sample", run, "--n", 10**6, "--out", tmp_path / "x.png", code=2).output
+
+
+def test_a_full_disk_is_one_clear_message(plane, start, tmp_path):
+    """A limit on the size of files stands for the disk: safetensors and Pillow meet it in their own ways."""
+    command = ["sh", "-c", 'ulimit -f 8; exec "$@"', "sh", sys.executable, "-m", "gflow_core", "run", str(plane)]
+    done = subprocess.run(
+        [*command, "train.steps=1", "--runs", str(tmp_path / "runs")], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert "error: " in done.stderr
+
+
+def test_a_reader_that_leaves_does_not_end_the_run(plane, start, tmp_path):
+    process = start("run", plane, "--runs", tmp_path / "runs", "train.steps=40")
+    process.stdout.readline()
+    process.stdout.close()
+    process.wait(timeout=120)
+    assert (tmp_path / "runs" / "plane-s0-001" / "checkpoints" / "000040").is_dir()
+
+
+def test_data_and_networks_that_break_their_word(gflow, plane, tmp_path, monkeypatch):
+    points = np.zeros((50, 2), np.float32)
+    points[3, 1] = np.nan
+    np.save(tmp_path / "points.npy", points)
+    words = ["dataset=array", f"dataset.root={tmp_path / 'points.npy'}", "dataset.shape=[2]"]
+    assert "NaN" in gflow("run", plane, "--runs", tmp_path / "runs", *words, code=2).output
+    monkeypatch.setattr("gflow_vgrow.mlp.MlpLogit.forward", lambda self, x, y=None: x)
+    out = gflow("run", plane, "--runs", tmp_path / "runs", code=2).output
+    assert "discriminator MlpDiscriminator: its forward returns [2, 2] for two items, [2] is expected" in out

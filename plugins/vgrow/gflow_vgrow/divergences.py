@@ -45,7 +45,7 @@ class Divergence:
 
     def scale(self, d: Tensor) -> Tensor:
         """s = r f''(r) at r = exp(-d): the velocity's factor on grad d. Same shape as d."""
-        r = (-d).exp()
+        r = (-d.clamp(-80, 80)).exp()  # beyond, float32 has r = 0 or infinity
         return r * self.f2(r)
 
     def estimate(self, d_real: Tensor, d_fake: Tensor) -> Tensor:

@@ -44,8 +44,8 @@ class State:
     """Where they are now [N, *shape]."""
     moves: int = 0
     passes: int = 0
-    loss: Tensor | None = None
-    """Discriminator losses, divergence estimates, velocity norms and projection errors so far, summed [4]."""
+    sums: Tensor | None = None
+    """Discriminator losses, divergence estimates, velocity norms and projection errors so far [4]."""
 
 
 def discriminator_loss(d_real: Tensor, d_fake: Tensor) -> Tensor:
@@ -140,13 +140,13 @@ class FlowObjective:
             x = torch.cat([self.sampler.module(z).to(z.dtype) for z in chunks])
         state.start = self._whole(x)
         state.x = state.start.clone()
-        state.loss = state.z.new_zeros(4)
+        state.sums = state.z.new_zeros(4)
 
     def _teach(self) -> None:
         """One logistic-regression step: a batch of real data against a random batch of particles."""
         state, module = self.state, self.discriminator.module
         assert state.x is not None
-        assert state.loss is not None
+        assert state.sums is not None
         real = self.feed.next(self.batch_size)
         choice = torch.randperm(len(state.x), generator=self.streams["vgrow.particles"])[: self.batch_size]
         fake = state.x[self.runtime.shard(choice).to(state.x.device)]
@@ -156,14 +156,14 @@ class FlowObjective:
         d_real, d_fake = d_real.to(fake.dtype), d_fake.to(fake.dtype)
         loss = discriminator_loss(d_real, d_fake)
         self.discriminator.minimize(loss)
-        state.loss[0] += loss.detach()
-        state.loss[1] += self.divergence.estimate(d_real.detach(), d_fake.detach())
+        state.sums[0] += loss.detach()
+        state.sums[1] += self.divergence.estimate(d_real.detach(), d_fake.detach())
 
     def _move(self) -> None:
         """Every particle moves along its velocity."""
         state, module = self.state, self.discriminator.module
         assert state.x is not None
-        assert state.loss is not None
+        assert state.sums is not None
         here = self.runtime.shard(state.x)
         moved = []
         # cached: spectral normalisation once for all chunks.
@@ -171,7 +171,7 @@ class FlowObjective:
             for x in here.split(self.part.chunk_size):
                 with self.runtime.autocast():
                     v = velocity(module, x, self.divergence, self.part.ratio_clip)
-                state.loss[2] += v.flatten(1).norm(dim=1).sum() / len(here)
+                state.sums[2] += v.flatten(1).norm(dim=1).sum() / len(here)
                 x = x + self.part.step_size * v
                 moved.append(x if self.bounds == (None, None) else x.clamp(*self.bounds))
         state.x = self._whole(torch.cat(moved))
@@ -181,7 +181,7 @@ class FlowObjective:
         state = self.state
         assert state.z is not None
         assert state.x is not None
-        assert state.loss is not None
+        assert state.sums is not None
         order = torch.randperm(len(state.z), generator=self.streams["vgrow.projection"])
         for batch in order.split(self.batch_size):
             index = self.runtime.shard(batch).to(state.x.device)
@@ -190,14 +190,14 @@ class FlowObjective:
             loss = F.mse_loss(x.to(state.x.dtype), state.x[index])
             self.sampler.minimize(loss)
             if last:
-                state.loss[3] += loss.detach() * (len(batch) / len(order))
+                state.sums[3] += loss.detach() * (len(batch) / len(order))
 
     def _metrics(self) -> Metrics:
         state, part = self.state, self.part
         assert state.x is not None
         assert state.start is not None
-        assert state.loss is not None
-        loss, estimate, speed, projection = self.runtime.mean(state.loss)
+        assert state.sums is not None
+        loss, estimate, speed, projection = self.runtime.mean(state.sums)
         taught = part.inner_loops * part.discriminator_steps
         return {
             "discriminator_loss": loss / taught,

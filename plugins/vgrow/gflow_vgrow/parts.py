@@ -158,18 +158,24 @@ def _vector(data: DataShape | None) -> Iterable[str]:
 
 
 @attrs.frozen(kw_only=True)
-class MlpSampler:
-    """A multilayer perceptron z -> x for vector data; its last layer is linear."""
+class _Mlp:
+    """Options that the sampler and the discriminator share."""
 
     conditional: ClassVar[bool] = False
 
     width: int = option(128, doc="Units of each hidden layer.", ge=1)
     depth: int = option(3, doc="Hidden layers.", ge=1)
     activation: Literal["relu", "leaky_relu", "tanh"] = option("relu", doc="Nonlinearity; leaky_relu has slope 0.2.")
-    latent: Latent = option(factory=lambda: Normal(dim=2), doc="Law of z.")
 
     def check(self, data: DataShape | None) -> Iterable[str]:
         yield from _vector(data)
+
+
+@attrs.frozen(kw_only=True)
+class MlpSampler(_Mlp):
+    """A multilayer perceptron z -> x for vector data; its last layer is linear."""
+
+    latent: Latent = option(factory=lambda: Normal(dim=2), doc="Law of z.")
 
     def build(self, data: DataShape | None) -> nn.Module:
         from gflow_vgrow.mlp import Mlp
@@ -179,17 +185,8 @@ class MlpSampler:
 
 
 @attrs.frozen(kw_only=True)
-class MlpDiscriminator:
+class MlpDiscriminator(_Mlp):
     """A multilayer perceptron x -> logit for vector data."""
-
-    conditional: ClassVar[bool] = False
-
-    width: int = option(128, doc="Units of each hidden layer.", ge=1)
-    depth: int = option(3, doc="Hidden layers.", ge=1)
-    activation: Literal["relu", "leaky_relu", "tanh"] = option("relu", doc="Nonlinearity; leaky_relu has slope 0.2.")
-
-    def check(self, data: DataShape | None) -> Iterable[str]:
-        yield from _vector(data)
 
     def build(self, data: DataShape | None) -> nn.Module:
         from gflow_vgrow.mlp import MlpLogit
