@@ -61,8 +61,8 @@ def mode_coverage(part: ModeCoverage, subject: Subject) -> Result:
     counts_real, share_real = _count(data.x, data.modes, part.threshold)
     captured = counts > 0
     rows = [
-        {"mode": i, "high_quality": int(a), "high_quality_real": int(b)}
-        for i, (a, b) in enumerate(zip(counts.tolist(), counts_real.tolist(), strict=True))
+        {"mode": i, "high_quality": int(a), "share": a.item() / part.samples, "share_real": b.item() / len(data)}
+        for i, (a, b) in enumerate(zip(counts, counts_real, strict=True))
     ]
     return Result(
         scores={
@@ -73,7 +73,7 @@ def mode_coverage(part: ModeCoverage, subject: Subject) -> Result:
             "threshold": part.threshold,
         },
         tables={"modes": rows},
-        figures={"samples": _figure(fake, data.x, data.modes, captured, f"step {subject.step}")},
+        figures={"samples": _figure(fake, data.x, data.modes, captured, f"step {subject.step}", share)},
         manifest={"n_fake": part.samples, "n_real": len(data), "threshold_std": part.threshold},
     )
 
@@ -101,7 +101,7 @@ def _count(x: Tensor, modes: Modes, threshold: float) -> tuple[Tensor, float]:
     return index[good].bincount(minlength=modes.count), float(good.double().mean())
 
 
-def _figure(fake: Tensor, real: Tensor, modes: Modes, captured: Tensor, title: str) -> Figure:
+def _figure(fake: Tensor, real: Tensor, modes: Modes, captured: Tensor, title: str, share: float) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 6), layout="constrained")
@@ -124,6 +124,6 @@ def _figure(fake: Tensor, real: Tensor, modes: Modes, captured: Tensor, title: s
     axes.set_xlim(float(low[0] - margin), float(high[0] + margin))
     axes.set_ylim(float(low[1] - margin), float(high[1] + margin))
     axes.set_aspect("equal")
-    axes.set_title(f"{title}: {int(captured.sum())} of {modes.count} modes")
-    axes.legend(loc="upper right", markerscale=1.5, fontsize="small")
+    axes.set_title(f"{title}: {int(captured.sum())} of {modes.count} modes, {share:.1%} of high quality")
+    figure.legend(loc="outside lower center", ncols=4, markerscale=1.5, fontsize="small")
     return figure

@@ -130,6 +130,7 @@ class RunConsole:
         if self._live is not None:
             self._live.stop()
         self._live = self._step = self._phase = None
+        self._metrics = ""
 
     def _tell(self) -> None:
         if self._asked:
