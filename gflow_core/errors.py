@@ -22,6 +22,7 @@ __all__ = [
     "RecipeError",
     "UnknownPart",
     "did_you_mean",
+    "printable",
 ]
 
 
@@ -66,7 +67,7 @@ class Problem:
     source: str = ""
 
     def __str__(self) -> str:
-        return ": ".join(part for part in (self.source, self.path, self.message) if part)
+        return printable(": ".join(part for part in (self.source, self.path, self.message) if part))
 
 
 class RecipeError(GflowError):
@@ -77,7 +78,26 @@ class RecipeError(GflowError):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
+_SYNONYMS = {"gpu": "cuda"}
+"""What people call it -> what it is called here, where spelling would lead elsewhere (to "cpu")."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean "channels"?` for the closest of `known`, or an empty string."""
-    close = get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f'; did you mean "{close[0]}"?' if close else ""
+    """`; did you mean "channels"?` for the closest of `known`, or an empty string.
+
+    Case does not count, and `plugin.part` may go by its part alone: "MLP" means "vgrow.mlp".
+    """
+    forms: dict[str, list[str]] = {}
+    for name in known:
+        for form in dict.fromkeys((name.lower(), name.lower().rpartition(".")[2])):
+            forms.setdefault(form, []).append(name)
+    wanted = word.lower()
+    synonym = _SYNONYMS.get(wanted)
+    close = [synonym] if synonym in forms else get_close_matches(wanted, forms, n=1, cutoff=0.6)
+    names = " or ".join(f'"{name}"' for name in forms[close[0]]) if close else ""
+    return f"; did you mean {names}?" if names else ""
+
+
+def printable(text: str) -> str:
+    """`text` on one line, with what a terminal would act upon or not show (controls, bidi marks) escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -13,12 +15,14 @@ import attrs
 import pluggy
 
 from gflow_core import hookspecs
-from gflow_core.errors import GflowError, PluginError, UnknownPart
+from gflow_core.errors import GflowError, PluginError, UnknownPart, did_you_mean
 from gflow_core.registry import Registry
 
 __all__ = ["KINDS", "PluginRecord", "Plugins", "load", "plugins"]
 
 KINDS = tuple(hookspecs.HOOKS)
+
+CORE = "gflow-core"
 
 
 @attrs.define
@@ -72,15 +76,19 @@ class Plugins:
             return
         for kind, name, part in parts:
             try:
+                if record.dist != CORE and isinstance(name, str) and re.fullmatch(r"[a-z][a-z0-9_]*", name):
+                    own = f"{record.name}.{name}"
+                    raise PluginError(f'{kind} "{name}": bare names are the core\'s own; call it {own}')
                 self.registries[kind].add(name, part, _provider(record))
                 record.parts.append((kind, name))
             except PluginError as error:
                 # Only this name is refused, to everyone who claims it; all other parts work.
-                record.fail(str(error))
-                for other in self.records:
-                    if (kind, name) in other.parts:
-                        other.parts.remove((kind, name))
-                        other.fail(str(error))
+                others = [other for other in self.records if (kind, name) in other.parts]
+                conflict = f"conflict of one name: {error}; all other parts work"
+                record.fail(conflict if others else str(error))
+                for other in others:
+                    other.parts.remove((kind, name))
+                    other.fail(conflict)
 
 
 def _provider(record: PluginRecord) -> str:
@@ -102,8 +110,7 @@ def _collect(plugin: object) -> list[tuple[str, str, type[Any]]]:
         manager.register(plugin)
         manager.check_pending()
     except pluggy.PluginValidationError as error:
-        known = ", ".join(hookspecs.HOOKS.values())
-        raise PluginError(f"{error} (hooks are {known})") from error
+        raise PluginError(_misfit(plugin) or str(error).replace(f" {plugin!r}", "")) from error
     found: list[tuple[str, str, type[Any]]] = []
     for kind, hook in hookspecs.HOOKS.items():
 
@@ -117,13 +124,24 @@ def _collect(plugin: object) -> list[tuple[str, str, type[Any]]]:
     return found
 
 
+def _misfit(plugin: object) -> str:
+    """Which functions marked as hooks are none: pluggy's own words show the plugin as Python would."""
+    known = hookspecs.HOOKS.values()
+    wrong = []
+    for name in dir(plugin):
+        function = inspect.unwrap(getattr(plugin, name)) if hasattr(getattr(plugin, name), "gflow_impl") else None
+        if function is not None and name not in known:
+            wrong.append(f"{name} is no hook{did_you_mean(name, known)} (hooks are {', '.join(known)})")
+        elif function is not None and (extra := [a for a in inspect.signature(function).parameters if a != "add"]):
+            wrong.append(f"{name} takes one argument, add; it has {', '.join(extra)}")
+    return "; ".join(wrong)
+
+
 def load(points: Iterable[EntryPoint] | None = None) -> Plugins:
     """The core's own parts, then every entry point of the group `gflow.plugins`, in name order."""
     loaded = Plugins()
     core = importlib.import_module("gflow_core.builtin.plugin")
-    loaded.register(
-        core, PluginRecord("core", "gflow-core", _version("gflow-core"), core.__name__, core.__file__ or "")
-    )
+    loaded.register(core, PluginRecord("core", CORE, _version(CORE), core.__name__, core.__file__ or ""))
     if points is None:
         points = entry_points(group=hookspecs.ENTRY_POINT_GROUP)
     for point in _unique(sorted(points, key=lambda p: (p.name, p.value))):

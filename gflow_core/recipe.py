@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from ast import literal_eval
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import attrs
 
 from gflow_core import plugins as _plugins
 from gflow_core import schema
-from gflow_core.errors import Problem, RecipeError, did_you_mean
+from gflow_core.errors import Problem, RecipeError, did_you_mean, printable
 from gflow_core.plugins import Plugins
 from gflow_core.spec import Spec
 
@@ -26,6 +27,9 @@ __all__ = ["Recipe", "dumps", "load"]
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 16
 """No recipe needs more; what does is a mistake or an attack, and gets a message instead of a traceback."""
+
+_OVERRIDE = "override "
+"""How the origin of a value begins that does not come from a file."""
 
 
 @attrs.frozen
@@ -63,10 +67,12 @@ def load(path: Path | str, overrides: Sequence[str] = (), plugins: Plugins | Non
     origins = dict(_origins(tree))
 
     def source(place: schema.Path) -> str:
-        """The origin of the value, or the one origin of the table, at or next around `place`; else the recipe."""
+        """The origin of the value or table at or next around `place`: one file or override, or both together."""
         for end in range(len(place), 0, -1):
             if found := _origins_below(origins, place[:end]):
-                return found[0] if len(found) == 1 or place[:end] in origins else str(path)
+                base = found[0] if place[:end] in origins else str(path)
+                changed = " and ".join(origin for origin in found if origin.startswith(_OVERRIDE) and origin != base)
+                return found[0] if len(found) == 1 else f"{base} with {changed}" if changed else base
         return str(path)
 
     return Recipe(Path(path), table, origins, schema.structure(table, loaded, source))
@@ -121,19 +127,26 @@ def _parse(path: Path) -> dict[str, Any]:
     if len(content) > MAX_BYTES:
         raise _fail(path, f"larger than {MAX_BYTES // 1024} KB, too large for a recipe")
     try:
-        return _toml(content.decode("utf-8"))
+        return _toml(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise _fail(path, f"line {line}: not UTF-8 text") from None
     except ValueError as error:
         where = re.fullmatch(r"(.*) \(at (line \d+, column \d+|end of document)\)", str(error), re.DOTALL)
-        raise _fail(path, f"{where[2]}: {where[1]}" if where else f"not TOML: {error}") from None
+        raise _fail(path, f"{where[2]}: {_plainly(where[1])}" if where else f"not TOML: {error}") from None
+
+
+def _plainly(said: str) -> str:
+    """What tomllib says, without its inner life."""
+    if twice := re.fullmatch(r"Cannot declare (\(.*\)) twice", said):
+        return f"[{schema.path_text(literal_eval(twice[1]))}] is there twice"
+    return "this key is there twice" if said == "Cannot overwrite a value" else said
 
 
 def _similar(path: Path) -> str:
     """`; did you mean "base.toml"?` for the closest recipe in the same folder."""
     stems = [found.stem for found in path.parent.glob("*.toml")]
-    return did_you_mean(path.stem, stems).replace('"?', '.toml"?')
+    return re.sub(r'"(?= or |\?)', '.toml"', did_you_mean(path.stem, stems))
 
 
 def _toml(text: str) -> dict[str, Any]:
@@ -142,6 +155,10 @@ def _toml(text: str) -> dict[str, Any]:
         table = tomllib.loads(text)
     except RecursionError:
         raise ValueError("nested too deep") from None
+    except ValueError as error:
+        if "set_int_max_str_digits" in str(error):
+            raise ValueError("a number of more digits than any option takes") from None
+        raise
     level: list[Any] = [table]
     for _ in range(MAX_DEPTH):
         level = [child for node in level for child in (node.values() if isinstance(node, dict) else node)]
@@ -196,9 +213,9 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> None:
 
 def _override(tree: dict[str, Any], text: str, plugins: Plugins) -> None:
     """Apply `a.b=VALUE` or `~a.b`."""
-    printable = text.encode("utf-8", "backslashreplace").decode()
-    origin = f"override {printable if len(printable) <= 80 else printable[:77] + '...'}"
-    if printable != text:
+    shown = text.encode("utf-8", "backslashreplace").decode()
+    origin = f"{_OVERRIDE}{shown if len(shown) <= 80 else shown[:77] + '...'}"
+    if shown != text:
         raise _fail(origin, "not UTF-8 text")
     name, equals, value = text.removeprefix("~").partition("=")
     removes = text.startswith("~")
@@ -293,7 +310,7 @@ def dumps(spec: Spec, origins: Mapping[schema.Path, str] | None = None, plugins:
 
     def note(item: Any, path: schema.Path) -> Any:
         if origins is not None and path != ("gflow",):
-            item.comment("; ".join(_origins_below(origins, path)).translate(_CONTROLS) or "default")
+            item.comment(printable("; ".join(_origins_below(origins, path))) or "default")
         return item
 
     def inline(value: Any) -> Any:
@@ -324,6 +341,3 @@ def dumps(spec: Spec, origins: Mapping[schema.Path, str] | None = None, plugins:
         else:
             document.add(key, note(tomlkit.item(value), (key,)))
     return tomlkit.dumps(document)
-
-
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), 127)}

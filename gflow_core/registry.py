@@ -54,7 +54,8 @@ class Registry(Generic[T]):
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise PluginError(f"{self.kind} name {name!r}: use lower-case letters, digits and _, as in vgrow.resnet")
         if not (inspect.isclass(part) and attrs.has(part)):
-            raise PluginError(f"{self.kind} {name}: a part is an attrs class (its options), got {part!r}")
+            got = f"the class {part.__qualname__}" if inspect.isclass(part) else f"{part!r:.60}"
+            raise PluginError(f"{self.kind} {name}: a part is an attrs class (its options), got {got}")
         claims = self._claims.setdefault(name, [])
         claims.append(provider)
         if len(claims) > 1:

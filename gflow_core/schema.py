@@ -28,6 +28,7 @@ __all__ = [
     "FORMAT",
     "Path",
     "default_of",
+    "defects",
     "format_fault",
     "is_part_place",
     "options_of",
@@ -113,6 +114,15 @@ def _read_recipe(table: Mapping[str, Any], reader: _Reader, plugins: Plugins, fa
     if "train" in table:
         found["train"] = read(lambda value: reader.table(value, Train), table["train"], "train")
     optimizers = read(_a_table, table.get("optimizer", {}), "optimizer") or {}
+    if misplaced := [key for key in optimizers if key not in NETWORKS and not isinstance(optimizers[key], Mapping)]:
+        faults.append(
+            (
+                ("optimizer",),
+                f"{' and '.join(misplaced)} cannot stand here: each network has a table of its own; write "
+                "[optimizer.sampler] and [optimizer.discriminator]",
+            )
+        )
+        optimizers = {key: value for key, value in optimizers.items() if key in NETWORKS}
     found["optimizer"] = {
         name: read(lambda value: reader.part(value, "optimizer"), value, "optimizer", name)
         for name, value in optimizers.items()
@@ -121,10 +131,13 @@ def _read_recipe(table: Mapping[str, Any], reader: _Reader, plugins: Plugins, fa
     tables = read(_a_list, table.get("analyze", []), "analyze") or []
     analyses = [read(reader.analysis, value, "analyze", i) for i, value in enumerate(tables)]
 
-    whole = not any(part is None for part in (*found.values(), *found["optimizer"].values()))
     spec = Spec(title=title or "", **{**found, "analyze": tuple(a for a in analyses if a is not None)})
+    lacking = list(_lacking(spec))
+    faults.extend(lacking)
+    # Parts look at one another only where all of them are there and what they say they are.
+    whole = not (misplaced or lacking or None in (*found.values(), *found["optimizer"].values()))
     faults.extend(_check_parts(spec, known_data="dataset" not in table or spec.dataset is not None))
-    faults.extend(_check_training(spec, table, plugins))
+    faults.extend(_check_training(spec, {**table, "optimizer": None} if misplaced else table, plugins))
     faults.extend(_check_analyses(analyses, spec, table, whole))
     if whole and spec.objective is not None:
         faults.extend((("objective",), message) for message in _ask(spec.objective, spec))
@@ -142,11 +155,45 @@ def format_fault(version: Any) -> str | None:
 
 # ------------------------------------------------------------------ checks that span tables
 
+_FLAG = "the class attribute conditional (True or False)"
+_BUILD = "the method build"
+
+_MEMBERS: Mapping[str, Mapping[str, str]] = {
+    "sampler": {"latent": "the option latent", "conditional": _FLAG, "build": _BUILD},
+    "discriminator": {"conditional": _FLAG, "build": _BUILD},
+    "objective": {"players": 'the class attribute players, such as ("sampler",)', "build": _BUILD},
+    "dataset": {"data_shape": "the method data_shape", "load": "the method load"},
+    "analyzer": {"needs": 'the class attribute needs, such as frozenset({"sampler"})', "build": _BUILD},
+    "encoder": {"build": _BUILD},
+    "latent": {"dim": "the option dim", "draw": "the method draw"},
+}
+"""Kind -> what a part must have (`contracts`), in words. `check` may be left out."""
+
+
+def _missing(kind: str, cls: type[Any]) -> list[str]:
+    """What the contract of its kind asks for and the part lacks."""
+    own = attrs.fields_dict(cls)
+    return [
+        f"lacks {words}; see docs/plugins.md (a defect of the plugin)"
+        for name, words in _MEMBERS.get(kind, {}).items()
+        if name not in own and not hasattr(cls, name)
+    ]
+
+
+def _lacking(spec: Spec) -> Iterator[tuple[Path, str]]:
+    for kind in PARTS:
+        if getattr(spec, kind) is not None:
+            yield from (((kind,), message) for message in _missing(kind, type(getattr(spec, kind))))
+    for i, analysis in enumerate(spec.analyze):
+        yield from ((("analyze", i), message) for message in _missing("analyzer", type(analysis.part)))
+
 
 def _check_parts(spec: Spec, known_data: bool) -> Iterator[tuple[Path, str]]:
     """Each part by itself, and networks against the shape of the data."""
     shape: DataShape | None = None
-    if spec.dataset is not None:
+    if spec.dataset is not None and _missing("dataset", type(spec.dataset)):
+        known_data = False
+    elif spec.dataset is not None:
         wrong = _ask(spec.dataset)
         yield from ((("dataset",), message) for message in wrong)
         try:
@@ -157,7 +204,7 @@ def _check_parts(spec: Spec, known_data: bool) -> Iterator[tuple[Path, str]]:
                 yield ("dataset",), _defect("data_shape", error)
     for kind in NETWORKS:
         part = getattr(spec, kind)
-        if part is not None and known_data:
+        if part is not None and known_data and not _missing(kind, type(part)):
             yield from (((kind,), message) for message in _ask(part, shape))
     places: list[tuple[Path, Any]] = [((kind,), getattr(spec, kind)) for kind in PARTS]
     places += [(("analyze", i), analysis.part) for i, analysis in enumerate(spec.analyze)]
@@ -278,6 +325,14 @@ class _Reader:
     def value(self, value: Any, kind: Any) -> Any:
         return self.converter.structure(value, kind)
 
+    def faults(self, value: Any, kind: Any) -> list[tuple[Path, str]]:
+        """What keeps `value` from being read as `kind`."""
+        try:
+            self.value(value, kind)
+        except _WrongError as error:
+            return error.faults
+        return []
+
     def part(self, value: Any, kind: str, extra: Iterable[str] = ()) -> Any:
         """A part from its table: `use` names it, the other keys are its options."""
         options = dict(_a_table(value))
@@ -314,7 +369,7 @@ class _Reader:
                 faults.append(((key,), str(error)))
         for key, field in options.items():
             if key not in value and field.default is attrs.NOTHING:
-                faults.append(((key,), f"required: {toml_type(field.type)}{hint}"))
+                faults.append(((key,), f"required: {_text(field.type)}{hint}"))
         faults.extend(_invalid(cls, options, values))
         if faults:
             raise _WrongError(faults)
@@ -389,7 +444,9 @@ class _Reader:
 
     def _unsupported(self, kind: Any) -> Callable[[Any, Any], Any]:
         def hook(value: Any, _: Any) -> Any:
-            raise _WrongError.one(f"options of type {kind} cannot be read from a recipe (a defect of the plugin)")
+            raise _WrongError.one(
+                f"options of type {_type_name(kind)} cannot be read from a recipe (a defect of the plugin)"
+            )
 
         return hook
 
@@ -470,7 +527,22 @@ def _on_default(value: Any, field: attrs.Attribute[Any], plugins: Plugins) -> An
     if not kinds or not isinstance(value, dict) or "use" in value:
         return value
     default = _default(field)
-    return {**_part_table(default, kinds, plugins), **value} if attrs.has(type(default)) else value
+    if not attrs.has(type(default)):
+        return value
+    own = _part_table(default, kinds, plugins)
+    for key in value:
+        if "use" in own and key not in attrs.fields_dict(type(default)):
+            registries = (registry_of(plugins, kind) for kind in kinds)
+            known = [name for registry in registries for name in registry if _has_option(registry.get(name), key)]
+            if known:
+                uses = _or([f"use = {_quote(name)}" for name in known])
+                raise _WrongError.one(f"{own['use']}, which is the default, has no such option; add {uses}", key)
+    return {**own, **value}
+
+
+def _has_option(cls: type[Any], name: str) -> bool:
+    field = attrs.fields_dict(cls).get(name)
+    return field is not None and field.init
 
 
 def default_of(field: attrs.Attribute[Any], plugins: Plugins) -> Any:
@@ -512,6 +584,46 @@ def _invalid(cls: Any, options: _Options, values: Mapping[str, Any]) -> list[tup
 def _first(error: Exception) -> str:
     """The error's message; attrs' own validators put more into `args`."""
     return str(error.args[0]) if error.args else type(error).__name__
+
+
+# ------------------------------------------------------------------ defects of parts
+
+
+def defects(kind: str, name: str, plugins: Plugins) -> list[str]:
+    """What is wrong with a part whatever a recipe says: members that its kind needs, types, defaults."""
+    cls = registry_of(plugins, kind).get(name)
+    found = _missing(kind, cls)
+    try:
+        options = _options(cls)
+        reader = _Reader(plugins)
+        for key, field in options.items():
+            if not _readable(field.type):
+                found.append(f"options of type {_type_name(field.type)} cannot be read from a recipe: {key}")
+                continue
+            default = _default(field)
+            if default is attrs.NOTHING:
+                continue
+            fits = default is None and NoneType in get_args(field.type)
+            faults = [] if fits else reader.faults(_plain(default, _kinds(field.type), plugins), field.type)
+            faults = faults or _invalid(cls, options, {key: default})
+            found.extend(f"the default of {key} is wrong: {message}" for _, message in faults)
+    except PluginError as error:
+        found.append(str(error))
+    return found
+
+
+def _readable(kind: Any) -> bool:
+    """Whether a recipe can hold an option of this type."""
+    origin = _origin(kind)
+    if origin is Literal:
+        return all(isinstance(word, str | int) for word in get_args(kind))
+    if origin in (Union, tuple):
+        return all(arm in (NoneType, Ellipsis) or _readable(arm) for arm in get_args(kind))
+    return kind in _NESTED or kind in _WORDS or (attrs.has(kind) and all(_readable(f.type) for f in options_of(kind)))
+
+
+def _type_name(kind: Any) -> str:
+    return kind.__name__ if isinstance(kind, type) and get_origin(kind) is None else str(kind)
 
 
 # ------------------------------------------------------------------ back to a table

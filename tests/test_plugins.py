@@ -85,6 +85,10 @@ BROKEN = {
         "register_samplers raised KeyError",
     ),
     "adds no class": ("@hookimpl\ndef register_samplers(add): add('bad.x', 3)", "a part is an attrs class"),
+    "adds a bare name": (
+        "@hookimpl\ndef register_samplers(add): add('x', Unet)",
+        "bare names are the core's own; call it bad.x",
+    ),
     "adds a bad name": ("@hookimpl\ndef register_samplers(add): add('Bad X', Unet)", "use lower-case letters"),
 }
 
@@ -108,7 +112,15 @@ def test_a_broken_plugin_is_reported_and_the_rest_works(install, loaded, what):
 
 def test_a_misspelled_hook_lists_the_hooks_there_are(install, loaded):
     install("bad", BROKEN["misspells a hook"][0])
-    assert "register_samplers" in record(loaded(), "bad").error
+    error = record(loaded(), "bad").error
+    assert error.startswith(
+        'register_sampler is no hook; did you mean "register_samplers"? (hooks are register_samplers, '
+    )
+
+
+def test_messages_show_no_modules_as_python_would(install, loaded):
+    install("bad", BROKEN["misspells an argument"][0])
+    assert record(loaded(), "bad").error == "register_samplers takes one argument, add; it has added"
 
 
 def test_one_bad_part_leaves_the_plugins_others(install, loaded):
@@ -122,7 +134,11 @@ def test_two_distributions_that_claim_one_name_are_both_named(install, loaded):
     install("one", GOOD.format(name="shared"), dist="gflow_one")
     install("two", GOOD.format(name="shared") + GOOD.format(name="two").replace("samplers", "discriminators"))
     plugins = loaded()
-    assert "claimed by gflow-one 1.5 and by gflow-two 1.5" in record(plugins, "two").error
+    for name in ("one", "two"):
+        assert record(plugins, name).error == (
+            'conflict of one name: sampler "shared.unet" is claimed by gflow-one 1.5 and by gflow-two 1.5; '
+            "uninstall or rename one; all other parts work"
+        )
     with pytest.raises(UnknownPart, match=r"claimed by gflow-one 1.5 and by gflow-two 1.5; uninstall or rename one"):
         plugins.get("sampler", "shared.unet")
     assert "two.unet" in plugins.registries["discriminator"]

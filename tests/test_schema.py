@@ -21,8 +21,17 @@ from gflow_core.spec import Ema, Spec
 # ------------------------------------------------------------------ parts to read
 
 
+class Built:
+    """What every part has besides options and checks; none is called."""
+
+    def build(self, *_):
+        raise NotImplementedError
+
+    load = build
+
+
 @attrs.frozen(kw_only=True)
-class Data:
+class Data(Built):
     """Vectors."""
 
     dim: int = option(2, doc="Length.", ge=1)
@@ -47,7 +56,7 @@ class Inner:
 
 
 @attrs.frozen(kw_only=True)
-class Net:
+class Net(Built):
     """A sampler with an option of every type."""
 
     conditional: ClassVar[bool] = False
@@ -76,21 +85,21 @@ class Net:
 
 
 @attrs.frozen(kw_only=True)
-class Encode:
+class Encode(Built):
     """An encoder."""
 
     size: int = option(3, doc="Size.")
 
 
 @attrs.frozen(kw_only=True)
-class Critic:
+class Critic(Built):
     """A discriminator without a check."""
 
     conditional: ClassVar[bool] = False
 
 
 @attrs.frozen(kw_only=True)
-class Train2:
+class Train2(Built):
     """An objective for both networks."""
 
     players: ClassVar[tuple[str, ...]] = ("sampler", "discriminator")
@@ -106,7 +115,7 @@ class Train2:
 
 
 @attrs.frozen(kw_only=True)
-class Look:
+class Look(Built):
     """An analyzer."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler"})
@@ -118,15 +127,21 @@ class Look:
 
 
 @attrs.frozen(kw_only=True)
-class Odd:
+class Odd(Built):
     """A sampler whose options a recipe cannot hold."""
+
+    conditional: ClassVar[bool] = False
+    latent: ClassVar[Normal] = Normal(dim=2)
 
     table: dict[str, int] = option(factory=dict, doc="Not a type for recipes.")
 
 
 @attrs.frozen(kw_only=True)
-class Strict:
+class Strict(Built):
     """A sampler with attrs' own validators, one of which looks at another option."""
+
+    conditional: ClassVar[bool] = False
+    latent: ClassVar[Normal] = Normal(dim=2)
 
     low: int = attrs.field(default=0, validator=attrs.validators.instance_of(int))
     high: int = attrs.field(default=1, validator=attrs.validators.lt(10))
@@ -309,7 +324,7 @@ WRONG = [
     ({"pair": [1.5, 2]}, "sampler.pair.0", "expected a whole number, got the number 1.5"),
     ({"many": 3}, "sampler.many", "expected a list of whole numbers, got the whole number 3"),
     ({"many": [1, -1]}, "sampler.many", "must be >= 0, got -1"),
-    ({"inner": {}}, "sampler.inner.word", "required: string"),
+    ({"inner": {}}, "sampler.inner.word", "required: a string"),
     ({"inner": {"word": "x", "dept": 2}}, "sampler.inner.dept", 'unknown option; did you mean "depth"?'),
     ({"inner": {"word": "x", "depth": 0}}, "sampler.inner.depth", "must be >= 1, got 0"),
     ({"inner": 3}, "sampler.inner", "expected a table, got the whole number 3"),
@@ -342,6 +357,47 @@ WRONG = [
 @pytest.mark.parametrize(("options", "path", "message"), WRONG)
 def test_wrong_options(plugins, options, path, message):
     assert problems(changed(sampler=options), plugins) == {path: message}
+
+
+def test_what_a_part_lacks_is_its_own_problem_and_nobody_elses(plugins):
+    @attrs.frozen(kw_only=True)
+    class Half:
+        """No conditional, no latent, no build."""
+
+        def check(self, data):
+            raise AssertionError("not asked")
+
+    @attrs.frozen(kw_only=True)
+    class Empty:
+        """A data set that is none."""
+
+    @attrs.frozen(kw_only=True)
+    class Asks(Built):
+        """An objective that looks at the sampler."""
+
+        players: ClassVar[tuple[str, ...]] = ("sampler",)
+
+        def check(self, spec):
+            return ["reads labels"] if spec.sampler.conditional else []
+
+    own = copy.deepcopy(plugins)
+    own.registries["sampler"].add("half", Half, "test 1.0")
+    own.registries["dataset"].add("empty", Empty, "test 1.0")
+    own.registries["objective"].add("asks", Asks, "test 1.0")
+    optimizer = {"sampler": {"use": "adam", "lr": 1}}
+    table = {"gflow": 1, "dataset": {"use": "empty"}, "sampler": {"use": "half"}, "objective": {"use": "asks"}}
+    with pytest.raises(RecipeError) as error:
+        structure({**table, "optimizer": optimizer, "train": {"steps": 1}}, own)
+    assert [str(problem) for problem in error.value.problems] == [
+        f"{place}: lacks {what}; see docs/plugins.md (a defect of the plugin)"
+        for place, what in (
+            ("dataset", "the method data_shape"),
+            ("dataset", "the method load"),
+            ("sampler", "the option latent"),
+            ("sampler", "the class attribute conditional (True or False)"),
+            ("sampler", "the method build"),
+        )
+    ]
 
 
 def test_validators_of_attrs_itself_are_heard_too(plugins):
@@ -417,7 +473,7 @@ CROSS = [
     (
         {"optimizer": {"sampler": {"use": "adam"}}},
         "optimizer.sampler.lr",
-        "required: float (gflow show optimizer adam)",
+        "required: a number (gflow show optimizer adam)",
     ),
     (
         {"optimizer": {"sampler": {"use": "sgd", "lr": 1, "nesterov": True}}},
@@ -425,6 +481,17 @@ CROSS = [
         "nesterov needs momentum > 0 and dampening = 0",
     ),
     ({"optimizer": {"sampler": 3}}, "optimizer.sampler", "expected a table, got the whole number 3"),
+    (
+        {"optimizer": {"use": "adam", "lr": 1, "schedule": {}}},
+        "optimizer",
+        "use and lr cannot stand here: each network has a table of its own; write [optimizer.sampler] and "
+        "[optimizer.discriminator]",
+    ),
+    (
+        {"optimizer": {"sampler": {"use": "sgd", "lr": 1, "schedule": {"milestones": [3]}}}},
+        "optimizer.sampler.schedule.milestones",
+        'constant, which is the default, has no such option; add use = "multistep"',
+    ),
     ({"optimizer": 3}, "optimizer", "expected a table, got the whole number 3"),
     (
         {"optimizer": {"generator": {"use": "adam", "lr": 1}}},

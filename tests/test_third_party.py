@@ -10,9 +10,17 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 import pytest
+
+from gflow_core.analyze import analyze
+from gflow_core.build import build
+from gflow_core.errors import DataError
+from gflow_core.plugins import load
+from gflow_core.recipe import load as load_recipe
+from gflow_core.schema import defects
 
 PACKAGE = Path(__file__).parent / "third_party"
 
@@ -43,7 +51,7 @@ def test_it_is_listed_with_its_provider(gflow):
     assert (example["dist"], example["version"], example["status"]) == ("gflow-example", "0.3.0", "ok")
     assert example["parts"] == [["sampler", "example.affine"], ["objective", "example.energy"]]
     assert example["file"].endswith("gflow_example/plugin.py")
-    assert "gflow-example 0.3.0" in gflow("ls", "samplers").stdout
+    assert "gflow-example 0.3.0" in gflow("ls", "samplers", "--json").stdout
     assert "gflow-example 0.3.0" in gflow("--version").stdout
 
 
@@ -60,7 +68,10 @@ def test_a_recipe_that_uses_it_is_checked(gflow):
     assert "sampler example.affine, objective example.energy" in good.stdout
     bad = gflow("resolve", recipe, "sampler.init=identity", "sampler.latent.dim=3")
     assert bad.returncode == 2
-    assert bad.stderr == f'error: {recipe}: sampler: init = "identity" needs latent.dim = 2, as many as the data has\n'
+    assert bad.stderr == (
+        f"error: {recipe} with override sampler.init=identity and override sampler.latent.dim=3: "
+        'sampler: init = "identity" needs latent.dim = 2, as many as the data has\n'
+    )
     bad = gflow("resolve", recipe, "objective.power=2")
     assert bad.stderr == "error: override objective.power=2: objective.power: must be >= 1 and < 2, got 2.0\n"
 
@@ -77,13 +88,69 @@ def test_it_trains_from_a_recipe(gflow, tmp_path):
     assert list((run / "checkpoints").iterdir())
 
 
-def test_the_guide_shows_this_very_code():
-    guide = (PACKAGE.parents[1] / "docs" / "plugins.md").read_text()
-    blocks = re.findall(r"(?:^    .*\n|^\n)+", guide, re.MULTILINE)
-    files = "\n\n".join(path.read_text() for path in PACKAGE.rglob("*.[tp][oy]*"))
-    code = [
-        textwrap.dedent(block).strip("\n") for block in blocks if re.search(r"class |def |\[project|import ", block)
-    ]
-    assert len(code) >= 6
-    for block in code:
-        assert block in files, f"docs/plugins.md shows what is not in tests/third_party:\n{block}"
+GUIDE = (PACKAGE.parents[1] / "docs" / "plugins.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["pyproject.toml", "recipe.toml", *(f"gflow_example/{name}.py" for name in ("plugin", "parts", "energy"))],
+)
+def test_the_guide_shows_whole_files(name):
+    assert textwrap.indent((PACKAGE / name).read_text(), "    ") in GUIDE
+
+
+RECIPE = """
+gflow = 1
+[dataset]
+use = "points.csv"
+root = "points.csv"
+classes = 3
+[sampler]
+use = "vgrow.mlp"
+latent = { use = "round.sphere", dim = 3 }
+[discriminator]
+use = "vgrow.mlp"
+[objective]
+use = "vgrow.flow"
+pool_size = 64
+inner_loops = 2
+[optimizer]
+sampler = { use = "adam", lr = 1e-3 }
+discriminator = { use = "adam", lr = 1e-3 }
+[train]
+steps = 2
+batch_size = 8
+[[analyze]]
+use = "gap.mean"
+samples = 20
+encoder = { use = "random.projection", dim = 5 }
+"""
+
+
+def test_the_guides_other_plugins_load_and_train(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    points = []
+    for name, kind in (("points", "data set"), ("gap", "analyzer"), ("round", "latent"), ("random", "encoder")):
+        section = re.split(rf"^## An? {kind}$", GUIDE, flags=re.MULTILINE)[1]
+        code = textwrap.dedent(re.search(r"^    .*\n(?:    .*\n|\n)*", section, re.MULTILINE)[0])
+        assert code.count("@hookimpl") == 1
+        module = f"guide_{name}_{tmp_path.name}"
+        (tmp_path / f"{module}.py").write_text(code)
+        points.append(EntryPoint(name, module, "gflow.plugins"))
+    found = load([*entry_points(group="gflow.plugins"), *points])
+    assert {r.name: r.error for r in found.records if r.status == "broken"} == {}
+    for record in found.records:
+        assert [defects(kind, name, found) for kind, name in record.parts if defects(kind, name, found)] == []
+
+    Path("recipe.toml").write_text(RECIPE)
+    recipe = load_recipe("recipe.toml", plugins=found)
+    with pytest.raises(DataError, match=r"points.csv.*set dataset.root"):
+        recipe.spec.dataset.load()
+    Path("points.csv").write_text("".join(f"{i},{-i},{i % 3}\n" for i in range(100)))
+    experiment = build(recipe.spec)
+    for step in (1, 2):
+        *_, metrics = experiment.objective.step(step)
+        assert metrics
+    (analysis,) = recipe.spec.analyze
+    assert analyze(experiment, analysis, 2).scores["mean_gap"] > 0

@@ -34,5 +34,5 @@ def prepare(recipe: Path, overrides: tuple[str, ...]) -> None:
     finally:
         console.close()
     console.say(f"{len(source):,} items, {source.shape}")
-    console.say(f"cache {source.cache}" if source.cache else "cache none: read from its own files each time")
+    console.say(f"cache {source.cache}" if source.cache else "no cache: this set needs no decoding")
     console.say(f"fingerprint {source.fingerprint}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
 import sys
@@ -10,47 +11,59 @@ from pathlib import Path
 
 import click
 
-from gflow_core.errors import RecipeError
-from gflow_core.plugins import KINDS, plugins
+from gflow_core.cli.kinds import ALL, Kind
+from gflow_core.errors import RecipeError, printable
+from gflow_core.plugins import plugins
 from gflow_core.recipe import load
 from gflow_core.schema import registry_of
 
 __all__ = ["command"]
 
-WHAT = {f"{kind}s": kind for kind in (*KINDS, "optimizer", "schedule")}
-"""The word on the command line -> the kind of part."""
-
 
 @click.command("ls")
-@click.argument("what", required=False, type=click.Choice([*WHAT, "recipes"]))
+@click.argument("what", required=False, type=Kind("recipes"), metavar="[KIND|recipes]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(what: str | None, as_json: bool) -> None:
-    """List every part, the parts of one kind, or the recipes in ./recipes."""
-    if what == "recipes":
-        rows = [_recipe(path) for path in sorted(Path("recipes").glob("*.toml"))]
-        columns: tuple[str, ...] = ("recipe", "title")
-    else:
-        rows = [row for kind in ([WHAT[what]] if what else WHAT.values()) for row in _parts(kind)]
-        columns = ("name", "provider", "doc") if what else ("kind", "name", "provider", "doc")
+    """List every part, the parts of one KIND, or the recipes in ./recipes.
+
+    KIND is samplers, discriminators, objectives, datasets, analyzers, encoders, latents, optimizers or schedules.
+    """
+    recipes = what == "recipes"
+    kinds = [what] if what else ALL
+    rows = [_recipe(path) for path in sorted(Path("recipes").glob("*.toml"))] if recipes else _parts(kinds)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
-    elif rows:
-        _print([[row[column] for column in columns] for row in rows])
+    elif not rows:
+        click.echo("none in ./recipes" if recipes else "none", err=True)
+    elif recipes:
+        _print([(row["recipe"], row["title"]) for row in rows])
     else:
-        click.echo("none in ./recipes" if what == "recipes" else "none", err=True)
+        # One heading a kind; the columns of all kinds stand below each other.
+        width = max(len(row["name"]) for row in rows)
+        for kind in kinds:
+            if mine := [row for row in rows if row["kind"] == kind]:
+                click.echo(f"{kind}s")
+                _print([(f"  {row['name'].ljust(width)}", row["doc"] + _provider(row)) for row in mine])
 
 
-def _parts(kind: str) -> list[dict[str, str]]:
-    registry = registry_of(plugins(), kind)
+def _parts(kinds: Sequence[str]) -> list[dict[str, str]]:
+    registries = {kind: registry_of(plugins(), kind) for kind in kinds}
+    entries = [(kind, registry.entry(name)) for kind, registry in registries.items() for name in registry]
     return [
         {
             "kind": kind,
-            "name": name,
-            "provider": registry.entry(name).provider,
-            "doc": registry.find(name).doc.partition("\n")[0],
+            "name": entry.name,
+            "provider": entry.provider,
+            "doc": (inspect.getdoc(entry.part) or "").partition("\n")[0],
         }
-        for name in registry
+        for kind, entry in entries
     ]
+
+
+def _provider(row: dict[str, str]) -> str:
+    """Who provides the part, where its name does not tell: vgrow.mlp is of gflow-vgrow, ring of the core."""
+    plugin = row["name"].rpartition(".")[0] or "core"
+    return "" if row["provider"].partition(" ")[0] == f"gflow-{plugin}" else f" ({row['provider']})"
 
 
 def _recipe(path: Path) -> dict[str, str]:
@@ -60,10 +73,9 @@ def _recipe(path: Path) -> dict[str, str]:
         return {"recipe": str(path), "title": f"BROKEN: {error.problems[0]} (gflow validate {path})"}
 
 
-def _print(rows: Sequence[Sequence[str]]) -> None:
-    """Aligned columns, the last one cut at the width of a terminal."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
+def _print(rows: Sequence[tuple[str, str]]) -> None:
+    """Two aligned columns, cut at the width of a terminal."""
+    width = max(len(first) for first, _ in rows)
     limit = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    for row in rows:
-        line = "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
-        click.echo(line.rstrip()[:limit])
+    for first, second in rows:
+        click.echo(printable(f"{first.ljust(width)}  {second}".rstrip())[:limit])

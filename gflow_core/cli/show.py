@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import textwrap
 from typing import Any
 
 import attrs
 import click
 
+from gflow_core.cli.kinds import Kind
 from gflow_core.options import option_doc, option_range, option_unit
 from gflow_core.plugins import KINDS, plugins
-from gflow_core.schema import default_of, options_of, registry_of, toml_type
+from gflow_core.schema import default_of, defects, options_of, registry_of, toml_type
 from gflow_core.spec import Train
 
 __all__ = ["command"]
@@ -23,17 +27,22 @@ TABLES = {
 }
 """Where a part of a kind stands in a recipe, if not in the table of its own name."""
 
+STEPS = "required with an [objective]"
+"""What train.steps = 0, its default, stands for."""
+
 
 @click.command("show")
-@click.argument("kind", type=click.Choice([*KINDS, "optimizer", "schedule", "train"]))
+@click.argument("kind", type=Kind("train"), metavar="KIND")
 @click.argument("name", required=False)
 @click.option("--toml", "as_toml", is_flag=True, help="Print a table to paste into a recipe.")
 def command(kind: str, name: str | None, as_toml: bool) -> None:
     """Show the part NAME of KIND: provider, place, options with types, defaults and ranges.
 
-    `gflow show train` shows the options of [train].
+    `gflow ls` lists kinds and names. `gflow show train` shows the options of [train].
     """
     if kind == "train":
+        if name is not None:
+            raise click.UsageError(f"`gflow show train` takes no name, got {name}")
         part: type[Any] = Train
         head = "train: options of the table [train]"
     else:
@@ -42,7 +51,9 @@ def command(kind: str, name: str | None, as_toml: bool) -> None:
         registry = registry_of(plugins(), kind)
         part = plugins().get(kind, name) if kind in KINDS else registry.get(name)
         place = registry.find(name)
-        head = f"{name}: {kind} of {registry.entry(name).provider}\n{place.file}:{place.line}\n\n{place.doc}"
+        head = f"{name}: {kind} of {registry.entry(name).provider}\n{place.file}:{place.line}\n\n{_prose(place.doc)}"
+        for defect in defects(kind, name, plugins()):
+            head += f"\n\nBROKEN: {defect}"
     if as_toml:
         click.echo(TABLES.get(kind, f"[{kind}]"))
         if name is not None:
@@ -54,9 +65,20 @@ def command(kind: str, name: str | None, as_toml: bool) -> None:
     for field in options_of(part):
         click.echo(f"  {field.name}{_default(field)}\n      {_about(field)}")
         if doc := option_doc(field):
-            click.echo(click.wrap_text(doc, 110, "      ", "      "))
+            click.echo(_prose(doc, "      "))
     if not options_of(part):
         click.echo("  no options")
+
+
+def _prose(text: str, indent: str = "") -> str:
+    """Paragraphs filled to the terminal's width, 100 at most; lists and formulas, which are indented, as they are."""
+    width = min(shutil.get_terminal_size().columns, 100)
+    return "\n\n".join(
+        textwrap.indent(block, indent)
+        if re.search(r"^( |[-*] |\d+\. )", block, re.MULTILINE)
+        else textwrap.fill(block, width, initial_indent=indent, subsequent_indent=indent, break_long_words=False)
+        for block in text.split("\n\n")
+    )
 
 
 def _about(field: attrs.Attribute[Any]) -> str:
@@ -68,14 +90,22 @@ def _about(field: attrs.Attribute[Any]) -> str:
 def _default(field: attrs.Attribute[Any]) -> str:
     if field.default is attrs.NOTHING:
         return "  (required)"
+    if _steps(field):
+        return f"  ({STEPS})"
     text = _toml(field)
     return f" = {text}" if text else "  (unset)"
+
+
+def _steps(field: attrs.Attribute[Any]) -> bool:
+    return field is attrs.fields(Train).steps
 
 
 def _line(field: attrs.Attribute[Any]) -> str:
     """The option as a line of TOML; a comment where there is no default to write."""
     if field.default is attrs.NOTHING:
         return f"# {field.name} =   # required: {_about(field)}"
+    if _steps(field):
+        return f"# {field.name} =   # {STEPS}: {_about(field)}"
     text = _toml(field)
     return f"{field.name} = {text}" if text else f"# {field.name} =   # unset: {_about(field)}"
 

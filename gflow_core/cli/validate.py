@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import click
 
-from gflow_core.errors import Problem, RecipeError
+from gflow_core.errors import Problem, RecipeError, printable
 from gflow_core.plugins import plugins
 from gflow_core.recipe import Recipe, load
 
@@ -22,8 +23,12 @@ def command(recipes: tuple[str, ...]) -> None:
     """
     problems: list[Problem] = []
     for path in recipes:
+        if (path.startswith("~") or "=" in path) and not Path(path).exists():
+            told = "no such file; validate takes files only, `gflow resolve RECIPE OVERRIDES` checks overrides"
+            problems.append(Problem("", told, path))
+            continue
         try:
-            click.echo(f"ok  {path}  {_summary(load(path))}")
+            click.echo(printable(f"ok  {path}  {_summary(load(path))}"))
         except RecipeError as error:
             problems += error.problems
     if problems:

@@ -9,11 +9,17 @@ import sys
 import time
 import tomllib
 
+import attrs
 import pytest
 from click.testing import CliRunner
 
+from gflow_core.builtin.latents import Normal
 from gflow_core.cli import COMMANDS, main
-from gflow_core.plugins import KINDS, PluginRecord, plugins
+from gflow_core.cli.ls import _provider
+from gflow_core.cli.show import _prose
+from gflow_core.contracts import Latent
+from gflow_core.options import option
+from gflow_core.plugins import KINDS, PluginRecord, Plugins, plugins
 from gflow_core.recipe import load
 
 RECIPE = """
@@ -130,6 +136,17 @@ def test_validate_reports_good_ones_and_every_problem_of_bad_ones(recipe, tmp_pa
     assert gflow("validate", recipe).exit_code == 0
 
 
+def test_validate_takes_no_overrides(recipe):
+    for argument in ("train.seed=x", "~train.keep"):
+        result = gflow("validate", recipe, argument)
+        assert result.exit_code == 2
+        assert result.stdout.startswith("ok  ")
+        assert result.stderr == (
+            f"error: {argument}: no such file; validate takes files only, "
+            "`gflow resolve RECIPE OVERRIDES` checks overrides\n"
+        )
+
+
 def test_what_resolve_prints_is_the_same_recipe(recipe, tmp_path):
     overrides = ["train.seed=3", "objective.clamp=[-1, 1]", "~train.keep"]
     assert gflow("resolve", recipe, *overrides).exit_code == 2
@@ -184,8 +201,9 @@ def test_show_tells_provider_place_options_and_documentation():
     assert "step_size = 0.5\n      float, > 0\n" in shown
     assert 'clamp = "data"\n      "data" | "none" | [float, float]\n' in shown
     assert "ratio_clip  (unset)\n" in shown
-    assert "lr  (required)\n      float, > 0\n" in gflow("show", "optimizer", "adam").stdout
-    assert "steps = 0\n      int, >= 0, in steps\n" in gflow("show", "train").stdout
+    assert "lr  (required)\n      float, > 0 and <= 1e+06\n" in gflow("show", "optimizer", "adam").stdout
+    assert "steps  (required with an [objective])\n      int, >= 0, in steps\n" in gflow("show", "train").stdout
+    assert "\n# steps =   # required with an [objective]" in gflow("show", "train", "--toml").stdout
     assert "no options" in gflow("show", "schedule", "constant").stdout
 
 
@@ -194,6 +212,36 @@ def test_show_of_what_is_not_there():
     assert result.exit_code == 2
     assert result.stderr.startswith('error: unknown sampler "vgrow.resnt"; did you mean "vgrow.resnet"?')
     assert gflow("show", "sampler").exit_code == gflow("show", "smapler", "x").exit_code == 2
+    assert 'did you mean "sampler"' in gflow("show", "smapler", "x").stderr
+    assert "takes no name" in gflow("show", "train", "x").stderr
+    escaped = gflow("show", "sampler", "\x1b[31mred\u202e").stderr
+    assert escaped.startswith(r'error: unknown sampler "\x1b[31mred\u202e"')
+
+
+def test_kinds_are_singular_or_plural():
+    for command, name in (("ls", ()), ("show", ("vgrow.mlp",))):
+        one, many = gflow(command, "sampler", *name), gflow(command, "samplers", *name)
+        assert one.exit_code == 0
+        assert one.stdout == many.stdout
+
+
+def test_ls_has_a_heading_for_each_kind_and_names_providers_where_names_do_not():
+    listed = gflow("ls").stdout
+    lines = listed.splitlines()
+    assert [line for line in lines if not line.startswith(" ")][:2] == ["samplers", "discriminators"]
+    assert lines[1].split()[0] == "vgrow.mlp"
+    assert "gflow-core" not in listed
+    row = {"name": "mine.net", "provider": "gflow-other 1.0"}
+    assert _provider(row) == " (gflow-other 1.0)"
+
+
+def test_show_wraps_prose_at_the_terminals_width_and_leaves_lists_alone(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    text = "word " * 20 + "\n\n    x <- x + s v(x), a formula longer than the terminal is wide\n\n- one\n- two"
+    filled, formula, items = _prose(text, "  ").split("\n\n")
+    assert max(map(len, filled.splitlines())) <= 40
+    assert formula == "      x <- x + s v(x), a formula longer than the terminal is wide"
+    assert items == "  - one\n  - two"
 
 
 @pytest.mark.parametrize(
@@ -213,7 +261,7 @@ def test_required_options_are_marked_in_what_is_to_be_pasted():
     assert gflow("show", "optimizer", "adam", "--toml").stdout.splitlines()[:3] == [
         "[optimizer.sampler]",
         'use = "adam"',
-        "# lr =   # required: float, > 0",
+        "# lr =   # required: float, > 0 and <= 1e+06",
     ]
 
 
@@ -226,6 +274,40 @@ def test_plugins_tells_what_is_broken(monkeypatch):
     records = json.loads(gflow("plugins", "--json").stdout)
     assert {"core", "vgrow", "bad"} <= {record["name"] for record in records}
     assert records[-1]["status"] == "broken"
+
+
+def test_plugins_finds_the_defects_of_parts(monkeypatch):
+    @attrs.frozen(kw_only=True)
+    class Net:
+        """A sampler."""
+
+        latent: Latent = option(factory=lambda: Normal(dim=2), doc="Law.")
+        table: dict = option(factory=dict, doc="A type that recipes cannot hold.")
+        count: int = option(0, doc="Its default is out of bounds.", ge=1)
+        rate: float = option("fast", doc="Its default is of another type.")
+
+        def build(self, data):
+            raise NotImplementedError
+
+    found = Plugins()
+    record = PluginRecord("bad", "gflow-bad", "0.1", "gflow_bad", parts=[("sampler", "bad.net")])
+    found.registries["sampler"].add("bad.net", Net, "gflow-bad 0.1")
+    found.records.append(record)
+    for name in ("gflow_core.plugins.plugins", "gflow_core.cli.show.plugins"):
+        monkeypatch.setattr(name, lambda: found)
+    text = gflow("plugins").stdout
+    for defect in (
+        "BROKEN: sampler bad.net lacks the class attribute conditional (True or False)",
+        "sampler bad.net: options of type dict cannot be read from a recipe: table",
+        "sampler bad.net: the default of count is wrong: must be >= 1, got 0",
+        'sampler bad.net: the default of rate is wrong: expected a number, got the string "fast"',
+    ):
+        assert defect in text
+    assert record.status == "ok", "looking changes nothing"
+
+
+def test_no_part_here_has_a_defect():
+    assert "BROKEN" not in gflow("plugins").stdout
 
 
 # ------------------------------------------------------------------ leaving

@@ -170,6 +170,8 @@ def test_unreadable_images_are_named_or_skipped(folder, small_chunks, log, caplo
         part_of(folder).load()
     said = str(caught.value)
     assert "3 of 40 images cannot be read: 05.png (" in said
+    assert "not an image" in said
+    assert "BytesIO" not in said
     assert "17.png (" in said
     assert "39.png (" in said
     assert "dataset.skip_unreadable = true" in said

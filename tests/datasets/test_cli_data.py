@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from click.testing import CliRunner
 
 from gflow_core.cli import main
@@ -33,7 +35,7 @@ def test_prepare_of_a_set_without_a_cache(tmp_path):
     out = prepare(recipe)
     assert out.exit_code == 0
     assert "10 items, vector 2 unbounded" in out.output
-    assert "cache none" in out.output
+    assert "no cache: this set needs no decoding" in out.output
 
 
 def test_prepare_reports_errors_without_a_traceback(tmp_path):
@@ -41,7 +43,11 @@ def test_prepare_reports_errors_without_a_traceback(tmp_path):
     recipe.write_text(f'gflow = 1\n[dataset]\nuse = "celeba"\nroot = "{tmp_path}"\n')
     missing = prepare(recipe)
     assert missing.exit_code == 2
-    assert missing.stderr.startswith("error: CelebA: img_align_celeba.zip")
+    names, folders = "img_align_celeba.zip or img_align_celeba", f"{tmp_path}, {tmp_path}/Img, {tmp_path}/celeba"
+    assert missing.stderr.startswith(f"error: CelebA not found; looked for {names} in {folders}, ")
+    relative = prepare(recipe, "dataset.root=nowhere")
+    assert f"(from {Path.cwd()})" in relative.stderr
+    assert len(relative.stderr) < 400
     assert missing.stderr.count("\n") == 1
     recipe.write_text("gflow = 1\n")
     empty = prepare(recipe)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import attrs
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from gflow_core.builtin.datasets.pixels import RESAMPLE, Pixels
 from gflow_core.builtin.datasets.places import first_line
@@ -109,6 +109,9 @@ def decode_chunk(job: Job, chunk: Chunk) -> tuple[int, list[tuple[int, str]]]:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # Pillow's remarks on odd but readable files
                     data = decode(raw, job.decoding).tobytes()
+            except UnidentifiedImageError:
+                unreadable.append((row, "not an image"))
+                continue
             except Exception as error:  # Pillow's plugins raise all kinds on damaged files
                 unreadable.append((row, first_line(error)))
                 continue

@@ -119,7 +119,7 @@ def load_celeba(part: CelebA, progress: Progress) -> Source:
         found = next((place for place in places if place.exists()), None)
     if found is None:
         raise not_found(
-            "CelebA: img_align_celeba.zip or the folder img_align_celeba",
+            "CelebA",
             places,
             "put one of them there, set dataset.root to its folder, or set dataset.download = true",
         )

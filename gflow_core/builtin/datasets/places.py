@@ -22,9 +22,19 @@ def expand(root: str) -> Path:
 
 
 def not_found(what: str, looked: Iterable[Path], mend: str) -> DataError:
-    """The error for missing data: what, every place looked in, and how to mend it."""
-    places = ", ".join(str(place) for place in looked)
-    return DataError(f"{what} not found; looked for {places}; {mend}")
+    """The error for missing data: what, every place looked in, and how to mend it.
+
+    Places that share their file names are told as names, once, and folders, once.
+    """
+    places = list(looked)
+    names = list(dict.fromkeys(place.name for place in places))
+    folders = list(dict.fromkeys(place.parent for place in places))
+    if 1 < len(names) < len(places) == len(names) * len(folders):
+        where = f"{' or '.join(names)} in {', '.join(map(str, folders))}"
+    else:
+        where = ", ".join(map(str, places))
+    here = "" if all(place.is_absolute() for place in places) else f" (from {Path.cwd()})"
+    return DataError(f"{what} not found; looked for {where}{here}; {mend}")
 
 
 def first_line(error: BaseException) -> str:

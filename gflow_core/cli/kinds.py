@@ -1,0 +1,27 @@
+"""The kinds of parts as words on the command line."""
+
+from __future__ import annotations
+
+import click
+
+from gflow_core.errors import did_you_mean
+from gflow_core.plugins import KINDS
+
+__all__ = ["ALL", "Kind"]
+
+ALL = (*KINDS, "optimizer", "schedule")
+
+
+class Kind(click.ParamType[str]):
+    """A kind of part, in the singular or the plural; or one of `others`, as it stands."""
+
+    name = "kind"
+
+    def __init__(self, *others: str) -> None:
+        self.words = {**{f"{kind}s": kind for kind in ALL}, **{kind: kind for kind in ALL}, **{o: o for o in others}}
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in self.words:
+            known = ", ".join(dict.fromkeys(self.words.values()))
+            self.fail(f'there is no kind "{value}"{did_you_mean(value, self.words)} (known: {known})', param, ctx)
+        return self.words[value]

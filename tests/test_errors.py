@@ -1,0 +1,31 @@
+"""Messages: what is suggested, and what is escaped."""
+
+from __future__ import annotations
+
+import pytest
+
+from gflow_core.errors import Problem, did_you_mean, printable
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "meant"),
+    [
+        ("chanels", ["channels", "depth"], ["channels"]),
+        ("mlp", ["vgrow.mlp", "vgrow.resnet"], ["vgrow.mlp"]),
+        ("mlp", ["dcgan.mlp", "vgrow.mlp"], ["dcgan.mlp", "vgrow.mlp"]),
+        ("vgrow.resnt", ["far.resnet", "vgrow.resnet"], ["vgrow.resnet"]),
+        ("KL", ["kl", "js"], ["kl"]),
+        ("gpu", ["auto", "cpu", "cuda", "mps"], ["cuda"]),
+        ("gpu", ["cpu"], ["cpu"]),
+        ("zzz", ["channels"], []),
+    ],
+)
+def test_did_you_mean(word, known, meant):
+    names = " or ".join(f'"{name}"' for name in meant)
+    assert did_you_mean(word, known) == (f"; did you mean {names}?" if meant else "")
+
+
+def test_only_what_is_printable_is_printed():
+    assert printable("é ü 数 ok") == "é ü 数 ok"
+    assert printable("a\nb\x1b[0m\u202e\udcff") == r"a\nb\x1b[0m\u202e\udcff"
+    assert str(Problem("k\x07", "m\n", "s")) == r"s: k\x07: m\n"
