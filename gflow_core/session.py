@@ -133,8 +133,14 @@ def resume(path: Path, console: Console, checkpoint: str | None = None, steps: i
 
 
 def reanalyze(path: Path, console: Console, names: tuple[str, ...] = (), overrides: tuple[str, ...] = ()) -> RunFolder:
-    """Run a finished run's analyzers again, those named or all; overrides change their options."""
+    """Run a finished run's analyzers again, those named or all.
+
+    Overrides change their options, where the data lies, and the device; nothing that the run was trained with.
+    """
     folder = RunFolder(path)
+    for override in overrides:
+        if not override.removeprefix("~").startswith(("analyze", "dataset.", "train.device", "train.precision")):
+            raise GflowError(f"override {override}: the run is trained; gflow analyze takes analyze.N.OPTION=VALUE")
     recipe = load(folder.recipe, overrides)
     chosen = [a for a in recipe.spec.analyze if not names or a.name in names]
     known = [a.name for a in recipe.spec.analyze]
@@ -310,7 +316,9 @@ class Stop:
             self.requested = True
             console.stopping()
 
-        before = {number: signal.signal(number, ask) for number in SIGNALS}
+        # What the caller had ignored stays ignored: nohup, background jobs.
+        heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, ask) for number in heard}
         try:
             yield
         finally:

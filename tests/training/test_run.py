@@ -122,6 +122,7 @@ def test_analyzers_run_live_and_at_the_end(gflow, plane, tmp_path):
     assert "modes_covered" in out
     gflow("analyze", folder.parents[1], "mode_coverage", "analyze.0.samples=300")
     gflow("analyze", folder.parents[1], "nonsense", code=2)
+    assert "the run is trained" in gflow("analyze", folder.parents[1], "sampler.width=3", code=2).output
 
 
 def test_recipes_without_training(gflow, tmp_path):
