@@ -59,6 +59,8 @@ def launch(spec: Spec, work: Callable[..., None], arguments: tuple[Any, ...]) ->
 def _child(
     rank: int, world: int, port: int, threads: int, work: Callable[..., None], arguments: tuple[Any, ...]
 ) -> None:
+    # torch ends a child whose parent has died with SIGINT: it must not be ignored, as background jobs inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ |= {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),

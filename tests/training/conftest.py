@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from gflow_core.cli import main
+
+# Tests that send Ctrl-C start processes, which would inherit an ignored SIGINT from a test run in the background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PLANE = """
 gflow = 1
