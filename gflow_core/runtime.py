@@ -167,6 +167,7 @@ def keep_freed_memory() -> None:
     """
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     if libc is not None and hasattr(libc, "mallopt"):
-        trim_threshold, mmap_max = -1, -4  # mallopt's names for them, from malloc.h
+        trim_threshold, top_pad, mmap_max = -1, -2, -4  # mallopt's names for them, from malloc.h
         libc.mallopt(mmap_max, 0)
         libc.mallopt(trim_threshold, 2**31 - 1)
+        libc.mallopt(top_pad, 256 * 2**20)
