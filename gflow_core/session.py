@@ -25,6 +25,7 @@ from gflow_core.checkpoint import Checkpoint
 from gflow_core.contracts import Experiment, Phase, Result
 from gflow_core.errors import CheckpointError, GflowError, Interrupted
 from gflow_core.nn.player import evaluating
+from gflow_core.nn.sampling import draw_chunks
 from gflow_core.pictures import draw_samples
 from gflow_core.plugins import plugins
 from gflow_core.recipe import Recipe, dumps, load
@@ -39,7 +40,6 @@ __all__ = ["Console", "Session", "draw", "reanalyze", "resume", "run"]
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 _IMAGES, _POINTS = 64, 2048  # samples in the pictures drawn while training
-_CHUNK = 256  # samples drawn at once
 
 
 class Console(Protocol):
@@ -428,17 +428,13 @@ def draw(path: Path, n: int, checkpoint: str | None = None, seed: int | None = N
     return torch.cat(list(drawing.chunks(n))), drawing.recipe
 
 
-@torch.no_grad()
 def _chunks(experiment: Experiment, n: int, stream: str) -> Iterator[Tensor]:
     """n samples on the CPU, in eval mode, from a stream that starts afresh: the same latents at every call."""
     module = final_sampler(experiment)
     assert module is not None
-    latent, runtime = experiment.spec.sampler.latent, experiment.runtime
-    generator = experiment.streams.fork(stream)["latent"]
+    runtime, latent = experiment.runtime, experiment.spec.sampler.latent
     with evaluating(module), runtime.autocast():
-        for start in range(0, n, _CHUNK):
-            z = latent.draw(min(_CHUNK, n - start), generator).to(runtime.device)
-            yield module(z).to(z.dtype).cpu()
+        yield from draw_chunks(module, latent, n, experiment.streams.fork(stream)["latent"], runtime.device)
 
 
 def _some_real(experiment: Experiment) -> Tensor | None:

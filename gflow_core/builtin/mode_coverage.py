@@ -82,15 +82,14 @@ def _draw(n: int, subject: Subject) -> Tensor:
     """n samples [n, 2], on the CPU."""
     import torch
 
-    sampler = subject.sampler
-    assert sampler is not None
+    from gflow_core.nn.sampling import draw_chunks
+
+    assert subject.sampler is not None
     latent, stream = subject.spec.sampler.latent, subject.streams["latent"]
-    parts = []
-    with torch.no_grad():
-        for start in range(0, n, CHUNK):
-            z = latent.draw(min(CHUNK, n - start), stream).to(subject.runtime.device)
-            parts.append(sampler(z).float().cpu())
-            subject.progress("mode_coverage", min(start + CHUNK, n), n)
+    parts: list[Tensor] = []
+    for x in draw_chunks(subject.sampler, latent, n, stream, subject.runtime.device, CHUNK):
+        parts.append(x.float())
+        subject.progress("mode_coverage", min(len(parts) * CHUNK, n), n)
     return torch.cat(parts)
 
 

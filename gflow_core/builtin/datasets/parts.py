@@ -353,9 +353,7 @@ class Gaussian(Planar):
         from gflow_core.builtin.datasets import planar
 
         centres = torch.tensor([self.mean], dtype=torch.float64)
-        generator = planar.stream("gaussian", self.data_seed, self.split)
-        x = planar.draw_mixture(centres, self.std, self.n, generator)
-        return planar.source(self, x, planar.Centres(centres, self.std))
+        return planar.mixture(self, "gaussian", centres, self.std)
 
 
 RINGS = {"vgrow": (10.0, 1.0), "gan": (10 / 1.414, 0.02 / 1.414)}
@@ -387,10 +385,7 @@ class Ring(Planar):
 
         radius, std = RINGS[self.convention]
         radius, std = self.radius or radius, self.std or std
-        centres = planar.ring_centres(self.modes, radius)
-        generator = planar.stream("ring", self.data_seed, self.split)
-        x = planar.draw_mixture(centres, std, self.n, generator)
-        return planar.source(self, x, planar.Centres(centres, std))
+        return planar.mixture(self, "ring", planar.ring_centres(self.modes, radius), std)
 
 
 @attrs.frozen(kw_only=True)
@@ -407,10 +402,7 @@ class Grid(Planar):
 
         spacing, std = GRIDS[self.convention]
         spacing, std = self.spacing or spacing, self.std or std
-        centres = planar.grid_centres(self.side, spacing)
-        generator = planar.stream("grid", self.data_seed, self.split)
-        x = planar.draw_mixture(centres, std, self.n, generator)
-        return planar.source(self, x, planar.Centres(centres, std))
+        return planar.mixture(self, "grid", planar.grid_centres(self.side, spacing), std)
 
 
 @attrs.frozen(kw_only=True)

@@ -25,6 +25,7 @@ __all__ = [
     "draw_rings",
     "draw_swissroll",
     "grid_centres",
+    "mixture",
     "ring_centres",
     "source",
     "stream",
@@ -91,6 +92,12 @@ def source(part: Planar, x: Tensor, modes: Modes | None) -> Source:
     """Points [n, 2] as a data set."""
     x = x.to(torch.float32)
     return Source(x, part.data_shape(), fingerprint(x), modes=modes)
+
+
+def mixture(part: Planar, name: str, centres: Tensor, std: float) -> Source:
+    """The even mixture of N(centre, std^2 I) as a data set, from the stream `name`; its modes are the centres."""
+    x = draw_mixture(centres, std, part.n, stream(name, part.data_seed, part.split))
+    return source(part, x, Centres(centres, std))
 
 
 def ring_centres(modes: int, radius: float) -> Tensor:
