@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def analyze(
     *,
     progress: Progress = no_progress,
     folder: Path | None = None,
+    earlier: Mapping[int, Path] | None = None,
 ) -> Result:
     """Run one analyzer on the experiment as it stands after `step`. Training goes on as if nothing happened."""
     streams = experiment.streams.fork(f"analyze.{analysis.name}.{step}")
@@ -47,6 +49,7 @@ def analyze(
             discriminator=experiment.discriminator,
             progress=progress,
             folder=folder,
+            earlier=earlier or {},
         )
         result: Result = analysis.part.build()(subject)
     return result

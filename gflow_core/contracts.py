@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_chec
 import attrs
 
 if TYPE_CHECKING:
+    import torch
     from matplotlib.figure import Figure
     from torch import Generator, Tensor, nn
 
@@ -135,6 +136,9 @@ class ObjectivePart(Protocol):
     def check(self, spec: Spec) -> Iterable[str]:
         """Why it cannot train this recipe; nothing if it can."""
 
+    def equilibrium(self) -> Mapping[str, float]:
+        """Metric -> its value where samples and data follow one law: the reference lines of its curves."""
+
     def build(self, experiment: Experiment) -> Objective:
         """The runnable objective over the built experiment (whose own `objective` is not set yet)."""
 
@@ -167,23 +171,35 @@ class AnalyzerPart(Protocol):
 
 
 class Encoder(Protocol):
-    """A frozen representation network."""
+    """A frozen representation network, on its device and in eval mode."""
 
+    name: str
+    """What scores on its features are called after: "inception", "resnet50 (random)"."""
     dim: int
+    weights: str
+    """sha256 of its weights."""
+    resizer: str
+    """How items reach its input, in words: "bilinear to 299x299, antialiased"."""
 
     def __call__(self, x: Tensor) -> Tensor:
-        """[B, *shape] in the data's range -> features [B, dim], without gradient."""
+        """[B, *shape] in the data's range, on its device -> features [B, dim], float32, without gradient."""
+
+    def classify(self, x: Tensor) -> Tensor:
+        """[B, *shape] -> logits [B, classes]; only where the part says `classifies`."""
 
 
 @runtime_checkable
 class EncoderPart(Protocol):
     """A representation network, by its options."""
 
+    classifies: ClassVar[bool]
+    """Whether the network ends in a classifier, so that `classify` works."""
+
     def check(self, data: DataShape | None) -> Iterable[str]:
         """Why it cannot read items of this shape; nothing if it can."""
 
-    def build(self, data: DataShape | None) -> Encoder:
-        """Load the network."""
+    def build(self, data: DataShape, device: torch.device, progress: Progress = no_progress) -> Encoder:
+        """Load the network (or train it once and cache it). Raises DataError where weights are missing."""
 
 
 # ------------------------------------------------------------------ training
@@ -255,6 +271,8 @@ class Subject:
     progress: Progress = no_progress
     folder: Path | None = None
     """The run folder, where there is one: for metrics and pictures already recorded."""
+    earlier: Mapping[int, Path] = attrs.field(factory=dict)
+    """Step -> folder of what this analyzer found earlier in the run, oldest first."""
 
 
 @attrs.define(eq=False)

@@ -114,6 +114,10 @@ class RunFolder:
         for picture in (self.path / "samples").glob("*.png"):
             if picture.stem.isdigit() and int(picture.stem) > step:
                 picture.unlink()
+        for analysis in (self.path / "analysis").glob("*"):
+            for at, found in self.earlier_results(analysis.name).items():
+                if at > step:
+                    shutil.rmtree(found)
         for later in self.checkpoints():
             if _order(later) > _order(name):
                 shutil.rmtree(self.path / "checkpoints" / later)
@@ -157,6 +161,12 @@ class RunFolder:
         body = {"step": step, "scores": result.scores, "manifest": result.manifest}
         _write(folder / "result.json", json.dumps(_plain(body), indent=2) + "\n")
         return folder
+
+    def earlier_results(self, name: str) -> dict[int, Path]:
+        """Step -> folder of what an analyzer found during training, oldest first."""
+        folder = self.path / "analysis" / name
+        found = [p for p in folder.iterdir() if p.name.isdigit()] if folder.is_dir() else []
+        return {int(p.name): p for p in sorted(found, key=lambda p: int(p.name))}
 
     # -------------------------------------------------------------- checkpoints
 

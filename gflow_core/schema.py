@@ -164,10 +164,10 @@ _MEMBERS: Mapping[str, Mapping[str, str]] = {
     "objective": {"players": 'the class attribute players, such as ("sampler",)', "build": _BUILD},
     "dataset": {"data_shape": "the method data_shape", "load": "the method load"},
     "analyzer": {"needs": 'the class attribute needs, such as frozenset({"sampler"})', "build": _BUILD},
-    "encoder": {"build": _BUILD},
+    "encoder": {"classifies": "the class attribute classifies (True or False)", "build": _BUILD},
     "latent": {"dim": "the option dim", "draw": "the method draw"},
 }
-"""Kind -> what a part must have (`contracts`), in words. `check` may be left out."""
+"""Kind -> what a part must have (`contracts`), in words. `check` and `equilibrium` may be left out."""
 
 
 def _missing(kind: str, cls: type[Any]) -> list[str]:

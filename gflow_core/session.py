@@ -25,7 +25,7 @@ from gflow_core.checkpoint import Checkpoint
 from gflow_core.contracts import Experiment, Phase, Result
 from gflow_core.errors import CheckpointError, GflowError, Interrupted
 from gflow_core.nn.player import evaluating
-from gflow_core.nn.sampling import draw_chunks
+from gflow_core.nn.sampling import draw_chunks, label_pool
 from gflow_core.pictures import draw_samples
 from gflow_core.plugins import plugins
 from gflow_core.recipe import Recipe, dumps, load
@@ -278,7 +278,12 @@ class Session:
         if self.main:
             try:
                 result = analyze(
-                    self.experiment, analysis, step, progress=self.console.progress, folder=self.folder.path
+                    self.experiment,
+                    analysis,
+                    step,
+                    progress=self.console.progress,
+                    folder=self.folder.path,
+                    earlier=self.folder.earlier_results(analysis.name),
                 )
             except GflowError:
                 raise
@@ -432,9 +437,11 @@ def _chunks(experiment: Experiment, n: int, stream: str) -> Iterator[Tensor]:
     """n samples on the CPU, in eval mode, from a stream that starts afresh: the same latents at every call."""
     module = final_sampler(experiment)
     assert module is not None
-    runtime, latent = experiment.runtime, experiment.spec.sampler.latent
-    with evaluating(module), runtime.autocast():
-        yield from draw_chunks(module, latent, n, experiment.streams.fork(stream)["latent"], runtime.device)
+    spec, streams = experiment.spec, experiment.streams.fork(stream)
+    labels = label_pool(experiment.data, spec.dataset.data_shape() if spec.dataset else None)
+    with evaluating(module):
+        for x in draw_chunks(module, spec.sampler, n, streams, experiment.runtime, labels=labels):
+            yield x.cpu()
 
 
 def _some_real(experiment: Experiment) -> Tensor | None:

@@ -88,6 +88,8 @@ class Net(Built):
 class Encode(Built):
     """An encoder."""
 
+    classifies: ClassVar[bool] = False
+
     size: int = option(3, doc="Size.")
 
 

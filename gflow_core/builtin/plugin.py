@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from gflow_core.builtin import latents
+from gflow_core.builtin.analyzers.mode_coverage import ModeCoverage
 from gflow_core.builtin.datasets import parts as datasets
-from gflow_core.builtin.mode_coverage import ModeCoverage
 from gflow_core.hookspecs import hookimpl
 
 Add = Callable[[str, type[Any]], None]

@@ -5,18 +5,55 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
-from gflow_core.contracts import Latent
+from gflow_core.contracts import DataShape, SamplerPart, Subject
+from gflow_core.data import Source
+from gflow_core.rng import Streams
+from gflow_core.runtime import Runtime
 
-__all__ = ["draw_chunks"]
+__all__ = ["draw_chunks", "draw_from", "label_pool"]
 
 
 @torch.no_grad()
 def draw_chunks(
-    sampler: nn.Module, latent: Latent, n: int, generator: Generator, device: torch.device, chunk: int = 256
+    sampler: nn.Module,
+    part: SamplerPart,
+    n: int,
+    streams: Streams,
+    runtime: Runtime,
+    *,
+    labels: Tensor | None = None,
+    chunk: int = 256,
 ) -> Iterator[Tensor]:
-    """n samples in pieces [at most chunk, *shape], on the CPU; the sampler's mode and precision are the caller's."""
+    """n samples in pieces [at most chunk, *shape], on the device; the sampler's mode is the caller's.
+
+    A conditional sampler gets labels drawn with replacement from the pool `labels` [m].
+    """
     for start in range(0, n, chunk):
-        z = latent.draw(min(chunk, n - start), generator).to(device)
-        yield sampler(z).to(z.dtype).cpu()
+        size = min(chunk, n - start)
+        z = part.latent.draw(size, streams["latent"]).to(runtime.device)
+        y = None
+        if part.conditional:
+            assert labels is not None
+            y = labels[torch.randint(len(labels), (size,), generator=streams["label"])].to(runtime.device)
+        with runtime.autocast():
+            x = sampler(z) if y is None else sampler(z, y)
+        yield x.to(z.dtype)
+
+
+def draw_from(subject: Subject, n: int, chunk: int = 256) -> Iterator[Tensor]:
+    """n samples of an analyzer's subject, in pieces on the device, from its own streams; labels as in the data."""
+    assert subject.sampler is not None
+    shape = subject.spec.dataset.data_shape() if subject.spec.dataset else None
+    labels = label_pool(subject.data, shape)
+    yield from draw_chunks(
+        subject.sampler, subject.spec.sampler, n, subject.streams, subject.runtime, labels=labels, chunk=chunk
+    )
+
+
+def label_pool(data: Source | None, shape: DataShape | None) -> Tensor | None:
+    """The labels that conditional samples follow: the data's own; every class alike where the data is not loaded."""
+    if data is not None and data.y is not None:
+        return data.y
+    return torch.arange(shape.classes) if shape is not None and shape.classes else None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
@@ -255,6 +256,9 @@ class Flow:
             bounds = getattr(self, name)
             if isinstance(bounds, tuple) and bounds[0] >= bounds[1]:
                 yield f"{name} = [{bounds[0]:g}, {bounds[1]:g}]: the first number must be the smaller"
+
+    def equilibrium(self) -> Mapping[str, float]:
+        return {"discriminator_loss": 2 * math.log(2), "divergence": 0.0, "velocity": 0.0}
 
     def build(self, experiment: Experiment) -> FlowObjective:
         from gflow_vgrow.flow import FlowObjective

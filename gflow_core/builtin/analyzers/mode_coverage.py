@@ -44,8 +44,6 @@ class ModeCoverage:
     def check(self, spec: Spec) -> Iterable[str]:
         if spec.dataset is not None and not getattr(spec.dataset, "has_modes", False):
             yield "counts modes, and the data set states none; gaussian, ring, grid and circles do"
-        if spec.sampler is not None and spec.sampler.conditional:
-            yield "draws samples without labels; the sampler reads labels"
 
     def build(self) -> Callable[[Subject], Result]:
         return lambda subject: mode_coverage(self, subject)
@@ -82,13 +80,11 @@ def _draw(n: int, subject: Subject) -> Tensor:
     """n samples [n, 2], on the CPU."""
     import torch
 
-    from gflow_core.nn.sampling import draw_chunks
+    from gflow_core.nn.sampling import draw_from
 
-    assert subject.sampler is not None
-    latent, stream = subject.spec.sampler.latent, subject.streams["latent"]
     parts: list[Tensor] = []
-    for x in draw_chunks(subject.sampler, latent, n, stream, subject.runtime.device, CHUNK):
-        parts.append(x.float())
+    for x in draw_from(subject, n, CHUNK):
+        parts.append(x.float().cpu())
         subject.progress("mode_coverage", min(len(parts) * CHUNK, n), n)
     return torch.cat(parts)
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from gflow_core.builtin.analyzers.mode_coverage import ModeCoverage
 from gflow_core.builtin.datasets.parts import Circles, Grid, Mnist5k, Ring, Swissroll
 from gflow_core.builtin.latents import Normal
-from gflow_core.builtin.mode_coverage import ModeCoverage
 from gflow_core.contracts import Subject
 from gflow_core.rng import Streams
 from gflow_core.runtime import Runtime
@@ -88,9 +88,3 @@ def test_the_same_seed_draws_the_same_samples():
 def test_data_without_modes_is_refused():
     for dataset in (Swissroll(), Mnist5k()):
         assert "states none" in " ".join(ModeCoverage().check(Spec(dataset=dataset, sampler=Part())))
-
-
-def test_conditional_samplers_are_refused():
-    part = Part()
-    part.conditional = True
-    assert "labels" in " ".join(ModeCoverage().check(Spec(dataset=Grid(), sampler=part)))

@@ -1,0 +1,1 @@
+"""General analyzers: what any sampler can be measured with."""

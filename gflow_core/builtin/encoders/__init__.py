@@ -1,0 +1,1 @@
+"""Encoders: frozen representation networks."""

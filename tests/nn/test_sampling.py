@@ -1,0 +1,55 @@
+"""Drawing: how many, in what pieces, under which labels."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import attrs
+import torch
+from torch import nn
+
+from gflow_core.builtin.latents import Normal
+from gflow_core.contracts import DataShape
+from gflow_core.nn.sampling import draw_chunks, label_pool
+from gflow_core.rng import Streams
+from gflow_core.runtime import Runtime
+
+RUNTIME = Runtime(torch.device("cpu"))
+
+
+@attrs.frozen
+class Part:
+    latent: Normal = attrs.field(factory=lambda: Normal(dim=3))
+    conditional: ClassVar[bool] = False
+
+
+@attrs.frozen
+class Conditional(Part):
+    conditional: ClassVar[bool] = True
+
+
+class Echo(nn.Module):
+    """Samples show their label."""
+
+    def forward(self, z, y=None):
+        return z if y is None else y[:, None].to(z.dtype)
+
+
+def test_pieces_add_up_and_the_piece_size_changes_nothing():
+    whole, pieces = (list(draw_chunks(Echo(), Part(), 10, Streams(0), RUNTIME, chunk=chunk)) for chunk in (10, 4))
+    assert [len(x) for x in pieces] == [4, 4, 2]
+    assert torch.cat(pieces).shape == torch.cat(whole).shape == (10, 3)
+
+
+def test_labels_follow_the_data():
+    pool = torch.tensor([0, 0, 0, 2])
+    drawn = torch.cat(list(draw_chunks(Echo(), Conditional(), 4000, Streams(1), RUNTIME, labels=pool)))
+    share = [float((drawn == label).double().mean()) for label in range(3)]
+    assert abs(share[0] - 0.75) < 0.03  # four standard deviations
+    assert share[1] == 0
+
+
+def test_without_data_every_class_is_alike():
+    pool = label_pool(None, DataShape("image", (1, 8, 8), -1, 1, classes=3))
+    assert pool.tolist() == [0, 1, 2]
+    assert label_pool(None, DataShape("vector", (2,))) is None
