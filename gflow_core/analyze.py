@@ -5,20 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-
-from torch import nn
+from statistics import fmean, stdev
 
 from gflow_core.contracts import Experiment, Progress, Result, Subject, no_progress
 from gflow_core.nn.player import evaluating
 from gflow_core.rng import derive, seeded
 from gflow_core.spec import Analysis
 
-__all__ = ["analyze", "final_sampler"]
-
-
-def final_sampler(experiment: Experiment) -> nn.Module | None:
-    """The network that samples come from: the averaged weights where the run keeps them."""
-    return experiment.ema.module if experiment.ema is not None else experiment.sampler
+__all__ = ["analyze", "pool"]
 
 
 def analyze(
@@ -32,7 +26,7 @@ def analyze(
 ) -> Result:
     """Run one analyzer on the experiment as it stands after `step`. Training goes on as if nothing happened."""
     streams = experiment.streams.fork(f"analyze.{analysis.name}.{step}")
-    sampler = final_sampler(experiment)
+    sampler = experiment.final_sampler
     with ExitStack() as stack:
         for network in (sampler, experiment.discriminator):
             if network is not None:
@@ -53,3 +47,22 @@ def analyze(
         )
         result: Result = analysis.part.build()(subject)
     return result
+
+
+def pool(results: Mapping[int, Result]) -> Result:
+    """One result of several seeds' own: means of the scores, each seed's beside them.
+
+    A score that is no number, or the same in every seed, stands as it is; others that are no numbers are left out.
+    """
+    first = next(iter(results.values()))
+    seeds = {seed: result.scores for seed, result in results.items()}
+    scores: dict[str, float | int | str | None] = {}
+    for name, value in first.scores.items():
+        values = [scores.get(name) for scores in seeds.values()]
+        numbers = [v for v in values if isinstance(v, int | float)]
+        if len(set(values)) == 1:
+            scores[name] = value
+        elif len(numbers) == len(values):
+            scores[name] = fmean(numbers)
+            scores[f"{name} (std)"] = stdev(numbers)
+    return Result(scores=scores, manifest=first.manifest, seeds=seeds)

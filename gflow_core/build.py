@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import torch
 from torch import nn
 
@@ -12,11 +13,12 @@ from gflow_core.data import Feed, Source
 from gflow_core.errors import DataError, GflowError
 from gflow_core.nn.ema import Ema
 from gflow_core.nn.player import Player, evaluating
+from gflow_core.nn.replicas import ReplicaFeed, replica, stack
 from gflow_core.rng import Streams, derive, seeded
 from gflow_core.runtime import Runtime
 from gflow_core.spec import Spec
 
-__all__ = ["build", "build_network"]
+__all__ = ["build", "build_network", "singles"]
 
 
 def build(spec: Spec, *, progress: Progress = no_progress, load_data: bool = True) -> Experiment:
@@ -31,13 +33,18 @@ def build(spec: Spec, *, progress: Progress = no_progress, load_data: bool = Tru
     torch.manual_seed(derive(spec.seed, f"global.{runtime.rank}"))
 
     experiment = Experiment(spec=spec, runtime=runtime, streams=streams)
+    if spec.train and spec.train.replicas > 1:
+        if runtime.world > 1:
+            raise GflowError("train.replicas: replicas share one process; start one, or set train.replicas = 1")
+        experiment.replicas = tuple(Streams(seed) for seed in spec.seeds)
     if spec.dataset and load_data:
         experiment.data = _checked_data(spec.dataset.load(progress), shape)
-        experiment.feed = Feed(experiment.data, runtime, streams)
+        feeds = [Feed(experiment.data, runtime, own) for own in experiment.replicas or [streams]]
+        experiment.feed = ReplicaFeed(feeds) if experiment.replicas else feeds[0]
     if spec.sampler:
-        experiment.sampler = build_network("sampler", spec.sampler, shape, spec.seed, runtime)
+        experiment.sampler = _network("sampler", spec.sampler, shape, spec, runtime)
     if spec.discriminator:
-        experiment.discriminator = build_network("discriminator", spec.discriminator, shape, spec.seed, runtime)
+        experiment.discriminator = _network("discriminator", spec.discriminator, shape, spec, runtime)
     if spec.train and spec.train.ema and experiment.sampler:
         experiment.ema = Ema(experiment.sampler, spec.train.ema)
     if spec.objective and load_data:
@@ -48,6 +55,41 @@ def build(spec: Spec, *, progress: Progress = no_progress, load_data: bool = Tru
             experiment.players[name] = Player(module, spec.optimizer[name], runtime)
         experiment.objective = spec.objective.build(experiment)
     return experiment
+
+
+def singles(experiment: Experiment) -> list[Experiment]:
+    """The run itself; or each replica as the run of its own seed that it is, with the weights samples come from."""
+    if not experiment.replicas:
+        return [experiment]
+    spec, runtime = experiment.spec, experiment.runtime
+    assert spec.train is not None
+    shape = spec.dataset.data_shape()
+    found = []
+    for index, seed in enumerate(spec.seeds):
+        one = Experiment(
+            spec=attrs.evolve(spec, train=attrs.evolve(spec.train, seed=seed, replicas=1)),
+            runtime=runtime,
+            streams=Streams(seed),
+            data=experiment.data,
+        )
+        stacked = {"sampler": experiment.final_sampler, "discriminator": experiment.discriminator}
+        for name, module in stacked.items():
+            if module is not None:
+                single = build_network(name, getattr(spec, name), shape, seed, runtime)
+                setattr(one, name, replica(module, single, index))
+        found.append(one)
+    return found
+
+
+def _network(kind: str, part: Any, shape: DataShape | None, spec: Spec, runtime: Runtime) -> nn.Module:
+    """The network of the run; those of all replicas stacked."""
+    modules = [build_network(kind, part, shape, seed, runtime) for seed in spec.seeds]
+    if len(modules) == 1:
+        return modules[0]
+    assert shape is not None
+    size = (part.latent.dim,) if kind == "sampler" else shape.shape
+    example = torch.randn(4, *size, generator=torch.Generator().manual_seed(0)).to(runtime.device)
+    return stack(kind, modules, example)
 
 
 def _checked_data(data: Source, shape: DataShape | None) -> Source:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_chec
 import attrs
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from matplotlib.figure import Figure
     from torch import Generator, Tensor, nn
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from gflow_core.data import Feed, Source
     from gflow_core.nn.ema import Ema
     from gflow_core.nn.player import Player
+    from gflow_core.nn.replicas import ReplicaFeed
     from gflow_core.rng import Streams
     from gflow_core.runtime import Runtime
     from gflow_core.spec import Spec
@@ -132,6 +134,8 @@ class ObjectivePart(Protocol):
 
     players: ClassVar[tuple[str, ...]]
     """The networks it trains, of "sampler" and "discriminator"; each needs a table in [optimizer]."""
+    replicable: ClassVar[bool]
+    """Whether it trains stacked replicas [R, B, ...] as it trains one run (`train.replicas`)."""
 
     def check(self, spec: Spec) -> Iterable[str]:
         """Why it cannot train this recipe; nothing if it can."""
@@ -244,12 +248,27 @@ class Experiment:
     runtime: Runtime
     streams: Streams
     data: Source | None = None
-    feed: Feed | None = None
+    feed: Feed | ReplicaFeed | None = None
     sampler: nn.Module | None = None
     discriminator: nn.Module | None = None
     players: dict[str, Player] = attrs.field(factory=dict)
     objective: Objective | None = None
     ema: Ema | None = None
+    replicas: tuple[Streams, ...] = ()
+    """The streams of each replica (`train.replicas`), whose networks are stacked; empty where the run is one."""
+
+    @property
+    def final_sampler(self) -> nn.Module | None:
+        """The network that samples come from: the averaged weights where the run keeps them."""
+        return self.ema.module if self.ema is not None else self.sampler
+
+    def draw(self, function: Callable[[Streams], Tensor]) -> Tensor:
+        """What `function` draws from the run's streams [n, ...]; with replicas, from each one's [R, n, ...]."""
+        if not self.replicas:
+            return function(self.streams)
+        import torch
+
+        return torch.stack([function(streams) for streams in self.replicas])
 
 
 # ------------------------------------------------------------------ analysis
@@ -277,11 +296,15 @@ class Subject:
 
 @attrs.define(eq=False)
 class Result:
-    """What an analyzer found. The core writes it: result.json, NAME.csv a table, NAME.png a figure."""
+    """What an analyzer found. The core writes it: result.json, NAME.csv a table, NAME.png a figure, NAME.gif."""
 
     scores: dict[str, float | int | str | None] = attrs.field(factory=dict)
     tables: dict[str, list[dict[str, Any]]] = attrs.field(factory=dict)
     """Name -> rows, each a mapping from column to value; all rows have the same columns."""
     figures: dict[str, Figure] = attrs.field(factory=dict)
+    animations: dict[str, list[np.ndarray[Any, Any]]] = attrs.field(factory=dict)
+    """Name -> frames [H, W, 3] of bytes, all of one size, shown 20 a second; written as NAME.gif."""
     manifest: dict[str, Any] = attrs.field(factory=dict)
-    """What the scores depend on: counts, splits, encoder, sampler weights."""
+    """What the scores depend on: counts, splits, encoder, averaged weights or not."""
+    seeds: dict[int, dict[str, float | int | str | None]] = attrs.field(factory=dict)
+    """Where several replicas were analyzed: seed -> its own scores; `scores` are then means over seeds."""

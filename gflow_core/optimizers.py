@@ -11,6 +11,7 @@ a function of the step alone, so that resuming needs no state: step t (from 1) r
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -122,7 +123,11 @@ class _Torch:
 
         cls: type[Any] = type(self)
         options = {f.name: getattr(self, f.name) for f in attrs.fields(cls) if f.name != "schedule"}
-        optimizer: Optimizer = getattr(torch.optim, cls.__name__)(module.parameters(), **options)
+        build = getattr(torch.optim, cls.__name__)
+        # One kernel an update instead of a dozen, where torch has it: a fifth of a step on small networks.
+        if "fused" in inspect.signature(build).parameters and next(module.parameters()).device.type != "mps":
+            options["fused"] = True
+        optimizer: Optimizer = build(module.parameters(), **options)
         return optimizer
 
 

@@ -19,13 +19,16 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gflow_core import checkpoint
 from gflow_core.checkpoint import Checkpoint
 from gflow_core.contracts import Result
 from gflow_core.errors import CheckpointError, GflowError
 from gflow_core.files import written_aside
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["RunFolder"]
 
@@ -114,10 +117,9 @@ class RunFolder:
         for picture in (self.path / "samples").glob("*.png"):
             if picture.stem.isdigit() and int(picture.stem) > step:
                 picture.unlink()
-        for analysis in (self.path / "analysis").glob("*"):
-            for at, found in self.earlier_results(analysis.name).items():
-                if at > step:
-                    shutil.rmtree(found)
+        for found in [p for p in (self.path / "analysis").rglob("*") if p.is_dir() and p.name.isdigit()]:
+            if int(found.name) > step:
+                shutil.rmtree(found)
         for later in self.checkpoints():
             if _order(later) > _order(name):
                 shutil.rmtree(self.path / "checkpoints" / later)
@@ -158,7 +160,11 @@ class RunFolder:
         for figure, drawing in result.figures.items():
             with written_aside(folder / f"{figure}.png") as aside:
                 drawing.savefig(aside, format="png", dpi=150, bbox_inches="tight")
+        for animation, frames in result.animations.items():
+            _write_animation(folder / f"{animation}.gif", frames)
         body = {"step": step, "scores": result.scores, "manifest": result.manifest}
+        if result.seeds:
+            body["seeds"] = [{"seed": seed, "scores": scores} for seed, scores in result.seeds.items()]
         _write(folder / "result.json", json.dumps(_plain(body), indent=2) + "\n")
         return folder
 
@@ -236,6 +242,15 @@ def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
         writer = csv.DictWriter(file, fieldnames=columns)
         writer.writeheader()
         writer.writerows(rows)
+
+
+def _write_animation(path: Path, frames: list[np.ndarray[Any, Any]]) -> None:
+    """Frames [H, W, 3] of bytes as a GIF that repeats for ever, 20 frames a second."""
+    from PIL import Image
+
+    first, *rest = (Image.fromarray(frame) for frame in frames)
+    with written_aside(path) as aside:
+        first.save(aside, format="gif", save_all=True, append_images=rest, duration=50, loop=0)
 
 
 def _plain(value: Any) -> Any:

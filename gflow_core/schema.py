@@ -245,6 +245,8 @@ def _check_training(spec: Spec, table: Mapping[str, Any], plugins: Plugins) -> I
     if spec.objective is None:
         return
     name = plugins.registries["objective"].name_of(type(spec.objective))
+    if train is not None and train.replicas > 1:
+        yield from ((("train", "replicas"), message) for message in _cannot_replicate(spec, train, name))
     players = tuple(getattr(spec.objective, "players", ()))
     for player in players:
         if player not in table:
@@ -259,6 +261,17 @@ def _check_training(spec: Spec, table: Mapping[str, Any], plugins: Plugins) -> I
         if player not in players:
             trained = " and ".join(f"the {p}" for p in players) or "nothing"
             yield ("optimizer", player), f"{name} trains {trained}{did_you_mean(player, players)}; remove this table"
+
+
+def _cannot_replicate(spec: Spec, train: Train, objective: str) -> Iterator[str]:
+    if not getattr(spec.objective, "replicable", False):
+        yield f"{objective} trains one run at a time; remove it"
+    elif train.devices > 1:
+        yield "replicas share one process; set train.devices = 1, or remove it"
+    elif spec.dataset is not None and spec.dataset.data_shape().kind != "vector":
+        yield f"works on vectors, the data is {spec.dataset.data_shape()}; remove it"
+    elif any(getattr(part, "conditional", False) for part in (spec.sampler, spec.discriminator)):
+        yield "works on networks that read no labels; remove it"
 
 
 def _check_analyses(

@@ -19,8 +19,8 @@ import attrs
 import torch
 from torch import Tensor, distributed, nn
 
-from gflow_core.analyze import analyze, final_sampler
-from gflow_core.build import build
+from gflow_core.analyze import analyze, pool
+from gflow_core.build import build, singles
 from gflow_core.checkpoint import Checkpoint
 from gflow_core.contracts import Experiment, Phase, Result
 from gflow_core.errors import CheckpointError, GflowError, Interrupted
@@ -248,7 +248,7 @@ class Session:
     def sample(self, step: int) -> None:
         if not self.main:
             return
-        experiment = self.experiment
+        experiment = singles(self.experiment)[0]  # of several replicas the first is shown
         shape = experiment.spec.dataset.data_shape()
         x = torch.cat(list(_chunks(experiment, _IMAGES if shape.kind == "image" else _POINTS, "preview")))
         draw_samples(self.folder.sample_path(step), x, shape, _some_real(experiment))
@@ -276,30 +276,37 @@ class Session:
     def run_analyzer(self, analysis: Analysis, step: int, *, final: bool, overrides: tuple[str, ...] = ()) -> None:
         """Run one analyzer and write what it found. GflowError names one that fails; the run itself is saved."""
         if self.main:
-            try:
-                result = analyze(
-                    self.experiment,
-                    analysis,
-                    step,
-                    progress=self.console.progress,
-                    folder=self.folder.path,
-                    earlier=self.folder.earlier_results(analysis.name),
-                )
-            except GflowError:
-                raise
-            except Exception as error:
-                if os.environ.get("GFLOW_DEBUG") == "1":
-                    raise
-                again = f"gflow analyze {self.folder.path} {analysis.name}"
-                raise GflowError(
-                    f"analyzer {analysis.name} raised {type(error).__name__}: {error} (GFLOW_DEBUG=1 shows where); "
-                    f"repeat it with {again}"
-                ) from error
-            if overrides:
-                result.manifest["overrides"] = list(overrides)
-            where = self.folder.write_result(analysis.name, result, step, final=final)
+            results = {}
+            for one in singles(self.experiment):
+                seed = one.spec.seed
+                name = f"{analysis.name}/seed{seed}" if self.experiment.replicas else analysis.name
+                results[seed] = result = self._analyze(one, analysis, name, step)
+                if overrides:
+                    result.manifest["overrides"] = list(overrides)
+                where = self.folder.write_result(name, result, step, final=final)
+            if self.experiment.replicas:
+                result = pool(results)
+                where = self.folder.write_result(analysis.name, result, step, final=final)
             self.console.result(analysis.name, result, where)
         self.experiment.runtime.barrier()
+
+    def _analyze(self, one: Experiment, analysis: Analysis, name: str, step: int) -> Result:
+        """What the analyzer finds in a run of one seed. Raises GflowError, also for what the analyzer itself raises."""
+        earlier = self.folder.earlier_results(name)
+        try:
+            return analyze(
+                one, analysis, step, progress=self.console.progress, folder=self.folder.path, earlier=earlier
+            )
+        except GflowError:
+            raise
+        except Exception as error:
+            if os.environ.get("GFLOW_DEBUG") == "1":
+                raise
+            again = f"gflow analyze {self.folder.path} {analysis.name}"
+            raise GflowError(
+                f"analyzer {analysis.name} raised {type(error).__name__}: {error} (GFLOW_DEBUG=1 shows where); "
+                f"repeat it with {again}"
+            ) from error
 
 
 class Stop:
@@ -337,7 +344,7 @@ class Stop:
 def capture(experiment: Experiment) -> dict[str, Any]:
     """All that the next step needs, as trees of tensors and numbers."""
     assert experiment.objective is not None
-    parts: dict[str, Any] = {"streams": experiment.streams.state_dict()}
+    parts: dict[str, Any] = {name: streams.state_dict() for name, streams in _streams(experiment).items()}
     for name, module in _networks(experiment).items():
         parts[name] = dict(module.state_dict())
     for name, player in experiment.players.items():
@@ -361,7 +368,8 @@ def restore(experiment: Experiment, state: Checkpoint, where: Path) -> None:
             experiment.objective.state = type(experiment.objective.state)(**fields)
         if experiment.feed is not None:
             experiment.feed.position = state.parts["feed"]["position"]
-        experiment.streams.load_state_dict(state.parts["streams"])
+        for name, streams in _streams(experiment).items():
+            streams.load_state_dict(state.parts[name])
     if rank := experiment.runtime.rank:  # only the first process's global generator was saved
         torch.manual_seed(derive(experiment.streams.seed, f"global.{rank}.{state.step}"))
 
@@ -387,6 +395,11 @@ def _to(tree: Any, device: torch.device) -> Any:
     return type(tree)(_to(value, device) for value in tree) if isinstance(tree, list | tuple) else tree
 
 
+def _streams(experiment: Experiment) -> dict[str, Streams]:
+    own = {f"streams.{index}": streams for index, streams in enumerate(experiment.replicas)}
+    return {"streams": experiment.streams, **own}
+
+
 def _networks(experiment: Experiment) -> dict[str, nn.Module]:
     found = {
         "sampler": experiment.sampler,
@@ -403,10 +416,10 @@ class Drawing:
     """A run's sampler, ready to be drawn from; the data itself is not needed.
 
     Averaged weights where the run keeps them, of the newest checkpoint or the named one. `seed` chooses other
-    latents than the run's own seed would.
+    latents than the run's own seed would, `replica` one of several (from 0).
     """
 
-    def __init__(self, path: Path, checkpoint: str | None = None, seed: int | None = None) -> None:
+    def __init__(self, path: Path, checkpoint: str | None = None, seed: int | None = None, replica: int = 0) -> None:
         folder = RunFolder(path)
         self.recipe = load(folder.recipe)
         spec = _anywhere(self.recipe.spec)
@@ -415,10 +428,13 @@ class Drawing:
         self.experiment = build(spec, load_data=False)
         if spec.objective is not None:
             state = folder.load(checkpoint, only=("sampler", "ema"))
-            module = final_sampler(self.experiment)
+            module = self.experiment.final_sampler
             assert module is not None
             with _fitting(folder.path):
                 module.load_state_dict(state.parts["ema" if self.experiment.ema else "sampler"])
+        if replica >= len(spec.seeds):
+            raise GflowError(f"{path}: no replica {replica}; it has {len(spec.seeds)}, counted from 0")
+        self.experiment = singles(self.experiment)[replica]
         if seed is not None:
             self.experiment.streams = Streams(seed)
 
@@ -427,15 +443,17 @@ class Drawing:
         return _chunks(self.experiment, n, "sample")
 
 
-def draw(path: Path, n: int, checkpoint: str | None = None, seed: int | None = None) -> tuple[Tensor, Recipe]:
+def draw(
+    path: Path, n: int, checkpoint: str | None = None, seed: int | None = None, replica: int = 0
+) -> tuple[Tensor, Recipe]:
     """n samples [n, *shape] of a run's sampler, and its recipe; see Drawing."""
-    drawing = Drawing(path, checkpoint, seed)
+    drawing = Drawing(path, checkpoint, seed, replica)
     return torch.cat(list(drawing.chunks(n))), drawing.recipe
 
 
 def _chunks(experiment: Experiment, n: int, stream: str) -> Iterator[Tensor]:
     """n samples on the CPU, in eval mode, from a stream that starts afresh: the same latents at every call."""
-    module = final_sampler(experiment)
+    module = experiment.final_sampler
     assert module is not None
     spec, streams = experiment.spec, experiment.streams.fork(stream)
     labels = label_pool(experiment.data, spec.dataset.data_shape() if spec.dataset else None)

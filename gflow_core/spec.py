@@ -33,6 +33,12 @@ class Train:
     device: Literal["auto", "cpu", "cuda", "mps"] = option(
         "auto", doc="Where to compute; auto takes CUDA, then MPS, then the CPU."
     )
+    replicas: int = option(
+        1,
+        doc="Runs trained at once, of seeds seed, seed+1, ...: the linear layers of their networks are stacked, which "
+        "on small networks costs little more than one run. For vector data.",
+        ge=1,
+    )
     devices: int = option(1, doc="Processes on this machine, one a device; torchrun sets its own.", ge=1)
     precision: Literal["auto", "float32", "bf16"] = option(
         "auto",
@@ -76,3 +82,8 @@ class Spec:
     def seed(self) -> int:
         """The seed of the run; 0 where the recipe has no [train]."""
         return self.train.seed if self.train else 0
+
+    @property
+    def seeds(self) -> range:
+        """The seed of each replica; one where the run is one."""
+        return range(self.seed, self.seed + (self.train.replicas if self.train else 1))

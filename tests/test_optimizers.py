@@ -52,7 +52,7 @@ def test_an_optimizer_is_torchs_and_steps_like_it(name):
             optimizer.zero_grad()
             module(x).square().mean().backward()
             optimizer.step()
-    assert torch.equal(ours.weight, theirs.weight)
+    torch.testing.assert_close(ours.weight, theirs.weight, rtol=1e-6, atol=1e-7)  # fused kernels round differently
 
 
 def test_options_reach_the_optimizer():

@@ -6,7 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from gflow_core.builtin import latents
+from gflow_core.builtin.adversarial import Adversarial
+from gflow_core.builtin.analyzers.interpolation import Interpolation
+from gflow_core.builtin.analyzers.losses import Losses
 from gflow_core.builtin.analyzers.mode_coverage import ModeCoverage
+from gflow_core.builtin.analyzers.sample_grid import SampleGrid
+from gflow_core.builtin.analyzers.two_sample import TwoSample
 from gflow_core.builtin.datasets import parts as datasets
 from gflow_core.hookspecs import hookimpl
 
@@ -37,5 +42,14 @@ def register_datasets(add: Add) -> None:
 
 
 @hookimpl
+def register_objectives(add: Add) -> None:
+    add("adversarial", Adversarial)
+
+
+@hookimpl
 def register_analyzers(add: Add) -> None:
     add("mode_coverage", ModeCoverage)
+    add("two_sample", TwoSample)
+    add("sample_grid", SampleGrid)
+    add("interpolation", Interpolation)
+    add("losses", Losses)

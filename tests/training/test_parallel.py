@@ -67,6 +67,23 @@ def test_the_same_global_batch_gives_the_same_weights(plane, tmp_path, dtype, st
     assert difference(alone, elsewhere) > 100 * tolerance, "another batch would not be noticed"
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["objective=far.fake_as_real", "objective.fake_as_real=6", "objective.candidates=40"],
+        ["objective=adversarial", "objective.penalty.kind=interpolation"],
+    ],
+    ids=["far", "interpolation"],
+)
+def test_adversarial_steps_over_processes(plane, tmp_path, options):
+    """FAR's lowest logits are chosen over all processes; pairs to interpolate stay pairs."""
+    words = (plane, "float64", 3, *options)
+    (alone,) = compute(tmp_path, 1, *words)
+    first, second = compute(tmp_path, 2, *words)
+    assert difference(first, second) == 0, "the processes disagree"
+    assert difference(alone, first) < 1e-10
+
+
 def test_batch_norm_keeps_its_own_statistics_and_averages_its_buffers(images, gflow, tmp_path, start):
     process = start("run", images, "--runs", tmp_path / "runs", "train.devices=2", "train.steps=2")
     out = process.communicate(timeout=180)[0]
@@ -118,6 +135,11 @@ def test_what_does_not_divide(plane, start, gflow, tmp_path):
     out = process.communicate(timeout=120)[0]
     assert process.returncode == 2, out
     assert "pool_size = 63" in out
+    words = ["objective=far.fake_as_real", "objective.fake_as_real=5", "train.devices=2"]
+    process = start("run", plane, "--runs", tmp_path / "runs", *words)
+    out = process.communicate(timeout=120)[0]
+    assert process.returncode == 2, out
+    assert "objective.fake_as_real = 5 does not divide among 2 processes" in out
     assert "Traceback" not in out
 
 

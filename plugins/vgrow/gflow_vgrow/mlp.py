@@ -35,4 +35,4 @@ class MlpLogit(Mlp):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         logit: Tensor = self.layers(x)
-        return logit.squeeze(1)
+        return logit.squeeze(-1)

@@ -1,0 +1,57 @@
+"""Adversarial losses on logits.
+
+Each takes logits d(real) and d(fake) of shape [..., B] and returns means over the last axis, [...]: leading axes are
+replicas. The discriminator minimises `discriminator(d_real, d_fake)`, the sampler `sampler(d_fake)`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import attrs
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["LOSSES", "Loss"]
+
+
+@attrs.frozen
+class Loss:
+    """A pair of losses, and what they come to where samples and data are one law and the discriminator is optimal."""
+
+    discriminator: Callable[[Tensor, Tensor], Tensor]
+    sampler: Callable[[Tensor], Tensor]
+    equilibrium: tuple[float, float | None]
+    """(discriminator, sampler); None where the optimal discriminator leaves the sampler's value open."""
+
+
+def _logistic(d_real: Tensor, d_fake: Tensor) -> Tensor:
+    return F.softplus(-d_real).mean(-1) + F.softplus(d_fake).mean(-1)
+
+
+LOSSES: Mapping[str, Loss] = {
+    # Goodfellow et al. 2014, eq. 1: -E log D(x) - E log(1 - D(G(z))), D = sigmoid(d); d* = log p/q, here 0.
+    # The sampler maximises log D(G(z)) (section 3: the same fixed point, stronger gradients early).
+    "nonsaturating": Loss(_logistic, lambda d: F.softplus(-d).mean(-1), (2 * math.log(2), math.log(2))),
+    # The same game as printed in eq. 1: the sampler minimises log(1 - D(G(z))).
+    "minimax": Loss(_logistic, lambda d: -F.softplus(d).mean(-1), (2 * math.log(2), -math.log(2))),
+    # Lim and Ye 2017; Miyato et al. 2018, eqs. 16 and 17. With one law every d in [-1, 1] is optimal.
+    "hinge": Loss(
+        lambda d_real, d_fake: F.relu(1 - d_real).mean(-1) + F.relu(1 + d_fake).mean(-1),
+        lambda d: -d.mean(-1),
+        (2.0, None),
+    ),
+    # Mao et al. 2017, eq. 2 with a = 0, b = c = 1, on the logit itself; d* = p / (p + q), here 1/2.
+    "least_squares": Loss(
+        lambda d_real, d_fake: (d_real - 1).square().mean(-1) / 2 + d_fake.square().mean(-1) / 2,
+        lambda d: (d - 1).square().mean(-1) / 2,
+        (1 / 4, 1 / 8),
+    ),
+    # Arjovsky et al. 2017, eq. 2; the critic is bounded by a penalty only. -loss estimates the distance.
+    "wasserstein": Loss(
+        lambda d_real, d_fake: d_fake.mean(-1) - d_real.mean(-1),
+        lambda d: -d.mean(-1),
+        (0.0, None),
+    ),
+}

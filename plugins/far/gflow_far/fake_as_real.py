@@ -1,0 +1,61 @@
+"""FAR's real batch (eqs. 11 and 12): N0 real items, and of M1 fresh samples the M0 with the lowest logits."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gflow_core.contracts import Batch, Experiment
+from gflow_core.errors import GflowError
+from gflow_core.nn.adversarial import AdversarialObjective
+from gflow_core.nn.player import evaluating
+from gflow_far.parts import FakeAsReal
+
+__all__ = ["FakeAsRealObjective", "lowest"]
+
+
+def lowest(d: Tensor, n: int) -> Tensor:
+    """Indices [..., n] of the n lowest logits d [..., M], ascending; of equal ones the first drawn, NaN the highest."""
+    return d.sort(dim=-1, stable=True).indices[..., :n]
+
+
+class FakeAsRealObjective(AdversarialObjective):
+    """`far.fake_as_real`, built: the adversarial game over a mixed batch."""
+
+    part: FakeAsReal
+
+    def __init__(self, part: FakeAsReal, experiment: Experiment) -> None:
+        super().__init__(part, experiment)
+        world = self.runtime.world
+        for name, size in (("fake_as_real", part.fake_as_real), ("candidates", part.candidates)):
+            if size % world:
+                raise GflowError(f"objective.{name} = {size} does not divide among {world} processes")
+
+    def real_batch(self) -> tuple[Batch, int]:
+        """N0 = N - M0 real items, then the M0 chosen; each process its slice of both."""
+        chosen = self.part.fake_as_real
+        if chosen == 0:
+            return super().real_batch()
+        real = self.feed.next(self.batch_size - chosen)
+        fake = self._choose(chosen)
+        lead = real.x.dim() - len(self.feed.source.shape.shape) - 1  # 1 with replicas, else 0
+        x = torch.cat([real.x, fake.x.to(real.x.dtype)], dim=lead)
+        if x.dim() == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
+        y = None if real.y is None or fake.y is None else torch.cat([real.y, fake.y], dim=lead)
+        return Batch(x, y), real.x.shape[lead]
+
+    @torch.no_grad()
+    def _choose(self, n: int) -> Batch:
+        """The n lowest of the candidates over all processes, this one's slice. Judging them leaves no trace in the
+        discriminator (running statistics, spectral-norm vectors)."""
+        fresh = self.generate(self.part.candidates, "far")
+        with evaluating(self.discriminator.module):
+            d = self.judge(fresh.x, fresh.y)
+        gather, shard = self.runtime.gather, self.runtime.shard
+        index = lowest(gather(d), n)
+        lead = d.dim() - 1
+        x = gather(fresh.x)
+        wide = index.view(*index.shape, *[1] * (x.dim() - index.dim())).expand(*index.shape, *x.shape[lead + 1 :])
+        y = None if fresh.y is None else shard(gather(fresh.y).gather(lead, index))
+        return Batch(shard(x.gather(lead, wide)), y)

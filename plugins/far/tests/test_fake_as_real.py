@@ -1,0 +1,170 @@
+"""FAR's choice and its mixed batch, against an independent computation."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from gflow_core.build import build
+from gflow_core.errors import RecipeError
+from gflow_core.recipe import load
+from gflow_far.fake_as_real import lowest
+
+GAME = """
+gflow = 1
+[dataset]
+use = "ring"
+n = 300
+convention = "vgrow"
+[sampler]
+use = "far.mlp"
+width = 16
+[discriminator]
+use = "far.mlp"
+width = 16
+[objective]
+use = "far.fake_as_real"
+fake_as_real = 6
+candidates = 40
+[optimizer.sampler]
+use = "adam"
+lr = 1e-3
+[optimizer.discriminator]
+use = "rmsprop"
+lr = 2e-3
+[train]
+steps = 5
+batch_size = 24
+"""
+
+
+@pytest.fixture
+def game(tmp_path):
+    def make(*words: str):
+        path = tmp_path / "game.toml"
+        path.write_text(GAME)
+        return build(load(path, words).spec)
+
+    return make
+
+
+@pytest.fixture
+def float64():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@given(st.lists(st.integers(-3, 3), min_size=1, max_size=20), st.data())
+def test_the_lowest_are_chosen_and_ties_go_to_the_first_drawn(logits, data):
+    n = data.draw(st.integers(0, len(logits)))
+    expected = sorted(range(len(logits)), key=lambda i: (logits[i], i))[:n]
+    assert lowest(torch.tensor(logits, dtype=torch.float32), n).tolist() == expected
+
+
+def test_each_replica_chooses_among_its_own():
+    d = torch.tensor([[3.0, 1.0, 2.0], [0.0, 0.0, -1.0]])
+    assert lowest(d, 2).tolist() == [[1, 2], [2, 0]]
+
+
+def eq12(experiment, steps: int) -> list[tuple[float, float]]:
+    """Equation 12 with a loop over the items, and the non-saturating sampler."""
+    sampler, critic = experiment.sampler, experiment.discriminator
+    adam = torch.optim.Adam(sampler.parameters(), 1e-3)
+    rmsprop = torch.optim.RMSprop(critic.parameters(), 2e-3)
+    streams, latent, seen = experiment.streams, experiment.spec.sampler.latent, []
+    for _ in range(steps):
+        y = sampler(latent.draw(24, streams["adversarial.latent"])).detach()
+        x = experiment.feed.next(18).x
+        f = sampler(latent.draw(40, streams["far.latent"])).detach()
+        order = sorted(range(40), key=lambda i: float(critic(f[i : i + 1])))
+        c = torch.cat([x, f[order[:6]]])
+        objective, penalty = 0.0, 0.0
+        for item in c:
+            item = item.clone().requires_grad_()
+            d = critic(item[None])[0]
+            (g,) = torch.autograd.grad(d, item, create_graph=True)
+            objective = objective + torch.log(torch.sigmoid(d)) / 24
+            penalty = penalty + g.dot(g) / 24
+        for item in y:
+            objective = objective + torch.log(1 - torch.sigmoid(critic(item[None])[0])) / 24
+        rmsprop.zero_grad()
+        (-objective + 10 * penalty).backward()
+        rmsprop.step()
+        adam.zero_grad()
+        F.softplus(-critic(sampler(latent.draw(24, streams["adversarial.latent"])))).mean().backward()
+        adam.step()
+        seen.append((float(-objective), float(penalty)))
+    return seen
+
+
+def test_a_step_is_equation_12(game, float64):
+    ours, theirs = game(), game()
+    seen = []
+    for step in range(1, 5):
+        (metrics,) = ours.objective.step(step)
+        seen.append((float(metrics["discriminator_loss"]), float(metrics["penalty"])))
+    assert seen == pytest.approx(eq12(theirs, 4), rel=1e-9)
+    for a, b in ((ours.sampler, theirs.sampler), (ours.discriminator, theirs.discriminator)):
+        for p, q in zip(a.parameters(), b.parameters(), strict=True):
+            torch.testing.assert_close(p, q, rtol=1e-8, atol=1e-11)
+
+
+def test_none_counted_as_real_is_plain_r1_bit_for_bit(game):
+    far = game("objective.fake_as_real=0")
+    r1 = game("objective.use=adversarial", "objective.penalty.kind=r1")
+    for experiment in (far, r1):
+        for step in range(1, 6):
+            list(experiment.objective.step(step))
+    for a, b in ((far.sampler, r1.sampler), (far.discriminator, r1.discriminator)):
+        assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
+
+
+def test_r1_leaves_the_counted_fakes_out_of_the_penalty(game):
+    experiment = game("objective.penalty.kind=r1")
+    objective = experiment.objective
+    batch, true = objective.real_batch()
+    assert (true, len(batch.x)) == (18, 24)
+    x = batch.x.detach().requires_grad_()
+    d = objective.judge(x, None)
+    penalty = objective._penalty(type(batch)(x, None), batch, d, d, true)
+    real = x[:18].detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(objective.judge(real, None).sum(), real)
+    assert float(penalty) == pytest.approx(float(gradient.square().sum(1).mean()), rel=1e-5)
+
+
+def test_choosing_leaves_no_trace_in_the_discriminator(tmp_path):
+    """Running statistics and spectral-norm vectors are those of the batches it learns from."""
+    path = tmp_path / "digits.toml"
+    path.write_text(
+        GAME.replace(
+            'use = "ring"\nn = 300\nconvention = "vgrow"',
+            'use = "mnist5k"\nimage_size = 16\nfit = "resize"\nlimit = 60',
+        )
+        .replace("far.mlp", "vgrow.resnet")
+        .replace("width = 16", 'channels = 4\nvariant = "authors"')
+    )
+    experiment = build(load(path).spec)
+    before = {name: value.clone() for name, value in experiment.discriminator.state_dict().items()}
+    experiment.objective.real_batch()
+    assert all(torch.equal(before[name], value) for name, value in experiment.discriminator.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["objective.fake_as_real=41"], "cannot be chosen from candidates = 40"),
+        (["objective.fake_as_real=24"], "leaves no real item in train.batch_size = 24"),
+        (["objective.fake_as_real=-1"], "must be >= 0"),
+        (["objective.candidates=0"], "must be >= 1"),
+        (["objective.penalty.weight=-10"], "must be >= 0"),
+        (["dataset=mnist5k"], "works on vectors"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_options_are_refused_at_validation(game, words, message):
+    with pytest.raises(RecipeError, match=message):
+        game(*words)

@@ -1,0 +1,83 @@
+"""Losses against their formulas written out, and at the values they settle at."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from gflow_core.nn.losses import LOSSES
+
+D_REAL = torch.tensor([1.5, -0.5, 3.0], dtype=torch.float64)
+D_FAKE = torch.tensor([-2.0, 0.3, 1.0], dtype=torch.float64)
+
+
+def log_sigmoid(d: float) -> float:
+    return -math.log(1 + math.exp(-d))
+
+
+def mean(values) -> float:
+    values = list(values)
+    return sum(values) / len(values)
+
+
+# (discriminator's loss, sampler's loss), in plain Python from the papers' formulas.
+WRITTEN_OUT = {
+    "nonsaturating": (
+        lambda r, f: -mean(map(log_sigmoid, r)) - mean(log_sigmoid(-d) for d in f),
+        lambda f: -mean(map(log_sigmoid, f)),
+    ),
+    "minimax": (
+        lambda r, f: -mean(map(log_sigmoid, r)) - mean(log_sigmoid(-d) for d in f),
+        lambda f: mean(log_sigmoid(-d) for d in f),
+    ),
+    "hinge": (lambda r, f: mean(max(0, 1 - d) for d in r) + mean(max(0, 1 + d) for d in f), lambda f: -mean(f)),
+    "least_squares": (
+        lambda r, f: mean((d - 1) ** 2 for d in r) / 2 + mean(d**2 for d in f) / 2,
+        lambda f: mean((d - 1) ** 2 for d in f) / 2,
+    ),
+    "wasserstein": (lambda r, f: mean(f) - mean(r), lambda f: -mean(f)),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_is_its_formula(name):
+    discriminator, sampler = WRITTEN_OUT[name]
+    real, fake = D_REAL.tolist(), D_FAKE.tolist()
+    assert float(LOSSES[name].discriminator(D_REAL, D_FAKE)) == pytest.approx(discriminator(real, fake), abs=1e-12)
+    assert float(LOSSES[name].sampler(D_FAKE)) == pytest.approx(sampler(fake), abs=1e-12)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_replicas_keep_their_own_means(name):
+    real, fake = torch.stack([D_REAL, 2 * D_REAL]), torch.stack([D_FAKE, -D_FAKE])
+    loss = LOSSES[name]
+    for r in range(2):
+        assert torch.equal(loss.discriminator(real, fake)[r], loss.discriminator(real[r], fake[r]))
+        assert torch.equal(loss.sampler(fake)[r], loss.sampler(fake[r]))
+
+
+@pytest.mark.parametrize("name", ["nonsaturating", "minimax", "hinge", "least_squares"])
+def test_the_best_constant_discriminator_gives_the_equilibrium(name):
+    """Where samples and data are one law no discriminator beats the best constant: search it."""
+    loss = LOSSES[name]
+    d = torch.linspace(-3, 3, 6001, dtype=torch.float64).unsqueeze(-1)
+    values = loss.discriminator(d, d)
+    best = values.argmin()
+    discriminator, sampler = loss.equilibrium
+    assert float(values[best]) == pytest.approx(discriminator, abs=1e-6)
+    if sampler is not None:
+        assert float(loss.sampler(d[best])) == pytest.approx(sampler, abs=1e-6)
+
+
+def test_a_critic_gains_nothing_between_equal_laws():
+    d = torch.randn(7, generator=torch.Generator().manual_seed(0))
+    assert float(LOSSES["wasserstein"].discriminator(d, d)) == LOSSES["wasserstein"].equilibrium[0]
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradients_stay_finite_far_out(name):
+    d = torch.tensor([-1e4, 1e4], requires_grad=True)
+    (LOSSES[name].discriminator(d, d) + LOSSES[name].sampler(d)).backward()
+    assert d.grad.isfinite().all()

@@ -1,0 +1,171 @@
+"""`train.replicas`: each replica is the run of its own seed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import nn
+
+from gflow_core.build import build, singles
+from gflow_core.cli import main
+from gflow_core.errors import GflowError, RecipeError
+from gflow_core.nn.replicas import stack
+from gflow_core.recipe import load
+
+GAME = """
+gflow = 1
+[dataset]
+use = "ring"
+n = 200
+convention = "vgrow"
+[sampler]
+use = "vgrow.mlp"
+width = 16
+[discriminator]
+use = "vgrow.mlp"
+width = 16
+[objective]
+use = "{objective}"
+penalty = {{ kind = "{penalty}" }}
+[optimizer.sampler]
+use = "adam"
+lr = 1e-3
+[optimizer.discriminator]
+use = "adam"
+lr = 1e-3
+schedule = {{ use = "exponential", factor = 0.9 }}
+[train]
+seed = 5
+steps = 10
+batch_size = 32
+checkpoint_every = 5
+ema = {{ decay = 0.9 }}
+[[analyze]]
+use = "mode_coverage"
+samples = 200
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    def write(objective: str = "far.fake_as_real", penalty: str = "mixed") -> Path:
+        path = tmp_path / "game.toml"
+        path.write_text(GAME.format(objective=objective, penalty=penalty))
+        return path
+
+    return write
+
+
+def train(experiment, steps: int) -> None:
+    for step in range(1, steps + 1):
+        for player in experiment.players.values():
+            player.set_rate(step - 1)
+        list(experiment.objective.step(step))
+        experiment.ema.update(experiment.sampler, step)
+
+
+@pytest.mark.parametrize(
+    ("objective", "penalty"),
+    [
+        ("adversarial", "none"),
+        ("adversarial", "interpolation"),
+        ("far.fake_as_real", "r1"),
+        ("far.fake_as_real", "mixed"),
+    ],
+)
+def test_each_replica_is_its_own_single_run_for_ten_steps(recipe, objective, penalty):
+    path = recipe(objective, penalty)
+    together = build(load(path, ["train.replicas=3"]).spec)
+    train(together, 10)
+    for index, one in enumerate(singles(together)):
+        alone = build(load(path, [f"train.seed={5 + index}"]).spec)
+        train(alone, 10)
+        assert one.spec.seed == alone.spec.seed
+        for ours, theirs in ((one.sampler, alone.final_sampler), (one.discriminator, alone.discriminator)):
+            for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
+                torch.testing.assert_close(p, q, rtol=1e-4, atol=2e-5)
+
+
+def test_replicas_differ(recipe):
+    together = build(load(recipe(), ["train.replicas=2"]).spec)
+    a, b = singles(together)
+    assert any((p != q).any() for p, q in zip(a.sampler.parameters(), b.sampler.parameters(), strict=True))
+
+
+def invoke(*words: str) -> str:
+    result = CliRunner().invoke(main, list(words))
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_a_run_of_replicas_is_analyzed_by_seed_and_sampled(recipe, tmp_path):
+    invoke("run", str(recipe()), "train.replicas=3", "--runs", str(tmp_path / "runs"))
+    run = tmp_path / "runs/game-s5-001"
+    found = json.loads((run / "analysis/mode_coverage/result.json").read_text())
+    seeds = [json.loads((run / f"analysis/mode_coverage/seed{s}/result.json").read_text())["scores"] for s in (5, 6, 7)]
+    assert [entry["seed"] for entry in found["seeds"]] == [5, 6, 7]
+    assert [entry["scores"] for entry in found["seeds"]] == seeds
+    assert found["scores"]["modes_covered"] == pytest.approx(np.mean([s["modes_covered"] for s in seeds]))
+    assert found["scores"]["modes_total"] == 8
+    arrays = []
+    for index in (0, 2):
+        out = tmp_path / f"{index}.npy"
+        invoke("sample", str(run), "--n", "5", "--replica", str(index), "--out", str(out))
+        arrays.append(np.load(out))
+    assert arrays[0].shape == (5, 2)
+    assert (arrays[0] != arrays[1]).any()
+    refused = CliRunner().invoke(main, ["sample", str(run), "--replica", "3", "--out", str(tmp_path / "x.npy")])
+    assert refused.exit_code == 2
+    assert "no replica 3" in refused.output
+
+
+def test_resuming_replicas_is_bit_exact(recipe, tmp_path):
+    from safetensors.torch import load_file
+
+    for name, steps in (("whole", 10), ("half", 5)):
+        invoke("run", str(recipe()), "train.replicas=2", f"train.steps={steps}", "--runs", str(tmp_path / name))
+    invoke("resume", str(tmp_path / "half/game-s5-001"), "--steps", "10")
+    files = [
+        sorted((tmp_path / name / "game-s5-001/checkpoints/000010").glob("*.safetensors")) for name in ("whole", "half")
+    ]
+    assert [f.name for f in files[0]] == [f.name for f in files[1]]
+    assert files[0]
+    for a, b in zip(*files, strict=True):
+        left, right = load_file(a), load_file(b)
+        assert left.keys() == right.keys()
+        assert all(torch.equal(left[key], right[key]) for key in left)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["dataset=mnist5k", "sampler=vgrow.resnet", "discriminator=vgrow.resnet"], "works on vectors"),
+        (["train.replicas=0"], "must be >= 1"),
+    ],
+)
+def test_what_cannot_be_stacked_is_refused_at_validation(recipe, words, message):
+    with pytest.raises(RecipeError, match=message):
+        load(recipe(), ["train.replicas=2", *words])
+
+
+class Squeezed(nn.Linear):
+    def forward(self, x):
+        return super().forward(x).squeeze(1)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)), "BatchNorm1d"),
+        (lambda: nn.Sequential(nn.Linear(2, 1), nn.Flatten(0)), "treat replicas"),
+        (lambda: Squeezed(2, 1), "Squeezed"),
+    ],
+)
+def test_a_network_that_cannot_be_stacked_says_why(make, message):
+    with pytest.raises(GflowError, match=message):
+        stack("sampler", [make(), make()], torch.randn(4, 2))
