@@ -67,7 +67,7 @@ def test_gradients_are_finite_where_the_discriminator_is_flat(function):
     penalty = function(squared_gradient_norm(x @ w, x))
     penalty.backward()
     assert torch.equal(w.grad, torch.zeros_like(w))
-    assert float(penalty) == (0.0 if function is zero_centred else 1.0)
+    assert penalty.item() == (0.0 if function is zero_centred else 1.0)
 
 
 def test_items_and_replicas_have_norms_of_their_own():
