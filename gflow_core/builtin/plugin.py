@@ -7,12 +7,14 @@ from typing import Any
 
 from gflow_core.builtin import latents
 from gflow_core.builtin.adversarial import Adversarial
+from gflow_core.builtin.analyzers import feature_scores
 from gflow_core.builtin.analyzers.interpolation import Interpolation
 from gflow_core.builtin.analyzers.losses import Losses
 from gflow_core.builtin.analyzers.mode_coverage import ModeCoverage
 from gflow_core.builtin.analyzers.sample_grid import SampleGrid
 from gflow_core.builtin.analyzers.two_sample import TwoSample
 from gflow_core.builtin.datasets import parts as datasets
+from gflow_core.builtin.encoders import parts as encoders
 from gflow_core.hookspecs import hookimpl
 
 Add = Callable[[str, type[Any]], None]
@@ -49,7 +51,22 @@ def register_objectives(add: Add) -> None:
 @hookimpl
 def register_analyzers(add: Add) -> None:
     add("mode_coverage", ModeCoverage)
+    add("frechet", feature_scores.Frechet)
+    add("kernel", feature_scores.Kernel)
+    add("inception", feature_scores.Inception)
+    add("prdc", feature_scores.Prdc)
+    add("memorization", feature_scores.Memorization)
     add("two_sample", TwoSample)
     add("sample_grid", SampleGrid)
     add("interpolation", Interpolation)
     add("losses", Losses)
+
+
+@hookimpl
+def register_encoders(add: Add) -> None:
+    add("inception", encoders.Inception)
+    add("efficientnet_lite0", encoders.EfficientnetLite0)
+    add("mnist_cnn", encoders.MnistCnn)
+    add("resnet50", encoders.ResNet50)
+    add("vgg16", encoders.Vgg16)
+    add("densenet201", encoders.DenseNet201)

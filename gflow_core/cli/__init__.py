@@ -22,6 +22,7 @@ COMMANDS = {
     "resume": "Continue a run that was stopped.",
     "sample": "Draw from a run's sampler into a picture.",
     "analyze": "Run analyzers over a run.",
+    "compare": "Put the scores of runs side by side.",
     "data": "Prepare and look at data sets.",
     "validate": "Check recipes without running them.",
     "resolve": "Print a recipe with parents, overrides and defaults filled in.",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gflow_core.hookspecs import hookimpl
+from gflow_far.figure_parts import Evolution, GradientExplosion
 from gflow_far.network_parts import MlpDiscriminator, MlpSampler, ResnetDiscriminator, ResnetSampler
 from gflow_far.parts import FakeAsReal
 from gflow_far.theory_parts import Equilibrium
@@ -33,3 +34,5 @@ def register_objectives(add: Add) -> None:
 @hookimpl
 def register_analyzers(add: Add) -> None:
     add("far.equilibrium", Equilibrium)
+    add("far.evolution", Evolution)
+    add("far.gradient_explosion", GradientExplosion)

@@ -1,0 +1,104 @@
+"""What several seeds at once cost in the plane: FAR with the paper's settings on 8 Gaussians, one thread.
+
+    python benchmarks/far_replicas.py [--replicas 8] [--steps 200] [--rounds 7]
+
+One iteration is a discriminator step on 48 real points and 16 of 256 candidates, its penalty, and a sampler step
+(Tables 3 and 4, batch 64). Three ways are timed in turns, and medians compared: a plain PyTorch loop of one seed, gflow
+with one seed, gflow with `train.replicas`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch.nn import functional as F
+
+from gflow_core.build import build
+from gflow_core.contracts import Experiment
+from gflow_core.recipe import load
+
+RECIPE = Path(__file__).parents[1] / "recipes/far_ring8.toml"
+
+
+def experiment(*words: str) -> Experiment:
+    return build(load(RECIPE, ["train.device=cpu", *words]).spec)
+
+
+def plain(one: Experiment) -> Callable[[], None]:
+    """One iteration as one writes it first, on the same networks and data."""
+    sampler, critic, x = one.sampler, one.discriminator, one.data.x
+    optimizers = [torch.optim.Adam(net.parameters(), lr=0.003, betas=(0.5, 0.9)) for net in (sampler, critic)]
+
+    def iteration() -> None:
+        fake = sampler(torch.randn(64, 2)).detach()
+        candidates = sampler(torch.randn(256, 2)).detach()
+        counted = candidates[critic(candidates).argsort()[:16]]
+        real = torch.cat([x[torch.randint(len(x), (48,))], counted]).requires_grad_()
+        d_real = critic(real)
+        loss = F.softplus(-d_real).mean() + F.softplus(critic(fake)).mean()
+        (gradient,) = torch.autograd.grad(d_real.sum(), real, create_graph=True)
+        loss = loss + 10 * gradient.pow(2).sum(1).mean()
+        optimizers[1].zero_grad()
+        loss.backward()
+        optimizers[1].step()
+        loss = F.softplus(-critic(sampler(torch.randn(64, 2)))).mean()
+        optimizers[0].zero_grad()
+        loss.backward()
+        optimizers[0].step()
+
+    return iteration
+
+
+def stepping(one: Experiment) -> Callable[[], None]:
+    """gflow's iterations, one after the other."""
+    step = 0
+
+    def iteration() -> None:
+        nonlocal step
+        step += 1
+        for _ in one.objective.step(step):
+            pass
+
+    return iteration
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--replicas", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=200, help="iterations in a timing")
+    parser.add_argument("--rounds", type=int, default=7, help="timings of each way, taken in turns")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+
+    ways = {
+        "plain PyTorch, one seed": (plain(experiment()), 1),
+        "gflow, one seed": (stepping(experiment()), 1),
+        f"gflow, train.replicas = {options.replicas}": (
+            stepping(experiment(f"train.replicas={options.replicas}")),
+            options.replicas,
+        ),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(options.rounds + 1):
+        for name, (iteration, _) in ways.items():
+            start = time.perf_counter()
+            for _ in range(options.steps):
+                iteration()
+            if turn:  # the first warms up
+                seconds[name].append((time.perf_counter() - start) / options.steps)
+
+    base = median(seconds["gflow, one seed"])
+    print(f"torch {torch.__version__}, one thread, medians of {options.rounds} timings of {options.steps} iterations")
+    print(f"{'':32}{'ms / iteration':>16}{'seed-iterations / s':>22}{'against gflow, one seed':>26}")
+    for name, (_, seeds) in ways.items():
+        one = median(seconds[name])
+        print(f"{name:32}{one * 1e3:16.2f}{seeds / one:22.0f}{seeds * base / one:26.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""Samples and data as an encoder sees them, and the cache of what it saw of the data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import attrs
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from gflow_core.cache import cache_folder
+from gflow_core.contracts import DataShape, Encoder, EncoderPart, Subject
+from gflow_core.data import Source, fingerprint
+from gflow_core.errors import Diverged
+from gflow_core.files import written_aside
+from gflow_core.nn.sampling import draw_from
+from gflow_core.rng import derive
+
+__all__ = ["Features", "Vectors", "distances", "real_index", "score_name"]
+
+FORMAT = 1
+"""Part of a cache file's key: raise it when the same key would hold other numbers."""
+
+logger = logging.getLogger("gflow")
+
+
+class Vectors:
+    """Vectors as their own features: what compares them without a network. Meets `contracts.Encoder`."""
+
+    name = "data"
+    weights = ""
+    resizer = "none"
+
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x.detach().float().flatten(1)
+
+    def classify(self, x: Tensor) -> Tensor:
+        raise NotImplementedError("vectors are in no class")
+
+
+@attrs.frozen(eq=False)
+class Features:
+    """An encoder at work on a subject's samples and data."""
+
+    subject: Subject
+    encoder: Encoder
+    batch_size: int
+
+    @classmethod
+    def of(cls, subject: Subject, encoder: EncoderPart | None, batch_size: int) -> Features:
+        """The part built for the subject's data; without one, vectors stand for themselves."""
+        data = subject.data
+        assert data is not None
+        device, progress = subject.runtime.device, subject.progress
+        if encoder is None:
+            return cls(subject, Vectors(data.shape.shape[0]), batch_size)
+        return cls(subject, encoder.build(data.shape, device, progress), batch_size)
+
+    # -------------------------------------------------------------- samples
+
+    def samples(self, n: int, what: str) -> Iterator[Tensor]:
+        """n samples in pieces [B, *shape] on the device, images rounded to 8 bits; `what` names the work."""
+        assert self.subject.data is not None
+        done = 0
+        for x in draw_from(self.subject, n, self.batch_size):
+            yield _as_stored(x, self.subject.data.shape)
+            done += len(x)
+            self.subject.progress(what, done, n)
+
+    def encode(self, x: Tensor, apply: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """x [B, *shape] -> features [B, dim], or what another method of the encoder makes; Diverged if not finite."""
+        found = (apply or self.encoder)(x)
+        if not bool(found.isfinite().all()):
+            raise Diverged(
+                f"step {self.subject.step}: features of samples are NaN or infinite ({self.encoder.name}); the sampler "
+                "has diverged: train with a lower rate, or analyze an earlier checkpoint"
+            )
+        return found
+
+    def fake(self, n: int, what: str, apply: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Features of n samples, [n, dim], on the CPU."""
+        return torch.cat([self.encode(x, apply).cpu() for x in self.samples(n, what)])
+
+    # -------------------------------------------------------------- data
+
+    def real(self, n: int, data: Source | None = None, apply: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Features of the first n items in the fixed order of `real_index`, [n, dim], on the CPU, cached."""
+        kind = "features" if apply is None else "logits"
+        data = data or self._data
+        return self.cached(
+            kind, data, n, lambda: {kind: torch.cat([f.cpu() for f in self.over(data, real_index(data, n), apply)])}
+        )[kind]
+
+    def over(self, data: Source, index: Tensor, apply: Callable[[Tensor], Tensor] | None = None) -> Iterator[Tensor]:
+        """Features of the items at `index`, in pieces on the device."""
+        done = 0
+        for piece in index.split(self.batch_size):
+            yield (apply or self.encoder)(data.batch(piece, self.subject.runtime.device).x)
+            done += len(piece)
+            self.subject.progress("real features", done, len(index))
+
+    def cached(self, kind: str, data: Source, n: int, make: Callable[[], dict[str, Tensor]]) -> Mapping[str, Tensor]:
+        """What `make` finds about the first n items of the data, from the cache where it is there and whole."""
+        if isinstance(self.encoder, Vectors):  # no network: quicker made than read
+            return make()
+        key = {
+            "format": FORMAT,
+            "kind": kind,
+            "data": data.fingerprint,
+            "n": n,
+            "encoder": self.encoder.name,
+            "weights": self.encoder.weights,
+            "resizer": self.encoder.resizer,
+        }
+        name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
+        path = cache_folder() / "features" / f"{kind}-{name}.safetensors"
+        try:
+            with safe_open(path, "pt") as file:
+                found = {name: file.get_tensor(name) for name in sorted(file.keys())}
+                if (file.metadata() or {}).get("fingerprint") == fingerprint(*found.values()):
+                    return found
+            logger.debug("%s: damaged, made anew", path)
+        except (OSError, SafetensorError) as error:
+            logger.debug("%s: %s", path, error)
+        made = {name: tensor.contiguous() for name, tensor in sorted(make().items())}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with written_aside(path) as aside:
+                save_file(made, aside, {"fingerprint": fingerprint(*made.values())})
+        except (OSError, SafetensorError) as error:
+            logger.warning("%s: cannot be kept (%s); set GFLOW_CACHE to a folder with room for it", path, error)
+        return made
+
+    @property
+    def _data(self) -> Source:
+        assert self.subject.data is not None
+        return self.subject.data
+
+    def count(self, wanted: int | None) -> int:
+        """How many data items there are of those wanted; None: all."""
+        return len(self._data) if wanted is None else min(wanted, len(self._data))
+
+    # -------------------------------------------------------------- protocol
+
+    def manifest(self, *, n_real: int, n_fake: int, **own: Any) -> dict[str, Any]:
+        """The protocol of a score: what must agree between two scores that are compared."""
+        spec = self.subject.spec
+        return {
+            "n_real": n_real,
+            "n_fake": n_fake,
+            "split": getattr(spec.dataset, "split", "all"),
+            "data": self._data.fingerprint,
+            "encoder": self.encoder.name,
+            "weights": self.encoder.weights,
+            "resizer": self.encoder.resizer,
+            "ema": spec.train is not None and spec.train.ema is not None,
+            "batch_norm": "eval",
+            **own,
+        }
+
+
+def score_name(published: str, other: str, encoder: Encoder) -> str:
+    """The published name on the FID Inception's features, `other(encoder)` on any other's."""
+    return published if encoder.name == "inception" else f"{other}({encoder.name})"
+
+
+def real_index(data: Source, n: int) -> Tensor:
+    """The n items of the data that scores are computed on, [n]: the same ones in every run, whatever its seed."""
+    generator = torch.Generator().manual_seed(derive(0, "evaluation"))
+    return torch.randperm(len(data), generator=generator)[:n]
+
+
+def distances(x: Tensor, y: Tensor, entries: int = 1 << 24) -> Iterator[Tensor]:
+    """Euclidean distances from the rows of x [n, d] to those of y [m, d], float64, in pieces [rows, m].
+
+    A piece has about `entries` numbers, so memory grows with n + m, not with n m.
+    """
+    blocks = y.split(max(1, entries // y.shape[1]))  # never all of y in float64
+    for piece in x.split(max(1, entries // len(y))):
+        piece = double(piece)
+        yield torch.cat([torch.cdist(piece, double(block)) for block in blocks], 1)
+
+
+def double(x: Tensor) -> Tensor:
+    """x in float64; on the CPU where the device has none (MPS)."""
+    return x.cpu().double() if x.device.type == "mps" else x.double()
+
+
+def _as_stored(x: Tensor, shape: DataShape) -> Tensor:
+    """Images as they would be read back from a file of 8 bits, as the data were; vectors as they are."""
+    if shape.kind == "vector":
+        return x
+    x = x.add(1).mul_(127.5).round_().clamp_(0, 255).div_(127.5).sub_(1)
+    return x.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,146 @@
+"""sample_grid: samples at full resolution, and real items to look at beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import attrs
+
+from gflow_core.contracts import DataShape, Result, Subject
+from gflow_core.options import option
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from torch import Tensor
+
+    from gflow_core.spec import Spec
+
+__all__ = ["SampleGrid", "picture", "plane", "sample_grid", "tiles"]
+
+DPI = 150
+"""Dots per inch at which the run folder writes figures: one dot is one pixel of the picture."""
+
+
+@attrs.frozen(kw_only=True)
+class SampleGrid:
+    """Samples as a picture: a grid of images pixel by pixel, or points of the plane over real ones.
+
+    The latents are the same at every step, so that pictures of one run show how the same samples change.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler"})
+
+    samples: int = option(64, doc="Samples drawn (some 2000 for points in the plane).", ge=1, le=10_000)
+    columns: int | None = option(None, doc="Images in a row; nearly a square by default.", ge=1)
+    real: bool = option(True, doc="Draw as many real items too: images in real.png, points behind the samples.")
+
+    def check(self, spec: Spec) -> Iterable[str]:
+        return ()
+
+    def build(self) -> Callable[[Subject], Result]:
+        return lambda subject: sample_grid(self, subject)
+
+
+def sample_grid(part: SampleGrid, subject: Subject) -> Result:
+    """The figure `samples`, and for images `real`."""
+    import torch
+
+    from gflow_core.nn.sampling import draw_from
+    from gflow_core.rng import Streams
+
+    data = subject.data
+    assert data is not None
+    streams = Streams(subject.spec.seed).fork("sample_grid")
+    x = torch.cat([x.float().cpu() for x in draw_from(attrs.evolve(subject, streams=streams), part.samples)])
+    choice = torch.randperm(len(data), generator=streams["real"])[: part.samples]
+    real = data.batch(choice).x.float() if part.real else None
+    result = Result(manifest={"n_fake": len(x), "n_real": 0 if real is None else len(real)})
+    if data.shape.kind == "image":
+        result.figures["samples"] = picture(tiles(x, data.shape, part.columns))
+        if real is not None:
+            result.figures["real"] = picture(tiles(real, data.shape, part.columns))
+    else:
+        result.figures["samples"] = _scatter(x, real, f"step {subject.step}: {len(x):,} samples")
+    return result
+
+
+# ------------------------------------------------------------------ images
+
+
+def tiles(x: Tensor, shape: DataShape, columns: int | None = None, gap: int = 2) -> np.ndarray[Any, Any]:
+    """Images x [N, C, H, W] row by row in one picture [height, width, 3] of bytes, white `gap` pixels around each.
+
+    Values beyond the data's range saturate, NaN is black. One channel is shown as grey; more than three show three.
+    """
+    import torch
+    from torch.nn.functional import pad
+
+    low, high = (shape.low, shape.high) if shape.low is not None and shape.high is not None else (-1.0, 1.0)
+    pixels = ((x.detach().float().cpu() - low) * (255 / (high - low))).nan_to_num(0).round().clamp(0, 255)
+    pixels = pixels.to(torch.uint8)[:, :3] if x.shape[1] >= 3 else pixels.to(torch.uint8)[:, :1].expand(-1, 3, -1, -1)
+    n, _, height, width = pixels.shape
+    columns = min(columns or int((n - 1) ** 0.5) + 1, n)
+    rows = -(-n // columns)
+    cells = torch.full((rows * columns, 3, height + gap, width + gap), 255, dtype=torch.uint8)
+    cells[:n, :, :height, :width] = pixels
+    grid = cells.unflatten(0, (rows, columns)).permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)
+    return pad(grid, (gap, 0, gap, 0), value=255).permute(1, 2, 0).contiguous().numpy()
+
+
+def picture(pixels: np.ndarray[Any, Any]) -> Figure:
+    """A figure that is the picture [height, width, 3] and nothing else: each pixel becomes one pixel of the PNG."""
+    from matplotlib.figure import Figure
+
+    height, width = pixels.shape[:2]
+    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.imshow(pixels, interpolation="none", aspect="auto")
+    axes.set_axis_off()
+    return figure
+
+
+# ------------------------------------------------------------------ vectors
+
+
+def plane(axes: Axes, real: Tensor) -> None:
+    """Real points [n, d] in grey on their first two coordinates; they set the limits."""
+    few = real[:5000]
+    axes.scatter(few[:, 0], few[:, 1], s=3, color="0.75", linewidths=0, label="real", rasterized=True)
+    low, high = real.min(0).values, real.max(0).values
+    margin = 0.15 * (high - low)[:2].max() + 1e-6
+    axes.set(
+        xlim=(float(low[0] - margin), float(high[0] + margin)),
+        ylim=(float(low[1] - margin), float(high[1] + margin)),
+        xlabel="$x_1$",
+        ylabel="$x_2$",
+        aspect="equal",
+    )
+
+
+def _scatter(x: Tensor, real: Tensor | None, title: str) -> Figure:
+    from matplotlib.figure import Figure
+
+    n, x = len(x), x[x.isfinite().all(1)]
+    figure = Figure(figsize=(6, 6), layout="constrained")
+    axes = figure.add_subplot()
+    if x.shape[1] == 1:
+        axes.set(xlabel="$x$", ylabel="density")
+        both = [("real", real, "0.75"), ("samples", x, "tab:blue")]
+        for name, points, colour in both:
+            if points is not None and len(points):
+                axes.hist(points[:, 0].numpy(), bins=60, density=True, alpha=0.6, color=colour, label=name)
+    else:
+        if real is not None:
+            plane(axes, real)
+        axes.set(xlabel="$x_1$", ylabel="$x_2$", aspect="equal")
+        axes.scatter(x[:, 0], x[:, 1], s=5, alpha=0.6, color="tab:blue", linewidths=0, label="samples", rasterized=True)
+        (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+        inside = (x[:, 0] >= left) & (x[:, 0] <= right) & (x[:, 1] >= bottom) & (x[:, 1] <= top)
+        if outside := n - int(inside.sum()):  # NaN is outside as well
+            title += f", {outside:,} outside the picture"
+    axes.set_title(title, fontsize=11)
+    figure.legend(loc="outside lower center", ncols=2, markerscale=2.5, fontsize="small", frameon=False)
+    return figure

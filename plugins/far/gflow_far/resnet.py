@@ -1,0 +1,177 @@
+"""The residual networks of FAR, Tables 5-8 (after Mescheder et al. 2018), and their rule at other sizes.
+
+With k doublings between 4x4 and the image, and w(j) = min(channels 2^j, max_channels) feature maps where the side
+is 1/2^j of the image's:
+
+    cifar      G: 4x4xw(k); at 1/2^j, j = k..1, a block w(j) -> w(j-1), then doubling; at last w(0) -> w(0)
+               D: conv to w(0); at 1/2^j, j = 0..k-1, a block w(j) -> w(j+1), then halving; linear on 4x4xw(k)
+    imagenet   two blocks a level. G: at 1/2^j, j = k..0, a block to w(j), then w(j) -> w(j); doubling between
+               D: at 1/2^j, j = 0..k, a block w(j) -> w(j), then w(j) -> w(j+1) (w(k) at last); halving between
+
+Written for speed at equal mathematics. The doubling before a block and the halving after one are done in it: a 3x3
+convolution next to a twofold resampling is one strided 4x4 convolution (4/9 of the multiplications), and a skip's
+1x1 convolution commutes with nearest-neighbour upsampling and with mean pooling, so it runs on the smaller side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["Block", "Discriminator", "DownConv", "Sampler", "UpConv", "blocks_down", "blocks_up"]
+
+Resample = Literal["up", "down", "none"]
+
+
+def blocks_up(doublings: int, per_level: int, channels: int, max_channels: int) -> Iterator[tuple[int, int, Resample]]:
+    """The sampler's blocks from 4x4 upwards: feature maps in, feature maps out, whether it doubles first."""
+    widths = _widths(doublings, channels, max_channels)[::-1]
+    # One block a level narrows to the next level's width already; two reach their own level's first.
+    after = widths if per_level == 2 else [*widths[1:], widths[-1]]
+    inputs = widths[0]
+    for level, outputs in enumerate(after):
+        for i in range(per_level):
+            yield inputs, outputs, "up" if level and not i else "none"
+            inputs = outputs
+
+
+def blocks_down(
+    doublings: int, per_level: int, channels: int, max_channels: int
+) -> Iterator[tuple[int, int, Resample]]:
+    """The discriminator's blocks down to 4x4: feature maps in, feature maps out, whether it halves at its end."""
+    widths = _widths(doublings, channels, max_channels)
+    for here, below in pairwise(widths):
+        if per_level == 2:
+            yield here, here, "none"
+        yield here, below, "down"
+    if per_level == 2:
+        yield widths[-1], widths[-1], "none"
+        yield widths[-1], widths[-1], "none"
+
+
+def _widths(doublings: int, channels: int, max_channels: int) -> list[int]:
+    """w(0) .. w(doublings)."""
+    return [min(channels << j, max_channels) for j in range(doublings + 1)]
+
+
+class UpConv(nn.Conv2d):
+    """3x3 convolution of the input doubled by nearest neighbours: [B, C, H, W] -> [B, C', 2H, 2W].
+
+    A pixel's two copies meet neighbouring weights, so the sums of neighbours, 4x4 in all, act on the pixel itself.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel = F.avg_pool2d(self.weight, 2, stride=1, padding=1, divisor_override=1)
+        return F.conv_transpose2d(x, kernel.flip(2, 3).transpose(0, 1), self.bias, stride=2, padding=1)
+
+
+class DownConv(nn.Conv2d):
+    """3x3 convolution followed by 2x2 mean pooling: [B, C, H, W] -> [B, C', H/2, W/2].
+
+    The mean over 2x2 shifts of the output is a convolution with the mean over 2x2 shifts of the kernel, 4x4 in all.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel = F.avg_pool2d(self.weight, 2, stride=1, padding=1)
+        return F.conv2d(x, kernel, self.bias, stride=2, padding=1)
+
+
+class Block(nn.Module):
+    """x -> skip(x) + scale conv(act(conv(act(x)))), of x doubled ("up") or itself halved ("down").
+
+    [B, inputs, H, W] -> [B, outputs, H', W']; min(inputs, outputs) feature maps between the convolutions, and on the
+    skip a 1x1 convolution without bias where inputs and outputs differ.
+    """
+
+    def __init__(self, inputs: int, outputs: int, resample: Resample, *, scale: float, slope: float) -> None:
+        super().__init__()
+        self.resample, self.scale, self.slope = resample, scale, slope
+        hidden = min(inputs, outputs)
+        self.conv1 = (UpConv if resample == "up" else nn.Conv2d)(inputs, hidden, 3, padding=1)
+        self.conv2 = (DownConv if resample == "down" else nn.Conv2d)(hidden, outputs, 3, padding=1)
+        self.skip = nn.Conv2d(inputs, outputs, 1, bias=False) if inputs != outputs else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        skip = self.skip(F.avg_pool2d(x, 2) if self.resample == "down" else x)
+        if self.resample == "up":
+            skip = F.interpolate(skip, scale_factor=2, mode="nearest")
+        h = self.conv1(F.leaky_relu(x, self.slope))
+        h = self.conv2(F.leaky_relu(h, self.slope, inplace=True))
+        return torch.add(skip, h, alpha=self.scale)
+
+
+class Sampler(nn.Module):
+    """z [B, latent_dim] -> x [B, image_channels, image_size, image_size] in [-1, 1] (Tables 5 and 7).
+
+    Linear to 4x4, the blocks, leaky ReLU, conv, tanh. image_size is 8, 16, 32, ...
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        image_channels: int,
+        image_size: int,
+        *,
+        per_level: int = 1,
+        channels: int = 64,
+        max_channels: int = 1024,
+        residual_scale: float = 0.1,
+        slope: float = 0.2,
+    ) -> None:
+        super().__init__()
+        self.slope = slope
+        plan = list(blocks_up(_doublings(image_size), per_level, channels, max_channels))
+        self.linear = nn.Linear(latent_dim, 4 * 4 * plan[0][0])
+        self.blocks = nn.Sequential(*(Block(*p, scale=residual_scale, slope=slope) for p in plan))
+        self.conv = nn.Conv2d(plan[-1][1], image_channels, 3, padding=1)
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        # Read as [B, 4, 4, C] the linear layer's output is channels-last as it stands.
+        x = self.linear(z).unflatten(1, (4, 4, -1)).permute(0, 3, 1, 2)
+        x = self.conv(F.leaky_relu(self.blocks(x), self.slope, inplace=True))
+        return torch.tanh(x.to(z.dtype))
+
+
+class Discriminator(nn.Module):
+    """x [B, image_channels, image_size, image_size] -> logit [B] (Tables 6 and 8).
+
+    Conv, the blocks, leaky ReLU, linear on the last 4x4. image_size is 8, 16, 32, ...
+    """
+
+    def __init__(
+        self,
+        image_channels: int,
+        image_size: int,
+        *,
+        per_level: int = 1,
+        channels: int = 64,
+        max_channels: int = 1024,
+        residual_scale: float = 0.1,
+        slope: float = 0.2,
+    ) -> None:
+        super().__init__()
+        self.slope = slope
+        plan = list(blocks_down(_doublings(image_size), per_level, channels, max_channels))
+        self.conv = nn.Conv2d(image_channels, plan[0][0], 3, padding=1)
+        self.blocks = nn.Sequential(*(Block(*p, scale=residual_scale, slope=slope) for p in plan))
+        self.linear = nn.Linear(4 * 4 * plan[-1][1], 1)
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        h = F.leaky_relu(self.blocks(self.conv(x)), self.slope, inplace=True)
+        h = h.permute(0, 2, 3, 1).flatten(1).to(x.dtype)  # in memory's own order where the layout is channels-last
+        with torch.autocast(x.device.type, enabled=False):  # logits are exponentiated: keep their digits
+            logit: Tensor = self.linear(h)
+        return logit.squeeze(1)
+
+
+def _doublings(image_size: int) -> int:
+    ratio = image_size // 4
+    assert image_size % 4 == 0, "image_size is no multiple of 4"
+    assert ratio >= 2, "image_size is below 8"
+    assert ratio & (ratio - 1) == 0, "image_size is not 4 times a power of two"
+    return ratio.bit_length() - 1

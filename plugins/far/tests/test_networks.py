@@ -1,0 +1,370 @@
+"""The networks against Tables 3-8, pinned parameter counts, and the literal order of operations."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call, stack_module_state, vmap
+from torch.nn import functional as F
+
+from gflow_core.contracts import DataShape
+from gflow_core.nn.replicas import stack
+from gflow_far.mlp import Mlp, MlpLogit
+from gflow_far.network_parts import MlpDiscriminator, MlpSampler, ResnetDiscriminator, ResnetSampler
+from gflow_far.resnet import Block, Discriminator, DownConv, Sampler, UpConv
+
+# Tables 5 to 8 as printed: (feature maps in, between, out) of a block, None for a resampling.
+CIFAR_G = [(512, 256, 256), None, (256, 128, 128), None, (128, 64, 64), None, (64, 64, 64)]
+CIFAR_D = [(64, 64, 128), None, (128, 128, 256), None, (256, 256, 512), None]
+IMAGENET_G = [
+    *[(1024, 1024, 1024), (1024, 1024, 1024), None],
+    *[(1024, 512, 512), (512, 512, 512), None],
+    *[(512, 256, 256), (256, 256, 256), None],
+    *[(256, 128, 128), (128, 128, 128), None],
+    *[(128, 64, 64), (64, 64, 64)],
+]
+IMAGENET_D = [
+    *[(64, 64, 64), (64, 64, 128), None],
+    *[(128, 128, 128), (128, 128, 256), None],
+    *[(256, 256, 256), (256, 256, 512), None],
+    *[(512, 512, 512), (512, 512, 1024), None],
+    *[(1024, 1024, 1024), (1024, 1024, 1024)],
+]
+TABLES = {("cifar", 32): (CIFAR_G, CIFAR_D), ("imagenet", 64): (IMAGENET_G, IMAGENET_D)}
+
+
+def image(size, channels=3):
+    return DataShape("image", (channels, size, size), -1.0, 1.0)
+
+
+def count(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+# ------------------------------------------------------------------ Tables 5 to 8
+
+
+@pytest.mark.parametrize(
+    ("table", "size", "latent", "g", "d"),
+    [("cifar", 32, 128, 3_627_715, 2_505_793), ("imagenet", 64, 256, 58_332_611, 54_139_329)],
+)
+def test_parameter_counts(table, size, latent, g, d):
+    with torch.device("meta"):
+        assert count(Sampler(latent, 3, size, per_level=1 + (table == "imagenet"))) == g
+        assert count(Discriminator(3, size, per_level=1 + (table == "imagenet"))) == d
+    assert ResnetSampler().latent.dim == 128
+
+
+def shapes_of(module, x):
+    """Name of every layer and block -> shape of its output, without the batch."""
+    shapes = {}
+    for name, layer in module.named_modules():
+        layer.register_forward_hook(lambda _, __, out, name=name: shapes.update({name: tuple(out.shape[1:])}))
+    with torch.no_grad():
+        module(x)
+    return shapes
+
+
+@pytest.mark.parametrize("images", [1, 3])
+@pytest.mark.parametrize(("table", "size"), TABLES)
+def test_every_shape_is_the_tables(table, size, images):
+    """A quarter of the tables' feature maps. A resampling of the tables happens in the block beside it."""
+    rows_g, rows_d = TABLES[table, size]
+    width, options = 16, {"table": table, "channels": 16}
+    g = ResnetSampler(**options).build(image(size, images))
+    shapes = shapes_of(g, torch.randn(1, 128))
+    assert shapes["linear"] == (rows_g[0][0] * width // 64 * 16,)
+    side, i = 4, 0
+    for row in rows_g:
+        if row is None:
+            side *= 2
+            continue
+        inputs, hidden, outputs = (n * width // 64 for n in row)
+        block = g.blocks[i]
+        assert block.conv1.weight.shape == (hidden, inputs, 3, 3)
+        assert block.conv2.weight.shape == (outputs, hidden, 3, 3)
+        assert shapes[f"blocks.{i}.conv1"] == (hidden, side, side)
+        assert shapes[f"blocks.{i}.conv2"] == shapes[f"blocks.{i}"] == (outputs, side, side)
+        assert isinstance(block.skip, nn.Conv2d if inputs != outputs else nn.Identity)
+        i += 1
+    assert len(g.blocks) == i
+    assert side == size
+    assert shapes["conv"] == shapes[""] == (images, size, size)
+
+    d = ResnetDiscriminator(**options).build(image(size, images))
+    shapes = shapes_of(d, torch.randn(1, images, size, size))
+    assert shapes["conv"] == (width, size, size)
+    i = 0
+    for row, after in zip(rows_d, [*rows_d[1:], ()], strict=True):
+        if row is None:
+            continue
+        inputs, hidden, outputs = (n * width // 64 for n in row)
+        block = d.blocks[i]
+        assert block.conv1.weight.shape == (hidden, inputs, 3, 3)
+        assert block.conv2.weight.shape == (outputs, hidden, 3, 3)
+        assert shapes[f"blocks.{i}.conv1"] == (hidden, side, side)
+        side //= 2 if after is None else 1
+        assert shapes[f"blocks.{i}.conv2"] == shapes[f"blocks.{i}"] == (outputs, side, side)
+        assert isinstance(block.skip, nn.Conv2d if inputs != outputs else nn.Identity)
+        i += 1
+    assert len(d.blocks) == i
+    assert side == 4
+    assert d.linear.in_features == rows_d[-2 if rows_d[-1] is None else -1][2] * width // 64 * 16
+    assert shapes[""] == ()
+
+
+def test_biases():
+    """Linear layers and 3x3 convolutions have them, skips do not; nothing is normalised."""
+    for module in (Sampler(8, 3, 16, channels=4), Discriminator(3, 16, channels=4)):
+        for layer in module.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                assert (layer.bias is None) == (layer.weight.shape[2:] == (1, 1))
+        assert not list(module.buffers())
+
+
+def test_the_rule_at_other_sizes():
+    """Feature maps double as the side halves, up to max_channels, and the whole is the tables' with levels added."""
+    g, d = Sampler(16, 3, 128, channels=4, max_channels=64), Discriminator(3, 128, channels=4, max_channels=64)
+    assert [b.conv2.out_channels for b in g.blocks] == [64, 32, 16, 8, 4, 4]
+    assert [b.conv2.out_channels for b in d.blocks] == [8, 16, 32, 64, 64]
+    assert isinstance(d.blocks[-1].skip, nn.Identity)
+    assert g.linear.out_features == d.linear.in_features == 64 * 16
+    g, d = Sampler(16, 3, 16, channels=4, per_level=2), Discriminator(3, 16, channels=4, per_level=2)
+    assert [b.conv2.out_channels for b in g.blocks] == [16, 16, 8, 8, 4, 4]
+    assert [b.conv2.out_channels for b in d.blocks] == [4, 8, 8, 16, 16, 16]
+
+
+# ------------------------------------------------------------------ the literal order
+
+
+def conv(layer, x):
+    return F.conv2d(x, layer.weight, layer.bias, padding=layer.kernel_size[0] // 2)
+
+
+def literal(block, x):
+    """A block of the tables: skip + 0.1 conv(act(conv(act(x)))), with no resampling in it."""
+    h = conv(block.conv2, F.leaky_relu(conv(block.conv1, F.leaky_relu(x, 0.2)), 0.2))
+    return (conv(block.skip, x) if isinstance(block.skip, nn.Conv2d) else x) + 0.1 * h
+
+
+def literal_sampler(g, z, rows):
+    """Tables 5 and 7 line by line, with g's weights."""
+    x, blocks = g.linear(z).view(len(z), 4, 4, -1).permute(0, 3, 1, 2), iter(g.blocks)
+    for row in rows:
+        x = F.interpolate(x, scale_factor=2, mode="nearest") if row is None else literal(next(blocks), x)
+    return torch.tanh(conv(g.conv, F.leaky_relu(x, 0.2)))
+
+
+def literal_discriminator(d, x, rows):
+    """Tables 6 and 8 line by line, with d's weights."""
+    x, blocks = conv(d.conv, x), iter(d.blocks)
+    for row in rows:
+        x = F.avg_pool2d(x, 2) if row is None else literal(next(blocks), x)
+    return d.linear(F.leaky_relu(x, 0.2).permute(0, 2, 3, 1).reshape(len(x), -1)).squeeze(1)
+
+
+@pytest.mark.parametrize(("table", "size"), TABLES)
+def test_samplers_are_the_tables(table, size):
+    """Values and gradients, in float64."""
+    torch.manual_seed(0)
+    g = ResnetSampler(table=table, channels=4).build(image(size)).double()
+    z = torch.randn(2, 128, dtype=torch.double)
+    a, b = g(z), literal_sampler(g, z, TABLES[table, size][0])
+    torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+    for one, other in zip(*(torch.autograd.grad(x.square().sum(), list(g.parameters())) for x in (a, b)), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(("table", "size"), TABLES)
+def test_discriminators_are_the_tables(table, size):
+    """Values, gradients, and those of a penalty on the gradient in x, in float64."""
+    torch.manual_seed(0)
+    d = ResnetDiscriminator(table=table, channels=4).build(image(size)).double()
+    x = torch.randn(2, 3, size, size, dtype=torch.double, requires_grad=True)
+    found = []
+    for logit in (d(x), literal_discriminator(d, x, TABLES[table, size][1])):
+        (slope,) = torch.autograd.grad(logit.sum(), x, create_graph=True)
+        penalty = slope.square().sum()
+        # The last layer's bias does not move the slope.
+        gradients = torch.autograd.grad(penalty + logit.square().sum(), list(d.parameters()))
+        found.append([logit, slope, penalty, *gradients])
+    torch.testing.assert_close(found[0][0], found[1][0], rtol=0, atol=1e-12)
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+
+
+def test_second_derivatives():
+    """Of the convolutions that resample, and of whole blocks, against finite differences of the first ones."""
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 4, 4, dtype=torch.double, requires_grad=True)
+    layers = [layer(3, 2, 3, padding=1) for layer in (UpConv, DownConv)]
+    layers += [Block(3, 2, resample, scale=0.1, slope=0.2) for resample in ("up", "down", "none")]
+    for layer in layers:
+        layer.double()
+        assert torch.autograd.gradgradcheck(layer, x)
+
+
+@pytest.mark.parametrize("size", [16, 32, 64, 128])
+def test_gradients_are_finite(size):
+    torch.manual_seed(0)
+    g = ResnetSampler(channels=2).build(image(size, 1))
+    d = ResnetDiscriminator(channels=2).build(image(size, 1))
+    x = g(torch.randn(2, 128))
+    assert x.shape == (2, 1, size, size)
+    assert x.abs().max() <= 1
+    logit = d(x)
+    (slope,) = torch.autograd.grad(logit.sum(), x, create_graph=True)
+    gradients = torch.autograd.grad((slope.square().sum() + logit.sum()), [*g.parameters(), *d.parameters()])
+    assert all(p.isfinite().all() for p in gradients)
+    assert sum(bool(p.any()) for p in gradients) > 0.9 * len(gradients)
+
+
+# ------------------------------------------------------------------ as modules
+
+
+def pair(channels=8, size=32):
+    torch.manual_seed(0)
+    return Sampler(128, 3, size, channels=channels), Discriminator(3, size, channels=channels)
+
+
+def test_layouts_agree():
+    """Channels-last weights and images give what contiguous ones give, and stay channels-last throughout."""
+    g, d = pair(16)
+    z, x = torch.randn(4, 128), torch.randn(4, 3, 32, 32)
+    plain = g(z), d(x)
+    for module in (g, d):
+        module.to(memory_format=torch.channels_last)
+        for block in module.blocks:
+            block.register_forward_hook(
+                lambda _, __, out: (
+                    pytest.fail("left channels-last")
+                    if not out.is_contiguous(memory_format=torch.channels_last)
+                    else None
+                )
+            )
+    torch.testing.assert_close(g(z), plain[0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(d(x.contiguous(memory_format=torch.channels_last)), plain[1], rtol=1e-4, atol=1e-4)
+
+
+def test_bfloat16_autocast():
+    """Outputs are float32, near the float32 ones; so is the gradient in x, and it can be differentiated again."""
+    g, d = pair(16)
+    z, x = torch.randn(4, 128), torch.rand(4, 3, 32, 32).mul(2).sub(1).requires_grad_()
+
+    def outputs():
+        logit = d(x)
+        (slope,) = torch.autograd.grad(logit.sum(), x, create_graph=True)
+        penalty = slope.square().sum()
+        return g(z), logit, slope, torch.autograd.grad(penalty, d.conv.weight)[0]
+
+    exact = outputs()
+    with torch.autocast("cpu", torch.bfloat16):
+        fast = outputs()
+    for one, other, bound in zip(fast, exact, (0.02, 0.02, 0.1, 0.2), strict=True):
+        assert one.dtype == torch.float32
+        assert (one - other).norm() <= bound * other.norm()
+
+
+def test_the_input_is_left_alone():
+    """What is overwritten inside is nobody else's."""
+    for module, x in zip(pair(), (torch.randn(2, 128), torch.randn(2, 3, 32, 32)), strict=True):
+        before = x.clone()
+        first = module(x)
+        assert torch.equal(x, before)
+        assert torch.equal(module(x), first)
+        twin = copy.deepcopy(module)
+        assert torch.equal(twin(x), first)
+    block = Block(4, 4, "none", scale=0.1, slope=0.2)
+    x = torch.randn(1, 4, 8, 8)
+    before = x.clone()
+    block(x)
+    assert torch.equal(x, before)
+
+
+def test_residual_scale_and_slope():
+    """Scale 0 leaves the skips; slope 1 leaves nothing but linear maps."""
+    torch.manual_seed(0)
+    d = Discriminator(3, 16, channels=4, residual_scale=0.0)
+    x = torch.randn(2, 3, 16, 16)
+    skips = F.conv2d(
+        F.avg_pool2d(F.conv2d(F.avg_pool2d(d.conv(x), 2), d.blocks[0].skip.weight), 2), d.blocks[1].skip.weight
+    )
+    logit = d.linear(F.leaky_relu(skips, 0.2).permute(0, 2, 3, 1).flatten(1)).squeeze(1)
+    torch.testing.assert_close(d(x), logit)
+    linear = Discriminator(3, 16, channels=4, slope=1.0)
+    one, other, both = linear(x), linear(-x), linear(torch.zeros_like(x))
+    torch.testing.assert_close(one + other, 2 * both)
+
+
+@pytest.mark.parametrize(("size", "message"), [(24, "power of two"), (4, "below 8"), (30, "multiple of 4")])
+def test_impossible_sizes(size, message):
+    with pytest.raises(AssertionError, match=message):
+        Discriminator(3, size)
+
+
+# ------------------------------------------------------------------ perceptrons
+
+
+def test_mlps_are_the_tables():
+    plane = DataShape("vector", (2,))
+    g, d = MlpSampler().build(plane), MlpDiscriminator().build(plane)
+    assert (count(g), count(d)) == (8_642, 8_577)
+    assert [tuple(p.shape) for p in g.parameters() if p.dim() == 2] == [(64, 2), (64, 64), (64, 64), (2, 64)]
+    assert [tuple(p.shape) for p in d.parameters() if p.dim() == 2] == [(64, 2), (64, 64), (64, 64), (1, 64)]
+    x = torch.randn(5, 2)
+    h = x
+    for layer in d.layers[:-1:2]:
+        h = layer(h).relu()
+    torch.testing.assert_close(d(x), d.layers[-1](h)[:, 0])
+    assert g(x, None).shape == (5, 2)
+    assert count(Mlp(3, 4, width=5, depth=1)) == 3 * 5 + 5 + 5 * 4 + 4
+
+
+def test_many_mlps_at_once():
+    """Stacked layers, or parameters under vmap, give what the networks give one by one, with penalties."""
+    torch.manual_seed(0)
+    networks = [MlpLogit(2, width=8) for _ in range(3)]
+    parameters, buffers = stack_module_state(networks)
+    assert not buffers
+    x = torch.randn(3, 5, 2)
+
+    def penalty(parameters, x):
+        def logit(x):
+            return functional_call(networks[0], parameters, (x,)).sum()
+
+        return torch.func.grad(logit)(x).square().sum()
+
+    def wanted(network, x):
+        x = x.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(network(x).sum(), x)
+        return slope.square().sum()
+
+    together = vmap(lambda p, x: functional_call(networks[0], p, (x,)))(parameters, x)
+    torch.testing.assert_close(together, torch.stack([net(a) for net, a in zip(networks, x, strict=True)]))
+    torch.testing.assert_close(stack("discriminator", networks, x[0])(x), together)
+    found = vmap(penalty)(parameters, x)
+    torch.testing.assert_close(found, torch.stack([wanted(net, a) for net, a in zip(networks, x, strict=True)]))
+
+
+# ------------------------------------------------------------------ checks
+
+
+def test_checks():
+    plane = DataShape("vector", (2,))
+    bounded = DataShape("image", (3, 32, 32), 0.0, 1.0)
+    for part in (MlpSampler(), MlpDiscriminator()):
+        assert list(part.check(plane)) == []
+        assert "far.resnet works on images" in " ".join(part.check(image(32)))
+        assert "needs a [dataset]" in " ".join(part.check(None))
+    for part in (ResnetSampler(), ResnetDiscriminator(table="imagenet")):
+        assert list(part.check(image(64))) == []
+        assert "far.mlp works on vectors" in " ".join(part.check(plane))
+        assert "needs a [dataset]" in " ".join(part.check(None))
+        assert "set dataset.image_size" in " ".join(part.check(image(48)))
+        assert "set dataset.image_size" in " ".join(part.check(DataShape("image", (3, 32, 64), -1.0, 1.0)))
+    assert "tanh" in " ".join(ResnetSampler().check(bounded))
+    assert list(ResnetDiscriminator().check(bounded)) == []
+    for bad in ({"channels": 0}, {"slope": -0.1}, {"max_channels": 0}):
+        with pytest.raises(ValueError, match="must be"):
+            ResnetSampler(**bad)
