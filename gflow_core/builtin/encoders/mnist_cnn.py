@@ -143,8 +143,9 @@ def _read(file: Path) -> Trained | None:
         with safe_open(file, "pt") as tensors:
             notes = tensors.metadata()
             network.load_state_dict({name: tensors.get_tensor(name) for name in network.state_dict()})
-        whole = weights_hash(network) == notes["sha256"]
-        return Trained(network, float(notes["accuracy"])) if whole else None
+        if weights_hash(network) != notes["sha256"]:
+            raise ValueError("its weights are not those that it states")
+        return Trained(network, float(notes["accuracy"]))
     except FileNotFoundError:
         return None
     except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:

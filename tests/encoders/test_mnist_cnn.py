@@ -1,0 +1,146 @@
+"""The digits' network: what it computes, how it is trained once, kept and found again."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+from safetensors import safe_open
+from torch.nn import functional as F
+
+from gflow_core.builtin.datasets.parts import Mnist5k
+from gflow_core.builtin.encoders import mnist_cnn
+from gflow_core.builtin.encoders.mnist_cnn import DigitsCnn, Training, train, trained
+from gflow_core.builtin.encoders.network import weights_hash
+from gflow_core.builtin.encoders.parts import MnistCnn
+from gflow_core.contracts import no_progress
+from gflow_core.errors import DataError
+
+SHORT = Training(digits=160, epochs=1)
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Training that takes a moment."""
+    monkeypatch.setattr(mnist_cnn, "Training", partial(Training, digits=160, epochs=1))
+
+
+@pytest.fixture
+def random(shape, cpu):
+    return lambda size: MnistCnn(weights="random").build(shape(1, size), cpu)
+
+
+def test_features_are_two_convolutions_relu_and_a_pool(random, images):
+    encoder = random(28)
+    x = images(3, channels=1, size=28)
+    features = encoder(x)
+    assert features.shape == (3, encoder.dim) == (3, 9216)
+    net = encoder.trunk
+    y = F.relu(F.conv2d((((x + 1) / 2) - 0.1307) / 0.3081, net.conv1.weight, net.conv1.bias))
+    y = F.relu(F.conv2d(y, net.conv2.weight, net.conv2.bias))
+    y = y.unfold(2, 2, 2).unfold(3, 2, 2).amax((-1, -2)).flatten(1)
+    assert torch.allclose(features, y, atol=1e-5)
+    assert encoder.classify(x).shape == (3, 10)
+    assert encoder.name == "mnist_cnn (random)"
+
+
+def test_padding_is_cut_off_and_other_sizes_are_resized(random):
+    plain, padded, small = (
+        source.batch(torch.arange(4)).x
+        for source in (
+            Mnist5k(limit=4).load(),
+            Mnist5k(limit=4, image_size=32).load(),
+            Mnist5k(limit=4, image_size=20, fit="resize").load(),
+        )
+    )
+    assert torch.equal(random(28)(plain), random(32)(padded))
+    resized = F.interpolate(small, (28, 28), mode="bilinear", antialias=True)
+    assert torch.allclose(random(20)(small), random(28)(resized), atol=1e-5)
+    assert [random(size).resizer.split(";")[0] for size in (28, 32, 20)] == [
+        "28x28 as they are",
+        "the 28x28 in the middle of 32x32",
+        "bilinear to 28x28, antialiased",
+    ]
+
+
+def test_it_is_trained_once_and_found_again(short, shape, cpu, log, monkeypatch, tmp_path):
+    encoder = MnistCnn().build(shape(1, 28), cpu, log)
+    assert encoder.name == "mnist_cnn"
+    assert log.calls[-1] == ("training mnist_cnn", 10, 10)
+    (file,) = (tmp_path / "user-cache" / "gflow" / "encoders").glob("*.safetensors")
+    monkeypatch.setattr(mnist_cnn, "train", None)  # not called again
+    again = MnistCnn().build(shape(1, 28), cpu, log)
+    assert again.weights == encoder.weights
+    with safe_open(file, "pt") as tensors:
+        notes = tensors.metadata()
+    assert notes["sha256"] == encoder.weights
+    # The accuracy in the file is that of the network over the digits that were held out.
+    held_out = Mnist5k(split="test").load()
+    x, y = held_out.batch(torch.arange(500)).x, held_out.y
+    right = (encoder.classify(x).argmax(1) == y).double().mean()
+    assert float(notes["accuracy"]) == pytest.approx(float(right))
+
+
+def test_every_way_of_training_has_a_file_of_its_own(monkeypatch, tmp_path):
+    monkeypatch.setenv("GFLOW_CACHE", str(tmp_path / "own"))
+    assert SHORT.file.parent == tmp_path / "own" / "encoders"
+    assert len({SHORT.file, Training().file, Training(version=2).file, Training(rate=1e-3).file}) == 4
+
+
+def test_a_damaged_file_is_made_again(log, caplog):
+    whole = trained(SHORT, no_progress)
+    raw = SHORT.file.read_bytes()
+    for damaged in (raw[:1000], raw[:-4] + bytes(4)):
+        SHORT.file.write_bytes(damaged)
+        assert weights_hash(trained(SHORT, log).network) == weights_hash(whole.network)
+    assert len([call for call in log.calls if call[1] == 10]) == 2
+    assert "header" in caplog.records[0].message
+    assert "not those that it states; made again" in caplog.records[1].message
+    trained(SHORT, log)
+    assert len(caplog.records) == 2
+    assert [path.suffix for path in SHORT.file.parent.iterdir() if path != SHORT.file] == [".lock"]
+
+
+def test_a_cache_that_cannot_be_written_says_so(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GFLOW_CACHE", str(tmp_path / "file"))
+    with pytest.raises(DataError, match="set GFLOW_CACHE to a folder that can be written"):
+        trained(SHORT, no_progress)
+
+
+def test_the_same_bits_whatever_is_around_and_nothing_around_changes():
+    plain = weights_hash(train(SHORT, no_progress).network)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    torch.manual_seed(7)
+    torch.set_default_dtype(torch.float64)
+    state = torch.get_rng_state()
+    try:
+        with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
+            again = weights_hash(train(SHORT, no_progress).network)
+        assert torch.get_num_threads() == threads + 1
+        assert torch.get_default_dtype() == torch.float64
+        assert torch.equal(torch.get_rng_state(), state)
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_num_threads(threads)
+    assert again == plain
+
+
+def test_it_learns_the_digits():
+    """A fraction of the real training; docs/encoders.md shows what all of it reaches."""
+    assert train(Training(digits=1000, epochs=2), no_progress).accuracy > 0.8
+
+
+def test_dropout_and_the_head_are_off_in_features(random, images):
+    encoder = random(28)
+    x = images(2, channels=1, size=28)
+    assert torch.equal(encoder(x), encoder(x))
+    assert torch.equal(encoder.classify(x), encoder.classify(x))
+    assert not any(module.training for module in (encoder.trunk, encoder.head))
+    assert not any(p.requires_grad for p in encoder.trunk.parameters())
+
+
+def test_its_size():
+    assert sum(p.numel() for p in DigitsCnn().parameters()) == 320 + 18_496 + 9217 * 128 + 1290
