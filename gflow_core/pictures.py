@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 from gflow_core.contracts import DataShape
 from gflow_core.files import written_aside
@@ -28,19 +29,21 @@ def draw_samples(path: Path, x: Tensor, shape: DataShape, real: Tensor | None = 
             scatter(x, real).savefig(aside, format="png", dpi=120)
 
 
-def image_grid(x: Tensor, shape: DataShape, gap: int = 2) -> np.ndarray[Any, Any]:
-    """Images x [N, C, H, W] as one 8-bit picture [rows, columns, 3], nearly square, `gap` pixels apart."""
+def image_grid(x: Tensor, shape: DataShape, columns: int | None = None, gap: int = 2) -> np.ndarray[Any, Any]:
+    """Images x [N, C, H, W] row by row in one picture [height, width, 3] of bytes, white `gap` pixels around each.
+
+    Values beyond the data's range saturate, NaN is black. One channel is shown as grey; more than three show three.
+    """
     low, high = (shape.low, shape.high) if shape.low is not None and shape.high is not None else (-1.0, 1.0)
-    n, channels, height, width = x.shape
-    pixels = ((x.detach().float().cpu() - low) * (255 / (high - low))).round().clamp(0, 255).to(torch.uint8)
-    columns = int(np.ceil(np.sqrt(n)))
+    pixels = ((x.detach().float().cpu() - low) * (255 / (high - low))).nan_to_num(0).round().clamp(0, 255)
+    pixels = pixels.to(torch.uint8)[:, :3] if x.shape[1] >= 3 else pixels.to(torch.uint8)[:, :1].expand(-1, 3, -1, -1)
+    n, _, height, width = pixels.shape
+    columns = min(columns or int((n - 1) ** 0.5) + 1, n)
     rows = -(-n // columns)
-    grid = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), 255, dtype=np.uint8)
-    for i, image in enumerate(pixels.permute(0, 2, 3, 1).numpy()):
-        top, left = gap + i // columns * (height + gap), gap + i % columns * (width + gap)
-        # One channel is repeated to three; more than three show their first three.
-        grid[top : top + height, left : left + width] = image[..., :3] if channels >= 3 else image[..., :1]
-    return grid
+    cells = torch.full((rows * columns, 3, height + gap, width + gap), 255, dtype=torch.uint8)
+    cells[:n, :, :height, :width] = pixels
+    grid = cells.unflatten(0, (rows, columns)).permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)
+    return F.pad(grid, (gap, 0, gap, 0), value=255).permute(1, 2, 0).contiguous().numpy()
 
 
 def scatter(x: Tensor, real: Tensor | None = None) -> Figure:

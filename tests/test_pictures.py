@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -25,6 +27,20 @@ def test_values_outside_the_range_saturate():
     x = torch.tensor([-3.0, 3.0]).view(2, 1, 1, 1)
     grid = image_grid(x, DataShape("image", (1, 1, 1), -1.0, 1.0), gap=0)
     assert grid[0, :, 0].tolist() == [0, 255]
+
+
+def test_rows_of_so_many():
+    x = torch.linspace(0, 1, 6).view(6, 1, 1, 1).expand(6, 1, 3, 3)
+    grid = image_grid(x, DataShape("image", (1, 3, 3), 0.0, 1.0), columns=4, gap=1)
+    assert grid.shape == (2 * 4 + 1, 4 * 4 + 1, 3)
+    assert grid[2, 2::4, 0].tolist() == [0, 51, 102, 153]
+    assert grid[6, 2::4, 0].tolist() == [204, 255, 255, 255], "empty places are white"
+    assert (grid[[0, 4, 8]] == 255).all(), "white between rows"
+
+
+def test_not_a_number_is_black():
+    x = torch.full((1, 1, 2, 2), math.nan)
+    assert (image_grid(x, DataShape("image", (1, 2, 2), -1.0, 1.0), gap=0) == 0).all()
 
 
 @pytest.mark.parametrize("dimension", [1, 2, 5])

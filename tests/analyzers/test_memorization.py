@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gflow_core.builtin.analyzers.feature_scores import Memorization, held_out
+from gflow_core.builtin.analyzers.feature_scores import Memorization
+from gflow_core.builtin.analyzers.held_out import held_out
 from gflow_core.builtin.analyzers.memorization import _Closest, nearest
 from gflow_core.builtin.datasets.parts import CelebA, Gaussian, ImageFolder, Mnist5k, Ring
 

@@ -8,11 +8,10 @@ import torch
 from PIL import Image
 from torch import nn
 
-from gflow_core.builtin.analyzers.sample_grid import SampleGrid, picture, tiles
+from gflow_core.builtin.analyzers.sample_grid import SampleGrid, picture
 from gflow_core.builtin.datasets.parts import Array, Mnist5k, Ring
 from gflow_core.builtin.latents import Normal
-from gflow_core.contracts import DataShape, Result, Subject
-from gflow_core.pictures import image_grid
+from gflow_core.contracts import Result, Subject
 from gflow_core.record import RunFolder
 from gflow_core.rng import Streams
 from gflow_core.runtime import Runtime
@@ -53,27 +52,6 @@ def pixels_of(figure) -> np.ndarray:
 
 
 # ------------------------------------------------------------------ images
-
-
-@pytest.mark.parametrize("channels", [1, 3, 4])
-def test_tiles_are_the_grid_that_runs_draw(channels):
-    shape = DataShape("image", (channels, 5, 4), -1.0, 1.0)
-    x = torch.rand(7, channels, 5, 4, generator=torch.Generator().manual_seed(0)) * 3 - 1.5
-    assert np.array_equal(tiles(x, shape), image_grid(x, shape))
-
-
-def test_tiles_in_rows_of_so_many():
-    x = torch.linspace(0, 1, 6).view(6, 1, 1, 1).expand(6, 1, 3, 3)
-    grid = tiles(x, DataShape("image", (1, 3, 3), 0.0, 1.0), columns=4, gap=1)
-    assert grid.shape == (2 * 4 + 1, 4 * 4 + 1, 3)
-    assert grid[2, 2::4, 0].tolist() == [0, 51, 102, 153]
-    assert grid[6, 2::4, 0].tolist() == [204, 255, 255, 255], "empty places are white"
-    assert (grid[[0, 4, 8]] == 255).all(), "white between rows"
-
-
-def test_not_a_number_is_black():
-    x = torch.full((1, 1, 2, 2), math.nan)
-    assert (tiles(x, DataShape("image", (1, 2, 2), -1.0, 1.0), gap=0) == 0).all()
 
 
 @pytest.mark.parametrize("size", [(17, 31), (242, 242), (301, 77)])

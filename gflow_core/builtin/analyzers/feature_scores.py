@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
+from gflow_core.builtin.analyzers.held_out import held_out
 from gflow_core.contracts import EncoderPart, Result, Subject
 from gflow_core.options import option
 
 if TYPE_CHECKING:
     from gflow_core.spec import Spec
 
-__all__ = ["Frechet", "Inception", "Kernel", "Memorization", "Prdc", "held_out"]
+__all__ = ["Frechet", "Inception", "Kernel", "Memorization", "Prdc"]
 
 
 @attrs.frozen(kw_only=True)
@@ -169,8 +170,7 @@ class Memorization(_Compared):
 
     def check(self, spec: Spec) -> Iterable[str]:
         yield from super().check(spec)
-        splits = _splits(spec.dataset)
-        if not {"train", "test"} <= set(splits):
+        if held_out(spec.dataset) is None:
             yield (
                 "compares with held-out items, and the data set has no option split with train and test; use one that "
                 'has, such as mnist5k with split = "train"'
@@ -182,14 +182,3 @@ class Memorization(_Compared):
         from gflow_core.builtin.analyzers.memorization import memorization
 
         return lambda subject: memorization(self, subject)
-
-
-def held_out(dataset: Any) -> Any:
-    """The data set part of items not trained on: the test split, or the train split where that one is trained on."""
-    return attrs.evolve(dataset, split="train" if dataset.split == "test" else "test")
-
-
-def _splits(dataset: Any) -> tuple[str, ...]:
-    """What the option `split` may be; nothing where there is none."""
-    field = attrs.fields_dict(attrs.resolve_types(type(dataset))).get("split")
-    return get_args(field.type) if field is not None else ()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import attrs
 
-from gflow_core.builtin.analyzers.sample_grid import picture, plane, tiles
+from gflow_core.builtin.analyzers.sample_grid import picture, plane
 from gflow_core.contracts import Result, Subject
 from gflow_core.options import option
 
@@ -62,6 +62,7 @@ def interpolation(part: Interpolation, subject: Subject) -> Result:
     import torch
 
     from gflow_core.nn.sampling import label_pool
+    from gflow_core.pictures import image_grid
     from gflow_core.rng import Streams
 
     data, sampler = subject.data, subject.spec.sampler
@@ -87,10 +88,10 @@ def interpolation(part: Interpolation, subject: Subject) -> Result:
         result.scores["outside_support"] = float(((z < latent.low) | (z > latent.high)).any(2).double().mean())
     shown = along(part.steps)
     if data.shape.kind == "image":
-        result.figures["interpolation"] = picture(tiles(shown.flatten(0, 1), data.shape, part.steps))
+        result.figures["interpolation"] = picture(image_grid(shown.flatten(0, 1), data.shape, part.steps))
         if part.frames:
             moving = along(part.frames).transpose(0, 1)
-            result.animations["interpolation"] = _back([_enlarged(tiles(x, data.shape)) for x in moving])
+            result.animations["interpolation"] = _back([_enlarged(image_grid(x, data.shape)) for x in moving])
         return result
     real = data.x[torch.randperm(len(data), generator=streams["real"])[:2000]].float()
     curves = along(CURVE)

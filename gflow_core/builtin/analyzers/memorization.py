@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from gflow_core.builtin.analyzers.feature_scores import Memorization, held_out
+from gflow_core.builtin.analyzers.feature_scores import Memorization
 from gflow_core.builtin.analyzers.features import Features, distances, double, real_index
+from gflow_core.builtin.analyzers.held_out import held_out
 from gflow_core.contracts import DataShape, Result, Subject
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from gflow_core.contracts import DataShape, Result, Subject
+from gflow_core.contracts import Result, Subject
 from gflow_core.options import option
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from gflow_core.spec import Spec
 
-__all__ = ["SampleGrid", "picture", "plane", "sample_grid", "tiles"]
+__all__ = ["SampleGrid", "picture", "plane", "sample_grid"]
 
 DPI = 150
 """Dots per inch at which the run folder writes figures: one dot is one pixel of the picture."""
@@ -49,6 +49,7 @@ def sample_grid(part: SampleGrid, subject: Subject) -> Result:
     import torch
 
     from gflow_core.nn.sampling import draw_from
+    from gflow_core.pictures import image_grid
     from gflow_core.rng import Streams
 
     data = subject.data
@@ -59,35 +60,15 @@ def sample_grid(part: SampleGrid, subject: Subject) -> Result:
     real = data.batch(choice).x.float() if part.real else None
     result = Result(manifest={"n_fake": len(x), "n_real": 0 if real is None else len(real)})
     if data.shape.kind == "image":
-        result.figures["samples"] = picture(tiles(x, data.shape, part.columns))
+        result.figures["samples"] = picture(image_grid(x, data.shape, part.columns))
         if real is not None:
-            result.figures["real"] = picture(tiles(real, data.shape, part.columns))
+            result.figures["real"] = picture(image_grid(real, data.shape, part.columns))
     else:
         result.figures["samples"] = _scatter(x, real, f"step {subject.step}: {len(x):,} samples")
     return result
 
 
 # ------------------------------------------------------------------ images
-
-
-def tiles(x: Tensor, shape: DataShape, columns: int | None = None, gap: int = 2) -> np.ndarray[Any, Any]:
-    """Images x [N, C, H, W] row by row in one picture [height, width, 3] of bytes, white `gap` pixels around each.
-
-    Values beyond the data's range saturate, NaN is black. One channel is shown as grey; more than three show three.
-    """
-    import torch
-    from torch.nn.functional import pad
-
-    low, high = (shape.low, shape.high) if shape.low is not None and shape.high is not None else (-1.0, 1.0)
-    pixels = ((x.detach().float().cpu() - low) * (255 / (high - low))).nan_to_num(0).round().clamp(0, 255)
-    pixels = pixels.to(torch.uint8)[:, :3] if x.shape[1] >= 3 else pixels.to(torch.uint8)[:, :1].expand(-1, 3, -1, -1)
-    n, _, height, width = pixels.shape
-    columns = min(columns or int((n - 1) ** 0.5) + 1, n)
-    rows = -(-n // columns)
-    cells = torch.full((rows * columns, 3, height + gap, width + gap), 255, dtype=torch.uint8)
-    cells[:n, :, :height, :width] = pixels
-    grid = cells.unflatten(0, (rows, columns)).permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)
-    return pad(grid, (gap, 0, gap, 0), value=255).permute(1, 2, 0).contiguous().numpy()
 
 
 def picture(pixels: np.ndarray[Any, Any]) -> Figure:

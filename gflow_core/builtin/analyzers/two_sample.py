@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, get_args
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
+from gflow_core.builtin.analyzers.held_out import held_out
 from gflow_core.contracts import Progress, Result, Subject
 from gflow_core.errors import DataError
 from gflow_core.options import option
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from gflow_core.data import Source
     from gflow_core.spec import Spec
 
-__all__ = ["TwoSample", "held_out", "median_distance", "mmd2", "sliced_w2", "two_sample"]
+__all__ = ["TwoSample", "median_distance", "mmd2", "sliced_w2", "two_sample"]
 
 CHUNK = 10_000
 """Samples drawn at once."""
@@ -66,7 +67,7 @@ def two_sample(part: TwoSample, subject: Subject) -> Result:
     from gflow_core.data import fingerprint
     from gflow_core.rng import Streams
 
-    real, split = held_out(subject)
+    real, split = _real(subject)
     n = min(part.samples, len(real) // 2)
     if n < 2:
         raise DataError(f"two_sample: the {split} has {len(real)} items; two sets of two are needed at least")
@@ -106,19 +107,18 @@ def two_sample(part: TwoSample, subject: Subject) -> Result:
     )
 
 
-def held_out(subject: Subject) -> tuple[Source, str]:
-    """Items not trained on, and which they are, in words; the run's own data where its data set has no other split.
+def _real(subject: Subject) -> tuple[Source, str]:
+    """Items to compare with, and which they are, in words: those not trained on, where the data set has such.
 
-    The test split, or the train split where the run trains on the test split. Raises DataError where it is missing.
+    Raises DataError where they are missing.
     """
-    part: Any = subject.spec.dataset
+    part = subject.spec.dataset
     assert subject.data is not None
-    field = attrs.fields_dict(attrs.resolve_types(type(part))).get("split")
-    other = "train" if field is not None and part.split == "test" else "test"
-    if field is None or other not in get_args(field.type):
+    other = held_out(part)
+    if other is None:
         return subject.data, "training data (the data set has no other split)"
-    words = f"{other} split" + (", part of the training data" if part.split == "all" else "")
-    return attrs.evolve(part, split=other).load(subject.progress), words
+    words = f"{other.split} split" + (", part of the training data" if part.split == "all" else "")
+    return other.load(subject.progress), words
 
 
 def _draw(n: int, subject: Subject) -> Tensor:

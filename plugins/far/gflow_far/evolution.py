@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from gflow_core.contracts import Result, Subject
 from gflow_core.errors import GflowError
@@ -82,8 +83,7 @@ def _figure(real: Points, moments: Sequence[tuple[int, Points]]) -> Figure:
     low, high = real.min(0), real.max(0)
     centre, half = (low + high) / 2, float((high - low).max()) / 2 * 1.2 + 1e-6
     size = 2.6 if len(moments) > 1 else 4.5
-    figure = Figure(figsize=(size * columns, size * rows + 0.5), layout="constrained")
-    figure.get_layout_engine().set(hspace=0.05)
+    figure = Figure(figsize=(size * columns, size * rows + 0.5), layout=ConstrainedLayoutEngine(hspace=0.05))
     panels = list(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat)
     for axes, (step, points) in zip(panels, moments, strict=False):
         axes.scatter(*real.T, s=5, lw=0, color="#2166AC", alpha=0.6, label="real", rasterized=True)
