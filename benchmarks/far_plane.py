@@ -1,6 +1,6 @@
 """FAR against its baselines in the plane, over seeds: the table and the figure of docs/results.md.
 
-    python benchmarks/far_plane.py [--seeds 5] [--steps 50000] [--jobs 2] [--out DIR] [--runs DIR] [OVERRIDES...]
+    python benchmarks/far_plane.py [--seeds 5] [--steps 30000] [--jobs 2] [--out DIR] [--runs DIR] [OVERRIDES...]
 
 Runs `gflow run recipes/far_DATA.toml` with each of the paper's four methods, all seeds of one at once
 (`train.replicas`), each in a process of one thread; then prints, as mean and standard deviation over seeds, what the
@@ -119,7 +119,7 @@ def picture(folders: dict[tuple[str, str], Path]) -> Figure:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=50_000)
+    parser.add_argument("--steps", type=int, default=30_000)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--runs", type=Path, default=Path("runs/far_plane"))
     parser.add_argument("--out", type=Path, help="folder for far_plane.png")

@@ -5,7 +5,7 @@
         step_size: float = option(0.5, doc="s in x <- x + s v(x)", gt=0)
 
 The type says what a recipe may hold (`int`, `float`, `bool`, `str`, `Literal`, `tuple`, unions of these,
-another attrs class, or `Latent` and `Encoder` for a nested part); the rest stands in the option itself.
+another attrs class, or `Latent` and `EncoderPart` for a nested part); the rest stands in the option itself.
 """
 
 from __future__ import annotations

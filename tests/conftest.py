@@ -85,13 +85,13 @@ def mnist_files(tmp_path: Path, rng: np.random.Generator) -> Callable[..., Path]
     return make
 
 
-def cifar_files(rng: np.random.Generator, fine: bool = False) -> dict[str, bytes]:
-    """A binary release with 3 images a file."""
+def cifar_files(rng: np.random.Generator, fine: bool = False, count: int = 3) -> dict[str, bytes]:
+    """A binary release with `count` images a file."""
     names = ["train.bin", "test.bin"] if fine else [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
     folder = "cifar-100-binary" if fine else "cifar-10-batches-bin"
     files = {}
     for i, name in enumerate(names):
-        labels = [bytes([7, 90 + k]) if fine else bytes([(i + k) % 10]) for k in range(3)]
+        labels = [bytes([7, 90 + k]) if fine else bytes([(i + k) % 10]) for k in range(count)]
         files[f"{folder}/{name}"] = b"".join(label + rng.bytes(3072) for label in labels)
     return files
 

@@ -39,6 +39,23 @@ SMALL = {
     "horizon": 0.5,
     "n": 500,
     "workers": 1,
+    "fake_as_real": 4,
+    "candidates": 16,
+    "grid": 3,
+    "maximised": 1,
+    "projections": 10,
+    "frames": 2,
+}
+
+# Analyses of features: few items, through networks that nobody trained.
+SMALL_FEATURES = {
+    "samples": 8,
+    "real_samples": 8,
+    "held_out": 8,
+    "subsets": 2,
+    "subset_size": 4,
+    "splits": 2,
+    "k": 2,
 }
 
 
@@ -47,8 +64,8 @@ def tiny_data(tmp_path, mnist_files, celeba, make, rng) -> Path:
     """A root with a little of every data set that reads files."""
     mnist_files("data/MNIST/raw")
     mnist_files("data/FashionMNIST/raw")
-    make.write(make.cifar_files(rng), tmp_path / "data")
-    make.write(make.cifar_files(rng, fine=True), tmp_path / "data")
+    make.write(make.cifar_files(rng, count=8), tmp_path / "data")
+    make.write(make.cifar_files(rng, fine=True, count=8), tmp_path / "data")
     make.write(
         {f"{i}.png": make.png(rng.integers(0, 256, (70, 64, 3), np.uint8)) for i in range(9)}, tmp_path / "data/images"
     )
@@ -66,10 +83,13 @@ def shrink(path: Path) -> list[str]:
     places += [(f"analyze.{i}", analysis.part) for i, analysis in enumerate(spec.analyze)]
     for place, part in places:
         names = {field.name for field in options_of(type(part))} if part is not None else set()
-        for option in names & SMALL.keys():
+        small = SMALL | SMALL_FEATURES if getattr(part, "encoder", None) else SMALL
+        if small is not SMALL and "weights" in {field.name for field in options_of(type(part.encoder))}:
+            words.append(f"{place}.encoder.weights=random")
+        for option in names & small.keys():
             if place == "dataset" and option == "channels":
                 continue
-            words.append(f"{place}.{option}={SMALL[option]}")
+            words.append(f"{place}.{option}={small[option]}")
     return words
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -44,6 +45,26 @@ class _Pipe(Rich):
         self.quiet = True
 
 
+class _Said(logging.Handler):
+    """What gflow logs (an encoder's accuracy, images left out) as lines of the console."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__(logging.INFO)
+        self.say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.say(record.getMessage())
+
+
+def _listen(say: Callable[[str], None]) -> None:
+    """Hand what gflow logs to `say`, and to nobody who listened before."""
+    logger = logging.getLogger("gflow")
+    for handler in [handler for handler in logger.handlers if isinstance(handler, _Said)]:
+        logger.removeHandler(handler)
+    logger.addHandler(_Said(say))
+    logger.setLevel(logging.INFO)
+
+
 class RunConsole:
     """Meets `session.Console`. Only the first of several processes speaks."""
 
@@ -60,6 +81,7 @@ class RunConsole:
         self._start = self._spoke = 0.0
         self._work = ""
         self._asked = False
+        _listen(self.say)
 
     def show(self, work: Callable[[], RunFolder]) -> None:
         """Do the work, then say where its last picture and its folder are."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from pathlib import Path
 
 from rich.console import Console as Rich
@@ -37,6 +38,15 @@ def test_a_log_file_gets_plain_lines():
     assert "step 2/2  loss 0.5" in text
     assert "[kl]" in text
     assert "error 0.125" in text
+
+
+def test_what_is_logged_is_said_once_by_the_last_console():
+    consoles = [RunConsole(), RunConsole()]
+    outs = [io.StringIO(), io.StringIO()]
+    for console, out in zip(consoles, outs, strict=True):
+        console.rich = Rich(file=out, width=160, highlight=False)
+    logging.getLogger("gflow").info("97.2 % of the held-out digits right")
+    assert [out.getvalue().count("held-out digits") for out in outs] == [0, 1]
 
 
 def test_a_terminal_gets_a_live_display():

@@ -126,7 +126,7 @@ class EfficientnetLite0(_Images):
 
 @attrs.frozen(kw_only=True)
 class MnistCnn(_Images):
-    """Two convolutions and one max-pool for digits: 9216 features at 28x28, logits of ten classes.
+    """Two convolutions and one max-pool for digits: 9216 features at 28x28 (or the 128 after them), ten classes.
 
     It is trained on the digits of mnist5k the first time it is needed, and kept in gflow's cache.
     """
@@ -137,6 +137,11 @@ class MnistCnn(_Images):
         "embedded",
         doc="Trained on the digits that come with gflow's dependencies (embedded), or a fresh initialisation from a "
         "fixed seed (random), whose scores are named so.",
+    )
+    layer: Literal["pool", "hidden"] = option(
+        "pool",
+        doc="Features: 9216 after the pool, or the 128 of the hidden layer after it (hidden), few enough for `frechet` "
+        "to have covariances of full rank; scores on those are named so.",
     )
 
     def build(self, data: DataShape, device: torch.device, progress: Progress = no_progress) -> Encoder:

@@ -86,7 +86,7 @@ def _figure(real: Points, moments: Sequence[tuple[int, Points]]) -> Figure:
     figure = Figure(figsize=(size * columns, size * rows + 0.5), layout=ConstrainedLayoutEngine(hspace=0.05))
     panels = list(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat)
     for axes, (step, points) in zip(panels, moments, strict=False):
-        axes.scatter(*real.T, s=5, lw=0, color="#2166AC", alpha=0.6, label="real", rasterized=True)
+        axes.scatter(*real.T, s=12, lw=0, color="#2166AC", alpha=0.5, label="real", rasterized=True)
         axes.scatter(*points.T, s=5, lw=0, color="#D6392B", alpha=0.6, label="generated", rasterized=True)
         axes.set(xlim=(centre[0] - half, centre[0] + half), ylim=(centre[1] - half, centre[1] + half), aspect="equal")
         axes.set_title(f"step {step:,}", fontsize=10)
