@@ -33,8 +33,7 @@ from gflow_core.contracts import Experiment
 from gflow_core.optimizers import RMSprop
 from gflow_core.runtime import choose_device, computes_bf16
 from gflow_core.spec import Spec, Train
-from gflow_far.network_parts import ResnetDiscriminator, ResnetSampler
-from gflow_far.parts import FakeAsReal
+from gflow_far.parts import FakeAsReal, ResnetDiscriminator, ResnetSampler
 from gflow_far.resnet import blocks_down, blocks_up
 
 LATENT, WEIGHT, RATE = 128, 10.0, 1e-4  # dimension of z, lambda, learning rate (Section 6.2)

@@ -82,7 +82,9 @@ def cell(folder: Path, heading: str) -> str:
     if not found:
         return ""
     factor = 100 if "%" in heading else 1
-    values = [factor * scores[score] for scores in found]
+    values = [factor * scores[score] for scores in found if scores[score] is not None]
+    if not values:  # no gradient at all, say
+        return "none"
     text = f"{mean(values):.{digits}f} ± {stdev(values) if len(values) > 1 else 0:.{digits}f}"
     if of_real is None:
         return text

@@ -31,7 +31,7 @@ from scipy.special import expit, log_expit
 from gflow_core.contracts import Result, Subject
 
 if TYPE_CHECKING:
-    from gflow_far.theory_parts import Equilibrium
+    from gflow_far.parts import Equilibrium
 
     Array = np.ndarray[Any, np.dtype[np.float64]]
 

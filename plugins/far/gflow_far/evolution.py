@@ -17,7 +17,7 @@ from gflow_core.errors import GflowError
 from gflow_core.nn.sampling import draw_from
 
 if TYPE_CHECKING:
-    from gflow_far.figure_parts import Evolution
+    from gflow_far.parts import Evolution
 
 __all__ = ["evolution", "thinned"]
 

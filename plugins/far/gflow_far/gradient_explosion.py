@@ -20,7 +20,7 @@ from gflow_core.nn.sampling import draw_from
 from gflow_core.runtime import Runtime
 
 if TYPE_CHECKING:
-    from gflow_far.figure_parts import GradientExplosion
+    from gflow_far.parts import GradientExplosion
 
 __all__ = ["Pull", "generator_gradient", "gradient_explosion", "measure"]
 
@@ -148,7 +148,7 @@ def gradient_explosion(part: GradientExplosion, subject: Subject) -> Result:
             "n_fake": len(fake),
             "n_fake_drawn": part.samples,
             "close": part.close if part.delta is None else None,
-            "delta": delta,
+            "delta": part.delta,
         },
     )
 

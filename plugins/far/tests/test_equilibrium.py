@@ -16,7 +16,7 @@ from gflow_core.runtime import Runtime
 from gflow_core.spec import Spec
 from gflow_far import equilibrium as eq
 from gflow_far.equilibrium import ARROWS, Point, Separator, Setting
-from gflow_far.theory_parts import Equilibrium
+from gflow_far.parts import Equilibrium
 
 SMALL = Equilibrium(grid=4, counts=(8, 64), maximised=4)
 

@@ -19,7 +19,7 @@ from gflow_core.rng import Streams
 from gflow_core.runtime import Runtime
 from gflow_core.spec import Spec
 from gflow_far.evolution import thinned
-from gflow_far.figure_parts import Evolution
+from gflow_far.parts import Evolution
 
 
 @attrs.frozen(kw_only=True)

@@ -16,8 +16,8 @@ from gflow_core.errors import GflowError
 from gflow_core.rng import Streams
 from gflow_core.runtime import Runtime
 from gflow_core.spec import Spec
-from gflow_far.figure_parts import GradientExplosion
 from gflow_far.gradient_explosion import generator_gradient, measure
+from gflow_far.parts import GradientExplosion
 
 CPU = Runtime(torch.device("cpu"))
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from gflow_core.contracts import DataShape
 from gflow_core.nn.replicas import stack
 from gflow_far.mlp import Mlp, MlpLogit
-from gflow_far.network_parts import MlpDiscriminator, MlpSampler, ResnetDiscriminator, ResnetSampler
+from gflow_far.parts import MlpDiscriminator, MlpSampler, ResnetDiscriminator, ResnetSampler
 from gflow_far.resnet import Block, Discriminator, Sampler
 
 # Tables 5 to 8 as printed: (feature maps in, between, out) of a block, None for a resampling.
