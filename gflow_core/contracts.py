@@ -170,6 +170,9 @@ class AnalyzerPart(Protocol):
     def check(self, spec: Spec) -> Iterable[str]:
         """Why it cannot look at this recipe's run; nothing if it can."""
 
+    def prepare(self, data: DataShape, device: torch.device, progress: Progress) -> None:
+        """Fetch what it will need from disk, before training starts. Raises GflowError where that is missing."""
+
     def build(self) -> Callable[[Subject], Result]:
         """The function that does the work."""
 

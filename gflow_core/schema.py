@@ -167,7 +167,7 @@ _MEMBERS: Mapping[str, Mapping[str, str]] = {
     "encoder": {"classifies": "the class attribute classifies (True or False)", "build": _BUILD},
     "latent": {"dim": "the option dim", "draw": "the method draw"},
 }
-"""Kind -> what a part must have (`contracts`), in words. `check` and `equilibrium` may be left out."""
+"""Kind -> what a part must have (`contracts`), in words. `check`, `equilibrium` and `prepare` may be left out."""
 
 
 def _missing(kind: str, cls: type[Any]) -> list[str]:

@@ -30,7 +30,7 @@ from gflow_core.pictures import draw_samples
 from gflow_core.plugins import plugins
 from gflow_core.recipe import Recipe, dumps, load
 from gflow_core.record import RunFolder
-from gflow_core.rng import Streams, derive
+from gflow_core.rng import Streams, derive, seeded
 from gflow_core.runtime import Runtime, choose_device
 from gflow_core.spec import Analysis, Spec
 from gflow_core.train import train
@@ -78,6 +78,7 @@ def run(recipe: Recipe, runs: Path, console: Console) -> RunFolder:
     if recipe.spec.objective is None and not recipe.spec.analyze:
         raise GflowError(f"{recipe.path}: nothing to do: it has neither an [objective] nor an [[analyze]] table")
     experiment = _build(recipe, console)
+    _prepare(experiment, console)
     path: list[Path | None] = [None]
     if experiment.runtime.main:
         name = recipe.path.stem if recipe.path else "recipe"
@@ -115,6 +116,7 @@ def resume(path: Path, console: Console, checkpoint: str | None = None, steps: i
     experiment = _build(recipe, console)
     manifest = folder.read_manifest()
     _check_data(manifest, experiment, path)
+    _prepare(experiment, console)
     restore(experiment, state, folder.path / "checkpoints" / name)
     with _held(folder, experiment):
         if experiment.runtime.main:
@@ -167,6 +169,18 @@ def _build(recipe: Recipe, console: Console) -> Experiment:
     experiment = build(recipe.spec, progress=console.progress)
     console.close()
     return experiment
+
+
+def _prepare(experiment: Experiment, console: Console) -> None:
+    """What analyzers will need later is there now. Raises GflowError if not."""
+    if not experiment.runtime.main or experiment.data is None:
+        return
+    with seeded(0):
+        for analysis in experiment.spec.analyze:
+            prepare = getattr(analysis.part, "prepare", None)
+            if prepare is not None:
+                prepare(experiment.data.shape, experiment.runtime.device, console.progress)
+    console.close()
 
 
 def _anywhere(spec: Spec) -> Spec:

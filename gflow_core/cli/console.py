@@ -33,7 +33,7 @@ from gflow_core.runtime import world_size
 __all__ = ["RunConsole"]
 
 _EVERY = 5.0  # seconds between lines where there is no terminal
-_ROWS = 120  # rows of a table worth printing
+_ROWS = 120  # rows of a table worth printing; longer ones are read from their files
 _LOG_WIDTH = 160  # columns where there is no terminal
 _LABEL = 16  # columns of what is going on
 
@@ -179,15 +179,16 @@ class RunConsole:
     def _table(self, title: str, rows: list[dict[str, Any]]) -> None:
         if not rows:
             return
+        if len(rows) > _ROWS:
+            self.say(f"{title}: {len(rows)} rows, in its CSV")
+            return
         table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
         for column, value in rows[0].items():
             number = isinstance(value, int | float)
             table.add_column(escape(column), overflow="fold", no_wrap=number, justify="right" if number else "left")
-        for row in rows[:_ROWS]:
+        for row in rows:
             table.add_row(*(escape(_short(value)) for value in row.values()))
         self.rich.print(table)
-        if len(rows) > _ROWS:
-            self.say(f"... and {len(rows) - _ROWS} more rows in its CSV")
 
 
 def _short(value: object) -> str:

@@ -269,3 +269,26 @@ def test_data_and_networks_that_break_their_word(gflow, plane, tmp_path, monkeyp
     monkeypatch.setattr("gflow_vgrow.mlp.MlpLogit.forward", lambda self, x, y=None: x)
     out = gflow("run", plane, "--runs", tmp_path / "runs", code=2).output
     assert "discriminator MlpDiscriminator: its forward returns [2, 2] for two items, [2] is expected" in out
+
+
+def test_weights_that_an_analysis_lacks_are_missed_before_training(tmp_path, gflow, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "nothing"))
+    recipe = tmp_path / "late.toml"
+    recipe.write_text(
+        """
+gflow = 1
+dataset = { use = "mnist5k", image_size = 16, fit = "resize", limit = 40 }
+sampler = { use = "vgrow.resnet", channels = 4 }
+discriminator = { use = "vgrow.resnet", channels = 4 }
+objective = { use = "adversarial" }
+optimizer = { sampler = { use = "adam", lr = 1e-4 }, discriminator = { use = "adam", lr = 1e-4 } }
+train = { steps = 1, batch_size = 8 }
+[[analyze]]
+use = "frechet"
+encoder = { use = "resnet50" }
+"""
+    )
+    out = gflow("run", recipe, "--runs", tmp_path / "runs", code=2).output
+    assert "resnet50" in out
+    assert "weights" in out
+    assert not (tmp_path / "runs").exists(), "nothing was started"

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 
 from gflow_core.builtin.analyzers.held_out import held_out
-from gflow_core.contracts import EncoderPart, Result, Subject
+from gflow_core.contracts import DataShape, EncoderPart, Progress, Result, Subject
 from gflow_core.options import option
 
 if TYPE_CHECKING:
+    import torch
+
     from gflow_core.spec import Spec
 
 __all__ = ["Frechet", "Inception", "Kernel", "Memorization", "Prdc"]
@@ -24,6 +26,12 @@ class _Scored:
     needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler"})
 
     batch_size: int = option(128, doc="Items that pass the encoder at once; bounds the memory.", ge=1)
+
+    def prepare(self, data: DataShape, device: torch.device, progress: Progress) -> None:
+        """Weights that are missing are missed before training, not after; a network trained once is trained now."""
+        encoder: EncoderPart | None = getattr(self, "encoder", None)
+        if encoder is not None:
+            encoder.build(data, device, progress)
 
 
 @attrs.frozen(kw_only=True)
