@@ -32,7 +32,7 @@ def experiment(*words: str) -> Experiment:
 def plain(one: Experiment) -> Callable[[], None]:
     """One iteration as one writes it first, on the same networks and data."""
     sampler, critic, x = one.sampler, one.discriminator, one.data.x
-    optimizers = [torch.optim.Adam(net.parameters(), lr=0.003, betas=(0.5, 0.9)) for net in (sampler, critic)]
+    optimizers = [torch.optim.SGD(net.parameters(), lr=0.003, momentum=0.9) for net in (sampler, critic)]
 
     def iteration() -> None:
         fake = sampler(torch.randn(64, 2)).detach()

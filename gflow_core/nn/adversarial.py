@@ -53,11 +53,14 @@ class AdversarialObjective:
         """The discriminator's updates, then the sampler's."""
         count = self.part.discriminator_steps
         taught = [self._teach((step - 1) * count + i) for i in range(count)]
-        names = dict.fromkeys(name for seen in taught for name in seen)  # a penalty may be due in some only
-        metrics = {name: torch.stack([seen[name] for seen in taught if name in seen]).mean(0) for name in names}
+        metrics = taught[0]
+        if count > 1:
+            names = dict.fromkeys(name for seen in taught for name in seen)  # a penalty may be due in some only
+            metrics = {name: torch.stack([seen[name] for seen in taught if name in seen]).mean(0) for name in names}
         metrics["sampler_loss"] = self._improve()
-        # Each process has seen its slice; the mean over replicas is what a line of metrics says.
-        yield {name: self.runtime.mean(value).mean() for name, value in metrics.items()}
+        if self.experiment.replicas:
+            metrics = {name: value.mean() for name, value in metrics.items()}
+        yield {name: self.runtime.mean(value) for name, value in metrics.items()}  # each process has seen its slice
 
     # ------------------------------------------------------------------ what a plugin may change
 

@@ -15,7 +15,7 @@ class Mlp(nn.Module):
     def __init__(self, inputs: int, outputs: int, *, width: int = 64, depth: int = 3) -> None:
         super().__init__()
         sizes = [inputs] + [width] * depth
-        layers = [layer for i, o in pairwise(sizes) for layer in (nn.Linear(i, o), nn.ReLU())]
+        layers = [layer for i, o in pairwise(sizes) for layer in (nn.Linear(i, o), nn.ReLU(inplace=True))]
         self.layers = nn.Sequential(*layers, nn.Linear(sizes[-1], outputs))
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
