@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -64,5 +65,6 @@ def pool(results: Mapping[int, Result]) -> Result:
             scores[name] = value
         elif len(numbers) == len(values):
             scores[name] = fmean(numbers)
-            scores[f"{name} (std)"] = stdev(numbers)
+            if all(map(math.isfinite, numbers)):
+                scores[f"{name} (std)"] = stdev(numbers)
     return Result(scores=scores, manifest=first.manifest, seeds=seeds)

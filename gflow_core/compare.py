@@ -101,8 +101,12 @@ class _Run:
     title: str
     options: Mapping[str, Any]
     """Dotted name -> value, of all that tells groups apart."""
+    names: Sequence[str]
+    """Analyzers with results, in the recipe's order; what it does not name comes last."""
     manifests: Mapping[str, Mapping[str, Any]]
     """Analyzer -> what its scores depend on, the part's name included."""
+    steps: Mapping[str, int]
+    """Analyzer -> the step it looked at."""
     scores: Mapping[int, Mapping[str, Mapping[str, Score]]]
     """Seed -> analyzer -> score -> value."""
 
@@ -113,9 +117,10 @@ def compare(paths: Sequence[Path], only: Iterable[str] = ()) -> Comparison:
     Raises GflowError where a folder is no run or holds no results, where one recipe and seed is there twice, and
     where scores of one analyzer depend on different things (their manifests differ).
     """
-    runs = [_read(path) for path in paths]
-    known = list(dict.fromkeys(name for run in runs for name in run.manifests))
-    names = list(dict.fromkeys(only)) or known
+    only = list(dict.fromkeys(only))
+    runs = [_read(path, only) for path in paths]
+    known = list(dict.fromkeys(name for run in runs for name in run.names))
+    names = only or known
     for name in names:
         if name not in known:
             raise GflowError(f"no run has results of {name}{did_you_mean(name, known)} (there are {', '.join(known)})")
@@ -130,6 +135,7 @@ def compare(paths: Sequence[Path], only: Iterable[str] = ()) -> Comparison:
         else:
             members.append([run])
     _check_seeds(members)
+    _check_steps(members, names)
     firsts = [group[0].options for group in members]
     groups, seeds = [], []
     for group in members:
@@ -152,7 +158,7 @@ def compare(paths: Sequence[Path], only: Iterable[str] = ()) -> Comparison:
 # ------------------------------------------------------------------ reading
 
 
-def _read(path: Path) -> _Run:
+def _read(path: Path, only: Sequence[str]) -> _Run:
     recipe = path / "recipe.toml"
     if not recipe.is_file():
         what = "not a run folder (it has no recipe.toml)" if path.exists() else "no such run folder"
@@ -161,14 +167,14 @@ def _read(path: Path) -> _Run:
         table = tomllib.loads(recipe.read_text(encoding="utf-8"))
     except ValueError as error:
         raise GflowError(f"{recipe}: damaged ({error})") from error
-    found = {file.parent.name: _result(file) for file in sorted(path.glob("analysis/*/result.json"))}
-    if not found:
+    files = {file.parent.name: file for file in sorted(path.glob("analysis/*/result.json"))}
+    if not files:
         raise GflowError(f"{path}: holds no results yet; gflow analyze {path} makes them")
     tables = table.get("analyze", [])
     order = [analysis.get("name", analysis.get("use")) for analysis in tables]
     uses = {name: analysis.get("use") for name, analysis in zip(order, tables, strict=True)}
-    # In the recipe's order; what it does not name comes last.
-    found = dict(sorted(found.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)))
+    names = sorted(files, key=lambda name: order.index(name) if name in order else len(order))
+    found = {name: _result(files[name]) for name in names if not only or name in only}
 
     seed = table.get("train", {}).get("seed", 0)
     scores: dict[int, dict[str, Mapping[str, Score]]] = {}
@@ -177,7 +183,8 @@ def _read(path: Path) -> _Run:
             scores.setdefault(one["seed"], {})[name] = one["scores"]
     options = {key: value for key, value in _flat(table).items() if key not in _APART}
     manifests = {name: {"analyzer": uses.get(name, name), **result["manifest"]} for name, result in found.items()}
-    return _Run(path, str(table.get("title", "")), options, manifests, scores)
+    steps = {name: int(result.get("step", 0)) for name, result in found.items()}
+    return _Run(path, str(table.get("title", "")), options, names, manifests, steps, scores)
 
 
 def _result(file: Path) -> dict[str, Any]:
@@ -214,7 +221,7 @@ def _check_manifests(runs: Sequence[_Run], names: Sequence[str], known: Sequence
         first = having[0]
         for key in dict.fromkeys(key for run in having for key in run.manifests[name]):
             one = first.manifests[name].get(key)
-            for run in having:
+            for run in having if key != "overrides" else ():  # what an override changed stands in the rest
                 other = run.manifests[name].get(key)
                 if other != one:
                     difference = f"{key} is {_text(one)} in {first.path} and {_text(other)} in {run.path}"
@@ -230,6 +237,19 @@ def _check_manifests(runs: Sequence[_Run], names: Sequence[str], known: Sequence
             f"scores compare only where what they depend on is the same; repeat them with gflow analyze{without}"
         )
         raise GflowError("\n".join(lines))
+
+
+def _check_steps(members: Sequence[Sequence[_Run]], names: Sequence[str]) -> None:
+    """Raise GflowError where runs of one recipe were measured after different numbers of steps."""
+    for group in members:
+        for name in names:
+            having = [run for run in group if name in run.steps]
+            for run in having[1:]:
+                if run.steps[name] != having[0].steps[name]:
+                    raise GflowError(
+                        f"{name}: measured after step {having[0].steps[name]} in {having[0].path} and after step "
+                        f"{run.steps[name]} in {run.path}; finish the shorter run with gflow resume, or leave one out"
+                    )
 
 
 def _check_seeds(members: Sequence[Sequence[_Run]]) -> None:

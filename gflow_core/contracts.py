@@ -170,7 +170,7 @@ class AnalyzerPart(Protocol):
     def check(self, spec: Spec) -> Iterable[str]:
         """Why it cannot look at this recipe's run; nothing if it can."""
 
-    def prepare(self, data: DataShape, device: torch.device, progress: Progress) -> None:
+    def prepare(self, spec: Spec, device: torch.device, progress: Progress) -> None:
         """Fetch what it will need from disk, before training starts. Raises GflowError where that is missing."""
 
     def build(self) -> Callable[[Subject], Result]:
@@ -222,7 +222,7 @@ class Phase:
 
 
 Metrics = Mapping[str, "Tensor"]
-"""What a step observed: name -> 0-dimensional tensor on the device (no `.item()` on the hot path)."""
+"""What a step observed: name -> tensor on the device, 0-dimensional or, with replicas, [R]. (No `.item()` there.)"""
 
 
 class Objective(Protocol):
@@ -295,6 +295,16 @@ class Subject:
     """The run folder, where there is one: for metrics and pictures already recorded."""
     earlier: Mapping[int, Path] = attrs.field(factory=dict)
     """Step -> folder of what this analyzer found earlier in the run, oldest first."""
+
+    def protocol(self) -> dict[str, Any]:
+        """What every score depends on, for its manifest: the data, its split, averaged weights or not, batch norm."""
+        train = self.spec.train
+        return {
+            "split": getattr(self.spec.dataset, "split", "all"),
+            "data": self.data.fingerprint if self.data is not None else None,
+            "ema": train is not None and train.ema is not None,
+            "batch_norm": "eval",
+        }
 
 
 @attrs.define(eq=False)

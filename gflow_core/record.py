@@ -17,7 +17,7 @@ import math
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from gflow_core import checkpoint
 from gflow_core.checkpoint import Checkpoint
 from gflow_core.contracts import Result
 from gflow_core.errors import CheckpointError, GflowError
-from gflow_core.files import written_aside
+from gflow_core.files import read_metrics, written_aside
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,21 +93,14 @@ class RunFolder:
             raise GflowError(f"{path}: damaged (not a JSON object); delete it to go on without")
         return manifest
 
-    def log(self, step: int, values: Mapping[str, float]) -> None:
+    def log(self, step: int, values: Mapping[str, Any]) -> None:
         """Append one line to metrics.jsonl."""
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **values}) + "\n")
 
-    def metrics(self) -> list[dict[str, float]]:
+    def metrics(self) -> list[dict[str, Any]]:
         """Every line of metrics.jsonl that can be read; one that a crash cut short is left out."""
-        path = self.path / "metrics.jsonl"
-        found = []
-        for raw in path.read_bytes().splitlines() if path.exists() else ():
-            with suppress(ValueError):
-                line = json.loads(raw)
-                if isinstance(line, dict) and isinstance(line.get("step"), int):
-                    found.append(line)
-        return found
+        return read_metrics(self.path / "metrics.jsonl")
 
     def rewind(self, name: str) -> None:
         """Drop what was recorded after the checkpoint `name`: the resumed run will do it again."""
@@ -117,9 +110,10 @@ class RunFolder:
         for picture in (self.path / "samples").glob("*.png"):
             if picture.stem.isdigit() and int(picture.stem) > step:
                 picture.unlink()
-        for found in [p for p in (self.path / "analysis").rglob("*") if p.is_dir() and p.name.isdigit()]:
-            if int(found.name) > step:
-                shutil.rmtree(found)
+        for pattern in ("*/*", "*/seed*/*"):  # a replica's own results lie one folder deeper
+            for found in list((self.path / "analysis").glob(pattern)):
+                if found.is_dir() and found.name.isdigit() and int(found.name) > step:
+                    shutil.rmtree(found)
         for later in self.checkpoints():
             if _order(later) > _order(name):
                 shutil.rmtree(self.path / "checkpoints" / later)

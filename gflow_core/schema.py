@@ -237,6 +237,8 @@ def _check_training(spec: Spec, table: Mapping[str, Any], plugins: Plugins) -> I
             yield ("optimizer", name), "nothing trains without an [objective]; remove this table"
         if train is not None and train.steps:
             yield ("train", "steps"), "nothing trains without an [objective]; remove it, or add an [objective]"
+        if train is not None and train.replicas > 1:
+            yield ("train", "replicas"), "nothing trains without an [objective]; remove it, or add an [objective]"
         return
     if "train" not in table:
         yield ("train",), "required with an [objective]: add a [train] table with steps = N"

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -179,7 +179,7 @@ def _prepare(experiment: Experiment, console: Console) -> None:
         for analysis in experiment.spec.analyze:
             prepare = getattr(analysis.part, "prepare", None)
             if prepare is not None:
-                prepare(experiment.data.shape, experiment.runtime.device, console.progress)
+                prepare(experiment.spec, experiment.runtime.device, console.progress)
     console.close()
 
 
@@ -254,10 +254,15 @@ class Session:
         self._part_way += 1
         self.console.phase(step, phase)
 
-    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+    def log(self, step: int, metrics: Mapping[str, Sequence[float]]) -> None:
+        means = {name: sum(values) / len(values) for name, values in metrics.items()}
+        line: dict[str, Any] = {**means, "seconds": round(time.monotonic() - self._start, 3)}
+        if self.experiment.replicas:
+            own = enumerate(self.experiment.spec.seeds)
+            line["seeds"] = {str(seed): {name: values[i] for name, values in metrics.items()} for i, seed in own}
         if self.main:
-            self.folder.log(step, {**metrics, "seconds": round(time.monotonic() - self._start, 3)})
-        self.console.log(step, metrics)
+            self.folder.log(step, line)
+        self.console.log(step, means)
 
     def sample(self, step: int) -> None:
         if not self.main:
@@ -447,7 +452,7 @@ class Drawing:
             with _fitting(folder.path):
                 module.load_state_dict(state.parts["ema" if self.experiment.ema else "sampler"])
         if replica >= len(spec.seeds):
-            raise GflowError(f"{path}: no replica {replica}; it has {len(spec.seeds)}, counted from 0")
+            raise GflowError(f"{path}: no replica {replica}; it has {len(spec.seeds)}, numbered from 0")
         self.experiment = singles(self.experiment)[replica]
         if seed is not None:
             self.experiment.streams = Streams(seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 import attrs
@@ -27,8 +27,8 @@ class Events(Protocol):
     def phase(self, step: int, phase: Phase) -> None:
         """A safe point inside a step was reached."""
 
-    def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Metrics, averaged over the steps since the last call."""
+    def log(self, step: int, metrics: Mapping[str, Sequence[float]]) -> None:
+        """Metrics, averaged over the steps since the last call: one value, or one a replica."""
 
     def sample(self, step: int) -> None:
         """Time for a sample picture."""
@@ -64,7 +64,7 @@ def train(experiment: Experiment, events: Events, *, done: int = 0) -> None:
                 if runtime.any(events.stopping()):
                     _check_state(experiment, step)
                     if recent:
-                        events.log(step - 1, _average(recent))
+                        events.log(step - 1, _average(recent, experiment.spec.seeds))
                     events.save(step - 1, event)
                     raise Interrupted(f"stopped in step {step} ({event.name} {event.done} of {event.total}), and saved")
             else:
@@ -80,7 +80,7 @@ def train(experiment: Experiment, events: Events, *, done: int = 0) -> None:
         save = last or stop or _due(step, clock.checkpoint_every)
         sample = last or _due(step, clock.sample_every)
         if last or stop or save or sample or _due(step, clock.log_every):
-            metrics = _average(recent)
+            metrics = _average(recent, experiment.spec.seeds)
             recent.clear()
             _check_state(experiment, step)
             events.log(step, metrics)
@@ -98,18 +98,20 @@ def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
 
 
-def _average(recent: Iterable[tuple[int, Metrics]]) -> dict[str, float]:
-    """Mean of each metric over the steps. Raises Diverged at the first that is not finite."""
+def _average(recent: Iterable[tuple[int, Metrics]], seeds: Sequence[int]) -> dict[str, list[float]]:
+    """Mean of each metric over the steps, one a replica. Raises Diverged at the first that is not finite."""
     observed = [(step, name, value) for step, metrics in recent for name, value in metrics.items()]
     if not observed:
         return {}
-    values = torch.stack([value.detach().float() for _, _, value in observed]).tolist()
-    seen: dict[str, list[float]] = {}
-    for (step, name, _), value in zip(observed, values, strict=True):
-        if not math.isfinite(value):
-            raise Diverged(f"step {step}: {name} is {value}; {_KEPT}")
-        seen.setdefault(name, []).append(value)
-    return {name: sum(history) / len(history) for name, history in seen.items()}
+    values = torch.stack([value.detach().float().expand(len(seeds)) for _, _, value in observed]).tolist()
+    seen: dict[str, list[list[float]]] = {}
+    for (step, name, _), row in zip(observed, values, strict=True):
+        for seed, value in zip(seeds, row, strict=True):
+            if not math.isfinite(value):
+                whose = f" of seed {seed}" if len(seeds) > 1 else ""
+                raise Diverged(f"step {step}: {name}{whose} is {value}; {_KEPT}")
+        seen.setdefault(name, []).append(row)
+    return {name: [sum(one) / len(one) for one in zip(*history, strict=True)] for name, history in seen.items()}
 
 
 def _check_state(experiment: Experiment, step: int) -> None:

@@ -56,7 +56,7 @@ class Adversarial:
         for name in ("dataset", "sampler", "discriminator"):
             if getattr(spec, name) is None:
                 yield f"needs a [{name}]"
-        if self.loss == "wasserstein" and self.penalty.kind == "none":
+        if self.loss == "wasserstein" and (self.penalty.kind == "none" or self.penalty.weight == 0):
             yield 'loss = "wasserstein" has no minimum without a penalty; set penalty = { kind = "wgan_gp" }'
         labelled = spec.dataset is None or spec.dataset.data_shape().classes is not None
         for name in ("sampler", "discriminator"):

@@ -36,7 +36,12 @@ def print_plan(recipe: Recipe) -> None:
             (
                 "objective",
                 registries["objective"].name_of(type(spec.objective)),
-                f"{clock.steps:,} steps, batch {clock.batch_size}, seed {clock.seed}",
+                f"{clock.steps:,} steps, batch {clock.batch_size}, "
+                + (
+                    f"{clock.replicas} replicas of seeds {spec.seeds[0]} to {spec.seeds[-1]}"
+                    if clock.replicas > 1
+                    else f"seed {clock.seed}"
+                ),
             )
         )
     for name, optimizer in spec.optimizer.items():

@@ -58,9 +58,9 @@ class AdversarialObjective:
             names = dict.fromkeys(name for seen in taught for name in seen)  # a penalty may be due in some only
             metrics = {name: torch.stack([seen[name] for seen in taught if name in seen]).mean(0) for name in names}
         metrics["sampler_loss"] = self._improve()
-        if self.experiment.replicas:
-            metrics = {name: value.mean() for name, value in metrics.items()}
-        yield {name: self.runtime.mean(value) for name, value in metrics.items()}  # each process has seen its slice
+        if self.runtime.world > 1:  # each process has seen its slice
+            metrics = dict(zip(metrics, self.runtime.mean(torch.stack(list(metrics.values()))), strict=True))
+        yield metrics
 
     # ------------------------------------------------------------------ what a plugin may change
 

@@ -33,7 +33,7 @@ def one_centred(square: Tensor) -> Tensor:
 
     |g| has no gradient at g = 0; there it is taken as zero, which is finite.
     """
-    norm = torch.where(square > 0, square, torch.ones_like(square)).sqrt() * (square > 0)
+    norm = torch.where(square == 0, torch.ones_like(square), square).sqrt() * (square != 0)
     return (norm - 1).square().mean(-1)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from gflow_core.contracts import Batch
 from gflow_core.data import Feed
 from gflow_core.errors import GflowError
+from gflow_core.nn.player import evaluating
 
 __all__ = ["ReplicaFeed", "replica", "stack"]
 
@@ -47,7 +48,7 @@ def stack(name: str, modules: Sequence[nn.Module], example: Tensor) -> nn.Module
         elif any(True for _ in (*layer.parameters(recurse=False), *layer.buffers(recurse=False))):
             raise GflowError(f"train.replicas stacks linear layers; the {name} has a {type(layer).__name__}")
     with torch.no_grad():
-        expected = torch.stack([module(example) for module in modules])
+        expected = torch.stack([_calmly(module, example) for module in modules])
         found = _shaped(stacked, example.expand(len(modules), *example.shape))
     if found is None or found.shape != expected.shape or not torch.allclose(found, expected, rtol=1e-4, atol=1e-5):
         raise GflowError(
@@ -57,9 +58,16 @@ def stack(name: str, modules: Sequence[nn.Module], example: Tensor) -> nn.Module
     return stacked
 
 
-def _shaped(module: Callable[[Tensor], Tensor], x: Tensor) -> Tensor | None:
+def _calmly(module: nn.Module, x: Tensor) -> Tensor:
+    """Without dropout: two networks are compared."""
+    with evaluating(module):
+        out: Tensor = module(x)
+    return out
+
+
+def _shaped(module: nn.Module, x: Tensor) -> Tensor | None:
     try:
-        return module(x)
+        return _calmly(module, x)
     except (RuntimeError, IndexError, ValueError):
         return None
 

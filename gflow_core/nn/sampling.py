@@ -15,6 +15,10 @@ from gflow_core.runtime import Runtime
 __all__ = ["draw_chunks", "draw_from", "label_pool"]
 
 
+_DRAWN = 8192
+"""Latents drawn at once: numbers depend on how many one call draws, and must not depend on `chunk`."""
+
+
 @torch.no_grad()
 def draw_chunks(
     sampler: nn.Module,
@@ -30,16 +34,18 @@ def draw_chunks(
 
     A conditional sampler gets labels drawn with replacement from the pool `labels` [m].
     """
-    for start in range(0, n, chunk):
-        size = min(chunk, n - start)
-        z = part.latent.draw(size, streams["latent"]).to(runtime.device)
+    for start in range(0, n, _DRAWN):
+        size = min(_DRAWN, n - start)
+        z = part.latent.draw(size, streams["latent"])
         y = None
         if part.conditional:
             assert labels is not None
-            y = labels[torch.randint(len(labels), (size,), generator=streams["label"])].to(runtime.device)
-        with runtime.autocast():
-            x = sampler(z) if y is None else sampler(z, y)
-        yield x.to(z.dtype)
+            y = labels[torch.randint(len(labels), (size,), generator=streams["label"])]
+        for first in range(0, size, chunk):
+            piece = slice(first, first + chunk)
+            with runtime.autocast():
+                given = [t[piece].to(runtime.device) for t in (z, y) if t is not None]
+                yield sampler(*given).to(z.dtype)
 
 
 def draw_from(subject: Subject, n: int, chunk: int = 256) -> Iterator[Tensor]:

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from gflow_core.builtin.analyzers.losses import DRAWN, Losses, final_mean, read_metrics, running_mean
+from gflow_core.builtin.analyzers.losses import DRAWN, Losses, final_mean, running_mean
 from gflow_core.contracts import Subject
 from gflow_core.errors import GflowError
+from gflow_core.files import read_metrics
 from gflow_core.rng import Streams
 from gflow_core.runtime import Runtime
 from gflow_core.spec import Spec

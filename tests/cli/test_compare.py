@@ -208,3 +208,27 @@ def test_it_imports_no_torch(make):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_an_unfinished_run_does_not_count_among_finished_ones(make):
+    runs = [make({"modes": scores(covered=8)}, seed=0), make({"modes": {**scores(covered=1), "step": 3}}, seed=1)]
+    out = gflow(*runs)
+    assert out.exit_code == 2
+    assert "after step 5" in out.output
+    assert "after step 3" in out.output
+
+
+def test_overrides_are_no_difference_of_their_own(make):
+    same = {"n": 10}
+    runs = [
+        make({"modes": scores(same, covered=8)}, seed=0),
+        make({"modes": scores({**same, "overrides": ["train.device=cpu"]}, covered=7)}, seed=1),
+    ]
+    assert columns(*runs)[1]["modes.covered"][0]["mean"] == 7.5
+
+
+def test_only_what_is_asked_for_is_read(make, tmp_path):
+    run = make({"modes": scores(covered=8), "two_sample": scores(w2=1.0)})
+    (tmp_path / run / "analysis/two_sample/result.json").write_text("{")
+    assert gflow(run).exit_code == 2
+    assert columns(run, "--only", "modes")[1]["modes.covered"][0]["mean"] == 8

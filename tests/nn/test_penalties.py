@@ -82,3 +82,7 @@ def test_interpolation_runs_from_fake_to_real():
     real, fake = torch.ones(3, 2, 2), torch.zeros(3, 2, 2)
     between = interpolate(real, fake, torch.tensor([0.0, 0.25, 1.0]))
     assert between[:, 0, 0].tolist() == [0, 0.25, 1]
+
+
+def test_not_a_number_is_not_hidden():
+    assert one_centred(torch.tensor([1.0, float("nan")])).isnan()

@@ -38,7 +38,9 @@ class Echo(nn.Module):
 def test_pieces_add_up_and_the_piece_size_changes_nothing():
     whole, pieces = (list(draw_chunks(Echo(), Part(), 10, Streams(0), RUNTIME, chunk=chunk)) for chunk in (10, 4))
     assert [len(x) for x in pieces] == [4, 4, 2]
-    assert torch.cat(pieces).shape == torch.cat(whole).shape == (10, 3)
+    assert torch.equal(torch.cat(pieces), torch.cat(whole))
+    many = [torch.cat(list(draw_chunks(Echo(), Part(), 9000, Streams(0), RUNTIME, chunk=c))) for c in (100, 10_000)]
+    assert torch.equal(*many)
 
 
 def test_labels_follow_the_data():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
@@ -194,9 +193,6 @@ def test_labelled_images_train_without_a_conditional_network(tmp_path):
     )
     experiment = build(load(path, ["train.batch_size=8"]).spec)
     assert experiment.data.y is not None
-    assert run(experiment, 1)[0]["discriminator_loss"] > 0
-
-
-def test_recipe_of_this_module_is_valid(tmp_path: Path):
-    (tmp_path / "game.toml").write_text(GAME)
-    assert load(tmp_path / "game.toml").spec.objective.loss == "nonsaturating"
+    before = [p.detach().clone() for p in experiment.sampler.parameters()]
+    run(experiment, 1)
+    assert any((a != b).any() for a, b in zip(before, experiment.sampler.parameters(), strict=True))

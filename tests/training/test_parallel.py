@@ -140,6 +140,11 @@ def test_what_does_not_divide(plane, start, gflow, tmp_path):
     out = process.communicate(timeout=120)[0]
     assert process.returncode == 2, out
     assert "objective.fake_as_real = 5 does not divide among 2 processes" in out
+    words = ["objective=far.fake_as_real", "objective.penalty.kind=interpolation", "train.devices=2"]
+    process = start("run", plane, "--runs", tmp_path / "runs", *words)
+    out = process.communicate(timeout=120)[0]
+    assert process.returncode == 2, out
+    assert "train in one process" in out
     assert "Traceback" not in out
 
 

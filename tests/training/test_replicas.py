@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +13,14 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
+from gflow_core.analyze import pool
 from gflow_core.build import build, singles
 from gflow_core.cli import main
+from gflow_core.contracts import Result
 from gflow_core.errors import GflowError, RecipeError
 from gflow_core.nn.replicas import stack
 from gflow_core.recipe import load
+from gflow_core.record import RunFolder
 
 GAME = """
 gflow = 1
@@ -112,6 +117,10 @@ def test_a_run_of_replicas_is_analyzed_by_seed_and_sampled(recipe, tmp_path):
     assert [entry["scores"] for entry in found["seeds"]] == seeds
     assert found["scores"]["modes_covered"] == pytest.approx(np.mean([s["modes_covered"] for s in seeds]))
     assert found["scores"]["modes_total"] == 8
+    line = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    own = [line["seeds"][str(seed)]["discriminator_loss"] for seed in (5, 6, 7)]
+    assert len(set(own)) == 3
+    assert line["discriminator_loss"] == pytest.approx(np.mean(own))
     arrays = []
     for index in (0, 2):
         out = tmp_path / f"{index}.npy"
@@ -141,11 +150,37 @@ def test_resuming_replicas_is_bit_exact(recipe, tmp_path):
         assert all(torch.equal(left[key], right[key]) for key in left)
 
 
+def test_pooling_takes_what_analyzers_may_find():
+    found = pool(
+        {
+            0: Result(scores={"a": 1.0, "same": 3, "none": None, "bad": 1.0, "word": "x"}),
+            1: Result(scores={"a": 3.0, "same": 3, "none": 2.0, "bad": math.nan, "word": "y"}),
+        }
+    ).scores
+    assert found["a"] == 2
+    assert found["a (std)"] == pytest.approx(2**0.5)
+    assert found["same"] == 3
+    assert math.isnan(found["bad"])
+    assert set(found) == {"a", "a (std)", "same", "bad"}
+
+
+def test_going_back_drops_later_results_only(tmp_path):
+    folder = RunFolder.create(tmp_path, "x", 0, "gflow = 1")
+    for place in ("2024/000100", "2024/002100", "cover/seed3/000100", "cover/seed3/000200", "cover/seed3"):
+        (folder.path / "analysis" / place).mkdir(parents=True, exist_ok=True)
+        (folder.path / "analysis" / place / "result.json").touch()
+    (folder.path / "analysis/2024/result.json").touch()
+    folder.rewind("000100")
+    left = sorted(str(p.parent.relative_to(folder.path / "analysis")) for p in folder.path.rglob("result.json"))
+    assert left == ["2024", "2024/000100", "cover/seed3", "cover/seed3/000100"]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["dataset=mnist5k", "sampler=vgrow.resnet", "discriminator=vgrow.resnet"], "works on vectors"),
         (["train.replicas=0"], "must be >= 1"),
+        (["~objective", "~optimizer", "~discriminator", "train.steps=0"], "train.replicas: nothing trains without"),
     ],
 )
 def test_what_cannot_be_stacked_is_refused_at_validation(recipe, words, message):
@@ -165,7 +200,22 @@ class Squeezed(nn.Linear):
         (lambda: nn.Sequential(nn.Linear(2, 1), nn.Flatten(0)), "treat replicas"),
         (lambda: Squeezed(2, 1), "Squeezed"),
     ],
+    ids=["batch norm", "flatten", "squeeze"],
 )
 def test_a_network_that_cannot_be_stacked_says_why(make, message):
     with pytest.raises(GflowError, match=message):
         stack("sampler", [make(), make()], torch.randn(4, 2))
+
+
+def test_dropout_can_be_stacked():
+    modules = [nn.Sequential(nn.Linear(2, 4), nn.Dropout(0.5), nn.Linear(4, 1)) for _ in range(2)]
+    stacked = stack("sampler", modules, torch.randn(4, 2))
+    assert stacked.training
+    assert stacked(torch.randn(2, 4, 2)).shape == (2, 4, 1)
+
+
+def test_a_replica_that_diverges_is_named(recipe, tmp_path):
+    words = ["train.replicas=2", "optimizer.discriminator.lr=1e6", "optimizer.sampler.lr=1e6", "train.log_every=1"]
+    result = CliRunner().invoke(main, ["run", str(recipe()), *words, "--runs", str(tmp_path / "runs")])
+    assert result.exit_code == 2
+    assert re.search(r"step \d+: \w+ of seed [56] is (inf|nan)", result.output), result.output

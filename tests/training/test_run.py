@@ -266,7 +266,7 @@ def test_data_and_networks_that_break_their_word(gflow, plane, tmp_path, monkeyp
     np.save(tmp_path / "points.npy", points)
     words = ["dataset=array", f"dataset.root={tmp_path / 'points.npy'}", "dataset.shape=[2]"]
     assert "NaN" in gflow("run", plane, "--runs", tmp_path / "runs", *words, code=2).output
-    monkeypatch.setattr("gflow_vgrow.mlp.MlpLogit.forward", lambda self, x, y=None: x)
+    monkeypatch.setattr("gflow_core.nn.mlp.MlpLogit.forward", lambda self, x, y=None: x)
     out = gflow("run", plane, "--runs", tmp_path / "runs", code=2).output
     assert "discriminator MlpDiscriminator: its forward returns [2, 2] for two items, [2] is expected" in out
 

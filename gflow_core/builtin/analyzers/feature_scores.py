@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 
 from gflow_core.builtin.analyzers.held_out import held_out
-from gflow_core.contracts import DataShape, EncoderPart, Progress, Result, Subject
+from gflow_core.contracts import EncoderPart, Progress, Result, Subject
 from gflow_core.options import option
 
 if TYPE_CHECKING:
@@ -27,11 +27,11 @@ class _Scored:
 
     batch_size: int = option(128, doc="Items that pass the encoder at once; bounds the memory.", ge=1)
 
-    def prepare(self, data: DataShape, device: torch.device, progress: Progress) -> None:
+    def prepare(self, spec: Spec, device: torch.device, progress: Progress) -> None:
         """Weights that are missing are missed before training, not after; a network trained once is trained now."""
         encoder: EncoderPart | None = getattr(self, "encoder", None)
         if encoder is not None:
-            encoder.build(data, device, progress)
+            encoder.build(spec.dataset.data_shape(), device, progress)
 
 
 @attrs.frozen(kw_only=True)
@@ -185,6 +185,11 @@ class Memorization(_Compared):
             )
         elif spec.dataset.split == "all":
             yield 'needs items that were not trained on, and dataset.split = "all" leaves none; set it to "train"'
+
+    def prepare(self, spec: Spec, device: torch.device, progress: Progress) -> None:
+        """Held-out data that is missing is missed before training, as weights are."""
+        super().prepare(spec, device, progress)
+        held_out(spec.dataset).load(progress)
 
     def build(self) -> Callable[[Subject], Result]:
         from gflow_core.builtin.analyzers.memorization import memorization

@@ -17,7 +17,7 @@ from torch import Tensor
 from gflow_core.cache import cache_folder
 from gflow_core.contracts import DataShape, Encoder, EncoderPart, Subject
 from gflow_core.data import Source, fingerprint
-from gflow_core.errors import Diverged
+from gflow_core.errors import DataError, Diverged
 from gflow_core.files import written_aside
 from gflow_core.nn.sampling import draw_from
 from gflow_core.rng import derive
@@ -95,7 +95,7 @@ class Features:
     def real(self, n: int, data: Source | None = None, apply: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """Features of the first n items in the fixed order of `real_index`, [n, dim], on the CPU, cached."""
         kind = "features" if apply is None else "logits"
-        data = data or self._data
+        data = self._data if data is None else data
         return self.cached(
             kind, data, n, lambda: {kind: torch.cat([f.cpu() for f in self.over(data, real_index(data, n), apply)])}
         )[kind]
@@ -104,7 +104,10 @@ class Features:
         """Features of the items at `index`, in pieces on the device."""
         done = 0
         for piece in index.split(self.batch_size):
-            yield (apply or self.encoder)(data.batch(piece, self.subject.runtime.device).x)
+            found = (apply or self.encoder)(data.batch(piece, self.subject.runtime.device).x)
+            if not bool(found.isfinite().all()):
+                raise DataError(f"encoder {self.encoder.name}: features of the data are NaN or infinite; its weights?")
+            yield found
             done += len(piece)
             self.subject.progress("real features", done, len(index))
 
@@ -153,17 +156,13 @@ class Features:
 
     def manifest(self, *, n_real: int, n_fake: int, **own: Any) -> dict[str, Any]:
         """The protocol of a score: what must agree between two scores that are compared."""
-        spec = self.subject.spec
         return {
+            **self.subject.protocol(),
             "n_real": n_real,
             "n_fake": n_fake,
-            "split": getattr(spec.dataset, "split", "all"),
-            "data": self._data.fingerprint,
             "encoder": self.encoder.name,
             "weights": self.encoder.weights,
             "resizer": self.encoder.resizer,
-            "ema": spec.train is not None and spec.train.ema is not None,
-            "batch_norm": "eval",
             **own,
         }
 

@@ -91,7 +91,7 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     first, second = first / (a.n - 1) ** 0.5, second / (b.n - 1) ** 0.5
     traces = first.square().sum() + second.square().sum()
     distance = (a.mean - b.mean).square().sum() + traces - 2 * torch.linalg.svdvals(first @ second.T).sum()
-    return max(0.0, float(distance))
+    return float(distance.clamp_min(0))  # NaN stays NaN
 
 
 def frechet(part: Frechet, subject: Subject) -> Result:

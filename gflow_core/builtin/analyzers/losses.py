@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
 from gflow_core.contracts import Result, Subject
 from gflow_core.errors import GflowError, did_you_mean
+from gflow_core.files import read_metrics
 from gflow_core.options import option
 
 if TYPE_CHECKING:
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, np.dtype[np.float64]]
 
-__all__ = ["Losses", "final_mean", "losses", "read_metrics", "running_mean"]
+__all__ = ["Losses", "final_mean", "losses", "running_mean"]
 
 DRAWN = 2000
 """Points of a curve; longer ones are drawn as bands from the lowest to the highest value in each piece."""
@@ -57,7 +55,8 @@ def losses(part: Losses, subject: Subject) -> Result:
     if subject.folder is None:
         raise GflowError("losses: reads the run folder's metrics.jsonl, and there is no run folder")
     path = subject.folder / "metrics.jsonl"
-    lines = read_metrics(path)
+    # A replica's own values stand in place of the means over replicas.
+    lines = [line | line.pop("seeds", {}).get(str(subject.spec.seed), {}) for line in read_metrics(path)]
     known = list(dict.fromkeys(name for line in lines for name in line if name not in ("step", "seconds")))
     if not lines:
         return Result()
@@ -79,17 +78,6 @@ def losses(part: Losses, subject: Subject) -> Result:
             result.scores[f"{name}_minus_equilibrium"] = final_mean(steps, values) - equilibrium[name]
     result.figures["losses"] = _figure(curves, equilibrium, part.window)
     return result
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl; one that a crash cut short is left out."""
-    found = []
-    for raw in path.read_bytes().splitlines() if path.exists() else ():
-        with suppress(ValueError):
-            line = json.loads(raw)
-            if isinstance(line, dict) and isinstance(line.get("step"), int):
-                found.append(line)
-    return found
 
 
 def _curve(lines: list[dict[str, Any]], name: str) -> tuple[Array, Array]:

@@ -72,7 +72,12 @@ def mode_coverage(part: ModeCoverage, subject: Subject) -> Result:
         },
         tables={"modes": rows},
         figures={"samples": _figure(fake, data.x, data.modes, captured, f"step {subject.step}", share)},
-        manifest={"n_fake": part.samples, "n_real": len(data), "threshold_std": part.threshold},
+        manifest={
+            **subject.protocol(),
+            "n_fake": part.samples,
+            "n_real": len(data),
+            "threshold_std": part.threshold,
+        },
     )
 
 

@@ -52,7 +52,7 @@ def evolution(part: Evolution, subject: Subject) -> Result:
         scores={"moments": len(found) + 1},
         tables={"points": [{"x": x, "y": y} for x, y in now.tolist()]},
         figures={"evolution": _figure(real.float().numpy(), moments)},
-        manifest={"n_fake": part.samples, "n_real_shown": len(real), "steps_shown": shown},
+        manifest={"n_fake": part.samples, "n_real_shown": len(real)},
     )
 
 

@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from gflow_core.contracts import Result, Subject
 from gflow_core.errors import GflowError
+from gflow_core.nn.losses import LOSSES
 from gflow_core.nn.player import evaluating, frozen
 from gflow_core.nn.sampling import draw_from
 from gflow_core.runtime import Runtime
@@ -49,6 +49,8 @@ class Pull:
     """|x - y| [n]."""
     d_y: Array
     d_x: Array
+    slope: Array
+    """L'(d(y)) [n], how the sampler's loss changes with the logit."""
     gradient: Array
     """-grad_y L_G [n, 2]: where each fake point is pushed."""
 
@@ -60,14 +62,18 @@ class Pull:
 
     @property
     def approximation(self) -> Array:
-        """Eq. 6: sigmoid(-d(y)) |d(x) - d(y)| / |x - y| [n]; NaN where x = y."""
+        """Eq. 6: |L'(d(y))| |d(x) - d(y)| / |x - y| [n]; NaN where x = y."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            slope = np.abs(self.d_x - self.d_y) / self.distance
-        return np.where(self.distance > 0, slope / (1 + np.exp(np.minimum(self.d_y, 700))), np.nan)
+            steepness = np.abs(self.d_x - self.d_y) / self.distance
+        return np.where(self.distance > 0, np.abs(self.slope) * steepness, np.nan)
 
 
-def generator_gradient(discriminator: nn.Module, y: Tensor, runtime: Runtime) -> tuple[Tensor, Tensor]:
-    """d(y) [n] and grad_y softplus(-d(y)) = -sigmoid(-d(y)) grad d(y) [n, *shape] (eq. 5), for y [n, *shape].
+def generator_gradient(
+    discriminator: nn.Module, y: Tensor, runtime: Runtime, loss: str = "nonsaturating"
+) -> tuple[Tensor, Tensor, Tensor]:
+    """d(y) [n], the slope L'(d(y)) [n] and grad_y L_G(y) = L'(d(y)) grad d(y) [n, *shape], for y [n, *shape].
+
+    L is the sampler's loss on a logit; of the non-saturating one the slope is -sigmoid(-d) (eq. 5).
 
     The discriminator's parameters are frozen meanwhile, and its mode is the caller's.
     """
@@ -76,25 +82,29 @@ def generator_gradient(discriminator: nn.Module, y: Tensor, runtime: Runtime) ->
         with runtime.autocast():
             logit = discriminator(y)
         logit = logit.to(y.dtype)
-        (gradient,) = torch.autograd.grad(F.softplus(-logit).sum(), y)
-    return logit.detach(), gradient
+        each = LOSSES[loss].sampler(logit.unsqueeze(-1))  # a mean over one item is that item's
+        slope, gradient = torch.autograd.grad(each.sum(), [logit, y])
+    return logit.detach(), slope, gradient
 
 
-def measure(discriminator: nn.Module, real: Tensor, fake: Tensor, runtime: Runtime) -> Pull:
+def measure(
+    discriminator: nn.Module, real: Tensor, fake: Tensor, runtime: Runtime, loss: str = "nonsaturating"
+) -> Pull:
     """The pull on each of the fake points [n, 2], and its nearest of the real points [N, 2]: n log N, in float64."""
     from scipy.spatial import KDTree
 
     x, y = (points.double().cpu().numpy() for points in (real, fake))
     distance, index = KDTree(x).query(y)
-    found = [generator_gradient(discriminator, part.to(runtime.device), runtime) for part in fake.split(CHUNK)]
+    found = [generator_gradient(discriminator, part.to(runtime.device), runtime, loss) for part in fake.split(CHUNK)]
     return Pull(
         y=y,
         x=x[index],
         index=index,
         distance=distance,
-        d_y=torch.cat([d for d, _ in found]).double().cpu().numpy(),
+        d_y=torch.cat([d for d, _, _ in found]).cpu().double().numpy(),
         d_x=_logits(discriminator, real[torch.from_numpy(index)], runtime),
-        gradient=-torch.cat([g for _, g in found]).double().cpu().numpy(),
+        slope=torch.cat([s for _, s, _ in found]).cpu().double().numpy(),
+        gradient=-torch.cat([g for _, _, g in found]).cpu().double().numpy(),
     )
 
 
@@ -111,10 +121,11 @@ def gradient_explosion(part: GradientExplosion, subject: Subject) -> Result:
     real = subject.data.x.to(torch.get_default_dtype())
     fake = torch.cat([x.to(real.dtype).cpu() for x in draw_from(subject, part.samples, CHUNK)])
     fake = fake[fake.isfinite().all(1)]
+    loss = getattr(subject.spec.objective, "loss", "nonsaturating")
     if not len(fake):
         raise GflowError("far.gradient_explosion: every sample is NaN or infinite; look at an earlier checkpoint")
     with evaluating(discriminator):
-        pull = measure(discriminator, real, fake, runtime)
+        pull = measure(discriminator, real, fake, runtime, loss)
         delta = part.delta if part.delta is not None else float(np.quantile(pull.distance, part.close, method="lower"))
         close = pull.distance <= delta
         order = np.argsort(pull.distance, kind="stable")[: part.pairs]
@@ -127,6 +138,7 @@ def gradient_explosion(part: GradientExplosion, subject: Subject) -> Result:
     norm, near, far = pull.norm, pull.norm[close], pull.norm[~close]
     varies = np.ptp(norm) > 0 and np.ptp(pull.distance) > 0
     scores: dict[str, float | int | str | None] = {
+        "finite_samples": len(fake),
         "gradient_median": float(np.median(norm)),
         "gradient_p95": float(np.quantile(norm, 0.95)),
         "gradient_max": float(norm.max()),
@@ -144,11 +156,12 @@ def gradient_explosion(part: GradientExplosion, subject: Subject) -> Result:
         tables={"pairs": _pairs(pull, order)},
         figures={"gradient": _gradient_figure(pull, delta, order, subject.step), "plane": plane},
         manifest={
+            **subject.protocol(),
             "n_real": len(real),
-            "n_fake": len(fake),
-            "n_fake_drawn": part.samples,
+            "n_fake": part.samples,
             "close": part.close if part.delta is None else None,
             "delta": part.delta,
+            "loss": loss,
         },
     )
 
@@ -183,7 +196,7 @@ def _logits(discriminator: nn.Module, points: Tensor, runtime: Runtime) -> Array
     """d at points [n, 2]: [n], float64."""
     with runtime.autocast():
         found = [discriminator(part.to(runtime.device)) for part in points.split(CHUNK)]
-    return torch.cat(found).double().cpu().numpy()
+    return torch.cat(found).cpu().double().numpy()
 
 
 # ------------------------------------------------------------------ gradient against distance
@@ -223,7 +236,7 @@ def _gradient_figure(pull: Pull, delta: float, order: Array, step: int) -> Figur
         zorder=3,
     )
     axes.set_xlabel(r"distance to the nearest real point,  $\Vert x_0 - y_0\Vert$")
-    axes.set_ylabel(r"generator's gradient,  $\Vert\nabla_{y} L_G(y)\Vert = \sigma(-d(y))\,\Vert\nabla d(y)\Vert$")
+    axes.set_ylabel(r"generator's gradient,  $\Vert\nabla_{y} L_G(y)\Vert = |L_G'(d(y))|\,\Vert\nabla d(y)\Vert$")
     axes.grid(True, which="major", color="0.9", lw=0.6)
     axes.set_axisbelow(True)
     hidden = int((~drawn).sum())
@@ -308,9 +321,11 @@ def _square(centre: Array, half: float) -> Window:
 
 
 def _zoom(real: Array, pull: Pull, steepest: int) -> float:
-    """Half the side of the zoomed window: a few times the pair's distance, and room for some real neighbours."""
+    """Half the side of the zoomed window: a few times the pair's distance, and room for some real neighbours; never
+    more than a tenth of the whole."""
     around = np.sort(np.linalg.norm(real - pull.x[steepest], axis=1))
-    return max(3 * float(pull.distance[steepest]), float(around[min(8, len(real) - 1)]), 1e-6)
+    wanted = max(3 * float(pull.distance[steepest]), float(around[min(8, len(real) - 1)]), 1e-6)
+    return min(wanted, max(float(np.ptp(real, axis=0).max()) / 10, float(pull.distance[steepest])))
 
 
 def _within(points: Array, window: Window) -> Array:

@@ -56,7 +56,7 @@ class MlpSampler(_Mlp):
     latent: Latent = option(factory=lambda: Normal(dim=2), doc="Law of z (Table 3: two dimensions).")
 
     def build(self, data: DataShape | None) -> nn.Module:
-        from gflow_far.mlp import Mlp
+        from gflow_core.nn.mlp import Mlp
 
         assert data is not None
         return Mlp(self.latent.dim, data.shape[0], width=self.width, depth=self.depth)
@@ -67,7 +67,7 @@ class MlpDiscriminator(_Mlp):
     """FAR's discriminator of vectors (Table 4): ReLU layers from x to a logit."""
 
     def build(self, data: DataShape | None) -> nn.Module:
-        from gflow_far.mlp import MlpLogit
+        from gflow_core.nn.mlp import MlpLogit
 
         assert data is not None
         return MlpLogit(data.shape[0], width=self.width, depth=self.depth)

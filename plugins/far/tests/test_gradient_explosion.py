@@ -13,6 +13,7 @@ from gflow_core.builtin.latents import Normal
 from gflow_core.contracts import DataShape, Subject
 from gflow_core.data import Source, fingerprint
 from gflow_core.errors import GflowError
+from gflow_core.nn.losses import LOSSES
 from gflow_core.rng import Streams
 from gflow_core.runtime import Runtime
 from gflow_core.spec import Spec
@@ -101,16 +102,26 @@ def points(n: int, seed: int = 2) -> Tensor:
 
 def test_the_gradient_is_that_of_equation_5():
     y, discriminator = points(50).double(), _Linear()
-    d, gradient = generator_gradient(discriminator, y, CPU)
+    d, _, gradient = generator_gradient(discriminator, y, CPU)
     w = discriminator.w.detach().double()
     assert torch.allclose(d, y @ w + 0.5)
     assert torch.allclose(gradient, -torch.sigmoid(-d)[:, None] * w)
     # The same, as differences of the generator's loss.
     bumps, h = _Bumps(points(9).double(), 0.7), 1e-6
-    _, gradient = generator_gradient(bumps, y, CPU)
+    _, _, gradient = generator_gradient(bumps, y, CPU)
     for axis in torch.eye(2, dtype=y.dtype) * h:
         difference = nn.functional.softplus(-bumps(y + axis)) - nn.functional.softplus(-bumps(y - axis))
         assert torch.allclose(difference / (2 * h), gradient @ (axis / h), atol=1e-7)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_gradient_is_that_of_the_objectives_own_loss(loss):
+    y, discriminator, h = points(9).double(), _Bumps(points(9).double(), 0.7), 1e-6
+    _, _, gradient = generator_gradient(discriminator, y, CPU, loss)
+    each = LOSSES[loss].sampler
+    for axis in torch.eye(2, dtype=y.dtype) * h:
+        up, down = (each(discriminator(point).unsqueeze(-1)) for point in (y + axis, y - axis))
+        assert torch.allclose((up - down) / (2 * h), gradient @ (axis / h), atol=1e-7)
 
 
 def test_nearest_real_points_are_those_of_all_pairs():
@@ -214,7 +225,7 @@ def test_figures_are_drawn_whatever_the_gradient(discriminator, copies, tmp_path
 def test_samples_that_are_not_numbers_are_left_out():
     fake = points(200)
     fake[::4, 1] = math.nan
-    assert run(make(fake, _Linear())).manifest["n_fake"] == 150
+    assert run(make(fake, _Linear())).scores["finite_samples"] == 150
     with pytest.raises(GflowError, match="NaN"):
         run(make(fake * math.nan, _Linear()))
 

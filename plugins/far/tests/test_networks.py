@@ -9,8 +9,8 @@ from torch.func import functional_call, stack_module_state, vmap
 from torch.nn import functional as F
 
 from gflow_core.contracts import DataShape
+from gflow_core.nn.mlp import Mlp, MlpLogit
 from gflow_core.nn.replicas import stack
-from gflow_far.mlp import Mlp, MlpLogit
 from gflow_far.parts import MlpDiscriminator, MlpSampler, ResnetDiscriminator, ResnetSampler
 from gflow_far.resnet import Block, Discriminator, Sampler
 
@@ -321,7 +321,7 @@ def test_mlps_are_the_tables():
 def test_many_mlps_at_once():
     """Stacked layers, or parameters under vmap, give what the networks give one by one, with penalties."""
     torch.manual_seed(0)
-    networks = [MlpLogit(2, width=8) for _ in range(3)]
+    networks = [MlpLogit(2, width=8, depth=3) for _ in range(3)]
     parameters, buffers = stack_module_state(networks)
     assert not buffers
     x = torch.randn(3, 5, 2)

@@ -179,7 +179,7 @@ class MlpSampler(_Mlp):
     latent: Latent = option(factory=lambda: Normal(dim=2), doc="Law of z.")
 
     def build(self, data: DataShape | None) -> nn.Module:
-        from gflow_vgrow.mlp import Mlp
+        from gflow_core.nn.mlp import Mlp
 
         assert data is not None
         return Mlp(self.latent.dim, data.shape[0], width=self.width, depth=self.depth, activation=self.activation)
@@ -190,7 +190,7 @@ class MlpDiscriminator(_Mlp):
     """A multilayer perceptron x -> logit for vector data."""
 
     def build(self, data: DataShape | None) -> nn.Module:
-        from gflow_vgrow.mlp import MlpLogit
+        from gflow_core.nn.mlp import MlpLogit
 
         assert data is not None
         return MlpLogit(data.shape[0], width=self.width, depth=self.depth, activation=self.activation)

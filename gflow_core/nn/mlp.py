@@ -10,13 +10,13 @@ __all__ = ["Mlp", "MlpLogit"]
 
 
 def _activation(name: str) -> nn.Module:
-    return {"relu": nn.ReLU(), "leaky_relu": nn.LeakyReLU(0.2), "tanh": nn.Tanh()}[name]
+    return {"relu": nn.ReLU(inplace=True), "leaky_relu": nn.LeakyReLU(0.2), "tanh": nn.Tanh()}[name]
 
 
 class Mlp(nn.Module):
-    """z [B, inputs] -> [B, outputs]: `depth` hidden layers of `width` units; the last layer is linear."""
+    """z [..., inputs] -> [..., outputs]: `depth` hidden layers of `width` units; the last layer is linear."""
 
-    def __init__(self, inputs: int, outputs: int, *, width: int, depth: int, activation: str) -> None:
+    def __init__(self, inputs: int, outputs: int, *, width: int, depth: int, activation: str = "relu") -> None:
         super().__init__()
         sizes = [inputs] + [width] * depth
         layers = [layer for i, o in pairwise(sizes) for layer in (nn.Linear(i, o), _activation(activation))]
@@ -28,9 +28,9 @@ class Mlp(nn.Module):
 
 
 class MlpLogit(Mlp):
-    """x [B, inputs] -> logit [B]."""
+    """x [..., inputs] -> logit [...]."""
 
-    def __init__(self, inputs: int, *, width: int, depth: int, activation: str) -> None:
+    def __init__(self, inputs: int, *, width: int, depth: int, activation: str = "relu") -> None:
         super().__init__(inputs, 1, width=width, depth=depth, activation=activation)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
