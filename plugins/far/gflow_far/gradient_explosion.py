@@ -237,6 +237,8 @@ def _gradient_figure(pull: Pull, delta: float, order: Array, step: int) -> Figur
     )
     axes.set_xlabel(r"distance to the nearest real point,  $\Vert x_0 - y_0\Vert$")
     axes.set_ylabel(r"generator's gradient,  $\Vert\nabla_{y} L_G(y)\Vert = |L_G'(d(y))|\,\Vert\nabla d(y)\Vert$")
+    axes.tick_params(which="minor", labelsize=6)  # where the axis spans less than a decade these have labels
+    axes.tick_params(axis="x", which="minor", labelrotation=45)
     axes.grid(True, which="major", color="0.9", lw=0.6)
     axes.set_axisbelow(True)
     hidden = int((~drawn).sum())
