@@ -87,7 +87,8 @@ def _cell(cell: Cell, n: int) -> str:
     if cell.mean is None:
         return " | ".join(dict.fromkeys(str(value) for value in cell.values)) + few
     counted = all(isinstance(value, int) for value in cell.values) and cell.mean == int(cell.mean)
-    return (f"{cell.mean:.0f}" if counted else f"{cell.mean:.4g}") + ("" if cell.std is None else f" ± {cell.std:.2g}") + few
+    mean = f"{cell.mean:.0f}" if counted else f"{cell.mean:.4g}"
+    return mean + ("" if cell.std is None else f" ± {cell.std:.2g}") + few
 
 
 def _plain(found: Comparison) -> dict[str, Any]:
