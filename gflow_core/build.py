@@ -18,7 +18,7 @@ from gflow_core.rng import Streams, derive, seeded
 from gflow_core.runtime import Runtime
 from gflow_core.spec import Spec
 
-__all__ = ["build", "build_network", "singles"]
+__all__ = ["build", "build_network", "single"]
 
 
 def build(spec: Spec, *, progress: Progress = no_progress, load_data: bool = True) -> Experiment:
@@ -57,28 +57,28 @@ def build(spec: Spec, *, progress: Progress = no_progress, load_data: bool = Tru
     return experiment
 
 
-def singles(experiment: Experiment) -> list[Experiment]:
-    """The run itself; or each replica as the run of its own seed that it is, with the weights samples come from."""
+def single(experiment: Experiment, index: int) -> Experiment:
+    """Replica `index` as the run of its own seed that it is, with the weights samples come from.
+
+    A run without replicas is its own replica 0.
+    """
     if not experiment.replicas:
-        return [experiment]
+        return experiment
     spec, runtime = experiment.spec, experiment.runtime
     assert spec.train is not None
-    shape = spec.dataset.data_shape()
-    found = []
-    for index, seed in enumerate(spec.seeds):
-        one = Experiment(
-            spec=attrs.evolve(spec, train=attrs.evolve(spec.train, seed=seed, replicas=1)),
-            runtime=runtime,
-            streams=Streams(seed),
-            data=experiment.data,
-        )
-        stacked = {"sampler": experiment.final_sampler, "discriminator": experiment.discriminator}
-        for name, module in stacked.items():
-            if module is not None:
-                single = build_network(name, getattr(spec, name), shape, seed, runtime)
-                setattr(one, name, replica(module, single, index))
-        found.append(one)
-    return found
+    shape, seed = spec.dataset.data_shape(), spec.seeds[index]
+    one = Experiment(
+        spec=attrs.evolve(spec, train=attrs.evolve(spec.train, seed=seed, replicas=1)),
+        runtime=runtime,
+        streams=Streams(seed),
+        data=experiment.data,
+    )
+    stacked = {"sampler": experiment.final_sampler, "discriminator": experiment.discriminator}
+    for name, module in stacked.items():
+        if module is not None:
+            fresh = build_network(name, getattr(spec, name), shape, seed, runtime)
+            setattr(one, name, replica(module, fresh, index))
+    return one
 
 
 def _network(kind: str, part: Any, shape: DataShape | None, spec: Spec, runtime: Runtime) -> nn.Module:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from gflow_core.analyze import analyze, pool
-from gflow_core.build import build, singles
+from gflow_core.build import build, single
 from gflow_core.checkpoint import Checkpoint
 from gflow_core.contracts import Experiment, Phase, Result
 from gflow_core.errors import CheckpointError, GflowError, Interrupted
@@ -267,7 +267,7 @@ class Session:
     def sample(self, step: int) -> None:
         if not self.main:
             return
-        experiment = singles(self.experiment)[0]  # of several replicas the first is shown
+        experiment = single(self.experiment, 0)  # of several replicas the first is shown
         shape = experiment.spec.dataset.data_shape()
         x = torch.cat(list(_chunks(experiment, _IMAGES if shape.kind == "image" else _POINTS, "preview")))
         draw_samples(self.folder.sample_path(step), x, shape, _some_real(experiment))
@@ -296,8 +296,8 @@ class Session:
         """Run one analyzer and write what it found. GflowError names one that fails; the run itself is saved."""
         if self.main:
             results = {}
-            for one in singles(self.experiment):
-                seed = one.spec.seed
+            for index, seed in enumerate(self.experiment.spec.seeds):
+                one = single(self.experiment, index)
                 name = f"{analysis.name}/seed{seed}" if self.experiment.replicas else analysis.name
                 results[seed] = result = self._analyze(one, analysis, name, step)
                 if overrides:
@@ -453,7 +453,7 @@ class Drawing:
                 module.load_state_dict(state.parts["ema" if self.experiment.ema else "sampler"])
         if replica >= len(spec.seeds):
             raise GflowError(f"{path}: no replica {replica}; it has {len(spec.seeds)}, numbered from 0")
-        self.experiment = singles(self.experiment)[replica]
+        self.experiment = single(self.experiment, replica)
         if seed is not None:
             self.experiment.streams = Streams(seed)
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from torch import nn
 
 from gflow_core.analyze import pool
-from gflow_core.build import build, singles
+from gflow_core.build import build, single
 from gflow_core.cli import main
 from gflow_core.contracts import Result
 from gflow_core.errors import GflowError, RecipeError
@@ -87,7 +87,8 @@ def test_each_replica_is_its_own_single_run_for_ten_steps(recipe, objective, pen
     path = recipe(objective, penalty)
     together = build(load(path, ["train.replicas=3"]).spec)
     train(together, 10)
-    for index, one in enumerate(singles(together)):
+    for index in range(3):
+        one = single(together, index)
         alone = build(load(path, [f"train.seed={5 + index}"]).spec)
         train(alone, 10)
         assert one.spec.seed == alone.spec.seed
@@ -98,7 +99,7 @@ def test_each_replica_is_its_own_single_run_for_ten_steps(recipe, objective, pen
 
 def test_replicas_differ(recipe):
     together = build(load(recipe(), ["train.replicas=2"]).spec)
-    a, b = singles(together)
+    a, b = (single(together, index) for index in range(2))
     assert any((p != q).any() for p, q in zip(a.sampler.parameters(), b.sampler.parameters(), strict=True))
 
 
