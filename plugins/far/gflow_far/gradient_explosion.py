@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from gflow_core.contracts import Result, Subject
 from gflow_core.errors import GflowError
 from gflow_core.nn.losses import LOSSES
-from gflow_core.nn.player import evaluating, frozen
+from gflow_core.nn.player import frozen
 from gflow_core.nn.sampling import draw_from
 from gflow_core.runtime import Runtime
 
@@ -124,16 +124,15 @@ def gradient_explosion(part: GradientExplosion, subject: Subject) -> Result:
     loss = getattr(subject.spec.objective, "loss", "nonsaturating")
     if not len(fake):
         raise GflowError("far.gradient_explosion: every sample is NaN or infinite; look at an earlier checkpoint")
-    with evaluating(discriminator):
-        pull = measure(discriminator, real, fake, runtime, loss)
-        delta = part.delta if part.delta is not None else float(np.quantile(pull.distance, part.close, method="lower"))
-        close = pull.distance <= delta
-        order = np.argsort(pull.distance, kind="stable")[: part.pairs]
-        # Of close pairs the one with the largest gradient; where delta admits none, of the closest pairs.
-        candidates = np.flatnonzero(close) if close.any() else order
-        steepest = int(candidates[pull.norm[candidates].argmax()])
-        shown = real[torch.linspace(0, len(real) - 1, min(len(real), SHOWN)).long()].double().numpy()
-        plane = _plane(part, discriminator, runtime, real.double().numpy(), shown, pull, order, steepest, subject.step)
+    pull = measure(discriminator, real, fake, runtime, loss)
+    delta = part.delta if part.delta is not None else float(np.quantile(pull.distance, part.close, method="lower"))
+    close = pull.distance <= delta
+    order = np.argsort(pull.distance, kind="stable")[: part.pairs]
+    # Of close pairs the one with the largest gradient; where delta admits none, of the closest pairs.
+    candidates = np.flatnonzero(close) if close.any() else order
+    steepest = int(candidates[pull.norm[candidates].argmax()])
+    shown = real[torch.linspace(0, len(real) - 1, min(len(real), SHOWN)).long()].double().numpy()
+    plane = _plane(part, discriminator, runtime, real.double().numpy(), shown, pull, order, steepest, subject.step)
 
     norm, near, far = pull.norm, pull.norm[close], pull.norm[~close]
     varies = np.ptp(norm) > 0 and np.ptp(pull.distance) > 0
