@@ -12,6 +12,7 @@ from gflow_core.contracts import DataShape, Experiment, Progress, no_progress
 from gflow_core.data import Feed, Source
 from gflow_core.errors import DataError, GflowError
 from gflow_core.nn.ema import Ema
+from gflow_core.nn.labels import label_fault
 from gflow_core.nn.player import Player, evaluating
 from gflow_core.nn.replicas import ReplicaFeed, replica, stack
 from gflow_core.rng import Streams, derive, seeded
@@ -99,6 +100,8 @@ def _checked_data(data: Source, shape: DataShape | None) -> Source:
         raise DataError(f"dataset: promised items of shape {list(shape.shape)}, loaded {list(data.x.shape)}")
     if shape.kind == "vector" and not bool(torch.isfinite(data.x).all()):
         raise DataError("dataset: it holds NaN or infinite values; leave those items out")
+    if fault := label_fault(data.y, len(data), shape):
+        raise DataError(f"dataset: {fault}")
     return data
 
 
@@ -109,7 +112,9 @@ def _check_network(kind: str, module: nn.Module, part: Any, shape: DataShape | N
         return
     name = f"{kind} {type(part).__name__}"
     x = torch.zeros(2, *shape.shape, device=runtime.device)
-    y = torch.zeros(2, dtype=torch.int64, device=runtime.device) if part.conditional else None
+    y = None
+    if part.conditional:
+        y = x.new_zeros(2, dtype=torch.int64) if shape.classes else x.new_zeros(2, shape.label_size)
     with evaluating(module), seeded(0):
         given = torch.zeros(2, part.latent.dim, device=runtime.device) if kind == "sampler" else x
         out = module(given) if y is None else module(given, y)

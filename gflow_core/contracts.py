@@ -62,13 +62,21 @@ class DataShape:
     high: float | None = None
     """The closed range of the values; None where they are unbounded."""
     classes: int | None = None
-    """Labels are 0 .. classes-1; None where there are none."""
+    """Labels are 0 .. classes-1; None where they are not classes."""
+    conditions: tuple[str, ...] = ()
+    """What the real numbers of each label [k] mean, one name a number; empty where labels are not real vectors."""
+
+    @property
+    def label_size(self) -> int:
+        """Numbers in a label as networks read it: one a class (one-hot), or one a condition; 0 without labels."""
+        return self.classes or len(self.conditions)
 
     def __str__(self) -> str:
         size = "x".join(str(n) for n in self.shape)
         bounds = "unbounded" if self.low is None else f"in [{self.low:g}, {self.high:g}]"
         labels = f", {self.classes} classes" if self.classes else ""
-        return f"{self.kind} {size} {bounds}{labels}"
+        conditions = f", conditions {', '.join(self.conditions)}" if self.conditions else ""
+        return f"{self.kind} {size} {bounds}{labels}{conditions}"
 
 
 @attrs.frozen(eq=False)
@@ -105,10 +113,10 @@ class Latent(Protocol):
 
 
 class SamplerPart(Protocol):
-    """A generator: z -> x. Set `conditional = True` on the class if it reads labels."""
+    """A generator: z -> x. `conditional` says whether it reads labels: on the class, or as one of its options."""
 
     latent: Latent
-    conditional: ClassVar[bool]
+    conditional: bool
 
     def check(self, data: DataShape | None) -> Iterable[str]:
         """Why it cannot produce items of this shape; nothing if it can. None: the recipe has no data set."""
@@ -118,9 +126,9 @@ class SamplerPart(Protocol):
 
 
 class DiscriminatorPart(Protocol):
-    """A classifier of real against generated: x -> logit."""
+    """A classifier of real against generated: x -> logit. `conditional` as a sampler's."""
 
-    conditional: ClassVar[bool]
+    conditional: bool
 
     def check(self, data: DataShape | None) -> Iterable[str]:
         """Why it cannot judge items of this shape; nothing if it can."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -49,12 +50,14 @@ class Source:
     shape: DataShape
     fingerprint: str
     y: Tensor | None = None
-    """Labels [N], int64."""
+    """Class indices [N], int64, or real labels [N, k], float."""
     flip: bool = False
     """Mirror each image with probability 1/2 when training."""
     dither: bool = False
     """Add U(0, 1/128) noise in [-1, 1] units when training (one 8-bit step), as FAR's reference does."""
     modes: Modes | None = None
+    log_density: Callable[[Tensor], Tensor] | None = None
+    """log p(x) [n] (nats, float64) of x [n, d] where the law is known."""
     cache: Path | None = None
     """The decoded copy that x is mapped from, where there is one."""
 
@@ -64,6 +67,8 @@ class Source:
     def batch(self, index: Tensor, device: torch.device | str = "cpu") -> Batch:
         """The items at `index` [B], on `device`, in the range of `shape`; without flip and dither."""
         y = None if self.y is None else _send(self.y[index], device)
+        if y is not None and y.is_floating_point():
+            y = y.to(torch.get_default_dtype())
         return Batch(self._scale(_send(self.x[index], device)), y)
 
     def _scale(self, x: Tensor) -> Tensor:

@@ -6,7 +6,8 @@
     schedule = { use = "multistep", milestones = [400, 800], factor = 0.5 }
 
 Option names and defaults are torch's (tested against its signatures); only `lr` has no default. A schedule is
-a function of the step alone, so that resuming needs no state: step t (from 1) runs at lr * scale(t - 1).
+a function of the step alone, so that resuming needs no state: step t (from 1) runs at lr * scale(t - 1), and where
+there is a momentum_schedule, with momentum * scale(t - 1).
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ __all__ = [
 
 @runtime_checkable
 class Schedule(Protocol):
-    """The learning rate's factor as a function of the number of steps already done."""
+    """A factor, of the learning rate or the momentum, as a function of the number of steps already done."""
 
     def scale(self, done: int) -> float:
         """The factor after `done` steps; 0 <= done."""
@@ -51,7 +52,7 @@ class Schedule(Protocol):
 
 @attrs.frozen(kw_only=True)
 class Constant:
-    """The learning rate stays as it is."""
+    """It stays as it is."""
 
     def scale(self, done: int) -> float:
         return 1.0
@@ -61,8 +62,8 @@ class Constant:
 class Multistep:
     """Multiplied by `factor` after each of the milestones (torch's MultiStepLR)."""
 
-    milestones: tuple[int, ...] = option(doc="Steps after which the rate changes, ascending.", unit="steps", ge=0)
-    factor: float = option(0.5, doc="What the rate is multiplied by at each milestone.", gt=0)
+    milestones: tuple[int, ...] = option(doc="Steps after which it changes, ascending.", unit="steps", ge=0)
+    factor: float = option(0.5, doc="What it is multiplied by at each milestone.", gt=0)
 
     def check(self) -> Iterable[str]:
         """Milestones must ascend."""
@@ -77,8 +78,8 @@ class Multistep:
 class Exponential:
     """Multiplied by `factor` every step, down to `floor` (torch's ExponentialLR, with a floor)."""
 
-    factor: float = option(doc="What the rate is multiplied by each step.", gt=0)
-    floor: float = option(0.0, doc="Lowest factor reached, as a share of the initial rate.", ge=0)
+    factor: float = option(doc="What it is multiplied by each step.", gt=0)
+    floor: float = option(0.0, doc="Lowest factor reached, as a share of the initial value.", ge=0)
 
     def scale(self, done: int) -> float:
         return max(_power(self.factor, done), self.floor)
@@ -113,16 +114,27 @@ class OptimizerPart(Protocol):
     def build(self, module: nn.Module) -> Optimizer:
         """torch's optimizer over the module's parameters."""
 
+    def at(self, done: int) -> dict[str, float]:
+        """Option -> its value for the step that follows `done` finished ones: what schedules change."""
+
 
 class _Torch:
     """An optimizer of torch.optim: the class of the same name, its options the fields of the same names."""
+
+    def at(self, done: int) -> dict[str, float]:
+        """Option -> its value for the step that follows `done` finished ones: what schedules change."""
+        part: Any = self
+        values = {"lr": part.lr * part.schedule.scale(done)}
+        if hasattr(part, "momentum_schedule"):
+            values["momentum"] = part.momentum * part.momentum_schedule.scale(done)
+        return values
 
     def build(self, module: nn.Module) -> Optimizer:
         """torch's optimizer over the module's parameters."""
         import torch
 
         cls: type[Any] = type(self)
-        options = {f.name: getattr(self, f.name) for f in attrs.fields(cls) if f.name != "schedule"}
+        options = {f.name: getattr(self, f.name) for f in attrs.fields(cls) if not f.name.endswith("schedule")}
         build = getattr(torch.optim, cls.__name__)
         # One kernel an update instead of a dozen, where torch has it: a fifth of a step on small networks.
         places = {parameter.device.type for parameter in module.parameters()}
@@ -130,6 +142,19 @@ class _Torch:
             options["fused"] = True
         optimizer: Optimizer = build(module.parameters(), **options)
         return optimizer
+
+
+_MOMENTUM = "Momentum over the steps: its factor multiplies `momentum`, and the product must stay below 1."
+
+
+def _check_momentum(part: SGD | RMSprop) -> Iterable[str]:
+    for done in (0, 10**9):  # a schedule that is registered here is highest at one of its ends
+        momentum = part.momentum * part.momentum_schedule.scale(done)
+        if momentum >= 1:
+            yield f"momentum_schedule takes momentum = {part.momentum:g} to {momentum:g}; it must stay below 1"
+            return
+    if part.momentum == 0 and part.momentum_schedule != Constant():
+        yield "momentum_schedule multiplies momentum, which is 0; set momentum"
 
 
 @attrs.frozen(kw_only=True)
@@ -142,10 +167,12 @@ class SGD(_Torch):
     weight_decay: float = option(0.0, doc="L2 penalty added to the gradient.", ge=0)
     nesterov: bool = option(False, doc="Nesterov's momentum; needs momentum and no dampening.")
     schedule: Schedule = option(factory=Constant, doc="Learning rate over the steps.")
+    momentum_schedule: Schedule = option(factory=Constant, doc=_MOMENTUM)
 
     def check(self) -> Iterable[str]:
         if self.nesterov and (self.momentum == 0 or self.dampening != 0):
             yield "nesterov needs momentum > 0 and dampening = 0"
+        yield from _check_momentum(self)
 
 
 @attrs.frozen(kw_only=True)
@@ -181,6 +208,10 @@ class RMSprop(_Torch):
     momentum: float = option(0.0, doc="Momentum.", ge=0, lt=1)
     centered: bool = option(False, doc="Divide by the variance instead of the second moment.")
     schedule: Schedule = option(factory=Constant, doc="Learning rate over the steps.")
+    momentum_schedule: Schedule = option(factory=Constant, doc=_MOMENTUM)
+
+    def check(self) -> Iterable[str]:
+        return _check_momentum(self)
 
 
 # Not plugin registries: torch's own optimizers are the list. The class gives the same errors as any other name.

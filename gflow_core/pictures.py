@@ -20,11 +20,16 @@ if TYPE_CHECKING:
 __all__ = ["draw_samples", "image_grid", "scatter"]
 
 
-def draw_samples(path: Path, x: Tensor, shape: DataShape, real: Tensor | None = None) -> None:
-    """Write a picture of x [N, *shape] as PNG, whole or not at all; `real` points lie behind vectors."""
+def draw_samples(
+    path: Path, x: Tensor, shape: DataShape, real: Tensor | None = None, columns: int | None = None
+) -> None:
+    """Write a picture of x [N, *shape] as PNG, whole or not at all.
+
+    Images lie in rows of `columns`, nearly a square by default; `real` points lie behind vectors.
+    """
     with written_aside(path) as aside:
         if shape.kind == "image":
-            Image.fromarray(image_grid(x, shape)).save(aside, format="png")
+            Image.fromarray(image_grid(x, shape, columns)).save(aside, format="png")
         else:
             scatter(x, real).savefig(aside, format="png", dpi=120)
 

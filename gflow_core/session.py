@@ -24,8 +24,9 @@ from gflow_core.build import build, single
 from gflow_core.checkpoint import Checkpoint
 from gflow_core.contracts import Experiment, Phase, Result
 from gflow_core.errors import CheckpointError, GflowError, Interrupted
+from gflow_core.nn.labels import label_rows, parse_label
 from gflow_core.nn.player import evaluating
-from gflow_core.nn.sampling import draw_chunks, label_pool
+from gflow_core.nn.sampling import by_label, draw_chunks, label_pool
 from gflow_core.pictures import draw_samples
 from gflow_core.plugins import plugins
 from gflow_core.recipe import Recipe, dumps, load
@@ -40,6 +41,7 @@ __all__ = ["Console", "Session", "draw", "reanalyze", "resume", "run"]
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 _IMAGES, _POINTS = 64, 2048  # samples in the pictures drawn while training
+_COLUMNS = 10  # samples of each label there
 
 
 class Console(Protocol):
@@ -269,8 +271,12 @@ class Session:
             return
         experiment = single(self.experiment, 0)  # of several replicas the first is shown
         shape = experiment.spec.dataset.data_shape()
+        path = self.folder.sample_path(step)
+        if shape.kind == "image" and experiment.spec.sampler.conditional:
+            draw_samples(path, _label_grid(experiment), shape, columns=_COLUMNS)
+            return
         x = torch.cat(list(_chunks(experiment, _IMAGES if shape.kind == "image" else _POINTS, "preview")))
-        draw_samples(self.folder.sample_path(step), x, shape, _some_real(experiment))
+        draw_samples(path, x, shape, _some_real(experiment))
 
     def analyze(self, step: int) -> None:
         for analysis in self.experiment.spec.analyze:
@@ -435,15 +441,24 @@ class Drawing:
     """A run's sampler, ready to be drawn from; the data itself is not needed.
 
     Averaged weights where the run keeps them, of the newest checkpoint or the named one. `seed` chooses other
-    latents than the run's own seed would, `replica` one of several (from 0).
+    latents than the run's own seed would, `replica` one of several (from 0), and `label` what a conditional sampler
+    is asked for: a class, or numbers (`nn.labels.parse_label`); every class alike without it.
     """
 
-    def __init__(self, path: Path, checkpoint: str | None = None, seed: int | None = None, replica: int = 0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        checkpoint: str | None = None,
+        seed: int | None = None,
+        replica: int = 0,
+        label: str | None = None,
+    ) -> None:
         folder = RunFolder(path)
         self.recipe = load(folder.recipe)
         spec = _anywhere(self.recipe.spec)
         if spec.sampler is None:
             raise GflowError(f"{path}: its recipe has no [sampler]")
+        self.labels = _wanted(spec, label)
         self.experiment = build(spec, load_data=False)
         if spec.objective is not None:
             state = folder.load(checkpoint, only=("sampler", "ema"))
@@ -459,26 +474,61 @@ class Drawing:
 
     def chunks(self, n: int) -> Iterator[Tensor]:
         """n samples [., *shape] on the CPU, some at a time; the same ones at every call."""
-        return _chunks(self.experiment, n, "sample")
+        return _chunks(self.experiment, n, "sample", self.labels)
 
 
 def draw(
-    path: Path, n: int, checkpoint: str | None = None, seed: int | None = None, replica: int = 0
+    path: Path,
+    n: int,
+    checkpoint: str | None = None,
+    seed: int | None = None,
+    replica: int = 0,
+    label: str | None = None,
 ) -> tuple[Tensor, Recipe]:
     """n samples [n, *shape] of a run's sampler, and its recipe; see Drawing."""
-    drawing = Drawing(path, checkpoint, seed, replica)
+    drawing = Drawing(path, checkpoint, seed, replica, label)
     return torch.cat(list(drawing.chunks(n))), drawing.recipe
 
 
-def _chunks(experiment: Experiment, n: int, stream: str) -> Iterator[Tensor]:
-    """n samples on the CPU, in eval mode, from a stream that starts afresh: the same latents at every call."""
+def _wanted(spec: Spec, label: str | None) -> Tensor | None:
+    """The labels to draw [m] or [m, k]: the one that is asked for, or every class; None for a sampler without."""
+    shape = spec.dataset.data_shape() if spec.dataset else None
+    if not spec.sampler.conditional:
+        if label is not None:
+            raise GflowError(f"--label {label}: the run's sampler reads no labels; leave it out")
+        return None
+    if label is None or shape is None:
+        return label_pool(None, shape)
+    try:
+        return parse_label(label, shape)[None]
+    except ValueError as error:
+        raise GflowError(f"--label {label}: {error}") from None
+
+
+def _chunks(experiment: Experiment, n: int, stream: str, labels: Tensor | None = None) -> Iterator[Tensor]:
+    """n samples on the CPU, in eval mode, from a stream that starts afresh: the same latents at every call.
+
+    A conditional sampler's labels are drawn from `labels`, or as in the data.
+    """
     module = experiment.final_sampler
     assert module is not None
     spec, streams = experiment.spec, experiment.streams.fork(stream)
-    labels = label_pool(experiment.data, spec.dataset.data_shape() if spec.dataset else None)
+    if labels is None and spec.sampler.conditional:
+        labels = label_pool(experiment.data, spec.dataset.data_shape() if spec.dataset else None)
     with evaluating(module):
         for x in draw_chunks(module, spec.sampler, n, streams, experiment.runtime, labels=labels):
             yield x.cpu()
+
+
+def _label_grid(experiment: Experiment) -> Tensor:
+    """A row of images for every label that is shown, one z a column; the same latents at every call."""
+    module = experiment.final_sampler
+    assert module is not None
+    spec, streams = experiment.spec, experiment.streams.fork("preview")
+    shape = spec.dataset.data_shape()
+    rows = label_rows(label_pool(experiment.data, shape), shape)
+    with evaluating(module):
+        return by_label(module, spec.sampler, rows, _COLUMNS, streams, experiment.runtime)
 
 
 def _some_real(experiment: Experiment) -> Tensor | None:

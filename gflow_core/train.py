@@ -57,7 +57,7 @@ def train(experiment: Experiment, events: Events, *, done: int = 0) -> None:
         # The step itself. Between its safe points nothing looks at it.
         for player in experiment.players.values():
             player.module.train()
-            player.set_rate(step - 1)
+            player.set_rates(step - 1)
         for event in objective.step(step):
             if isinstance(event, Phase):
                 events.phase(step, event)

@@ -109,6 +109,13 @@ def partition() -> str:
     return "".join(f"{i + 1:06d}.jpg {code}\n" for i, code in enumerate(codes))
 
 
+def attributes() -> str:
+    """Three attributes: Eyeglasses of every third face, Male of every other, Smiling of the first four."""
+    rows = [(i % 3 == 0, i % 2 == 0, i < 4) for i in range(FACES)]
+    lines = [f"{i + 1:06d}.jpg  {'  '.join('1' if has else '-1' for has in row)}\n" for i, row in enumerate(rows)]
+    return f"{FACES}\nEyeglasses Male Smiling\n" + "".join(lines)
+
+
 @pytest.fixture
 def celeba(tmp_path: Path, rng: np.random.Generator) -> Path:
     """A root with img_align_celeba.zip, partition and attributes."""
@@ -116,7 +123,7 @@ def celeba(tmp_path: Path, rng: np.random.Generator) -> Path:
     root.mkdir(parents=True)
     write(face_files(rng), root / "img_align_celeba.zip")
     (root / "list_eval_partition.txt").write_text(partition())
-    (root / "list_attr_celeba.txt").write_text("12\nMale Smiling\n")
+    (root / "list_attr_celeba.txt").write_text(attributes())
     return tmp_path / "data"
 
 
@@ -131,6 +138,7 @@ def make() -> SimpleNamespace:
         cifar_files=cifar_files,
         face_files=face_files,
         partition=partition,
+        attributes=attributes,
     )
 
 

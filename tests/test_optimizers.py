@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import ExponentialLR, LinearLR, LRScheduler, MultiStepLR
 
+from gflow_core.nn.player import Player
 from gflow_core.optimizers import (
     OPTIMIZERS,
     SCHEDULES,
@@ -18,8 +19,10 @@ from gflow_core.optimizers import (
     Linear,
     Multistep,
     OptimizerPart,
+    RMSprop,
     Schedule,
 )
+from gflow_core.runtime import Runtime
 
 TORCH = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop}
 
@@ -34,7 +37,7 @@ def test_option_names_and_defaults_are_torchs(name):
     for field in attrs.fields(OPTIMIZERS.get(name)):
         if field.name == "lr":
             assert field.default is attrs.NOTHING, "a learning rate is chosen, never inherited"
-        elif field.name != "schedule":
+        elif not field.name.endswith("schedule"):
             assert field.default == signature[field.name].default, field.name
 
 
@@ -91,3 +94,43 @@ def test_all_schedules_start_and_are_registered():
     assert set(SCHEDULES) == {"constant", "exponential", "linear", "multistep"}
     assert Linear(steps=10).scale(0) == 1.0
     assert Linear(steps=10).scale(10) == Linear(steps=10).scale(1000) == 0.0
+
+
+def test_the_published_schedule_of_conditional_nets():
+    """lr 0.1, falling by 1.00004 a step to 1e-6 at step 287,829; momentum from 0.5 to 0.7 (Mirza and Osindero 2014)."""
+    part = SGD(
+        lr=0.1,
+        momentum=0.5,
+        schedule=Exponential(factor=1 / 1.00004, floor=1e-5),
+        momentum_schedule=Linear(start=1.0, end=1.4, steps=1000),
+    )
+    assert not list(part.check())
+    assert part.at(0) == {"lr": 0.1, "momentum": 0.5}
+    assert part.at(500)["momentum"] == pytest.approx(0.6)
+    assert part.at(287_828)["lr"] > 1e-6
+    assert part.at(287_829) == {"lr": pytest.approx(1e-6, rel=1e-12), "momentum": pytest.approx(0.7)}
+
+
+def test_a_scheduled_momentum_reaches_torchs_optimizer():
+    runtime = Runtime(torch.device("cpu"))
+    module = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(module.weight)
+    part = SGD(lr=1.0, momentum=0.5, momentum_schedule=Linear(start=1.0, end=0.0, steps=2))
+    player = Player(module, part, runtime)
+    weight, velocity = 0.0, 0.0
+    for done, momentum in enumerate((0.5, 0.25, 0.0, 0.0)):
+        player.set_rates(done)
+        player.minimize(module.weight.sum())  # a gradient of 1
+        velocity = momentum * velocity + 1 if done else 1
+        weight -= velocity
+        assert module.weight.item() == weight
+
+
+def test_a_momentum_schedule_must_stay_below_one():
+    growing = Exponential(factor=1.1)
+    assert list(SGD(lr=1, momentum=0.5, momentum_schedule=growing).check()) == [
+        "momentum_schedule takes momentum = 0.5 to inf; it must stay below 1"
+    ]
+    assert list(RMSprop(lr=1, momentum_schedule=Linear(steps=3)).check()) == [
+        "momentum_schedule multiplies momentum, which is 0; set momentum"
+    ]

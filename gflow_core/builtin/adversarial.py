@@ -58,18 +58,7 @@ class Adversarial:
                 yield f"needs a [{name}]"
         if self.loss == "wasserstein" and (self.penalty.kind == "none" or self.penalty.weight == 0):
             yield 'loss = "wasserstein" has no minimum without a penalty; set penalty = { kind = "wgan_gp" }'
-        labelled = spec.dataset is None or spec.dataset.data_shape().classes is not None
-        for name in ("sampler", "discriminator"):
-            part = getattr(spec, name)
-            if part is not None and part.conditional and not labelled:
-                yield f"the {name} reads labels, and the data has none"
-        if (
-            spec.sampler is not None
-            and spec.discriminator is not None
-            and spec.discriminator.conditional
-            and not spec.sampler.conditional
-        ):
-            yield "the discriminator reads labels, which an unconditional sampler's items do not have"
+        yield from spec.label_faults()
 
     def equilibrium(self) -> Mapping[str, float]:
         from gflow_core.nn.losses import LOSSES

@@ -24,7 +24,14 @@ _PICTURE = 10_000  # more would be no picture
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of the latents; the run's own by default.")
 @click.option("--checkpoint", metavar="NAME", help="Draw from this one (such as 000100) instead of the newest.")
 @click.option("--replica", default=0, type=click.IntRange(min=0), help="Which of a run's replicas, from 0.")
-def command(run: Path, n: int, out: Path, seed: int | None, checkpoint: str | None, replica: int) -> None:
+@click.option(
+    "--label",
+    metavar="LABEL",
+    help="What a conditional sampler is asked for: a class such as 3, or numbers such as Smiling=1,Male=-1.",
+)
+def command(
+    run: Path, n: int, out: Path, seed: int | None, checkpoint: str | None, replica: int, label: str | None
+) -> None:
     """Draw from a run's sampler (its averaged weights where it keeps them)."""
     from gflow_core.errors import GflowError
 
@@ -44,7 +51,7 @@ def command(run: Path, n: int, out: Path, seed: int | None, checkpoint: str | No
     from gflow_core.pictures import draw_samples
     from gflow_core.session import Drawing
 
-    drawing = Drawing(run, checkpoint, seed, replica)
+    drawing = Drawing(run, checkpoint, seed, replica, label)
     if kind == ".png":
         x = torch.cat(list(drawing.chunks(n)))
         dataset = drawing.recipe.spec.dataset

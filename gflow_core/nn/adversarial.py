@@ -17,6 +17,7 @@ from gflow_core.contracts import Batch, Experiment, Metrics, Phase
 from gflow_core.nn import penalties
 from gflow_core.nn.losses import LOSSES
 from gflow_core.nn.player import frozen
+from gflow_core.nn.sampling import draw_labels
 
 if TYPE_CHECKING:
     from gflow_core.builtin.adversarial import Adversarial
@@ -79,9 +80,7 @@ class AdversarialObjective:
         if any(self._reads_labels.values()):
             pool = self._labels
             assert pool is not None
-            y = self._here(
-                draw(lambda streams: pool[torch.randint(len(pool), (n,), generator=streams[f"{stream}.label"])])
-            )
+            y = self._here(draw(lambda streams: draw_labels(pool, n, streams[f"{stream}.label"])))
         with self.runtime.autocast():
             x = self._forward("sampler", z, y)
         return Batch(x.to(z.dtype), y)

@@ -20,7 +20,7 @@ __all__ = ["Player", "evaluating", "frozen"]
 
 @attrs.define(eq=False)
 class Player:
-    """A network with its optimizer and learning-rate schedule."""
+    """A network with its optimizer and its schedules."""
 
     module: nn.Module
     part: OptimizerPart
@@ -32,13 +32,14 @@ class Player:
         self.optimizer = self.part.build(self.module)
         self._parameters = list(self.module.parameters())
 
-    def set_rate(self, done: int) -> None:
-        """Set the learning rate for the step that follows `done` finished ones."""
-        rate = self.part.lr * self.part.schedule.scale(done)
-        if not math.isfinite(rate) or rate > torch.finfo(torch.float32).max:
-            raise Diverged(f"step {done + 1}: the learning rate's schedule has reached {rate:g}")
+    def set_rates(self, done: int) -> None:
+        """Set learning rate and momentum for the step that follows `done` finished ones."""
+        values = self.part.at(done)
+        for name, value in values.items():
+            if not math.isfinite(value) or value > torch.finfo(torch.float32).max:
+                raise Diverged(f"step {done + 1}: the schedule of {name} has reached {value:g}")
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group.update(values)
 
     def minimize(self, loss: Tensor) -> None:
         """One optimizer step on `loss`, this process's mean over its slice; gradients are averaged first."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from gflow_core.contracts import DataShape, SamplerPart, Subject
 from gflow_core.data import Source
+from gflow_core.errors import GflowError
 from gflow_core.rng import Streams
 from gflow_core.runtime import Runtime
 
-__all__ = ["draw_chunks", "draw_from", "label_pool"]
+__all__ = ["by_label", "draw_chunks", "draw_from", "draw_labels", "label_pool", "push"]
 
 
 _DRAWN = 8192
@@ -20,6 +21,18 @@ _DRAWN = 8192
 
 
 @torch.no_grad()
+def push(sampler: nn.Module, z: Tensor, y: Tensor | None, runtime: Runtime, *, chunk: int = 256) -> Iterator[Tensor]:
+    """The sampler's items at latents z [n, d], in pieces [at most chunk, *shape] on the device, in z's type.
+
+    Labels y [n] or [n, k] go with a conditional sampler, None with any other. Its mode is the caller's.
+    """
+    for piece in range(0, len(z), chunk):
+        given = [t[piece : piece + chunk].to(runtime.device) for t in (z, y) if t is not None]
+        with runtime.autocast():
+            x = sampler(*given)
+        yield x.to(z.dtype)
+
+
 def draw_chunks(
     sampler: nn.Module,
     part: SamplerPart,
@@ -32,7 +45,7 @@ def draw_chunks(
 ) -> Iterator[Tensor]:
     """n samples in pieces [at most chunk, *shape], on the device; the sampler's mode is the caller's.
 
-    A conditional sampler gets labels drawn with replacement from the pool `labels` [m].
+    A conditional sampler gets labels drawn with replacement from the pool `labels` [m] or [m, k].
     """
     for start in range(0, n, _DRAWN):
         size = min(_DRAWN, n - start)
@@ -40,26 +53,40 @@ def draw_chunks(
         y = None
         if part.conditional:
             assert labels is not None
-            y = labels[torch.randint(len(labels), (size,), generator=streams["label"])]
-        for first in range(0, size, chunk):
-            piece = slice(first, first + chunk)
-            with runtime.autocast():
-                given = [t[piece].to(runtime.device) for t in (z, y) if t is not None]
-                yield sampler(*given).to(z.dtype)
+            y = draw_labels(labels, size, streams["label"])
+        yield from push(sampler, z, y, runtime, chunk=chunk)
+
+
+def draw_labels(pool: Tensor, n: int, generator: Generator) -> Tensor:
+    """n labels with replacement from the pool [m] or [m, k]."""
+    return pool[torch.randint(len(pool), (n,), generator=generator)]
+
+
+def by_label(
+    sampler: nn.Module, part: SamplerPart, labels: Tensor, columns: int, streams: Streams, runtime: Runtime
+) -> Tensor:
+    """A row of samples for each of the labels [r] or [r, k], one z a column: [r * columns, *shape], on the CPU."""
+    z = part.latent.draw(columns, streams["latent"]).repeat(len(labels), 1)
+    return torch.cat([x.cpu() for x in push(sampler, z, labels.repeat_interleave(columns, 0), runtime)])
 
 
 def draw_from(subject: Subject, n: int, chunk: int = 256) -> Iterator[Tensor]:
     """n samples of an analyzer's subject, in pieces on the device, from its own streams; labels as in the data."""
     assert subject.sampler is not None
     shape = subject.spec.dataset.data_shape() if subject.spec.dataset else None
-    labels = label_pool(subject.data, shape)
+    labels = label_pool(subject.data, shape) if subject.spec.sampler.conditional else None
     yield from draw_chunks(
         subject.sampler, subject.spec.sampler, n, subject.streams, subject.runtime, labels=labels, chunk=chunk
     )
 
 
-def label_pool(data: Source | None, shape: DataShape | None) -> Tensor | None:
-    """The labels that conditional samples follow: the data's own; every class alike where the data is not loaded."""
+def label_pool(data: Source | None, shape: DataShape | None) -> Tensor:
+    """The labels that conditional samples follow: the data's own; every class alike where the data is not loaded.
+
+    Raises GflowError where neither is known: real labels without the data.
+    """
     if data is not None and data.y is not None:
         return data.y
-    return torch.arange(shape.classes) if shape is not None and shape.classes else None
+    if shape is not None and shape.classes:
+        return torch.arange(shape.classes)
+    raise GflowError(f"the sampler reads real labels ({shape}), and none are given; name one with --label")

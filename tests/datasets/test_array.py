@@ -116,3 +116,22 @@ def test_damaged_files(tmp_path, rng):
     (tmp_path / "p.npy").write_bytes(b"\x80\x04cos\nsystem\n.")
     with pytest.raises(DataError, match=r"not a \.npy or \.npz"):
         Array(root=str(tmp_path / "p.npy"), shape=(2,)).load()
+
+
+def test_real_labels(tmp_path, rng):
+    y = rng.normal(size=(6, 2))
+    np.savez(tmp_path / "x.npz", x=rng.normal(size=(6, 3)).astype(np.float32), y=y)
+    options = {"root": str(tmp_path / "x.npz"), "key": "x", "shape": (3,), "labels": "y"}
+    part = Array(**options, conditions=("angle", "size"), limit=4)
+    assert (part.data_shape().conditions, list(part.check())) == (("angle", "size"), [])
+    assert np.allclose(part.load().y.numpy(), y[:4])
+    with pytest.raises(DataError, match=r"6 rows of 3 numbers expected, found float64 \[6, 2\]"):
+        Array(**options, conditions=("a", "b", "c")).load()
+    np.savez(tmp_path / "x.npz", x=rng.normal(size=(6, 3)).astype(np.float32), y=y * np.nan)
+    with pytest.raises(DataError, match="NaN or infinite"):
+        part.load()
+    assert list(Array(**options, conditions=("a",), classes=2).check()) == [
+        "classes and conditions exclude each other: labels are class indices, or real numbers"
+    ]
+    assert list(Array(**options).check()) == ["labels go together with classes or conditions: set both or neither"]
+    assert list(Array(**options, conditions=("a", "a")).check()) == ["conditions = ['a', 'a'] names one twice"]

@@ -209,6 +209,46 @@ def test_celeba_needs_no_partition_for_all(celeba):
         CelebA(root=str(celeba), image_size=8, split="train").load()
 
 
+def test_celebas_attributes_are_real_labels(celeba, make):
+    plain = CelebA(root=str(celeba), image_size=8, split="test").load()
+    labelled = CelebA(root=str(celeba), image_size=8, split="test", attributes=("Smiling", "Eyeglasses"))
+    assert (labelled.data_shape().conditions, labelled.data_shape().label_size) == (("Smiling", "Eyeglasses"), 2)
+    source = labelled.load()
+    assert source.y.tolist() == [[-1, -1], [-1, 1], [-1, -1], [-1, -1]]  # faces 9 to 12
+    assert source.batch(torch.tensor([1])).y.tolist() == [[-1, 1]]
+    assert (plain.y, source.cache) == (None, plain.cache)
+    assert source.fingerprint != plain.fingerprint
+    # The same as a .csv
+    (celeba / "celeba" / "list_attr_celeba.txt").unlink()
+    rows = [line.split() for line in make.attributes().splitlines()[1:]]
+    text = "\n".join(",".join(row if i else ["image_id", *row]) for i, row in enumerate(rows))
+    (celeba / "celeba" / "list_attr_celeba.csv").write_text(text)
+    assert labelled.load().fingerprint == source.fingerprint
+
+
+def test_celebas_attributes_that_are_not_there(celeba, make):
+    part = CelebA(root=str(celeba), image_size=8, attributes=("Smilling",))
+    with pytest.raises(DataError, match=r"no attribute 'Smilling'; did you mean \"Smiling\"\?.*there are Eyeglasses"):
+        part.load()
+    part, file = (
+        CelebA(root=str(celeba), image_size=8, attributes=("Male",)),
+        celeba / "celeba" / "list_attr_celeba.txt",
+    )
+    lines = make.attributes().splitlines()
+    for text, words in (
+        ("\n".join(lines[:-1]), r"lacks 000012\.jpg \(1 images in all\)"),
+        ("\n".join([*lines[:-1], "000012.jpg 1 0 1"]), r"line 14: expected NAME\.jpg and 3 of 1 or -1"),
+        ("", r"there are none"),
+    ):
+        file.write_text(text)
+        with pytest.raises(DataError, match=words):
+            part.load()
+    file.unlink()
+    with pytest.raises(DataError, match=r"attributes needs the list of attributes.*Anno"):
+        part.load()
+    assert list(CelebA(attributes=("Male", "Male")).check()) == ["attributes = ['Male', 'Male'] names one twice"]
+
+
 def test_celeba_errors(tmp_path, celeba, make):
     with pytest.raises(DataError) as caught:
         CelebA(root=str(tmp_path / "none")).load()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
+import attrs
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import multivariate_normal, rice
 
 from gflow_core.builtin.datasets.parts import Circles, Gaussian, Grid, Ring, Swissroll
 from gflow_core.builtin.datasets.planar import Centres, Rings, grid_centres, ring_centres
@@ -131,3 +133,49 @@ def test_rings_are_cut_into_sectors():
     assert torch.allclose(distance, torch.tensor([2.0, 2.0, 0.0, 0.0]), atol=1e-3)
     _, distance = modes.nearest(torch.tensor([[math.nan, 0.0], [math.inf, 0.0]]))
     assert not (distance <= 3).any()
+
+
+@pytest.mark.parametrize(
+    ("part", "half", "cells"),
+    [
+        (Gaussian(n=9, mean=(3.0, -2.0), std=0.5), 6, 600),
+        (Ring(n=9, convention="vgrow", modes=5), 17, 600),
+        (Grid(n=9, side=3, spacing=1.0, std=0.1), 2, 600),
+        (Circles(n=9, radii=(1.0, 2.0, 4.0), weights=(0.2, 0.3, 0.5), std=0.1), 5, 800),
+        (Circles(n=9, radii=(0.01, 1.0), weights=(0.5, 0.5), std=0.5), 5, 400),
+    ],
+)
+def test_densities_are_those_of_the_drawn_points(part, half, cells):
+    density = part.load().log_density
+    line = (torch.arange(cells, dtype=torch.float64) + 0.5) * (2 * half / cells) - half
+    plane = torch.cartesian_prod(line, line)
+    p = density(plane).exp() * (2 * half / cells) ** 2
+    assert p.sum() == pytest.approx(1, abs=1e-6)
+    x = attrs.evolve(part, n=N).load().x.double()
+    # Entropy by the density's integral and by the points: a law that is not theirs gives another.
+    surprise = -density(x)
+    near(surprise.mean(), -(p * density(plane)).nansum(), surprise.std() / math.sqrt(N))
+    moments = (x[:, 0], x[:, 0] * x[:, 1], x.square().sum(1).sqrt())
+    expected = (plane[:, 0], plane[:, 0] * plane[:, 1], plane.square().sum(1).sqrt())
+    for value, at in zip(moments, expected, strict=True):
+        near(value.mean(), (p * at).sum(), value.std() / math.sqrt(N))
+
+
+def test_densities_against_scipy():
+    x = 4 * torch.randn(200, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    source = Ring(n=9, convention="vgrow", modes=3, radius=4.0, std=0.7).load()
+    mixture = sum(multivariate_normal(c, 0.49).pdf(x.numpy()) / 3 for c in source.modes.centres.numpy())
+    assert torch.allclose(source.log_density(x).exp(), torch.from_numpy(mixture), rtol=1e-10)
+    # |x| of one circle is Rice's law, and the angle is uniform.
+    norm = x.norm(dim=1).numpy()
+    rice_density = rice(2.0 / 0.5, scale=0.5).pdf(norm) / (2 * math.pi * norm)
+    circle = Circles(n=9, radii=(2.0,), weights=(1.0,), std=0.5).load().log_density(x).exp()
+    assert torch.allclose(circle, torch.from_numpy(rice_density), rtol=1e-8)
+
+
+def test_a_density_stays_finite_far_out_and_an_unknown_one_is_not_stated():
+    far = torch.tensor([[1e3, -1e3], [0.0, 0.0]])
+    for part in (Gaussian(n=9), Ring(n=9), Grid(n=9), Circles(n=9)):
+        assert part.load().log_density(far).isfinite().all()
+        assert part.load().log_density(far).dtype == torch.float64
+    assert Swissroll(n=9).load().log_density is None

@@ -61,7 +61,7 @@ def test_a_player_follows_its_schedule():
     player = Player(module, SGD(lr=0.1, schedule=Linear(start=1.0, end=0.0, steps=4)), CPU)
     expected = module.weight.item()
     for done in range(6):
-        player.set_rate(done)
+        player.set_rates(done)
         player.minimize((module.weight**2).sum() / 2)  # gradient: the weight itself
         expected *= 1 - 0.1 * max(1 - done / 4, 0)
         assert module.weight.item() == pytest.approx(expected, abs=1e-12)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import ClassVar
 
 import attrs
+import pytest
 import torch
 from torch import nn
 
 from gflow_core.builtin.latents import Normal
 from gflow_core.contracts import DataShape
-from gflow_core.nn.sampling import draw_chunks, label_pool
+from gflow_core.errors import GflowError
+from gflow_core.nn.sampling import by_label, draw_chunks, label_pool, push
 from gflow_core.rng import Streams
 from gflow_core.runtime import Runtime
 
@@ -54,4 +56,18 @@ def test_labels_follow_the_data():
 def test_without_data_every_class_is_alike():
     pool = label_pool(None, DataShape("image", (1, 8, 8), -1, 1, classes=3))
     assert pool.tolist() == [0, 1, 2]
-    assert label_pool(None, DataShape("vector", (2,))) is None
+    with pytest.raises(GflowError, match="name one with --label"):
+        label_pool(None, DataShape("vector", (2,), conditions=("angle",)))
+
+
+def test_a_row_of_each_label_shares_its_latents():
+    class Both(nn.Module):
+        def forward(self, z, y):
+            return torch.cat([z, y], 1)
+
+    rows = torch.tensor([[0.5, 1.0], [2.0, 3.0]])
+    x = by_label(Both(), Conditional(), rows, 3, Streams(0), RUNTIME).view(2, 3, 5)
+    assert torch.equal(x[0, :, :3], x[1, :, :3])
+    assert torch.equal(x[..., 3:], rows[:, None].expand(2, 3, 2))
+    pushed = torch.cat(list(push(Both(), x[0, :, :3], x[0, :, 3:], RUNTIME, chunk=2)))
+    assert torch.equal(pushed, x[0])

@@ -69,7 +69,7 @@ def recipe(tmp_path):
 def train(experiment, steps: int) -> None:
     for step in range(1, steps + 1):
         for player in experiment.players.values():
-            player.set_rate(step - 1)
+            player.set_rates(step - 1)
         list(experiment.objective.step(step))
         experiment.ema.update(experiment.sampler, step)
 

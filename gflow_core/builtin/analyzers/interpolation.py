@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Interpolation", "interpolation", "lerp", "slerp"]
 
-CHUNK = 256
-"""Latents pushed through the sampler at once."""
-
 CURVE = 201
 """Points of a path in the plane."""
 
@@ -61,25 +58,27 @@ def interpolation(part: Interpolation, subject: Subject) -> Result:
     """The figure `interpolation` and, where `frames` asks for it, an animation of that name."""
     import torch
 
-    from gflow_core.nn.sampling import label_pool
+    from gflow_core.nn.sampling import draw_labels, label_pool, push
     from gflow_core.pictures import image_grid
     from gflow_core.rng import Streams
 
     data, sampler = subject.data, subject.spec.sampler
     assert data is not None
+    assert subject.sampler is not None
+    module = subject.sampler
     streams = Streams(subject.spec.seed).fork("interpolation")
     z0, z1 = (sampler.latent.draw(part.rows, streams["latent"]) for _ in range(2))
     y = None
     if sampler.conditional:  # one label a row
-        labels = label_pool(data, data.shape)
-        assert labels is not None
-        y = labels[torch.randint(len(labels), (part.rows,), generator=streams["label"])]
+        y = draw_labels(label_pool(data, data.shape), part.rows, streams["label"])
     between = slerp if part.path == "spherical" else lerp
 
     def along(n: int) -> Tensor:
         """Samples at n times from 0 to 1: [rows, n, *shape], on the CPU."""
-        z = between(z0, z1, torch.linspace(0, 1, n))
-        return _push(subject, z, y)
+        z = between(z0, z1, torch.linspace(0, 1, n)).flatten(0, 1)
+        labels = None if y is None else y.repeat_interleave(n, 0)
+        x = [x.float().cpu() for x in push(module, z, labels, subject.runtime)]
+        return torch.cat(x).unflatten(0, (part.rows, n))
 
     result = Result(manifest={"path": part.path, "rows": part.rows, "steps": part.steps})
     latent = sampler.latent
@@ -128,24 +127,6 @@ def slerp(z0: Tensor, z1: Tensor, t: Tensor) -> Tensor:
     t = t.double()[:, None]
     arc: Tensor = (((1 - t) * w).sin() * z0[:, None].double() + (t * w).sin() * z1[:, None].double()) / w.sin()
     return torch.where(straight, lerp(z0.double(), z1.double(), t[:, 0]), arc).to(z0.dtype)
-
-
-def _push(subject: Subject, z: Tensor, y: Tensor | None) -> Tensor:
-    """The sampler's x at z [rows, n, d]; the label y [rows] holds along a row."""
-    import torch
-
-    assert subject.sampler is not None
-    rows, n = z.shape[:2]
-    runtime = subject.runtime
-    out: list[Tensor] = []
-    inputs = [z.flatten(0, 1)] if y is None else [z.flatten(0, 1), y.repeat_interleave(n, 0)]
-    with torch.no_grad():
-        for start in range(0, rows * n, CHUNK):
-            given = [whole[start : start + CHUNK].to(runtime.device) for whole in inputs]
-            with runtime.autocast():
-                out.append(subject.sampler(*given).float().cpu())
-    x: Tensor = torch.cat(out).unflatten(0, (rows, n))
-    return x
 
 
 # ------------------------------------------------------------------ pictures

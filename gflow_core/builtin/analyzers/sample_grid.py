@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor
 
+    from gflow_core.rng import Streams
     from gflow_core.spec import Spec
 
 __all__ = ["SampleGrid", "picture", "plane", "sample_grid"]
@@ -28,13 +29,18 @@ DPI = 150
 class SampleGrid:
     """Samples as a picture: a grid of images pixel by pixel, or points of the plane over real ones.
 
-    The latents are the same at every step, so that pictures of one run show how the same samples change.
+    The latents are the same at every step, so that pictures of one run show how the same samples change. Where the
+    sampler reads labels, images have a row for each label and one latent a column.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler"})
 
     samples: int = option(64, doc="Samples drawn (some 2000 for points in the plane).", ge=1, le=10_000)
-    columns: int | None = option(None, doc="Images in a row; nearly a square by default.", ge=1)
+    columns: int | None = option(
+        None,
+        doc="Images in a row; nearly a square by default, or what makes `samples` with a row for each label.",
+        ge=1,
+    )
     real: bool = option(True, doc="Draw as many real items too: images in real.png, points behind the samples.")
 
     def check(self, spec: Spec) -> Iterable[str]:
@@ -55,6 +61,8 @@ def sample_grid(part: SampleGrid, subject: Subject) -> Result:
     data = subject.data
     assert data is not None
     streams = Streams(subject.spec.seed).fork("sample_grid")
+    if data.shape.kind == "image" and subject.spec.sampler.conditional:
+        return _by_label(part, subject, streams)
     x = torch.cat([x.float().cpu() for x in draw_from(attrs.evolve(subject, streams=streams), part.samples)])
     choice = torch.randperm(len(data), generator=streams["real"])[: part.samples]
     real = data.batch(choice).x.float() if part.real else None
@@ -71,15 +79,50 @@ def sample_grid(part: SampleGrid, subject: Subject) -> Result:
 # ------------------------------------------------------------------ images
 
 
-def picture(pixels: np.ndarray[Any, Any]) -> Figure:
-    """A figure that is the picture [height, width, 3] and nothing else: each pixel becomes one pixel of the PNG."""
+def _by_label(part: SampleGrid, subject: Subject, streams: Streams) -> Result:
+    """Images with a row for each label; real items of the same labels beside them."""
+    import torch
+
+    from gflow_core.nn.labels import label_name, label_rows
+    from gflow_core.nn.sampling import by_label, label_pool
+    from gflow_core.pictures import image_grid
+
+    data, sampler = subject.data, subject.sampler
+    assert data is not None
+    assert sampler is not None
+    pool = label_pool(data, data.shape)
+    rows = label_rows(pool, data.shape)
+    names = [label_name(y, data.shape) for y in rows]
+    columns = part.columns or -(-part.samples // len(rows))
+    x = by_label(sampler, subject.spec.sampler, rows, columns, streams, subject.runtime).float()
+    result = Result(manifest={"n_fake": len(x), "n_real": 0, "labels": names})
+    result.figures["samples"] = picture(image_grid(x, data.shape, columns), names)
+    if part.real:
+        real = torch.full_like(x, torch.nan).unflatten(0, (len(rows), columns))  # black where a label has too few
+        for row, y in zip(real, rows, strict=True):
+            index = (pool == y).reshape(len(pool), -1).all(1).nonzero().squeeze(1)[:columns]
+            row[: len(index)] = data.batch(index).x.float()
+            result.manifest["n_real"] += len(index)
+        result.figures["real"] = picture(image_grid(real.flatten(0, 1), data.shape, columns), names)
+    return result
+
+
+def picture(pixels: np.ndarray[Any, Any], rows: Sequence[str] = ()) -> Figure:
+    """A figure that is the picture [height, width, 3] and nothing else: each pixel becomes one pixel of the PNG.
+
+    `rows` names the rows of a grid, on the left.
+    """
     from matplotlib.figure import Figure
 
     height, width = pixels.shape[:2]
-    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
-    axes = figure.add_axes((0, 0, 1, 1))
+    margin = 12 + 9 * max(map(len, rows)) if rows else 0  # pixels; a letter of 7 points is 9 wide
+    figure = Figure(figsize=((width + margin) / DPI, height / DPI), dpi=DPI)
+    axes = figure.add_axes((margin / (width + margin), 0, width / (width + margin), 1))
     axes.imshow(pixels, interpolation="none", aspect="auto")
     axes.set_axis_off()
+    for i, name in enumerate(rows):
+        at = (i + 0.5) / len(rows)
+        figure.text(0.5 * margin / (width + margin), 1 - at, name, ha="center", va="center", fontsize=7)
     return figure
 
 

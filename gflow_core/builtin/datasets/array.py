@@ -33,8 +33,8 @@ def load_array(part: Array) -> Source:
     items = _vectors(part, data, where) if part.shape else _images(part, data, where)
     x = torch.from_numpy(items)
     y = None
-    if part.labels is not None and part.classes is not None:
-        y = torch.from_numpy(_labels(root, part.labels, part.classes, len(data))[: part.limit].copy())
+    if part.labels is not None:
+        y = torch.from_numpy(_labels(root, part.labels, part, len(data))[: part.limit].copy())
     return Source(x, part.data_shape(), fingerprint(x, y), y, flip=part.flip, dither=part.dither)
 
 
@@ -74,7 +74,7 @@ def _images(part: Array, data: AnyArray, where: str) -> Pixels:
     return np.array(fitted(data[: part.limit], part.image_size, part.channels, part.fit))
 
 
-def _labels(root: Path, labels: str, classes: int, items: int) -> npt.NDArray[np.int64]:
+def _labels(root: Path, labels: str, part: Array, items: int) -> AnyArray:
     beside = root.parent / expand(labels)
     if labels.endswith((".npy", ".npz")):
         if not beside.is_file():
@@ -82,6 +82,15 @@ def _labels(root: Path, labels: str, classes: int, items: int) -> npt.NDArray[np
         y, where = _read(beside, None, "labels")
     else:
         y, where = _read(root, labels, "labels")
+    if part.conditions:
+        size = len(part.conditions)
+        if y.dtype.kind not in "fiu" or y.shape != (items, size):
+            raise DataError(f"{where}: {items} rows of {size} numbers expected, found {y.dtype} {list(y.shape)}")
+        if not np.isfinite(y).all():
+            raise DataError(f"{where}: NaN or infinite values; remove those items")
+        return y.astype(np.float32)
+    classes = part.classes
+    assert classes is not None
     if y.dtype.kind not in "iu" or y.shape != (items,):
         raise DataError(f"{where}: {items} whole numbers, one an item, expected, found {y.dtype} {list(y.shape)}")
     if y.min() < 0 or y.max() >= classes:

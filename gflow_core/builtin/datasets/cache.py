@@ -64,6 +64,8 @@ class Decoded:
     x: Tensor
     """uint8 [N, C, H, W], mapped from `file`."""
     y: Tensor | None
+    names: Sequence[str]
+    """Which image each is: its name in the store [N]."""
     fingerprint: str
     file: Path
 
@@ -104,7 +106,7 @@ def decoded(
     # Mapped copy-on-write: torch asks for writable memory, the file stays as it is.
     x = torch.from_numpy(np.load(file, mmap_mode="c"))
     y = None if notes["labels"] is None else torch.tensor(notes["labels"], dtype=torch.int64)
-    return Decoded(x, y, _fingerprint(file, notes, x, y, progress), file)
+    return Decoded(x, y, notes["names"], _fingerprint(file, notes, x, y, progress), file)
 
 
 # ------------------------------------------------------------------ where

@@ -7,18 +7,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+from torch import Tensor
+
 from gflow_core.builtin.datasets.cache import Decoded, Selection, decoded
 from gflow_core.builtin.datasets.decode import SUFFIXES, Decoding
 from gflow_core.builtin.datasets.places import expand, fetch, first_line, not_found
 from gflow_core.builtin.datasets.store import Store, common_folder, in_turn, open_store
 from gflow_core.contracts import Progress
-from gflow_core.data import Source
-from gflow_core.errors import DataError
+from gflow_core.data import Source, fingerprint
+from gflow_core.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
     from gflow_core.builtin.datasets.parts import CelebA, ImageFolder
 
-__all__ = ["load_celeba", "load_image_folder", "read_partition"]
+__all__ = ["load_celeba", "load_image_folder", "read_attributes", "read_partition"]
 
 
 def _source(part: CelebA | ImageFolder, images: Decoded) -> Source:
@@ -107,6 +110,7 @@ def _class_folders(expected: int, store: Store, names: Sequence[str], prefix: st
 
 SPLITS = {"train": 0, "valid": 1, "test": 2}
 PARTITION = ("list_eval_partition.txt", "list_eval_partition.csv")
+ATTRIBUTES = ("list_attr_celeba.txt", "list_attr_celeba.csv")
 
 
 def load_celeba(part: CelebA, progress: Progress) -> Source:
@@ -126,6 +130,7 @@ def load_celeba(part: CelebA, progress: Progress) -> Source:
     store = open_store(found)
     partition = None if part.split == "all" else _celeba_partition(part.split, root, found)
     codes = read_partition(partition) if partition else {}
+    attributes = _celeba_attributes(part.attributes, root, found)
     images = decoded(
         store,
         Decoding(part.crop, part.image_size, part.channels),
@@ -139,7 +144,15 @@ def load_celeba(part: CelebA, progress: Progress) -> Source:
         workers=part.workers,
         progress=progress,
     )
-    return _source(part, images)
+    source = _source(part, images)
+    if part.attributes:  # beside the decoded images, which other attributes share
+        y = _rows_of(images.names, attributes, found)
+        source.y, source.fingerprint = y, _joined(images.fingerprint, y)
+    return source
+
+
+def _joined(images: str, y: Tensor) -> str:
+    return hashlib.sha256(f"{images}{fingerprint(y)}".encode()).hexdigest()
 
 
 def _bases(root: Path) -> list[Path]:
@@ -159,17 +172,45 @@ def _celeba_images(root: Path) -> list[Path]:
 
 
 def _celeba_partition(split: str, root: Path, images: Path) -> Path:
-    beside = [images.parent, images.parent / "Eval", images.parent.parent / "Eval"]
-    bases = [] if root.is_file() else [base / inside for base in _bases(root) for inside in ("", "Eval")]
-    places = list(dict.fromkeys(place / name for place in (*bases, *beside) for name in PARTITION))
-    for place in places:
-        if place.is_file():
-            return place
-    raise not_found(
-        f'CelebA: dataset.split = "{split}" needs the partition file, which was',
-        places,
-        'put list_eval_partition.txt beside the images, or set dataset.split = "all"',
-    )
+    places = _lists(root, images, "Eval", PARTITION)
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise not_found(
+            f'CelebA: dataset.split = "{split}" needs the partition file, which was',
+            places,
+            'put list_eval_partition.txt beside the images, or set dataset.split = "all"',
+        )
+    return found
+
+
+def _lists(root: Path, images: Path, folder: str, names: Sequence[str]) -> list[Path]:
+    """Where a list that comes with the images may be: near root, or beside them; also below `folder`, as CelebA
+    is distributed."""
+    beside = [images.parent, images.parent / folder, images.parent.parent / folder]
+    bases = [] if root.is_file() else [base / inside for base in _bases(root) for inside in ("", folder)]
+    return list(dict.fromkeys(place / name for place in (*bases, *beside) for name in names))
+
+
+def _celeba_attributes(names: Sequence[str], root: Path, images: Path) -> dict[str, list[float]]:
+    """Image name -> its values of the named attributes."""
+    if not names:
+        return {}
+    places = _lists(root, images, "Anno", ATTRIBUTES)
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise not_found(
+            "CelebA: dataset.attributes needs the list of attributes, which was",
+            places,
+            "put list_attr_celeba.txt beside the images, or leave out dataset.attributes",
+        )
+    return read_attributes(found, names)
+
+
+def _rows_of(images: Sequence[str], attributes: Mapping[str, list[float]], store: Path) -> Tensor:
+    names = [name.rpartition("/")[2] for name in images]
+    if missing := [name for name in names if name not in attributes]:
+        raise DataError(f"{store}: list_attr_celeba lacks {missing[0]} ({len(missing)} images in all); fetch it again")
+    return torch.tensor([attributes[name] for name in names])
 
 
 def _select_celeba(part: CelebA, store: Store, partition: Path | None, codes: Mapping[str, int]) -> Selection:
@@ -208,6 +249,35 @@ def read_partition(path: Path) -> dict[str, int]:
             raise DataError(f'{path}: line {number}: expected "NAME.jpg 0", 1 or 2, found {line!r}; fetch it again')
         codes[fields[0]] = int(fields[1])
     return codes
+
+
+def read_attributes(path: Path, wanted: Sequence[str]) -> dict[str, list[float]]:
+    """Image name -> its values, 1 or -1, of the wanted attributes, from the .txt of CelebA or a .csv made of it.
+
+    Raises DataError: an attribute that the file lacks, or a damaged line.
+    """
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: {first_line(error)}; fetch it again") from error
+    first = 1 if lines and lines[0].strip().isdigit() else 0  # the .txt begins with the number of images
+    names = lines[first].replace(",", " ").split() if len(lines) > first else []
+    names = names[1:] if names[:1] == ["image_id"] else names
+    if unknown := [name for name in wanted if name not in names]:
+        raise DataError(
+            f"{path}: dataset.attributes: no attribute {unknown[0]!r}{did_you_mean(unknown[0], names)}; there are "
+            f"{', '.join(names) or 'none'}"
+        )
+    columns = [names.index(name) + 1 for name in wanted]
+    values = {}
+    for number, line in enumerate(lines[first + 1 :], start=first + 2):
+        fields = line.replace(",", " ").split()
+        if not fields:
+            continue
+        if len(fields) != len(names) + 1 or any(fields[column] not in ("1", "-1") for column in columns):
+            raise DataError(f"{path}: line {number}: expected NAME.jpg and {len(names)} of 1 or -1; fetch it again")
+        values[fields[0]] = [float(fields[column]) for column in columns]
+    return values
 
 
 def _download_celeba(root: Path) -> None:

@@ -212,7 +212,7 @@ class CelebA(_Files):
     """CelebA: 202,599 aligned faces, from img_align_celeba.zip or the folder img_align_celeba.
 
     Looked for in root, root/celeba (torchvision's place) and root/CelebA, and in Img below each; root may be the
-    zip or the folder itself. The partition file is needed only for a split. Attributes are not read.
+    zip or the folder itself. The partition file is needed only for a split, list_attr_celeba.txt only for attributes.
     """
 
     root: str = option("data", doc=_ROOT)
@@ -224,13 +224,20 @@ class CelebA(_Files):
     )
     image_size: int = option(64, doc="Height and width, by Pillow's bicubic.", unit="pixels", ge=1)
     channels: Literal[1, 3] = option(3, doc="3 for RGB, 1 for its luma.")
+    attributes: tuple[str, ...] = option(
+        (),
+        doc="Attributes that label the images, such as Smiling: real vectors of 1 (has it) and -1, by the names in "
+        "list_attr_celeba.txt, 40 in all; without them images have no labels.",
+    )
     download: bool = option(False, doc=_DOWNLOAD)
 
     def data_shape(self) -> DataShape:
-        return DataShape("image", (self.channels, self.image_size, self.image_size), -1.0, 1.0)
+        shape = (self.channels, self.image_size, self.image_size)
+        return DataShape("image", shape, -1.0, 1.0, conditions=self.attributes)
 
     def check(self) -> Iterable[str]:
-        return ()
+        if len(set(self.attributes)) < len(self.attributes):
+            yield f"attributes = {list(self.attributes)} names one twice"
 
     def load(self, progress: Progress = no_progress) -> Source:
         from gflow_core.builtin.datasets.folder import load_celeba
@@ -295,13 +302,17 @@ class Array(_Augmented):
     fit: Literal["pad", "resize"] = option(
         "pad", doc="How images become image_size: black around smaller ones, or Pillow's bicubic."
     )
-    labels: str | None = option(None, doc="Class indices: an array of the .npz, or a .npy file beside root.")
-    classes: int | None = option(None, doc="Classes that the labels count; needed with `labels`.", ge=1)
+    labels: str | None = option(
+        None, doc="Class indices [N], or real labels [N, k]: an array of the .npz, or a .npy file beside root."
+    )
+    classes: int | None = option(None, doc="Classes that the labels count; this or `conditions` with `labels`.", ge=1)
+    conditions: tuple[str, ...] = option((), doc="What the k numbers of each real label mean, a name each.")
 
     def data_shape(self) -> DataShape:
         if self.image_size is not None:
-            return DataShape("image", (self.channels, self.image_size, self.image_size), -1.0, 1.0, self.classes)
-        return DataShape("vector", self.shape or (), classes=self.classes)
+            shape = (self.channels, self.image_size, self.image_size)
+            return DataShape("image", shape, -1.0, 1.0, self.classes, self.conditions)
+        return DataShape("vector", self.shape or (), None, None, self.classes, self.conditions)
 
     def check(self) -> Iterable[str]:
         if (self.shape is None) == (self.image_size is None):
@@ -310,8 +321,12 @@ class Array(_Augmented):
             yield f"shape = {list(self.shape)}: vectors have one length, [d]; for images set image_size and channels"
         if self.shape is not None and (self.flip or self.dither):
             yield "flip and dither are for images; leave them out with shape"
-        if (self.labels is None) != (self.classes is None):
-            yield "labels and classes go together: set both or neither"
+        if self.classes is not None and self.conditions:
+            yield "classes and conditions exclude each other: labels are class indices, or real numbers"
+        if (self.labels is None) != (self.classes is None and not self.conditions):
+            yield "labels go together with classes or conditions: set both or neither"
+        if len(set(self.conditions)) < len(self.conditions):
+            yield f"conditions = {list(self.conditions)} names one twice"
 
     def load(self, progress: Progress = no_progress) -> Source:
         from gflow_core.builtin.datasets.array import load_array

@@ -6,7 +6,9 @@ Points are drawn in float64 from a stream of their own and kept as float32.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, cast
 
 import attrs
 import torch
@@ -16,7 +18,7 @@ from gflow_core.data import Modes, Source, fingerprint
 from gflow_core.rng import derive
 
 if TYPE_CHECKING:
-    from gflow_core.builtin.datasets.parts import Planar
+    from gflow_core.builtin.datasets.parts import Circles, Planar
 
 __all__ = [
     "Centres",
@@ -25,6 +27,8 @@ __all__ = [
     "draw_rings",
     "draw_swissroll",
     "grid_centres",
+    "log_density_mixture",
+    "log_density_rings",
     "mixture",
     "ring_centres",
     "source",
@@ -88,16 +92,20 @@ def stream(name: str, seed: int, split: str) -> Generator:
     return Generator().manual_seed(derive(seed, f"dataset.{name}.{split}"))
 
 
-def source(part: Planar, x: Tensor, modes: Modes | None) -> Source:
-    """Points [n, 2] as a data set."""
+def source(
+    part: Planar, x: Tensor, modes: Modes | None, log_density: Callable[[Tensor], Tensor] | None = None
+) -> Source:
+    """Points [n, 2] as a data set; `log_density` where their law is known."""
     x = x.to(torch.float32)
-    return Source(x, part.data_shape(), fingerprint(x), modes=modes)
+    if isinstance(modes, Rings):  # the modes lack the weights
+        log_density = partial(log_density_rings, *cast("Circles", part)._law())
+    return Source(x, part.data_shape(), fingerprint(x), modes=modes, log_density=log_density)
 
 
 def mixture(part: Planar, name: str, centres: Tensor, std: float) -> Source:
     """The even mixture of N(centre, std^2 I) as a data set, from the stream `name`; its modes are the centres."""
     x = draw_mixture(centres, std, part.n, stream(name, part.data_seed, part.split))
-    return source(part, x, Centres(centres, std))
+    return source(part, x, Centres(centres, std), partial(log_density_mixture, centres, std))
 
 
 def ring_centres(modes: int, radius: float) -> Tensor:
@@ -134,3 +142,23 @@ def draw_swissroll(noise: float, scale: float, n: int, generator: Generator) -> 
     t = 1.5 * math.pi * (1 + 2 * torch.rand(n, generator=generator, dtype=torch.float64))
     roll = torch.stack([t * t.cos(), t * t.sin()], 1)
     return scale * (roll + noise * torch.randn(n, 2, generator=generator, dtype=torch.float64))
+
+
+def log_density_mixture(centres: Tensor, std: float, x: Tensor) -> Tensor:
+    """log p(x) [n], float64, of x [n, 2] under the even mixture of N(centre, std^2 I)."""
+    square = torch.cdist(x.double(), centres.to(x.device), compute_mode="donot_use_mm_for_euclid_dist").square()
+    log_terms = -square / (2 * std**2) - math.log(2 * math.pi * std**2 * len(centres))
+    return log_terms.logsumexp(1)
+
+
+def log_density_rings(radii: tuple[float, ...], std: float, weights: tuple[float, ...], x: Tensor) -> Tensor:
+    """log p(x) [n], float64, of x [n, 2] under the law of `draw_rings`.
+
+    The angle integrates to a Bessel function: with s = std, a circle of radius r has the density
+    exp(-(|x|^2 + r^2) / 2 s^2) I0(r |x| / s^2) / (2 pi s^2) = exp(-(|x| - r)^2 / 2 s^2) I0e(r |x| / s^2) / (2 pi s^2).
+    """
+    norm = x.double().norm(dim=1, keepdim=True)
+    radius, weight = (torch.tensor(values).to(norm) for values in (radii, weights))
+    bessel = torch.special.i0e(norm * radius / std**2)
+    log_terms = (weight / weight.sum() * bessel).log() - (norm - radius).square() / (2 * std**2)
+    return log_terms.logsumexp(1) - math.log(2 * math.pi * std**2)

@@ -62,7 +62,11 @@ class FakeAsRealObjective(AdversarialObjective):
         gather, shard = self.runtime.gather, self.runtime.shard
         index = lowest(gather(d), n)
         lead = d.dim() - 1
-        x = gather(fresh.x)
-        wide = index.view(*index.shape, *[1] * (x.dim() - index.dim())).expand(*index.shape, *x.shape[lead + 1 :])
-        y = None if fresh.y is None else shard(gather(fresh.y).gather(lead, index))
-        return Batch(shard(x.gather(lead, wide)), y)
+
+        def chosen(items: Tensor) -> Tensor:
+            """Those of items [..., M, *any], [..., n, *any]; each replica its own."""
+            shape = (*index.shape, *items.shape[lead + 1 :])
+            wide = index.view(*index.shape, *[1] * (items.dim() - index.dim())).expand(shape)
+            return items.gather(lead, wide)
+
+        return Batch(shard(chosen(gather(fresh.x))), None if fresh.y is None else shard(chosen(gather(fresh.y))))

@@ -18,6 +18,7 @@ from torch.nn.utils import parametrize
 from gflow_core.contracts import DataShape, Experiment, Metrics, Phase
 from gflow_core.errors import GflowError
 from gflow_core.nn.player import evaluating, frozen
+from gflow_core.nn.sampling import draw_labels, label_pool
 from gflow_vgrow.divergences import DIVERGENCES, Divergence
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class State:
 
     z: Tensor | None = None
     """Latents of the particles [N, latent]."""
+    y: Tensor | None = None
+    """Their labels [N] or [N, k]; None where no network reads labels."""
     start: Tensor | None = None
     """Where the particles left the sampler [N, *shape]."""
     x: Tensor | None = None
@@ -54,14 +57,19 @@ def discriminator_loss(d_real: Tensor, d_fake: Tensor) -> Tensor:
 
 
 def velocity(
-    discriminator: nn.Module, x: Tensor, divergence: Divergence, ratio_clip: tuple[float, float] | None = None
+    discriminator: nn.Module,
+    x: Tensor,
+    divergence: Divergence,
+    ratio_clip: tuple[float, float] | None = None,
+    y: Tensor | None = None,
 ) -> Tensor:
     """v(x) = s(x) grad d(x) at x [B, *shape], s detached and clipped to `ratio_clip`. Same shape as x.
 
-    Each item's velocity is its own only if the discriminator treats items separately: call it in eval mode.
+    A conditional discriminator judges x under the labels y [B] or [B, k]. Each item's velocity is its own only if the
+    discriminator treats items separately: call it in eval mode.
     """
     x = x.detach().requires_grad_()
-    d = discriminator(x)
+    d = discriminator(x) if y is None else discriminator(x, y)
     (gradient,) = torch.autograd.grad(d.sum(), x)
     s = divergence.scale(d.detach().to(x.dtype))
     if ratio_clip is not None:
@@ -96,6 +104,11 @@ class FlowObjective:
         self.part = part
         self.feed = experiment.feed
         self.latent = experiment.spec.sampler.latent
+        self._reads_labels = {
+            "sampler": experiment.spec.sampler.conditional,
+            "discriminator": experiment.spec.discriminator.conditional,
+        }
+        self._labels = label_pool(experiment.data, None) if any(self._reads_labels.values()) else None
         self.sampler = experiment.players["sampler"]
         self.discriminator = experiment.players["discriminator"]
         self.runtime = experiment.runtime
@@ -134,26 +147,28 @@ class FlowObjective:
     def _draw_pool(self) -> None:
         """Fresh latents, and the particles G(z) in eval mode."""
         state = self.state
-        state.z = self.latent.draw(self.part.pool_size, self.streams["vgrow.latent"]).to(self.runtime.device)
+        size, device = self.part.pool_size, self.runtime.device
+        state.z = self.latent.draw(size, self.streams["vgrow.latent"]).to(device)
+        if self._labels is not None:
+            state.y = draw_labels(self._labels, size, self.streams["vgrow.label"]).to(device)
         with torch.no_grad(), evaluating(self.sampler.module), self.runtime.autocast():
-            chunks = self.runtime.shard(state.z).split(self.part.chunk_size)
-            x = torch.cat([self.sampler.module(z).to(z.dtype) for z in chunks])
+            x = torch.cat([self._run("sampler", z, y) for z, y in self._pieces(state.z, state.y)])
         state.start = self._whole(x)
         state.x = state.start.clone()
         state.sums = state.z.new_zeros(4)
 
     def _teach(self) -> None:
         """One logistic-regression step: a batch of real data against a random batch of particles."""
-        state, module = self.state, self.discriminator.module
+        state = self.state
         assert state.x is not None
         assert state.sums is not None
         real = self.feed.next(self.batch_size)
         choice = torch.randperm(len(state.x), generator=self.streams["vgrow.particles"])[: self.batch_size]
-        fake = state.x[self.runtime.shard(choice).to(state.x.device)]
+        index = self.runtime.shard(choice).to(state.x.device)
         # Two forwards, so that batch statistics of real and generated items do not mix.
         with self.runtime.autocast():
-            d_real, d_fake = module(real.x), module(fake)
-        d_real, d_fake = d_real.to(fake.dtype), d_fake.to(fake.dtype)
+            d_real = self._run("discriminator", real.x, real.y)
+            d_fake = self._run("discriminator", state.x[index], self._labels_at(index))
         loss = discriminator_loss(d_real, d_fake)
         self.discriminator.minimize(loss)
         state.sums[0] += loss.detach()
@@ -164,14 +179,14 @@ class FlowObjective:
         state, module = self.state, self.discriminator.module
         assert state.x is not None
         assert state.sums is not None
-        here = self.runtime.shard(state.x)
-        moved = []
+        moved, mine = [], len(state.x) / self.runtime.world
         # cached: spectral normalisation once for all chunks.
         with frozen(module), evaluating(module), parametrize.cached():
-            for x in here.split(self.part.chunk_size):
+            for x, y in self._pieces(state.x, state.y):
+                given = y if self._reads_labels["discriminator"] else None
                 with self.runtime.autocast():
-                    v = velocity(module, x, self.divergence, self.part.ratio_clip)
-                state.sums[2] += v.flatten(1).norm(dim=1).sum() / len(here)
+                    v = velocity(module, x, self.divergence, self.part.ratio_clip, given)
+                state.sums[2] += v.flatten(1).norm(dim=1).sum() / mine
                 x = x + self.part.step_size * v
                 moved.append(x if self.bounds == (None, None) else x.clamp(*self.bounds))
         state.x = self._whole(torch.cat(moved))
@@ -186,8 +201,8 @@ class FlowObjective:
         for batch in order.split(self.batch_size):
             index = self.runtime.shard(batch).to(state.x.device)
             with self.runtime.autocast():
-                x = self.sampler.module(state.z[index])
-            loss = F.mse_loss(x.to(state.x.dtype), state.x[index])
+                x = self._run("sampler", state.z[index], self._labels_at(index))
+            loss = F.mse_loss(x, state.x[index])
             self.sampler.minimize(loss)
             if last:
                 state.sums[3] += loss.detach() * (len(batch) / len(order))
@@ -206,6 +221,22 @@ class FlowObjective:
             "displacement": (state.x - state.start).flatten(1).norm(dim=1).mean(),
             "projection_loss": projection,
         }
+
+    def _run(self, name: str, x: Tensor, y: Tensor | None) -> Tensor:
+        """A network's output in the type of x, with the labels where it reads them."""
+        module = (self.sampler if name == "sampler" else self.discriminator).module
+        out: Tensor = module(x, y) if self._reads_labels[name] else module(x)
+        return out.to(x.dtype)
+
+    def _labels_at(self, index: Tensor) -> Tensor | None:
+        return None if self.state.y is None else self.state.y[index]
+
+    def _pieces(self, x: Tensor, y: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """This process's slice of the pool, `chunk_size` at a time, with its labels."""
+        size = self.part.chunk_size
+        here = self.runtime.shard(x).split(size)
+        labels = [None] * len(here) if y is None else self.runtime.shard(y).split(size)
+        yield from zip(here, labels, strict=True)
 
     def _whole(self, x: Tensor) -> Tensor:
         """The whole pool from every process's slice, in the layout that convolutions like."""

@@ -72,7 +72,7 @@ def flow_field(part: FlowField, subject: Subject) -> Result:
     # Analyzers run in one process: no gradient is averaged with others.
     alone = attrs.evolve(runtime, rank=0, world=1)
     player = Player(discriminator, spec.optimizer["discriminator"], alone)
-    player.set_rate(subject.step)
+    player.set_rates(subject.step)
 
     def look(x: Tensor) -> _Moment:
         with frozen(discriminator), evaluating(discriminator), torch.no_grad(), runtime.autocast():

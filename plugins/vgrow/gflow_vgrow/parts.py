@@ -215,7 +215,8 @@ class Flow:
        where s(x) = r f''(r) at r = exp(-d(x)) belongs to the divergence.
     3. The sampler is fitted to the pairs (z, moved x) by mean squared error.
 
-    Batches of training data, of particles and of pairs all have `train.batch_size` items.
+    Batches of training data, of particles and of pairs all have `train.batch_size` items. Where a network reads
+    labels, each particle keeps one drawn with its z, and the flow is that of every class by itself.
     """
 
     players: ClassVar[tuple[str, ...]] = ("sampler", "discriminator")
@@ -246,10 +247,7 @@ class Flow:
         for name in ("dataset", "sampler", "discriminator"):
             if getattr(spec, name) is None:
                 yield f"needs a [{name}]"
-        if spec.sampler is not None and spec.sampler.conditional:
-            yield "trains unconditional samplers; the sampler reads labels"
-        if spec.discriminator is not None and spec.discriminator.conditional:
-            yield "trains unconditional discriminators; the discriminator reads labels"
+        yield from spec.label_faults()
         if spec.train is not None and spec.train.batch_size > self.pool_size:
             yield f"pool_size = {self.pool_size} is smaller than train.batch_size = {spec.train.batch_size}"
         for name in ("clamp", "ratio_clip"):
@@ -287,6 +285,8 @@ class FlowField:
     def check(self, spec: Spec) -> Iterable[str]:
         if spec.objective is not None and not isinstance(spec.objective, Flow):
             yield "draws the flow of vgrow.flow; the recipe has another objective"
+        if any(part is not None and part.conditional for part in (spec.sampler, spec.discriminator)):
+            yield "draws one flow for all points; a network reads labels, and each has a flow of its own"
         if spec.dataset is not None and spec.dataset.data_shape().shape != (2,):
             yield f"draws the plane, the data is {spec.dataset.data_shape()}"
 

@@ -1,0 +1,81 @@
+"""Labels as networks read them, and as people write them."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gflow_core.contracts import DataShape
+
+__all__ = ["as_vectors", "label_fault", "label_name", "label_rows", "parse_label"]
+
+
+def as_vectors(y: Tensor, size: int, like: Tensor) -> Tensor:
+    """Class indices y [B] one-hot, real labels y [B, size] as they are: [B, size], in the type of `like`.
+
+    (No check that an index is below `size`: it would wait for the device. `build` checks the data's labels once.)
+    """
+    return (F.one_hot(y, size) if y.dim() == 1 else y).to(like.dtype)
+
+
+def label_fault(y: Tensor | None, items: int, shape: DataShape) -> str | None:
+    """Why y is not one label, as `shape` promises them, for each of so many items; None where it is."""
+    if not shape.label_size:
+        return None
+    if y is None:
+        return "promised labels, loaded none"
+    if shape.classes:
+        if y.shape != (items,) or y.is_floating_point():
+            return f"promised {items} class indices, loaded {y.dtype} {list(y.shape)}"
+        if y.min() < 0 or y.max() >= shape.classes:
+            return f"promised labels 0 to {shape.classes - 1}, loaded {int(y.min())} to {int(y.max())}"
+        return None
+    if y.shape != (items, shape.label_size) or not y.is_floating_point():
+        return f"promised labels of {shape.label_size} real numbers, loaded {y.dtype} {list(y.shape)}"
+    return None if bool(y.isfinite().all()) else "its labels hold NaN or infinite values"
+
+
+def label_rows(labels: Tensor, shape: DataShape, most: int = 20) -> Tensor:
+    """The labels that pictures show, one a row: every class, or the commonest real labels of the pool [m, k]."""
+    if shape.classes:
+        return torch.arange(min(shape.classes, most))
+    distinct, count = labels.unique(dim=0, return_counts=True)
+    commonest: Tensor = distinct[count.argsort(descending=True, stable=True)[:most]]
+    return commonest
+
+
+def label_name(y: Tensor, shape: DataShape) -> str:
+    """One label in words: "3", or "Smiling 1, Male -1"."""
+    if y.dim() == 0:
+        return str(int(y))
+    return ", ".join(f"{name} {float(value):g}" for name, value in zip(shape.conditions, y, strict=True))
+
+
+def parse_label(text: str, shape: DataShape) -> Tensor:
+    """The label that `text` states: "3", or numbers "1,-1", or by name "Smiling=1,Male=-1".
+
+    Raises ValueError, which says what is wrong.
+    """
+    if not shape.label_size:
+        raise ValueError(f"the data has no labels ({shape})")
+    if shape.classes:
+        if not text.strip().isdecimal() or int(text) >= shape.classes:
+            raise ValueError(f"labels are 0 to {shape.classes - 1}, got {text!r}")
+        return torch.tensor(int(text))
+    written = [entry.rpartition("=") for entry in text.split(",")]
+    names = [name.strip() for name, _, _ in written]
+    expected = f"one number for each of {', '.join(shape.conditions)}"
+    if any(names) and sorted(names) != sorted(shape.conditions):
+        raise ValueError(f"expected {expected}, got {text!r}")
+    try:
+        numbers = [float(number) for _, _, number in written]
+    except ValueError:
+        raise ValueError(f"expected {expected}, got {text!r}") from None
+    if len(numbers) != len(shape.conditions) or not all(map(math.isfinite, numbers)):
+        raise ValueError(f"expected {expected}, got {text!r}")
+    if any(names):
+        numbers = [numbers[names.index(name)] for name in shape.conditions]
+    return torch.tensor(numbers)

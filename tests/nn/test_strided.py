@@ -1,0 +1,309 @@
+"""Strided networks: published counts and shapes, the guidelines, labels, layouts and precisions."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from gflow_core.nn import strided
+from gflow_core.nn.strided import Discriminator, Labels, Sampler, widths
+
+JOINS = [Labels(size=3, join=join, width=width) for join in ("layer", "planes") for width in (None, 5)]
+
+
+def count(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+def shapes_of(module, x):
+    """Name of every layer -> shape of its output, without the batch."""
+    shapes = {}
+    for name, layer in module.named_modules():
+        layer.register_forward_hook(lambda _, __, out, name=name: shapes.update({name: tuple(out.shape[1:])}))
+    with torch.no_grad():
+        module(x)
+    return shapes
+
+
+def pair(size=32, labels=None, **options):
+    torch.manual_seed(0)
+    options = {"width": 8, "labels": labels, **options}
+    return Sampler(10, 3, size, **options), Discriminator(3, size, **options)
+
+
+# ------------------------------------------------------------------ as published
+
+
+@pytest.mark.parametrize(("kernel", "g", "d"), [(5, 18_855_043, 17_232_897), (4, 12_658_435, 11_036_289)])
+def test_parameter_counts(kernel, g, d):
+    """64 px at the published width: no bias before batch norm, biases on G's output, D's input and D's head."""
+    with torch.device("meta"):
+        assert count(Sampler(100, 3, 64, kernel_size=kernel)) == g
+        assert count(Discriminator(3, 64, kernel_size=kernel)) == d
+
+
+@pytest.mark.parametrize("kernel", [4, 5])
+def test_every_shape_of_the_paper(kernel):
+    """64 px, an eighth of the paper's feature maps."""
+    g, d = Sampler(100, 3, 64, width=16, kernel_size=kernel), Discriminator(3, 64, width=16, kernel_size=kernel)
+    shapes = shapes_of(g, torch.rand(2, 100))
+    assert shapes["linear"] == (16 * 128,)
+    maps = [shapes[name] for name in ("start", "blocks.0", "blocks.1", "blocks.2", "blocks.3", "")]
+    assert maps == [(128, 4, 4), (64, 8, 8), (32, 16, 16), (16, 32, 32), (3, 64, 64), (3, 64, 64)]
+    x = torch.rand(2, 3, 64, 64)
+    shapes = shapes_of(d, x)
+    maps = [(16, 32, 32), (32, 16, 16), (64, 8, 8), (128, 4, 4)]
+    assert [shapes[f"blocks.{i}"] for i in range(4)] == [tuple(h.shape[1:]) for h in d.conv_features(x)] == maps
+    assert d.logit[0].in_features == 128 * 16
+    assert shapes[""] == ()
+
+
+@pytest.mark.parametrize(("size", "maps"), [(8, [4]), (16, [8, 4]), (32, [16, 8, 4]), (256, [24] * 3 + [16, 8, 4])])
+def test_the_rule_at_other_sizes(size, maps):
+    """Feature maps double as the side halves, up to max_width."""
+    assert widths(size, 4, 24) == maps
+    g, d = pair(size, width=4, max_width=24)
+    shapes, side = shapes_of(g, torch.rand(2, 10)), 4
+    assert shapes["start"] == (maps[0], 4, 4)
+    for i, wide in enumerate([*maps[1:], 3]):
+        side *= 2
+        assert shapes[f"blocks.{i}"] == (wide, side, side)
+    assert [tuple(h.shape[1:]) for h in d.conv_features(torch.rand(2, 3, size, size))] == [
+        (wide, size >> i, size >> i) for i, wide in enumerate(maps[::-1], 1)
+    ]
+
+
+@pytest.mark.parametrize(("size", "message"), [(24, "power of two"), (4, "below 8"), (30, "multiple of 4")])
+def test_impossible_sizes(size, message):
+    with pytest.raises(AssertionError, match=message):
+        Discriminator(3, size)
+
+
+def test_guidelines():
+    """No pooling, batch norm everywhere but on G's output and D's input, or nowhere; a bias where no norm follows."""
+    for use_batch_norm in (True, False):
+        g, d = pair(64, use_batch_norm=use_batch_norm)
+        for module in (g, d):
+            kinds = {type(layer).__name__ for layer in module.modules()}
+            assert not any("Pool" in kind for kind in kinds)
+            norms = sum(isinstance(layer, nn.BatchNorm2d) for layer in module.modules())
+            assert norms == (4 if module is g else 3) * use_batch_norm
+        normed = [isinstance(g.start[0], nn.BatchNorm2d), *(isinstance(b[1], nn.BatchNorm2d) for b in g.blocks[:-1])]
+        assert normed == [use_batch_norm] * 4
+        assert isinstance(g.blocks[-1], nn.ConvTranspose2d)
+        assert [isinstance(b[1], nn.BatchNorm2d) for b in d.blocks] == [False, *[use_batch_norm] * 3]
+        assert [g.linear.bias is None, *(b[0].bias is None for b in g.blocks[:-1])] == [use_batch_norm] * 4
+        assert [b[0].bias is None for b in d.blocks] == [False, *[use_batch_norm] * 3]
+        assert g.blocks[-1].bias is not None
+
+
+def test_initialisation():
+    """Weights N(0, 0.02), within five standard errors; biases 0, norms 1 and 0."""
+    torch.manual_seed(0)
+    for module in (Sampler(100, 3, 32, width=32), Discriminator(3, 32, width=32)):
+        for layer in module.modules():
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+                weight, n = layer.weight.double(), layer.weight.numel()
+                assert weight.mean().abs() < 5 * 0.02 / n**0.5
+                assert abs(weight.std().item() / 0.02 - 1) < 5 / (2 * n) ** 0.5
+                kurtosis = weight.pow(4).mean().item() / 0.02**4
+                assert abs(kurtosis - 3) < 5 * (96 / n) ** 0.5
+                assert layer.bias is None or not layer.bias.any()
+            elif isinstance(layer, nn.BatchNorm2d):
+                assert (layer.weight == 1).all()
+                assert not layer.bias.any()
+
+
+# ------------------------------------------------------------------ against the slow way
+
+
+def subpixels(layer, x):
+    """A transposed convolution by its definition: zeros between the pixels, convolved with the flipped kernel."""
+    (k, _), (p, _), (extra, _) = layer.kernel_size, layer.padding, layer.output_padding
+    b, c, h, w = x.shape
+    spread = x.new_zeros(b, c, 2 * h - 1, 2 * w - 1)
+    spread[:, :, ::2, ::2] = x
+    around = k - 1 - p
+    spread = F.pad(spread, (around, around + extra, around, around + extra))
+    return F.conv2d(spread, layer.weight.flip(2, 3).transpose(0, 1), layer.bias)
+
+
+def norm(layer, x):
+    """Batch norm by its formula, in training mode."""
+    if not isinstance(layer, nn.BatchNorm2d):
+        return x
+    mean, var = x.mean((0, 2, 3), keepdim=True), x.var((0, 2, 3), keepdim=True, correction=0)
+    scale, shift = (t[None, :, None, None] for t in (layer.weight, layer.bias))
+    return (x - mean) / (var + layer.eps).sqrt() * scale + shift
+
+
+def literal_sampler(g, z):
+    """The paper's rows one by one, with g's weights."""
+    x = F.linear(z, g.linear.weight, g.linear.bias).view(len(z), 4, 4, -1).permute(0, 3, 1, 2)
+    x = norm(g.start[0], x).relu()
+    for block in g.blocks[:-1]:
+        x = norm(block[1], subpixels(block[0], x)).relu()
+    return torch.tanh(subpixels(g.blocks[-1], x))
+
+
+def literal_discriminator(d, x, slope):
+    for block in d.blocks:
+        conv = block[0]
+        x = norm(block[1], F.conv2d(x, conv.weight, conv.bias, padding=conv.padding)[:, :, ::2, ::2])
+        x = torch.where(x > 0, x, slope * x)
+    h = x.mean((2, 3)) if d.head == "mean" else x.permute(0, 2, 3, 1).reshape(len(x), -1)
+    return (h @ d.logit[0].weight.T + d.logit[0].bias)[:, 0]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "use_batch_norm", "head"), [(4, True, "flatten"), (5, True, "mean"), (5, False, "flatten")]
+)
+def test_networks_are_the_paper_line_by_line(kernel, use_batch_norm, head):
+    """Values and gradients in float64."""
+    options = {"kernel_size": kernel, "use_batch_norm": use_batch_norm, "width": 3}
+    torch.manual_seed(0)
+    g = Sampler(4, 2, 16, **options).double()
+    d = Discriminator(2, 16, head=head, slope=0.1, **options).double()
+    z, x = torch.rand(3, 4, dtype=torch.double), torch.rand(3, 2, 16, 16, dtype=torch.double, requires_grad=True)
+    for module, given, slow in (
+        (g, z, lambda z: literal_sampler(g, z)),
+        (d, x, lambda x: literal_discriminator(d, x, 0.1)),
+    ):
+        found = []
+        for out in (module(given), slow(given)):
+            wanted = [*module.parameters(), *([x] if given is x else [])]
+            found.append([out, *torch.autograd.grad((out + 1).pow(3).sum(), wanted)])
+        for one, other in zip(*found, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("kernel", [4, 5])
+@pytest.mark.parametrize("bias", [True, False])
+def test_products_are_convolutions(kernel, bias, monkeypatch):
+    """Between 4x4 and 8x8: values, channels-last, first and second derivatives."""
+    torch.manual_seed(0)
+    for layer, side in ((strided._Down(3, 2, kernel, bias=bias), 8), (strided._Up(3, 2, kernel, bias=bias), 4)):
+        layer = layer.double()
+        x = torch.randn(2, 3, side, side, dtype=torch.double, requires_grad=True)
+        found = []
+        for large in (2**20, 0):
+            monkeypatch.setattr(strided, "_LARGE", large)
+            out = layer(x)
+            found.append([out, *torch.autograd.grad(out.pow(3).sum(), [x, *layer.parameters()])])
+        for one, other in zip(*found, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+        assert out.is_contiguous(memory_format=torch.channels_last)
+        assert "Overlay" in repr(_graph(out)) or "Windows" in repr(_graph(out))
+        assert torch.autograd.gradgradcheck(lambda x, layer=layer: layer(x).square(), x[:1].detach().requires_grad_())
+
+
+def _graph(x):
+    """The names of the steps that made x."""
+    seen, names = [x.grad_fn], []
+    while seen:
+        node = seen.pop()
+        if node is not None:
+            names.append(node.name())
+            seen += [parent for parent, _ in node.next_functions]
+    return names
+
+
+def test_large_kernels_only():
+    """The published 4x4 to 8x8 layers are products; small ones and other sizes are torch's convolutions."""
+    with torch.no_grad():
+        weight = torch.empty(1024, 512, 5, 5)
+        for side in (4, 8):
+            x = torch.empty(1, 1, side, side)
+            assert strided._multiplies(x, side, weight)
+            assert not strided._multiplies(x, side, weight[:8])
+            assert not strided._multiplies(torch.empty(1, 1, 16, 16), side, weight)
+            with torch.autocast("cpu", torch.bfloat16):
+                assert not strided._multiplies(x, side, weight)
+
+
+# ------------------------------------------------------------------ labels
+
+
+@pytest.mark.parametrize("labels", JOINS, ids=lambda labels: f"{labels.join}-{labels.width}")
+def test_labels_change_the_output_and_learn(labels):
+    g, d = pair(16, labels)
+    z, x = torch.rand(4, 10), torch.rand(4, 3, 16, 16)
+    y = torch.tensor([0, 1, 2, 0])
+    for module, given in ((g.eval(), z), (d.eval(), x)):
+        out = module(given, y)
+        assert out.shape[0] == 4
+        # A one-hot vector and the index say the same; other labels say something else, for their own items only.
+        assert torch.equal(module(given, F.one_hot(y, 3).float()), out)
+        other = module(given, torch.tensor([0, 2, 2, 0]))
+        changed = [bool((a != b).any()) for a, b in zip(out, other, strict=True)]
+        assert changed == [False, True, False, False]
+        real = torch.randn(4, 3, requires_grad=True)
+        out = module(given, real)
+        gradients = torch.autograd.grad(out.square().sum(), [real, *module.parameters()], allow_unused=True)
+        assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
+        assert gradients[0].any(1).all()
+
+
+def test_where_labels_join():
+    """layer: beside z, and in a joint hidden layer beside the last maps. planes: beside the first maps."""
+    y = torch.tensor([[0.5, -2.0, 3.0]])
+    g, d = pair(16, Labels(size=3, join="layer", width=None, joint=7))
+    assert g.linear.in_features == 13
+    assert (d.logit[0].in_features, d.logit[0].out_features, d.logit[-1].in_features) == (16 * 16 + 3, 7, 7)
+    g, d = pair(16, Labels(size=3, join="planes", width=None))
+    assert (g.linear.in_features, g.blocks[0][0].in_channels, d.blocks[0][0].in_channels) == (10, 16 + 3, 3 + 3)
+    seen = []
+    d.blocks[0].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    x = torch.rand(1, 3, 16, 16)
+    d(x, y)
+    assert torch.equal(seen[0], torch.cat([x, y[:, :, None, None].expand(1, 3, 16, 16)], 1))
+    wide = pair(16, Labels(size=3, join="planes", width=5))[1]
+    assert wide.label.layer[0].weight.shape == (5, 3)
+    assert wide.blocks[0][0].in_channels == 3 + 5
+
+
+# ------------------------------------------------------------------ as modules
+
+
+@pytest.mark.parametrize("labels", [None, JOINS[1], JOINS[2]], ids=["plain", "layer", "planes"])
+@pytest.mark.parametrize("kernel", [4, 5])
+def test_layouts_agree(kernel, labels):
+    """Channels-last weights and images give what contiguous ones give, and stay channels-last throughout."""
+    y = None if labels is None else torch.tensor([0, 1, 2, 0])
+    g, d = pair(labels=labels, kernel_size=kernel)
+    z, x = torch.rand(4, 10), torch.rand(4, 3, 32, 32)
+    plain = g(z, y), d(x, y)
+    outs = []
+    for module in (g, d):
+        module.to(memory_format=torch.channels_last)
+        for block in module.blocks:
+            block.register_forward_hook(lambda _, __, out: outs.append(out))
+    fast = g(z, y), d(x.contiguous(memory_format=torch.channels_last), y)
+    assert all(out.is_contiguous(memory_format=torch.channels_last) for out in outs)
+    for one, other in zip(fast, plain, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("labels", [None, JOINS[1], JOINS[2]], ids=["plain", "layer", "planes"])
+def test_bfloat16_autocast(labels):
+    """Outputs are float32, near the float32 ones."""
+    y = None if labels is None else torch.tensor([0, 1, 2, 0])
+    g, d = (module.to(memory_format=torch.channels_last) for module in pair(labels=labels, width=16))
+    z, x = torch.rand(4, 10), torch.rand(4, 3, 32, 32)
+    exact = g(z, y), d(x, y)
+    with torch.autocast("cpu", torch.bfloat16):
+        fast = g(z, y), d(x, y)
+    for one, other in zip(fast, exact, strict=True):
+        assert one.dtype == torch.float32
+        assert (one - other).norm() <= 0.03 * other.norm()
+
+
+def test_the_input_is_left_alone_and_eval_mode_is_item_by_item():
+    for module, x in zip(pair(), (torch.rand(4, 10), torch.rand(4, 3, 32, 32)), strict=True):
+        before = x.clone()
+        module(x)
+        assert torch.equal(x, before)
+        module.eval()
+        torch.testing.assert_close(torch.cat([module(x[:1]), module(x[1:])]), module(x), rtol=1e-4, atol=1e-6)
