@@ -1,0 +1,371 @@
+"""The plugin's parts: their options and checks. The work is in the modules that `build` imports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import attrs
+
+from gflow_core.builtin.analyzers.held_out import held_out
+from gflow_core.builtin.latents import Uniform
+from gflow_core.contracts import DataShape, EncoderPart, Latent, Progress, Result, Subject
+from gflow_core.options import option
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from gflow_core.spec import Spec
+
+__all__ = [
+    "ConvDiscriminator",
+    "ConvSampler",
+    "IntraFrechet",
+    "LabelAccuracy",
+    "MlpDiscriminator",
+    "MlpSampler",
+    "Parzen",
+]
+
+
+# ------------------------------------------------------------------ networks
+
+
+def _labelled(data: DataShape | None) -> Iterable[str]:
+    if data is None:
+        yield "needs a [dataset] that says what to make, and its labels"
+    elif not data.label_size:
+        yield (
+            f"reads labels, the data is {data} without any; choose a data set with labels, or set its option for them "
+            "(image_folder: dataset.classes, array: dataset.labels, celeba: dataset.attributes)"
+        )
+
+
+_INIT = (
+    "r of the initial weights U(-r, r), biases starting at 0; without it He's sqrt(6 / inputs) in every layer. The "
+    "paper does not print its own."
+)
+
+
+@attrs.frozen(kw_only=True)
+class _Mlp:
+    """Options that the sampler and the discriminator share."""
+
+    conditional: ClassVar[bool] = True
+
+    dropout: float = option(
+        0.5,
+        doc="Share of units dropped after each hidden layer in training, of the labels' layer too, never of an input "
+        "(the paper: 0.5, without saying where).",
+        ge=0,
+        lt=1,
+    )
+
+    def check(self, data: DataShape | None) -> Iterable[str]:
+        yield from _labelled(data)
+
+
+@attrs.frozen(kw_only=True)
+class MlpSampler(_Mlp):
+    """CGAN's sampler as published: z and y each through a ReLU layer, both through another, a sigmoid per number.
+
+    The sigmoid's [0, 1] is stretched to the data's range. On 28x28 digits in ten classes: 2,413,984 parameters.
+    """
+
+    z_width: int = option(200, doc="Units of the layer that reads z (the paper: 200).", ge=1)
+    label_width: int = option(1000, doc="Units of the layer that reads y (the paper: 1000).", ge=1)
+    width: int = option(1200, doc="Units of the layer that reads both (the paper: 1200).", ge=1)
+    init_range: float | None = option(None, doc=_INIT, gt=0)
+    latent: Latent = option(
+        factory=lambda: Uniform(dim=100, low=0.0, high=1.0), doc="Law of z (the paper: uniform on [0, 1]^100)."
+    )
+
+    def check(self, data: DataShape | None) -> Iterable[str]:
+        yield from _labelled(data)
+        if data is not None and data.low is None:
+            yield f"ends in a sigmoid stretched to the data's range, the data is {data}; choose images"
+
+    def build(self, data: DataShape | None) -> nn.Module:
+        from gflow_cgan.mlp import Sampler
+
+        assert data is not None
+        assert data.low is not None
+        assert data.high is not None
+        return Sampler(
+            self.latent.dim,
+            data.label_size,
+            data.shape,
+            low=data.low,
+            high=data.high,
+            z_width=self.z_width,
+            label_width=self.label_width,
+            width=self.width,
+            dropout=self.dropout,
+            init_range=self.init_range,
+        )
+
+
+@attrs.frozen(kw_only=True)
+class MlpDiscriminator(_Mlp):
+    """CGAN's discriminator as published: x and y each through a maxout layer, both through another, a logit.
+
+    On 28x28 digits in ten classes: 1,224,351 parameters. The paper's last sigmoid is part of the loss.
+    """
+
+    x_width: int = option(240, doc="Maxout units that read x (the paper: 240).", ge=1)
+    x_pieces: int = option(5, doc="Linear maps of which each of them is the largest (the paper: 5).", ge=1)
+    label_width: int = option(50, doc="Maxout units that read y (the paper: 50).", ge=1)
+    label_pieces: int = option(5, doc="Pieces of each of them (the paper: 5).", ge=1)
+    width: int = option(240, doc="Maxout units that read both (the paper: 240).", ge=1)
+    pieces: int = option(4, doc="Pieces of each of them (the paper: 4).", ge=1)
+    init_range: float | None = option(0.005, doc=_INIT, gt=0)
+
+    def build(self, data: DataShape | None) -> nn.Module:
+        from gflow_cgan.mlp import Discriminator
+
+        assert data is not None
+        return Discriminator(
+            data.shape,
+            data.label_size,
+            low=data.low,
+            high=data.high,
+            x_width=self.x_width,
+            x_pieces=self.x_pieces,
+            label_width=self.label_width,
+            label_pieces=self.label_pieces,
+            width=self.width,
+            pieces=self.pieces,
+            dropout=self.dropout,
+            init_range=self.init_range,
+        )
+
+
+@attrs.frozen(kw_only=True)
+class _Conv:
+    """Options that the sampler and the discriminator share."""
+
+    conditional: ClassVar[bool] = True
+
+    width: int = option(
+        128, doc="Feature maps at half the image's side, doubled where the side is halved (DCGAN: 128).", ge=1
+    )
+    max_width: int = option(1024, doc="Feature maps at most (DCGAN: 1024, at 4x4).", ge=1)
+    kernel_size: Literal[4, 5] = option(
+        5, doc="Side of the kernels: 5 as in DCGAN's paper, or 4 as in most later code.", unit="pixels"
+    )
+    use_batch_norm: bool = option(
+        True, doc="Batch norm everywhere but on the sampler's output and the discriminator's input."
+    )
+    label_width: int | None = option(
+        None, doc="Units of a layer that y goes through first; without it y joins as it is.", ge=1
+    )
+
+    def check(self, data: DataShape | None) -> Iterable[str]:
+        yield from _labelled(data)
+        if data is None:
+            return
+        if data.kind != "image":
+            yield f"works on images, the data is {data}; cgan.mlp reads vectors as well"
+            return
+        _, height, width = data.shape
+        if height != width or height not in (16, 32, 64, 128, 256):
+            yield (
+                f"works on square images of 16, 32, 64, 128 or 256 pixels, the data is {data}; set dataset.image_size"
+            )
+
+    def _network(self) -> dict[str, Any]:
+        """What the built networks take, but labels."""
+        return {
+            "width": self.width,
+            "max_width": self.max_width,
+            "kernel_size": self.kernel_size,
+            "use_batch_norm": self.use_batch_norm,
+        }
+
+
+@attrs.frozen(kw_only=True)
+class ConvSampler(_Conv):
+    """A conditional sampler on DCGAN's guidelines: z and y -> linear -> 4x4 -> transposed convolutions -> tanh."""
+
+    join: Literal["layer", "planes"] = option(
+        "layer", doc="Where y comes in: beside z, or as constant maps, one a number, beside the 4x4 maps."
+    )
+    latent: Latent = option(factory=lambda: Uniform(dim=100), doc="Law of z (DCGAN: uniform on [-1, 1]^100).")
+
+    def check(self, data: DataShape | None) -> Iterable[str]:
+        yield from super().check(data)
+        if data is not None and data.kind == "image" and (data.low, data.high) != (-1.0, 1.0):
+            yield f"ends in tanh, the data is {data}"
+
+    def build(self, data: DataShape | None) -> nn.Module:
+        from gflow_core.nn.strided import Labels, Sampler
+
+        assert data is not None
+        channels, size, _ = data.shape
+        labels = Labels(size=data.label_size, join=self.join, width=self.label_width)
+        return Sampler(self.latent.dim, channels, size, labels=labels, **self._network())
+
+
+@attrs.frozen(kw_only=True)
+class ConvDiscriminator(_Conv):
+    """A conditional discriminator on DCGAN's guidelines: x and y -> convolutions of stride 2 to 4x4 -> logit."""
+
+    head: Literal["flatten", "mean"] = option(
+        "flatten", doc="The last 4x4 maps go on flattened (DCGAN), or as their means."
+    )
+    slope: float = option(0.2, doc="Slope of leaky ReLU for negative values.", ge=0)
+    join: Literal["layer", "planes"] = option(
+        "planes",
+        doc="Where y comes in: beside the last maps in a hidden layer that reads both, or as constant maps, one a "
+        "number, beside the image.",
+    )
+    joint: int = option(256, doc='Units of the hidden layer of join = "layer".', ge=1)
+
+    def build(self, data: DataShape | None) -> nn.Module:
+        from gflow_core.nn.strided import Discriminator, Labels
+
+        assert data is not None
+        channels, size, _ = data.shape
+        labels = Labels(size=data.label_size, join=self.join, width=self.label_width, joint=self.joint)
+        return Discriminator(channels, size, head=self.head, slope=self.slope, labels=labels, **self._network())
+
+
+# ------------------------------------------------------------------ analyzers
+
+
+@attrs.frozen(kw_only=True)
+class Parzen:
+    """Log-likelihood of held-out items under a Gaussian Parzen window on samples, in nats.
+
+    log p(x) = log mean_i N(x; s_i, sigma^2 I) over samples s_i: the papers' score, with images in [0, 1]. sigma is the
+    bandwidth of the highest mean on `validation` training items; at the grid's edge `bandwidth_at_edge` is 1: widen it.
+    The scores `_real` put training items in place of samples. On MNIST, Table 1 of Mirza & Osindero 2014 has 132 +- 1.8
+    for CGAN and 225 +- 2 for GAN (10,000 samples, standard errors). The estimate is weak: in many dimensions it is far
+    from the true one for any practical number of samples, and k-means centres of the training set score above good
+    models (Theis et al. 2016, arXiv 1511.01844). Read it beside the scores `_real`, never alone.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler"})
+
+    samples: int = option(10_000, doc="Samples that the windows stand on (the papers: 10,000).", ge=1)
+    validation: int = option(
+        1000, doc="Training items that sigma is chosen on, or half of them where there are fewer (usually 1,000).", ge=1
+    )
+    held_out: int | None = option(None, doc="Held-out items scored; all by default.", ge=2)
+    bandwidths: tuple[float, float] = option(
+        (0.05, 1.0),
+        doc="Least and greatest sigma tried; for images in units of the full range of a pixel.",
+        gt=0,
+        check=lambda ends: None if ends[0] < ends[1] else "the first must be less than the second",
+    )
+    grid: int = option(25, doc="Values of sigma tried, evenly on a logarithmic scale.", ge=3)
+
+    def check(self, spec: Spec) -> Iterable[str]:
+        if held_out(spec.dataset) is None:
+            yield (
+                "scores held-out items, and the data set has no option split with train and test; use one that has, "
+                'such as mnist5k with split = "train"'
+            )
+        elif spec.dataset.split == "all":
+            yield 'scores items that were not trained on, and dataset.split = "all" leaves none; set it to "train"'
+
+    def prepare(self, spec: Spec, device: torch.device, progress: Progress) -> None:
+        """Held-out data that is missing is missed before training, not after."""
+        held_out(spec.dataset).load(progress)
+
+    def build(self) -> Callable[[Subject], Result]:
+        from gflow_cgan.parzen import parzen
+
+        return lambda subject: parzen(self, subject)
+
+
+@attrs.frozen(kw_only=True)
+class _ByClass:
+    """What the analyzers share that ask the sampler for one class after the other."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler"})
+
+    encoder: EncoderPart | None  # each has it as an option
+    batch_size: int = option(128, doc="Items that pass the encoder at once; bounds the memory.", ge=1)
+
+    def check(self, spec: Spec) -> Iterable[str]:
+        data = spec.dataset.data_shape()
+        if not data.classes:
+            yield f"asks for one class after the other, and the labels of the data are not classes ({data})"
+        if not spec.sampler.conditional:
+            yield (
+                "asks for one class after the other, and the sampler reads no labels; choose one that does, such as "
+                "cgan.conv"
+            )
+        if self.encoder is not None:
+            check = getattr(self.encoder, "check", None)
+            yield from (f"encoder: {message}" for message in (check(data) if check is not None else ()))
+
+    def prepare(self, spec: Spec, device: torch.device, progress: Progress) -> None:
+        """Weights that are missing are missed before training, not after; a network trained once is trained now."""
+        if self.encoder is not None:
+            self.encoder.build(spec.dataset.data_shape(), device, progress)
+
+
+@attrs.frozen(kw_only=True)
+class LabelAccuracy(_ByClass):
+    """How often a classifier sees in a sample the class that it was asked for.
+
+    The classifier's accuracy on held-out real items (`_real`) stands beside it, because samples of the data's own law
+    would score no other; where the data set has no other split, on the data itself. Its classes must be the data's, in
+    their order: mnist_cnn knows the ten digits and nothing else, though it would answer for ten kinds of clothes too.
+    mnist_cnn learned the training digits of mnist5k, so on those its accuracy is too high.
+    """
+
+    encoder: EncoderPart = option(doc="Network that classifies, into the classes of the data.")
+    samples_per_class: int = option(100, doc="Samples asked for of each class.", ge=1)
+    real_samples: int = option(10_000, doc="Real items classified for comparison, or all where there are fewer.", ge=1)
+
+    def check(self, spec: Spec) -> Iterable[str]:
+        if not self.encoder.classifies:
+            yield "encoder: the score is of the class seen, and this network does not classify"
+        yield from super().check(spec)
+
+    def prepare(self, spec: Spec, device: torch.device, progress: Progress) -> None:
+        super().prepare(spec, device, progress)
+        other = held_out(spec.dataset)
+        if other is not None:
+            other.load(progress)
+
+    def build(self) -> Callable[[Subject], Result]:
+        from gflow_cgan.label_accuracy import label_accuracy
+
+        return lambda subject: label_accuracy(self, subject)
+
+
+@attrs.frozen(kw_only=True)
+class IntraFrechet(_ByClass):
+    """The Frechet distance of each class: samples asked for it against its real items, in an encoder's features.
+
+    The mean over classes and the worst one. It is called intra FID with the encoder "inception" and intra FD(name) with
+    any other (Miyato & Koyama 2018, arXiv 1802.05637), and stands beside the distance between two halves of each class.
+    With fewer items of a class than features a covariance has not its full rank; `rank_deficient` says so.
+    """
+
+    encoder: EncoderPart | None = option(
+        None, doc="Network whose features are compared; needed for images. Vectors are compared as they are without it."
+    )
+    samples_per_class: int = option(
+        1000, doc="Samples asked for of each class; the score falls as they grow, by an amount of its own.", ge=2
+    )
+    real_samples_per_class: int | None = option(None, doc="Real items of each class; all by default.", ge=4)
+
+    def check(self, spec: Spec) -> Iterable[str]:
+        yield from super().check(spec)
+        data = spec.dataset.data_shape()
+        if self.encoder is None and data.kind == "image":
+            yield (
+                f"compares images by the features of a network, and the data is {data}; set encoder = {{ use = ... }} "
+                "(gflow ls encoders)"
+            )
+
+    def build(self) -> Callable[[Subject], Result]:
+        from gflow_cgan.intra_frechet import intra_frechet
+
+        return lambda subject: intra_frechet(self, subject)

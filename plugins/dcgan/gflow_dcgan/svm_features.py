@@ -1,0 +1,511 @@
+"""A linear classifier on the discriminator's convolutional layers (`dcgan.svm_features`), and on other features."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gflow_core.build import build_network
+from gflow_core.builtin.analyzers.features import real_index
+from gflow_core.contracts import Progress, Result, Subject
+from gflow_core.data import Source
+from gflow_core.errors import DataError, Diverged, GflowError
+from gflow_core.nn.player import evaluating
+from gflow_core.rng import derive
+from gflow_core.runtime import Runtime
+from gflow_dcgan.parts import not_trained_on
+
+if TYPE_CHECKING:
+    from sklearn.svm import LinearSVC
+
+    from gflow_dcgan.parts import SvmFeatures
+
+__all__ = [
+    "Draw",
+    "KMeansFeatures",
+    "balanced",
+    "calibrate",
+    "conv_layers",
+    "draws",
+    "extract",
+    "pooled",
+    "svm_features",
+]
+
+CALIBRATION = 20
+"""Batches of training images that fresh batch norm takes its statistics from."""
+
+PATCHES = 1 << 22
+"""Numbers of patches and of their activations that k-means features hold at once, a few times over."""
+
+logger = logging.getLogger("gflow")
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Extractor = Callable[[Tensor], Tensor]
+"""Images [B, C, H, W] in [-1, 1] on the device -> features [B, d]."""
+
+
+@attrs.frozen(eq=False)
+class Draw:
+    """Which training items one classifier learns from, and which ones choose its C; places in the data set."""
+
+    learn: Array
+    validate: Array
+
+
+@attrs.frozen(eq=False)
+class Fit:
+    """A classifier and its accuracies (shares of 1)."""
+
+    C: float
+    train: float
+    validation: float
+    test: float
+    converged: bool
+    predicted: Array
+    """Classes of the test items [m]."""
+    tried: list[dict[str, Any]]
+    """One row a C."""
+
+
+def svm_features(part: SvmFeatures, subject: Subject) -> Result:
+    """Accuracies on the other split, of the discriminator's features and of the baselines'."""
+    data, spec = subject.data, subject.spec
+    assert data is not None
+    assert data.y is not None
+    test_part = not_trained_on(spec.dataset)
+    test = test_part.load(subject.progress)
+    classes = data.shape.classes
+    assert classes is not None
+
+    pool = real_index(data, part.train_samples or len(data)).numpy()
+    chosen = list(draws(part, data.y.numpy(), pool, classes, subject.streams["draw"]))
+    # Only what some draw uses is extracted.
+    used = np.unique(np.concatenate([np.concatenate([draw.learn, draw.validate]) for draw in chosen]))
+    tested = real_index(test, part.test_samples or len(test)).sort().values.numpy()
+    y, y_test = data.y.numpy(), test.y.numpy()[tested]
+
+    rows: list[dict[str, Any]] = []
+    tried: list[dict[str, Any]] = []
+    scores: dict[str, float | int | str | None] = {}
+    confusion = np.zeros((classes, classes), dtype=np.int64)
+    for kind in ("discriminator", *part.baselines):
+        extractor = _extractor(kind, part, subject, data, used)
+        say = _named(subject.progress, kind)
+        x = extract(extractor, data, used, part.batch_size, subject.runtime, say)
+        x_test = extract(extractor, test, tested, part.batch_size, subject.runtime, say)
+        del extractor
+        if not (np.isfinite(x).all() and np.isfinite(x_test).all()):
+            raise Diverged(
+                f"step {subject.step}: {kind} features are NaN or infinite; the discriminator has diverged: train with "
+                "a lower rate, or analyze an earlier checkpoint"
+            )
+        if part.standardize:
+            _standardize(x, x_test)
+        fits = []
+        for i, draw in enumerate(chosen):
+            place = attrs.evolve(
+                draw, learn=np.searchsorted(used, draw.learn), validate=np.searchsorted(used, draw.validate)
+            )
+            fits.append(_fit(part, x, y[used], place, x_test, y_test, derive(subject.streams.seed, f"svm.{i}")))
+            subject.progress(f"{kind}: classifiers", i + 1, len(chosen))
+        rows.append(_row(kind, x.shape[1], fits))
+        tried += [{"features": kind, "draw": i, **row} for i, fit in enumerate(fits) for row in fit.tried]
+        accuracy = rows[-1]["test_accuracy"]
+        scores |= {f"accuracy_{kind}": accuracy, f"error_{kind}": 1 - accuracy}
+        if len(fits) > 1:
+            scores[f"accuracy_{kind}_std"] = rows[-1]["test_std"]
+        if kind == "discriminator":
+            for fit in fits:
+                np.add.at(confusion, (y_test, fit.predicted), 1)
+        if not rows[-1]["converged"]:
+            logger.warning(
+                "dcgan.svm_features: a classifier on %s features stopped at max_iter = %d iterations, before it "
+                "converged; raise max_iter or tolerance, or lower C",
+                kind,
+                part.max_iter,
+            )
+    return Result(
+        scores=scores,
+        tables={"accuracy": rows, "choice_of_C": tried, "confusion": _confusion_rows(confusion)},
+        figures={"accuracy": _bars(rows, classes, subject.step), "confusion": _confusion(confusion, subject.step)},
+        manifest={
+            **subject.protocol(),
+            "test_split": test_part.split,
+            "test_data": test.fingerprint,
+            "n_learned": len(chosen[0].learn) + (len(chosen[0].validate) if part.labels is None else 0),
+            "n_validation": len(chosen[0].validate),
+            "n_test": len(tested),
+            "labels": part.labels,
+            "repeats": part.repeats,
+            "grid": part.grid,
+            "standardize": part.standardize,
+            "C": list(part.C),
+            "tolerance": part.tolerance,
+            "random_batch_norm": "statistics of training images" if "random" in part.baselines else None,
+            "kmeans": [part.kmeans_centroids, part.kmeans_patches, part.kmeans_size]
+            if "kmeans" in part.baselines
+            else None,
+        },
+    )
+
+
+# ------------------------------------------------------------------ which items
+
+
+def draws(part: SvmFeatures, y: Array, pool: Array, classes: int, generator: torch.Generator) -> Iterator[Draw]:
+    """The items of each classifier, from the places `pool` of a data set with labels y.
+
+    Raises GflowError where they do not suffice.
+    """
+    count = part.validation or max(1, len(pool) // 10)
+    missing = np.setdiff1d(np.arange(classes), y[pool])
+    if len(missing):
+        raise GflowError(
+            f"dcgan.svm_features: none of the {len(pool):,} training items is of class {missing[0]}; raise "
+            "train_samples or dataset.limit"
+        )
+    for _ in range(part.repeats):
+        order = pool[torch.randperm(len(pool), generator=generator).numpy()]
+        if part.labels is None:
+            learn, rest = order[count:], order[:count]
+        else:
+            learn = balanced(order, y, part.labels // classes, classes)
+            rest = order[~np.isin(order, learn)][:count]
+        if len(rest) < count or not len(learn):
+            raise GflowError(
+                f"dcgan.svm_features: {len(pool):,} training items are too few for validation = {count:,} beside "
+                f"those learned from; lower validation{'' if part.labels is None else ' or labels'}"
+            )
+        if len(missing := np.setdiff1d(np.arange(classes), y[learn])):
+            raise GflowError(
+                f"dcgan.svm_features: no item of class {missing[0]} is left to learn from; lower validation or raise "
+                "train_samples"
+            )
+        yield Draw(learn, rest)
+
+
+def balanced(order: Array, y: Array, each: int, classes: int) -> Array:
+    """The first `each` items of every class, of places `order` in a data set with labels y, in that order."""
+    kept = np.zeros(len(order), dtype=bool)
+    for label in range(classes):
+        places = np.flatnonzero(y[order] == label)
+        if len(places) < each:
+            raise GflowError(
+                f"dcgan.svm_features: labels asks for {each:,} items of every class, and class {label} has "
+                f"{len(places):,}; lower labels to {len(places) * classes:,} or less"
+            )
+        kept[places[:each]] = True
+    return order[kept]
+
+
+# ------------------------------------------------------------------ features
+
+
+def extract(
+    extractor: Extractor, data: Source, index: Array, batch_size: int, runtime: Runtime, progress: Progress
+) -> Array:
+    """Features of the items at `index`, [n, d] float32, written where they stay."""
+    out: Tensor | None = None
+    places, done = torch.from_numpy(index), 0
+    for piece in places.split(batch_size):
+        with torch.inference_mode(), runtime.autocast():
+            found = extractor(data.batch(piece, runtime.device).x)
+        if out is None:
+            out = torch.empty(len(index), found.shape[1])
+        out[done : done + len(piece)] = found
+        done += len(piece)
+        progress("features", done, len(index))
+    assert out is not None
+    return out.numpy()
+
+
+def conv_layers(module: nn.Module, x: Tensor) -> list[Tensor]:
+    """What the convolutional layers make of x: `conv_features` of networks that have it, else each nn.Conv2d's output.
+
+    In the order of execution, [B, C, H, W] each. Raises GflowError where there are none.
+    """
+    if hasattr(module, "conv_features"):
+        layers: list[Tensor] = module.conv_features(x)
+        return layers
+    layers = []
+    with ExitStack() as stack:
+        for layer in module.modules():
+            if isinstance(layer, nn.Conv2d):
+                # A copy: what follows may work in place (ReLU does).
+                handle = layer.register_forward_hook(lambda _module, _given, out: layers.append(out.clone()))
+                stack.callback(handle.remove)
+        module(x)
+    if not layers:
+        raise GflowError(
+            f"dcgan.svm_features: the discriminator {type(module).__name__} has no convolutional layer (nn.Conv2d, or a "
+            "method conv_features); use one that has, such as dcgan.six_conv"
+        )
+    return layers
+
+
+def pooled(layers: list[Tensor], grid: int) -> Tensor:
+    """Maps [B, C, H, W] max-pooled to grid x grid at most, flattened and concatenated: [B, d]."""
+    found = []
+    for h in layers:
+        height, width = (min(side, grid) for side in h.shape[2:])
+        if h.shape[2] % height == 0 and h.shape[3] % width == 0:  # the same, faster
+            h = F.max_pool2d(h, (h.shape[2] // height, h.shape[3] // width))
+        else:
+            h = F.adaptive_max_pool2d(h, (height, width))
+        found.append(h.flatten(1))
+    return torch.cat(found, 1)
+
+
+def calibrate(module: nn.Module, batches: Iterator[Tensor]) -> None:
+    """Set the running statistics of batch norm to the mean over batches in training mode, and leave them so.
+
+    In a fresh network they are 0 and 1, and its layers would shrink what they are given from one to the next.
+    """
+    norms = [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean over all batches
+    module.train()
+    with torch.no_grad():
+        for x in batches:
+            module(x)
+    module.eval()
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+
+
+def _extractor(kind: str, part: SvmFeatures, subject: Subject, data: Source, used: Array) -> Extractor:
+    """The features by name; `random` and `kmeans` look at training images."""
+    if kind == "raw":
+        return lambda x: x.flatten(1)
+    if kind == "kmeans":
+        return KMeansFeatures.fit(part, subject, data, used)
+    module = subject.discriminator
+    assert module is not None
+    if kind == "random":
+        runtime = attrs.evolve(subject.runtime, rank=0, world=1)  # other processes do not take part
+        seed = derive(subject.spec.seed, "dcgan.svm_features.random")
+        module = build_network("discriminator", subject.spec.discriminator, data.shape, seed, runtime).eval()
+        few = torch.from_numpy(used)[torch.randperm(len(used), generator=subject.streams["calibrate"])]
+        pieces = few[: CALIBRATION * part.batch_size].split(part.batch_size)
+        with runtime.autocast():
+            calibrate(module, (data.batch(piece, runtime.device).x for piece in pieces))
+    fixed = module
+    return lambda x: pooled(conv_layers(fixed, x), part.grid)
+
+
+@attrs.frozen(eq=False)
+class KMeansFeatures:
+    """One layer of k-means on whitened patches (Coates and Ng 2011): images [B, C, H, W] -> [B, 4 K].
+
+    Each patch loses its mean and is divided by its standard deviation, and is ZCA-whitened. Its activations are max(0,
+    mean distance - distance) to each of the K centroids, and each quadrant of the image sums those of its patches.
+    """
+
+    size: int
+    mean: Tensor
+    """Of the patches [d]."""
+    whiten: Tensor
+    """[d, d]."""
+    centroids: Tensor
+    """[K, d]."""
+
+    @classmethod
+    def fit(cls, part: SvmFeatures, subject: Subject, data: Source, used: Array) -> KMeansFeatures:
+        from sklearn.cluster import MiniBatchKMeans
+
+        generator, size, n = subject.streams["kmeans"], part.kmeans_size, part.kmeans_patches
+        if n < part.kmeans_centroids:
+            raise GflowError("dcgan.svm_features: kmeans_patches is less than kmeans_centroids")
+        which = torch.from_numpy(used)[torch.randint(len(used), (n,), generator=generator)]
+        height, width = data.shape.shape[1:]
+        rows = torch.randint(height - size + 1, (n,), generator=generator)
+        columns = torch.randint(width - size + 1, (n,), generator=generator)
+        side = torch.arange(size)
+        at = (rows[:, None, None] + side[:, None], columns[:, None, None] + side)
+        # [n, size, size, C] of uint8, never all the images of the patches
+        patches = data.x.permute(0, 2, 3, 1)[which[:, None, None], at[0], at[1]]
+        x = cls.normalised(patches.permute(0, 3, 1, 2).flatten(1).float() / 127.5 - 1)
+        mean = x.mean(0)
+        values, vectors = torch.linalg.eigh((x - mean).T @ (x - mean) / len(x))
+        whiten = vectors / (values.clamp(min=0) + 0.1).sqrt() @ vectors.T  # 0.1: their regularisation
+        means = MiniBatchKMeans(
+            part.kmeans_centroids,
+            batch_size=4096,
+            n_init=1,
+            random_state=derive(subject.streams.seed, "kmeans") % 2**32,
+        ).fit(((x - mean) @ whiten).numpy())
+        subject.progress("kmeans: centroids", part.kmeans_centroids, part.kmeans_centroids)
+        centroids = torch.from_numpy(means.cluster_centers_).to(x)
+        device = subject.runtime.device
+        return cls(size, mean.to(device), whiten.to(device), centroids.to(device))
+
+    @staticmethod
+    def normalised(patches: Tensor) -> Tensor:
+        """Patches [n, d] in [-1, 1], each with mean 0 and variance 1, but for 10 grey levels squared in its variance."""
+        patches = patches - patches.mean(1, keepdim=True)
+        return patches / (patches.var(1, keepdim=True) + 10 / 127.5**2).sqrt()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        side = (x.shape[2] - self.size + 1, x.shape[3] - self.size + 1)
+        few = max(1, PATCHES // (side[0] * side[1] * max(len(self.centroids), len(self.mean))))
+        with torch.autocast(x.device.type, enabled=False):
+            return torch.cat([self._images(piece.contiguous(), side) for piece in x.split(few)])
+
+    def _images(self, x: Tensor, side: tuple[int, int]) -> Tensor:
+        patches = F.unfold(x, self.size).transpose(1, 2).flatten(0, 1)
+        patches = (self.normalised(patches) - self.mean) @ self.whiten
+        distance = torch.cdist(patches, self.centroids)
+        active = F.relu(distance.mean(1, keepdim=True) - distance).view(len(x), *side, -1)
+        halves = [half for rows in active.tensor_split(2, 1) for half in rows.tensor_split(2, 2)]
+        return torch.cat([half.sum((1, 2)) for half in halves], 1)
+
+
+def _standardize(x: Array, x_test: Array) -> None:
+    """Mean 0 and variance 1 of each feature of x [n, d], in place, and x_test by the same numbers."""
+    from sklearn.preprocessing import StandardScaler
+
+    scaler = StandardScaler(copy=False).fit(x)
+    for array in (x, x_test):
+        # In place, or silently not: float32 in memory's own order is.
+        assert scaler.transform(array) is array
+
+
+def _named(progress: Progress, kind: str) -> Progress:
+    return lambda what, done, total: progress(f"{kind}: {what}", done, total)
+
+
+# ------------------------------------------------------------------ classifiers
+
+
+def _fit(part: SvmFeatures, x: Array, y: Array, draw: Draw, x_test: Array, y_test: Array, seed: int) -> Fit:
+    """The classifier of the C that does best on the validation items; of equals the smallest C."""
+
+    def learn(C: float, index: Array) -> LinearSVC:  # noqa: N803
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.svm import LinearSVC
+
+        # dual="auto": the dual where there are more features than items, else the primal.
+        svm = LinearSVC(
+            C=C,
+            loss="squared_hinge",
+            dual="auto",
+            tol=part.tolerance,
+            max_iter=part.max_iter,
+            random_state=seed % 2**31,
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # said by `converged`
+            return svm.fit(x[index], y[index])
+
+    tried: list[dict[str, Any]] = []
+    models = {}
+    for C in sorted(part.C):  # noqa: N806
+        models[C] = svm = learn(C, draw.learn)
+        tried.append(
+            {
+                "C": C,
+                "validation_accuracy": float(svm.score(x[draw.validate], y[draw.validate])),
+                "iterations": int(np.max(svm.n_iter_)),
+                "converged": bool(np.max(svm.n_iter_) < part.max_iter),
+            }
+        )
+    best = max(tried, key=lambda row: row["validation_accuracy"])
+    learned = draw.learn if part.labels is not None else np.concatenate([draw.learn, draw.validate])
+    svm = models[best["C"]] if part.labels is not None else learn(best["C"], learned)
+    predicted = svm.predict(x_test)
+    return Fit(
+        C=best["C"],
+        train=float(svm.score(x[learned], y[learned])),
+        validation=best["validation_accuracy"],
+        test=float((predicted == y_test).mean()),
+        converged=bool(np.max(svm.n_iter_) < part.max_iter),
+        predicted=predicted,
+        tried=tried,
+    )
+
+
+def _row(kind: str, features: int, fits: list[Fit]) -> dict[str, Any]:
+    """Means over the draws; the standard deviation is of the accuracies of single draws."""
+    tests = np.array([fit.test for fit in fits])
+    return {
+        "features": kind,
+        "n_features": features,
+        "train_accuracy": float(np.mean([fit.train for fit in fits])),
+        "validation_accuracy": float(np.mean([fit.validation for fit in fits])),
+        "test_accuracy": float(tests.mean()),
+        "test_std": float(tests.std(ddof=1)) if len(tests) > 1 else None,
+        "C": " ".join(f"{C:g}" for C in sorted({fit.C for fit in fits})),  # noqa: N806
+        "converged": all(fit.converged for fit in fits),
+    }
+
+
+# ------------------------------------------------------------------ pictures
+
+
+def _confusion_rows(confusion: Array) -> list[dict[str, Any]]:
+    return [
+        {"class": label, **{f"predicted_{k}": int(count) for k, count in enumerate(row)}}
+        for label, row in enumerate(confusion)
+    ]
+
+
+def _confusion(confusion: Array, step: int) -> Figure:
+    """Shares of each class's test items by predicted class."""
+    classes = len(confusion)
+    share = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+    figure = Figure(figsize=(6.2, 5.4), layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    if classes <= 20:
+        axes.set(xticks=range(classes), yticks=range(classes))
+        for (row, column), value in np.ndenumerate(share):
+            colour = "white" if value > 0.5 else "0.2"
+            size = 9 if classes <= 10 else 5
+            axes.text(column, row, f"{100 * value:.0f}", ha="center", va="center", color=colour, fontsize=size)
+    axes.set(xlabel="predicted class", ylabel="class")
+    figure.colorbar(image, ax=axes, label="share of the class's test items (numbers: %)")
+    axes.set_title(f"L2-SVM on the discriminator's features, step {step:,}", fontsize=10, loc="left")
+    return figure
+
+
+def _bars(rows: list[dict[str, Any]], classes: int, step: int) -> Figure:
+    """Accuracy of each kind of features on test and on training items."""
+    figure = Figure(figsize=(6.4, 1.4 + 0.75 * len(rows)), layout="constrained")
+    axes = figure.add_subplot()
+    places = np.arange(len(rows))
+    test = [row["test_accuracy"] for row in rows]
+    axes.barh(places - 0.19, [row["train_accuracy"] for row in rows], 0.36, color="0.75", label="items learned from")
+    axes.barh(
+        places + 0.19,
+        test,
+        0.36,
+        color="#2166AC",
+        xerr=[row["test_std"] or 0 for row in rows] if any(row["test_std"] for row in rows) else None,
+        label="test items",
+    )
+    for place, row in zip(places, rows, strict=True):
+        spread = "" if row["test_std"] is None else f" \u00b1 {100 * row['test_std']:.1f}"
+        text = f"{100 * row['test_accuracy']:.1f}{spread} %"
+        axes.text(0.01, place + 0.19, text, va="center", color="white", fontsize=8)
+    axes.axvline(1 / classes, color="black", linewidth=1, linestyle="--", label="chance")
+    axes.set_yticks(places, [f"{row['features']}\n{row['n_features']:,} features" for row in rows], fontsize=8)
+    axes.invert_yaxis()
+    axes.set(xlabel="accuracy", xlim=(0, 1))
+    axes.set_title(f"L2-SVM on features, step {step:,}", fontsize=10, loc="left")
+    figure.legend(loc="outside lower center", ncols=3, fontsize="small", frameon=False)
+    return figure

@@ -1,0 +1,236 @@
+"""dcgan.value_function between laws whose best discriminator is known in closed form."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import attrs
+import numpy as np
+import pytest
+import torch
+from scipy.integrate import quad
+from scipy.stats import norm
+from torch import Tensor, nn
+
+from gflow_core.builtin.datasets.parts import Gaussian, Mnist5k, Ring, Swissroll
+from gflow_core.builtin.latents import Normal
+from gflow_core.contracts import DataShape, Subject, no_progress
+from gflow_core.data import Source, fingerprint
+from gflow_core.errors import Diverged
+from gflow_core.rng import Streams
+from gflow_core.runtime import Runtime
+from gflow_core.spec import Spec
+from gflow_dcgan.parts import ValueFunction
+from gflow_dcgan.value_function import Judged, estimate_density, jensen_shannon, value
+
+LOG2 = math.log(2)
+
+
+class Part:
+    def __init__(self, dim: int = 2, conditional: bool = False) -> None:
+        self.latent, self.conditional = Normal(dim=dim), conditional
+
+
+class Identity(nn.Module):
+    """Samples of N(0, I); with labels, of N(y, I)."""
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        return z if y is None else z + y.view(len(z), -1)
+
+
+class Linear(nn.Module):
+    """d(x) = w.x + b, with labels w.x + b + v y."""
+
+    def __init__(self, w: tuple[float, ...], b: float, v: float = 0.0) -> None:
+        super().__init__()
+        self.w, self.b, self.v = torch.tensor(w), b, v
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        d = x.flatten(1) @ self.w + self.b
+        return d if y is None else d + self.v * y.view(len(x), -1)[:, 0]
+
+
+@attrs.frozen(kw_only=True)
+class Line:
+    """N(2, 0.5^2) on the line, or without a split and a law; with labels, x = y + N(0, 1)."""
+
+    n: int = 6000
+    split: Literal["train", "test"] = "train"
+    labels: Literal["none", "classes", "real"] = "none"
+
+    def data_shape(self) -> DataShape:
+        classes, conditions = (3 if self.labels == "classes" else None), (("y",) if self.labels == "real" else ())
+        return DataShape("vector", (1,), classes=classes, conditions=conditions)
+
+    def load(self, progress: Any = no_progress) -> Source:
+        generator = torch.Generator().manual_seed(len(self.split))
+        x, shape = torch.randn(self.n, 1, generator=generator), self.data_shape()
+        if self.labels == "none":
+            x = 2 + x / 2
+            log_density = lambda at: torch.from_numpy(norm(2, 0.5).logpdf(at[:, 0].numpy()))  # noqa: E731
+            return Source(x, shape, fingerprint(x), log_density=log_density)
+        y = torch.arange(self.n) % 3
+        x = x + y[:, None]
+        return Source(x, shape, fingerprint(x), y=y if self.labels == "classes" else y[:, None].float())
+
+
+def run(
+    dataset: Any, discriminator: nn.Module, *, sampler: nn.Module | None = None, conditional: bool = False, **options
+):
+    part = ValueFunction(**{"samples": 4000, "density_samples": 2000, "resolution": 20, **options})
+    data = dataset.load()
+    parts = {"sampler": Part(data.x[0].numel(), conditional), "discriminator": Part(conditional=conditional)}
+    spec = Spec(dataset=dataset, **parts)
+    assert list(part.check(spec)) == []
+    part.prepare(spec, torch.device("cpu"), no_progress)
+    return part.build()(
+        Subject(spec, Runtime(torch.device("cpu")), Streams(1), 7, data, sampler or Identity(), discriminator)
+    )
+
+
+def js_of_gaussians(m: float, s: float = 1.0) -> float:
+    """JS in nats between N(m, s^2) and N(0, 1), by numerical integration."""
+    p, q = norm(m, s), norm(0, 1)
+
+    def integrand(x: float) -> float:
+        middle = np.logaddexp(p.logpdf(x), q.logpdf(x)) - LOG2
+        return (p.pdf(x) * (p.logpdf(x) - middle) + q.pdf(x) * (q.logpdf(x) - middle)) / 2
+
+    return quad(integrand, -12, 12 + m, limit=200)[0]
+
+
+def test_the_best_discriminator_has_the_value_of_equation_8():
+    # p = N(m, I), q = N(0, I): log p/q = m.x - |m|^2/2, and JS is that of N(|m|, 1) and N(0, 1).
+    result = run(Gaussian(n=8000, mean=(1.2, -0.9)), Linear((1.2, -0.9), -1.125), samples=8000)
+    scores, js = result.scores, js_of_gaussians(1.5)
+    assert scores["value"] == pytest.approx(-2 * LOG2 + 2 * js, abs=4 * scores["value_error"])
+    assert scores["value_error"] < 0.015
+    assert scores["js"] == pytest.approx(js, abs=4 * scores["js_error"])
+    assert scores["value_train"] == pytest.approx(scores["value"], abs=0.03)
+    assert scores["accuracy"] == pytest.approx(norm.cdf(0.75), abs=0.02)
+    assert scores["logit_real"] == pytest.approx(1.125, abs=0.05)
+    assert scores["logit_fake"] == pytest.approx(-1.125, abs=0.05)
+    # D is D*: what is left is the error of the kernel estimate of q.
+    assert 0 < scores["distance_to_optimal"] < 0.03
+    assert scores["value_optimal"] == pytest.approx(scores["value"], abs=0.02)
+    assert result.manifest["held_out_split"] == "test"
+    assert [row["items"] for row in result.tables["items"]] == ["held out", "training", "generated"]
+
+
+def test_any_other_discriminator_has_a_lower_value():
+    data = Gaussian(n=1500, mean=(1.2, -0.9))
+    best = run(data, Linear((1.2, -0.9), -1.125)).scores
+    for other in (Linear((0.0, 0.0), 0.0), Linear((1.2, -0.9), 1.0), Linear((6.0, -4.5), -5.6)):
+        scores = run(data, other).scores
+        assert scores["value"] < best["value"]
+        assert scores["distance_to_optimal"] > best["distance_to_optimal"] + 0.05
+    assert scores["js"] < 0, "a lower bound, negative where D is worse than none"
+
+
+def test_equal_laws_leave_nothing_to_tell():
+    scores = run(Gaussian(n=2000), Linear((0.0, 0.0), 0.0)).scores
+    assert scores["value"] == pytest.approx(-2 * LOG2)
+    assert scores["js"] == pytest.approx(0, abs=1e-12)
+    assert scores["accuracy"] == 0.5
+    assert scores["distance_to_optimal"] < 0.05
+
+
+def test_the_line(tmp_path):
+    class Best(nn.Module):
+        def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+            return x[:, 0].square() / 2 - (x[:, 0] - 2).square() * 2 + LOG2
+
+    result = run(Line(), Best(), samples=6000)
+    assert result.scores["js"] == pytest.approx(js_of_gaussians(2, 0.5), abs=4 * result.scores["js_error"])
+    assert result.scores["distance_to_optimal"] < 0.03
+    result.figures["optimal"].savefig(tmp_path / "optimal.png")
+
+
+def test_a_discriminator_that_knows_its_data_shows_on_held_out_items():
+    data = Gaussian(n=300)
+    items = data.load().x
+
+    class ByHeart(nn.Module):
+        def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+            return 6.0 * ((x[:, None] == items).all(2).any(1)) - 3.0
+
+    scores = run(data, ByHeart(), samples=300).scores
+    assert scores["accuracy_train"] == 1
+    assert scores["accuracy_real"] == 0
+    assert scores["value_train"] > -0.1 > -2 > scores["value"]
+
+
+@pytest.mark.parametrize("labels", ["classes", "real"])
+def test_labels_go_with_their_items(labels):
+    # Given y, real and generated are N(y, 1): d = x - y + 1 has the same law, N(1, 1), on both only with x's own label.
+    scores = run(Line(labels=labels), Linear((1.0,), 1.0, -1.0), conditional=True, samples=6000).scores
+    expected = quad(lambda d: -norm(1, 1).pdf(d) * (np.logaddexp(0, -d) + np.logaddexp(0, d)), -9, 11)[0]
+    assert scores["value"] == pytest.approx(expected, abs=4 * scores["value_error"])
+    assert scores["logit_real"] == pytest.approx(1, abs=0.05)
+    assert scores["logit_fake"] == pytest.approx(1, abs=0.05)
+    assert "distance_to_optimal" not in scores
+
+
+def test_without_held_out_items_the_training_items_count_and_the_manifest_says_so():
+    class Flat(nn.Module):
+        def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+            return torch.tanh(z).view(-1, 1, 28, 28)
+
+    result = run(Mnist5k(limit=50), Linear((0.0,) * 784, 1.0), sampler=Flat(), samples=40)
+    assert result.manifest["real_items"] == "training"
+    assert result.manifest["held_out_split"] is None
+    assert result.scores["value"] == result.scores["value_train"]
+    assert [row["n"] for row in result.tables["items"]] == [50, 40]
+    assert result.figures.keys() == {"histogram"}
+    held = run(Mnist5k(split="train", limit=50), Linear((0.0,) * 784, 1.0), sampler=Flat(), samples=40)
+    assert held.manifest["real_items"] == "held out"
+
+
+def test_unknown_laws_leave_the_best_discriminator_out():
+    result = run(Swissroll(n=100), Linear((1.0, 0.0), 0.0), samples=100)
+    assert "distance_to_optimal" not in result.scores
+    assert result.figures.keys() == {"histogram"}
+
+
+def test_value_against_the_slow_formula_and_without_overflow():
+    real = Judged("real", True, torch.tensor([0.3, -1.2, 2.0], dtype=torch.float64), torch.empty(3, 0))
+    fake = Judged("fake", False, torch.tensor([-0.5, 0.1], dtype=torch.float64), torch.empty(2, 0))
+    v, error = value(real, fake)
+    a = [math.log(1 / (1 + math.exp(-d))) for d in (0.3, -1.2, 2.0)]
+    b = [math.log(1 - 1 / (1 + math.exp(-d))) for d in (-0.5, 0.1)]
+    assert v == pytest.approx(np.mean(a) + np.mean(b))
+    assert error == pytest.approx(math.sqrt(np.var(a, ddof=1) / 3 + np.var(b, ddof=1) / 2))
+    assert (real.accuracy, fake.accuracy) == (pytest.approx(2 / 3), 0.5)
+    hard = attrs.evolve(real, logit=torch.tensor([-2000.0, 2000.0], dtype=torch.float64))
+    assert hard.log_likelihood.tolist() == [-2000, 0]
+    assert jensen_shannon(0.0) == LOG2, "the bound, where D tells all"
+
+
+def test_the_density_estimate_finds_narrow_modes_and_bears_a_collapsed_sampler():
+    ring = Ring(n=4000)  # std .014 at radius 7
+    log_q, bandwidth = estimate_density(ring.load().x, None, 1.0)
+    assert 0.003 < bandwidth < 0.014
+    test = attrs.evolve(ring, split="test").load()
+    gap = test.log_density(test.x).mean() - log_q(test.x).mean()
+    assert abs(gap) < 0.15, "nats between the law and its estimate"
+    log_q, _ = estimate_density(torch.ones(50, 2), None, 0.1)
+    assert log_q(torch.tensor([[1.0, 1.0]])) > log_q(torch.tensor([[1.1, 1.0]]))
+    assert estimate_density(ring.load().x, 0.5, 1.0)[1] == 0.5
+
+
+def test_networks_that_diverged_are_named():
+    with pytest.raises(Diverged, match="step 7: logits are NaN"):
+        run(Gaussian(n=50), Linear((math.nan, 0.0), 0.0), samples=50)
+
+
+def test_pictures(tmp_path):
+    result = run(Ring(n=500, convention="vgrow"), Linear((0.3, 0.1), 0.0), samples=500, density_samples=500)
+    titles = [axes.get_title() for axes in result.figures["optimal"].axes[:3]]
+    assert titles == ["D", "D* = p / (p + q); grey: hardly an item", "D - D*"]
+    own = torch.tensor(result.figures["optimal"].axes[0].images[0].get_array())
+    assert own[0, -1] > own[0, 0], "x_1 runs to the right"
+    assert own[-1, 0] > own[0, 0], "x_2 runs upwards"
+    for name, figure in result.figures.items():
+        figure.savefig(tmp_path / f"{name}.png")
+        assert (tmp_path / f"{name}.png").stat().st_size > 3000
