@@ -155,6 +155,11 @@ def format_fault(version: Any) -> str | None:
 
 # ------------------------------------------------------------------ checks that span tables
 
+_LABELS = (
+    "choose a data set with labels, or set its option for them (image_folder: dataset.classes, array: dataset.labels, "
+    "celeba: dataset.attributes)"
+)
+
 _FLAG = "the class attribute conditional (True or False)"
 _BUILD = "the method build"
 
@@ -206,6 +211,8 @@ def _check_parts(spec: Spec, known_data: bool) -> Iterator[tuple[Path, str]]:
         part = getattr(spec, kind)
         if part is not None and known_data and not _missing(kind, type(part)):
             yield from (((kind,), message) for message in _ask(part, shape))
+            if part.conditional and shape is not None and not shape.label_size:
+                yield (kind,), f"reads labels, and the data has none ({shape}); {_LABELS}"
     places: list[tuple[Path, Any]] = [((kind,), getattr(spec, kind)) for kind in PARTS]
     places += [(("analyze", i), analysis.part) for i, analysis in enumerate(spec.analyze)]
     for name, optimizer in spec.optimizer.items():

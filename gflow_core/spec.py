@@ -79,12 +79,7 @@ class Spec:
     analyze: tuple[Analysis, ...] = ()
 
     def label_faults(self) -> Iterator[str]:
-        """Why the networks cannot read the labels that they ask for, when they are trained against each other."""
-        labelled = self.dataset is None or self.dataset.data_shape().label_size > 0
-        for name in ("sampler", "discriminator"):
-            part = getattr(self, name)
-            if part is not None and part.conditional and not labelled:
-                yield f"the {name} reads labels, and the data has none"
+        """Why sampler and discriminator cannot agree about labels, when they are trained against each other."""
         both = self.sampler is not None and self.discriminator is not None
         if both and self.discriminator.conditional and not self.sampler.conditional:
             yield "the discriminator reads labels, which an unconditional sampler's items do not have"

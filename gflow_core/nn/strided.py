@@ -61,8 +61,6 @@ def initialise(module: nn.Module) -> None:
 
 
 class _Windows(torch.autograd.Function):
-    """x [B, 2H + k - 2, 2W + k - 2, C] -> its k x k windows at stride 2, [B, H, W, k, k, C]."""
-
     @staticmethod
     def forward(x: Tensor, k: int) -> Tensor:
         return x.unfold(1, k, 2).unfold(2, k, 2).permute(0, 1, 2, 4, 5, 3).contiguous()
@@ -73,12 +71,10 @@ class _Windows(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return _Overlay.apply(gradients[0], ctx.k), None
+        return _overlay(gradients[0], ctx.k), None
 
 
 class _Overlay(torch.autograd.Function):
-    """The adjoint of `_Windows`: windows [B, H, W, k, k, C] laid where they came from, and summed."""
-
     @staticmethod
     def forward(windows: Tensor, k: int) -> Tensor:
         b, h, w, _, _, c = windows.shape
@@ -94,7 +90,19 @@ class _Overlay(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return _Windows.apply(gradients[0], ctx.k), None
+        return _windows(gradients[0], ctx.k), None
+
+
+def _windows(x: Tensor, k: int) -> Tensor:
+    """x [B, 2H + k - 2, 2W + k - 2, C] -> its k x k windows at stride 2, [B, H, W, k, k, C]."""
+    windows: Tensor = _Windows.apply(x, k)  # type: ignore[no-untyped-call]
+    return windows
+
+
+def _overlay(windows: Tensor, k: int) -> Tensor:
+    """The adjoint of `_windows`: windows laid where they came from, and summed."""
+    x: Tensor = _Overlay.apply(windows, k)  # type: ignore[no-untyped-call]
+    return x
 
 
 _LARGE = 2**20
@@ -104,8 +112,8 @@ _LARGE = 2**20
 def _multiplies(x: Tensor, side: int, weight: Tensor) -> bool:
     """Whether a layer between 4x4 and 8x8 is computed as one matrix product.
 
-    On such small maps torch's float32 convolution reads the whole kernel, 52 MB of it at the published width, anew for
-    every image; one product over the batch takes a third of the time (benchmarks/dcgan_step.py).
+    On maps this small, with a kernel that no cache holds (52 MB at the published width), torch's float32 convolution
+    takes three times as long as one product over the batch.
     """
     plain = x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
     return plain and x.shape[2:] == (side, side) and weight.numel() >= _LARGE
@@ -122,7 +130,7 @@ class _Down(nn.Conv2d):
             return super().forward(x)
         k, p = self.kernel_size[0], int(self.padding[0])
         after = k - 2 - p
-        windows = _Windows.apply(F.pad(x.permute(0, 2, 3, 1), (0, 0, p, after, p, after)), k)
+        windows = _windows(F.pad(x.permute(0, 2, 3, 1), (0, 0, p, after, p, after)), k)
         # Channels-last, the kernel is that matrix already.
         matrix = self.weight.permute(0, 2, 3, 1).flatten(1)
         return F.linear(windows.flatten(3), matrix, self.bias).permute(0, 3, 1, 2)
@@ -141,7 +149,7 @@ class _Up(nn.ConvTranspose2d):
         k, p = self.kernel_size[0], int(self.padding[0])
         matrix = self.weight.permute(0, 2, 3, 1).flatten(1)
         windows = (x.permute(0, 2, 3, 1) @ matrix).unflatten(3, (k, k, -1))
-        out = _Overlay.apply(windows, k)[:, p : p + 8, p : p + 8]
+        out = _overlay(windows, k)[:, p : p + 8, p : p + 8]
         if self.bias is not None:
             out = out + self.bias
         return out.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
@@ -201,13 +209,14 @@ class Sampler(nn.Module):
         self.label = _Reader(labels, nn.ReLU()) if labels else None
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        label = self.label(y, z) if self.label is not None else None
         if self.join == "layer":
-            z = torch.cat([z, label], 1)
+            assert self.label is not None
+            z = torch.cat([z, self.label(y, z)], 1)
         # Read as [B, 4, 4, C] the linear layer's output is channels-last as it stands.
         x = self.start(self.linear(z).unflatten(1, (4, 4, -1)).permute(0, 3, 1, 2))
         if self.join == "planes":
-            x = _beside(x, label)
+            assert self.label is not None
+            x = _beside(x, self.label(y, x))
         return torch.tanh(self.blocks(x).to(z.dtype))
 
 

@@ -78,7 +78,8 @@ def interpolation(part: Interpolation, subject: Subject) -> Result:
         z = between(z0, z1, torch.linspace(0, 1, n)).flatten(0, 1)
         labels = None if y is None else y.repeat_interleave(n, 0)
         x = [x.float().cpu() for x in push(module, z, labels, subject.runtime)]
-        return torch.cat(x).unflatten(0, (part.rows, n))
+        samples: Tensor = torch.cat(x).unflatten(0, (part.rows, n))
+        return samples
 
     result = Result(manifest={"path": part.path, "rows": part.rows, "steps": part.steps})
     latent = sampler.latent

@@ -161,4 +161,5 @@ def log_density_rings(radii: tuple[float, ...], std: float, weights: tuple[float
     radius, weight = (torch.tensor(values).to(norm) for values in (radii, weights))
     bessel = torch.special.i0e(norm * radius / std**2)
     log_terms = (weight / weight.sum() * bessel).log() - (norm - radius).square() / (2 * std**2)
-    return log_terms.logsumexp(1) - math.log(2 * math.pi * std**2)
+    log_sum: Tensor = log_terms.logsumexp(1)
+    return log_sum - math.log(2 * math.pi * std**2)

@@ -32,16 +32,6 @@ __all__ = [
 # ------------------------------------------------------------------ networks
 
 
-def _labelled(data: DataShape | None) -> Iterable[str]:
-    if data is None:
-        yield "needs a [dataset] that says what to make, and its labels"
-    elif not data.label_size:
-        yield (
-            f"reads labels, the data is {data} without any; choose a data set with labels, or set its option for them "
-            "(image_folder: dataset.classes, array: dataset.labels, celeba: dataset.attributes)"
-        )
-
-
 _INIT = (
     "r of the initial weights U(-r, r), biases starting at 0; without it He's sqrt(6 / inputs) in every layer. The "
     "paper does not print its own."
@@ -63,7 +53,8 @@ class _Mlp:
     )
 
     def check(self, data: DataShape | None) -> Iterable[str]:
-        yield from _labelled(data)
+        if data is None:
+            yield "needs a [dataset] that says what to make, and its labels"
 
 
 @attrs.frozen(kw_only=True)
@@ -82,7 +73,7 @@ class MlpSampler(_Mlp):
     )
 
     def check(self, data: DataShape | None) -> Iterable[str]:
-        yield from _labelled(data)
+        yield from super().check(data)
         if data is not None and data.low is None:
             yield f"ends in a sigmoid stretched to the data's range, the data is {data}; choose images"
 
@@ -162,8 +153,8 @@ class _Conv:
     )
 
     def check(self, data: DataShape | None) -> Iterable[str]:
-        yield from _labelled(data)
         if data is None:
+            yield "needs a [dataset] that says which images to make, and their labels"
             return
         if data.kind != "image":
             yield f"works on images, the data is {data}; cgan.mlp reads vectors as well"

@@ -10,7 +10,6 @@ again from the same z.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,29 +24,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gflow_core.contracts import DataShape, Result, Subject
-from gflow_core.errors import DataError, GflowError
+from gflow_core.errors import GflowError
 from gflow_core.nn.sampling import draw_labels, label_pool, push
 from gflow_core.pictures import image_grid
 from gflow_core.rng import Streams
+from gflow_dcgan.annotations import Annotated, Box, Grid, bright, by_boxes, by_rule, read_boxes
 from gflow_dcgan.layers import convolutions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from gflow_dcgan.parts import DropFeature, Rule
+    from gflow_dcgan.parts import DropFeature
 
-__all__ = ["Linear", "cells", "drop_feature", "dropping", "patches", "pick", "read_boxes"]
-
-Box = tuple[float, float, float, float]
-"""x0, y0, x1, y1 in pixels, from the upper left corner."""
-
-Grid = tuple[int, int]
-"""Rows and columns of a layer's places."""
+__all__ = ["Linear", "drop_feature", "dropping", "patches", "pick"]
 
 Chosen = Callable[[Tensor], Tensor]
 """Maps [B, C, h, w] -> which of them are set to zero, bool, of a shape that broadcasts to theirs."""
-
-COLUMNS = ["image", "x0", "y0", "x1", "y1"]
 
 HELD_OUT = 0.2
 """Share of the images with the feature that the fits do not see."""
@@ -60,99 +52,6 @@ SHEET = 15
 
 GAP = 2
 """Pixels between images in the figure."""
-
-
-# ------------------------------------------------------------------ annotations
-
-
-def read_boxes(path: Path, samples: int, shape: DataShape) -> dict[int, list[Box]]:
-    """The boxes of an annotation file by image, in ascending order of the image.
-
-    CSV with the columns image (0 to samples - 1) and x0 < x1, y0 < y1 in pixels. Raises DataError that names the line.
-    """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.reader(file, strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read ({error}); set annotations to a CSV file of boxes") from error
-    lines = [(number, [cell.strip() for cell in row]) for number, row in enumerate(rows, 1) if any(row)]
-    header = ",".join(COLUMNS)
-    if not lines or lines[0][1] != COLUMNS:
-        raise DataError(f"{path}: line 1: its first line must be {header}")
-    if len(lines) == 1:
-        raise DataError(f"{path}: holds no box; add lines of {header}, images as numbered in the figure samples.png")
-    found: dict[int, list[Box]] = {}
-    for number, row in lines[1:]:
-        image, box = _box(row, f"{path}: line {number}", samples, shape)
-        found.setdefault(image, []).append(box)
-    return dict(sorted(found.items()))
-
-
-def _box(row: Sequence[str], place: str, samples: int, shape: DataShape) -> tuple[int, Box]:
-    _, height, width = shape.shape
-    written = ",".join(row)
-    if len(row) != len(COLUMNS):
-        raise DataError(f"{place}: expected {len(COLUMNS)} numbers, {','.join(COLUMNS)}, got {written!r}")
-    try:
-        image = int(row[0])
-        x0, y0, x1, y1 = (float(cell) for cell in row[1:])
-    except ValueError as error:
-        raise DataError(f"{place}: expected numbers, {','.join(COLUMNS)}, got {written!r}") from error
-    if not 0 <= image < samples:
-        raise DataError(f"{place}: there is no image {image}; the {samples} samples are numbered 0 to {samples - 1}")
-    if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
-        raise DataError(
-            f"{place}: the box {','.join(row[1:])} is empty or leaves the image; 0 <= x0 < x1 <= {width} and "
-            f"0 <= y0 < y1 <= {height} are needed"
-        )
-    return image, (x0, y0, x1, y1)
-
-
-def cells(boxes: Sequence[Box], shape: DataShape, grid: Grid) -> Tensor:
-    """The places of a grid over the image that any of the boxes touches, bool [h, w]."""
-    _, height, width = shape.shape
-    rows, columns = grid
-    inside = torch.zeros(grid, dtype=torch.bool)
-    for x0, y0, x1, y1 in boxes:
-        # (Fractions of the image come with rounding errors; they must not reach into the next place.)
-        top, bottom = math.floor(y0 * rows / height + 1e-6), math.ceil(y1 * rows / height - 1e-6)
-        left, right = math.floor(x0 * columns / width + 1e-6), math.ceil(x1 * columns / width - 1e-6)
-        inside[top:bottom, left:right] = True
-    return inside
-
-
-@attrs.frozen(eq=False)
-class _Annotated:
-    """Where the feature is, in samples that a person or a rule has looked at."""
-
-    area: Tensor
-    """Where it is looked for afterwards, bool [n, h, w]: the rule's region, or the boxes."""
-    boxes: list[list[Box]]
-    """The same as boxes, to draw; one list an image."""
-    positive: Tensor
-    """Where it is, bool [n, h, w]."""
-
-    def only(self, index: Tensor) -> _Annotated:
-        return _Annotated(self.area[index], [self.boxes[i] for i in index.tolist()], self.positive[index])
-
-
-def _by_rule(rule: Rule, x: Tensor, shape: DataShape, grid: Grid) -> _Annotated:
-    _, height, width = shape.shape
-    x0, y0, x1, y1 = rule.region
-    box = (x0 * width, y0 * height, x1 * width, y1 * height)
-    area = cells([box], shape, grid).expand(len(x), -1, -1)
-    return _Annotated(area, [[box]] * len(x), area & _bright(rule, x, grid))
-
-
-def _by_boxes(boxes: dict[int, list[Box]], n: int, shape: DataShape, grid: Grid) -> _Annotated:
-    every = [boxes.get(i, []) for i in range(n)]
-    inside = torch.stack([cells(those, shape, grid) for those in every])
-    return _Annotated(inside, every, inside)
-
-
-def _bright(rule: Rule, x: Tensor, grid: Grid) -> Tensor:
-    """Where images x [n, C, H, W] are brighter than the threshold, bool [n, h, w]."""
-    return F.adaptive_avg_pool2d(x.mean(1, keepdim=True), grid).squeeze(1) > rule.brighter
 
 
 # ------------------------------------------------------------------ the layer
@@ -329,8 +228,10 @@ def drop_feature(part: DropFeature, subject: Subject) -> Result:
     if rule is None and not boxes:
         result.scores["note"] = "nothing is dropped: annotate samples.png (annotations = FILE), or set a rule"
         return result
+    if not bool(x.isfinite().all()):
+        raise GflowError("dcgan.drop_feature: samples hold NaN or infinite values; train again with a lower rate")
     layer = _Layer.of(subject.sampler, lambda: artist.images(z[:2], None if y is None else y[:2]))
-    where = _by_rule(rule, x, shape, layer.grid) if rule else _by_boxes(boxes, len(x), shape, layer.grid)
+    where = by_rule(rule, x, shape, layer.grid) if rule else by_boxes(boxes, len(x), shape, layer.grid)
 
     # Images are split, not places: neighbours are alike.
     share = where.positive.flatten(1).float().mean(1)
@@ -354,10 +255,10 @@ def drop_feature(part: DropFeature, subject: Subject) -> Result:
 
     # The feature is looked for again in fresh samples by the rule, or in the annotated ones that no fit has seen.
     if rule is not None:
-        detect = partial(_bright, rule, grid=layer.grid)
+        detect = partial(bright, rule, grid=layer.grid)
         z, y = artist.latents(part.samples)
         x = artist.images(z, y)
-        where = _by_rule(rule, x, shape, layer.grid)
+        where = by_rule(rule, x, shape, layer.grid)
     else:
         pixels = patches(x, layer.grid)[image, place]
         detector = Linear.fit(pixels[~test], label[~test])
@@ -379,7 +280,7 @@ def drop_feature(part: DropFeature, subject: Subject) -> Result:
         controls.append(again(_at_random(part, fit, layer, streams["control"]))[0])
     result.scores |= {
         "maps": len(dropped),
-        "maps_dropped": int((fit.weight > 0).sum()) if part.by == "weight" else None,
+        **({"maps_dropped": int((fit.weight > 0).sum())} if part.by == "weight" else {}),
         "activations_dropped": float(dropped.mean()),
     }
     inside = F.interpolate(where.area[:, None].float(), size=x.shape[2:], mode="nearest").squeeze(1) > 0
@@ -445,7 +346,8 @@ def _contact_sheet(x: Tensor, shape: DataShape) -> Figure:
     axes.imshow(image_grid(x, shape, columns, gap), interpolation="nearest")
     for i in range(len(x)):
         left, top = _corner(i, columns, shape, gap)
-        axes.text(left, top - 0.08 * gap, str(i), fontsize=6, va="bottom", ha="left", color="black")
+        number = axes.text(left, top - 0.08 * gap, str(i), fontsize=6, va="bottom")
+        number.set_in_layout(False)  # each would be measured several times over
     axes.set_title(
         f"Samples 0 to {len(x) - 1}. Box: image,x0,y0,x1,y1 in pixels of the image, from its upper left corner "
         f"({width} wide, {height} high)",
@@ -474,7 +376,7 @@ def _corner(i: int, columns: int, shape: DataShape, gap: int) -> tuple[float, fl
 
 
 def _figure(
-    part: DropFeature, shape: DataShape, drawn: Sequence[Tensor], where: _Annotated, scores: dict[str, Any]
+    part: DropFeature, shape: DataShape, drawn: Sequence[Tensor], where: Annotated, scores: dict[str, Any]
 ) -> Figure:
     """The same z before, after, and with as much dropped at random; the places looked at outlined."""
     from matplotlib.figure import Figure
@@ -491,7 +393,7 @@ def _figure(
         random = f"{scores['maps_dropped']} random maps dropped instead"
     else:
         what = f"{scores['activations_dropped']:.1%} of the activations dropped"
-        random = "positive activations at as many random places dropped instead"
+        random = "the same at as many random places"
     for axes, x, title, name in zip(
         figure.subplots(1, 3), drawn, ("before", what, random), ("before", "after", "random"), strict=True
     ):

@@ -251,8 +251,8 @@ class _Response:
 
     def numbers(self) -> dict[str, float | None]:
         return {
-            "strongest": float(self.response.max()),
-            "median": float(self.response.median()),
+            "strongest": _number(float(self.response.max())),
+            "median": _number(float(self.response.median())),
             "selectivity": _number(selectivity(self.response, len(self.x))),
             "concentration": _number(float(concentration(self.gradient).nanmean())),
         }
@@ -278,7 +278,7 @@ def _figure(found: Mapping[str, Mapping[int, _Response]], shape: DataShape) -> F
     channels = list(found["trained"])
     count = len(found["trained"][channels[0]].x)
     width = 6.0
-    height = width * 2 / count + 0.1
+    height = 2 * width / count * shape.shape[1] / shape.shape[2] + 0.1
     figure = Figure(figsize=(2 * width + 0.6, height * len(channels) + 0.9), layout="constrained")
     panels = figure.subplots(len(channels), 2, squeeze=False)
     for column, (name, responses) in enumerate(found.items()):

@@ -70,8 +70,6 @@ class _Conv:
 
     def check(self, data: DataShape | None) -> Iterable[str]:
         yield from _square(data, "16, 32, 64, 128 or 256", lambda size: size in (16, 32, 64, 128, 256))
-        if self.conditional and data is not None and not data.label_size:
-            yield f"conditional = true reads labels, and the data has none ({data})"
 
     def _network(self, data: DataShape, join: Literal["layer", "planes"]) -> dict[str, Any]:
         """What the built networks take."""
@@ -241,10 +239,10 @@ class SvmFeatures:
     )
     repeats: int = option(1, doc="Draws of `labels`, whose accuracies are averaged.", ge=1)
     validation: int | None = option(
-        None, doc="Training items that C is chosen on; a tenth of them by default (SVHN: 10,000).", ge=1
+        None, doc="Training items that C is chosen on; a tenth of them by default.", ge=1
     )
     C: tuple[float, ...] = option(
-        (1e-5, 1e-4, 1e-3, 1e-2), doc="Weights of the squared hinge that are tried.", gt=0, check=_some
+        (1e-5, 1e-4, 1e-3, 1e-2, 1e-1), doc="Weights of the squared hinge that are tried.", gt=0, check=_some
     )
     standardize: bool = option(
         True, doc="Shift and scale each feature to mean 0 and variance 1 over the training items; C is per that scale."
@@ -253,7 +251,7 @@ class SvmFeatures:
     max_iter: int = option(1000, doc="Its iterations at most; the table says whether it converged.", ge=1)
     kmeans_centroids: int = option(1600, doc="Centroids of `kmeans`: it has four times as many features.", ge=2)
     kmeans_patches: int = option(100_000, doc="Patches that they are fitted to.", ge=2)
-    kmeans_size: int = option(6, doc="Side of the patches (Coates and Ng: 6).", unit="pixels", ge=2)
+    kmeans_size: int = option(6, doc="Side of the patches.", unit="pixels", ge=2)
     batch_size: int = option(256, doc="Images that pass the network at once; bounds the memory.", ge=1)
 
     def check(self, spec: Spec) -> Iterable[str]:
@@ -277,6 +275,8 @@ class SvmFeatures:
             )
         elif spec.dataset.split == "all":
             yield 'tests on held-out items, and dataset.split = "all" leaves none; set it to "train"'
+        if self.kmeans_patches < self.kmeans_centroids:
+            yield f"kmeans_patches = {self.kmeans_patches} are fewer than kmeans_centroids = {self.kmeans_centroids}"
         if self.repeats > 1 and self.labels is None:
             yield f"repeats = {self.repeats} draws of the labelled items need labels, their number"
 
@@ -540,8 +540,9 @@ class DropFeature:
     samples: int = option(150, doc="Samples that are annotated (the paper: 150).", ge=2)
     annotations: str | None = option(
         None,
-        doc="CSV file of boxes, first line image,x0,y0,x1,y1: a sample's number in samples.png, and pixels from its "
-        "upper left corner. It belongs to one run, at one step, with as many samples; ~ is the home folder.",
+        doc="File of boxes, image, x0, y0, x1, y1: a sample's number in samples.png, and pixels from its upper left "
+        "corner; lines of a .csv that begins with those names, or tables [[box]] of a .toml. It belongs to one run, at "
+        "one step, with as many samples; ~ is the home folder.",
     )
     rule: Rule | None = option(None, doc="What annotates in a person's place: { region = [...], brighter = ... }.")
     by: Literal["weight", "activation"] = option("weight", doc="What is set to zero; see above.")
@@ -558,7 +559,7 @@ class DropFeature:
     def prepare(self, spec: Spec, device: torch.device, progress: Progress) -> None:
         """A file of boxes that is missing or wrong is missed before training."""
         if self.annotations is not None:
-            from gflow_dcgan.drop_feature import read_boxes
+            from gflow_dcgan.annotations import read_boxes
 
             read_boxes(Path(self.annotations).expanduser(), self.samples, spec.dataset.data_shape())
 

@@ -19,8 +19,7 @@ from gflow_core.build import build_network
 from gflow_core.builtin.analyzers.features import real_index
 from gflow_core.contracts import Progress, Result, Subject
 from gflow_core.data import Source
-from gflow_core.errors import DataError, Diverged, GflowError
-from gflow_core.nn.player import evaluating
+from gflow_core.errors import Diverged, GflowError
 from gflow_core.rng import derive
 from gflow_core.runtime import Runtime
 from gflow_dcgan.parts import not_trained_on
@@ -35,7 +34,7 @@ __all__ = [
     "KMeansFeatures",
     "balanced",
     "calibrate",
-    "conv_layers",
+    "conv_features",
     "draws",
     "extract",
     "pooled",
@@ -223,48 +222,44 @@ def extract(
             found = extractor(data.batch(piece, runtime.device).x)
         if out is None:
             out = torch.empty(len(index), found.shape[1])
-        out[done : done + len(piece)] = found
+        out[done : done + len(piece)] = found.cpu()  # widened here: bf16 is half the bytes to bring over
         done += len(piece)
         progress("features", done, len(index))
     assert out is not None
     return out.numpy()
 
 
-def conv_layers(module: nn.Module, x: Tensor) -> list[Tensor]:
-    """What the convolutional layers make of x: `conv_features` of networks that have it, else each nn.Conv2d's output.
+def conv_features(module: nn.Module, x: Tensor, grid: int) -> Tensor:
+    """All convolutional layers' maps of x, pooled, flattened and concatenated in the order of execution: [B, d].
 
-    In the order of execution, [B, C, H, W] each. Raises GflowError where there are none.
+    They are `conv_features` of networks that have it, else the output of each nn.Conv2d. Raises GflowError where
+    there are none.
     """
-    if hasattr(module, "conv_features"):
-        layers: list[Tensor] = module.conv_features(x)
-        return layers
-    layers = []
+    own: Any = getattr(module, "conv_features", None)
+    if own is not None:
+        return torch.cat([pooled(h, grid) for h in own(x)], 1)
+    found: list[Tensor] = []
     with ExitStack() as stack:
         for layer in module.modules():
             if isinstance(layer, nn.Conv2d):
-                # A copy: what follows may work in place (ReLU does).
-                handle = layer.register_forward_hook(lambda _module, _given, out: layers.append(out.clone()))
+                # Pooled at once: what follows may work in place, as ReLU does.
+                handle = layer.register_forward_hook(lambda _layer, _given, out: found.append(pooled(out, grid)))
                 stack.callback(handle.remove)
         module(x)
-    if not layers:
+    if not found:
         raise GflowError(
-            f"dcgan.svm_features: the discriminator {type(module).__name__} has no convolutional layer (nn.Conv2d, or a "
-            "method conv_features); use one that has, such as dcgan.six_conv"
+            f"dcgan.svm_features: the discriminator {type(module).__name__} has no convolutional layer (nn.Conv2d, or "
+            "a method conv_features); use one that has, such as dcgan.six_conv"
         )
-    return layers
-
-
-def pooled(layers: list[Tensor], grid: int) -> Tensor:
-    """Maps [B, C, H, W] max-pooled to grid x grid at most, flattened and concatenated: [B, d]."""
-    found = []
-    for h in layers:
-        height, width = (min(side, grid) for side in h.shape[2:])
-        if h.shape[2] % height == 0 and h.shape[3] % width == 0:  # the same, faster
-            h = F.max_pool2d(h, (h.shape[2] // height, h.shape[3] // width))
-        else:
-            h = F.adaptive_max_pool2d(h, (height, width))
-        found.append(h.flatten(1))
     return torch.cat(found, 1)
+
+
+def pooled(h: Tensor, grid: int) -> Tensor:
+    """Maps [B, C, H, W] max-pooled to grid x grid (smaller ones stay) and flattened: [B, C grid grid]."""
+    height, width = (min(side, grid) for side in h.shape[2:])
+    if h.shape[2] % height == 0 and h.shape[3] % width == 0:  # the same, faster
+        return F.max_pool2d(h, (h.shape[2] // height, h.shape[3] // width)).flatten(1)
+    return F.adaptive_max_pool2d(h, (height, width)).flatten(1)
 
 
 def calibrate(module: nn.Module, batches: Iterator[Tensor]) -> None:
@@ -300,12 +295,13 @@ def _extractor(kind: str, part: SvmFeatures, subject: Subject, data: Source, use
         runtime = attrs.evolve(subject.runtime, rank=0, world=1)  # other processes do not take part
         seed = derive(subject.spec.seed, "dcgan.svm_features.random")
         module = build_network("discriminator", subject.spec.discriminator, data.shape, seed, runtime).eval()
-        few = torch.from_numpy(used)[torch.randperm(len(used), generator=subject.streams["calibrate"])]
-        pieces = few[: CALIBRATION * part.batch_size].split(part.batch_size)
+        order = torch.randperm(len(used), generator=subject.streams["calibrate"])[: CALIBRATION * part.batch_size]
+        # Even pieces: a last one of a single image would have no variance.
+        pieces = torch.from_numpy(used)[order].tensor_split(-(-len(order) // part.batch_size))
         with runtime.autocast():
             calibrate(module, (data.batch(piece, runtime.device).x for piece in pieces))
     fixed = module
-    return lambda x: pooled(conv_layers(fixed, x), part.grid)
+    return lambda x: conv_features(fixed, x, part.grid)
 
 
 @attrs.frozen(eq=False)
@@ -329,8 +325,6 @@ class KMeansFeatures:
         from sklearn.cluster import MiniBatchKMeans
 
         generator, size, n = subject.streams["kmeans"], part.kmeans_size, part.kmeans_patches
-        if n < part.kmeans_centroids:
-            raise GflowError("dcgan.svm_features: kmeans_patches is less than kmeans_centroids")
         which = torch.from_numpy(used)[torch.randint(len(used), (n,), generator=generator)]
         height, width = data.shape.shape[1:]
         rows = torch.randint(height - size + 1, (n,), generator=generator)
@@ -342,7 +336,7 @@ class KMeansFeatures:
         x = cls.normalised(patches.permute(0, 3, 1, 2).flatten(1).float() / 127.5 - 1)
         mean = x.mean(0)
         values, vectors = torch.linalg.eigh((x - mean).T @ (x - mean) / len(x))
-        whiten = vectors / (values.clamp(min=0) + 0.1).sqrt() @ vectors.T  # 0.1: their regularisation
+        whiten = vectors / (values.clamp(min=0) + 0.1).sqrt() @ vectors.T  # 0.1 keeps what is only noise small
         means = MiniBatchKMeans(
             part.kmeans_centroids,
             batch_size=4096,
@@ -356,7 +350,10 @@ class KMeansFeatures:
 
     @staticmethod
     def normalised(patches: Tensor) -> Tensor:
-        """Patches [n, d] in [-1, 1], each with mean 0 and variance 1, but for 10 grey levels squared in its variance."""
+        """Patches [n, d] in [-1, 1], each less its mean and over its standard deviation.
+
+        The variance is raised by 10 squared 8-bit levels, so that flat patches stay flat.
+        """
         patches = patches - patches.mean(1, keepdim=True)
         return patches / (patches.var(1, keepdim=True) + 10 / 127.5**2).sqrt()
 
@@ -381,8 +378,7 @@ def _standardize(x: Array, x_test: Array) -> None:
 
     scaler = StandardScaler(copy=False).fit(x)
     for array in (x, x_test):
-        # In place, or silently not: float32 in memory's own order is.
-        assert scaler.transform(array) is array
+        scaler.transform(array)  # float32 in memory's own order stays in place
 
 
 def _named(progress: Progress, kind: str) -> Progress:
@@ -395,7 +391,7 @@ def _named(progress: Progress, kind: str) -> Progress:
 def _fit(part: SvmFeatures, x: Array, y: Array, draw: Draw, x_test: Array, y_test: Array, seed: int) -> Fit:
     """The classifier of the C that does best on the validation items; of equals the smallest C."""
 
-    def learn(C: float, index: Array) -> LinearSVC:  # noqa: N803
+    def learn(C: float, given: Array, labels: Array) -> LinearSVC:  # noqa: N803
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.svm import LinearSVC
 
@@ -410,12 +406,13 @@ def _fit(part: SvmFeatures, x: Array, y: Array, draw: Draw, x_test: Array, y_tes
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # said by `converged`
-            return svm.fit(x[index], y[index])
+            return svm.fit(given, labels)
 
     tried: list[dict[str, Any]] = []
     models = {}
+    given, labels = x[draw.learn], y[draw.learn]
     for C in sorted(part.C):  # noqa: N806
-        models[C] = svm = learn(C, draw.learn)
+        models[C] = svm = learn(C, given, labels)
         tried.append(
             {
                 "C": C,
@@ -425,12 +422,14 @@ def _fit(part: SvmFeatures, x: Array, y: Array, draw: Draw, x_test: Array, y_tes
             }
         )
     best = max(tried, key=lambda row: row["validation_accuracy"])
-    learned = draw.learn if part.labels is not None else np.concatenate([draw.learn, draw.validate])
-    svm = models[best["C"]] if part.labels is not None else learn(best["C"], learned)
+    svm = models[best["C"]]
+    if part.labels is None:
+        given, labels = x, y  # all of them
+        svm = learn(best["C"], given, labels)
     predicted = svm.predict(x_test)
     return Fit(
         C=best["C"],
-        train=float(svm.score(x[learned], y[learned])),
+        train=float(svm.score(given, labels)),
         validation=best["validation_accuracy"],
         test=float((predicted == y_test).mean()),
         converged=bool(np.max(svm.n_iter_) < part.max_iter),
@@ -442,6 +441,7 @@ def _fit(part: SvmFeatures, x: Array, y: Array, draw: Draw, x_test: Array, y_tes
 def _row(kind: str, features: int, fits: list[Fit]) -> dict[str, Any]:
     """Means over the draws; the standard deviation is of the accuracies of single draws."""
     tests = np.array([fit.test for fit in fits])
+    ends = {fits[0].tried[0]["C"], fits[0].tried[-1]["C"]}
     return {
         "features": kind,
         "n_features": features,
@@ -449,7 +449,8 @@ def _row(kind: str, features: int, fits: list[Fit]) -> dict[str, Any]:
         "validation_accuracy": float(np.mean([fit.validation for fit in fits])),
         "test_accuracy": float(tests.mean()),
         "test_std": float(tests.std(ddof=1)) if len(tests) > 1 else None,
-        "C": " ".join(f"{C:g}" for C in sorted({fit.C for fit in fits})),  # noqa: N806
+        "C": " ".join(f"{C:g}" for C in sorted({fit.C for fit in fits})),
+        "C_at_end": len(ends) > 1 and any(fit.C in ends for fit in fits),
         "converged": all(fit.converged for fit in fits),
     }
 
@@ -501,7 +502,7 @@ def _bars(rows: list[dict[str, Any]], classes: int, step: int) -> Figure:
     for place, row in zip(places, rows, strict=True):
         spread = "" if row["test_std"] is None else f" \u00b1 {100 * row['test_std']:.1f}"
         text = f"{100 * row['test_accuracy']:.1f}{spread} %"
-        axes.text(0.01, place + 0.19, text, va="center", color="white", fontsize=8)
+        axes.text(1.015, place + 0.19, text, va="center", color="#2166AC", fontsize=8)
     axes.axvline(1 / classes, color="black", linewidth=1, linestyle="--", label="chance")
     axes.set_yticks(places, [f"{row['features']}\n{row['n_features']:,} features" for row in rows], fontsize=8)
     axes.invert_yaxis()

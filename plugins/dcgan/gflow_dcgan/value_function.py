@@ -211,7 +211,7 @@ def _kept(x: Tensor) -> Tensor:
 def _histogram(sets: list[Judged], text: str, step: int) -> Figure:
     figure = Figure(figsize=(6.4, 4.6), layout="constrained")
     axes = figure.add_subplot()
-    bins = np.linspace(0, 1, 51)
+    bins = np.linspace(0, 1, 51).tolist()
     for judged in sets:
         axes.hist(
             judged.probability.numpy(),
