@@ -3,10 +3,10 @@
     python benchmarks/cgan_labels.py RUN... [--root data] [--samples 1000]
 
 A classifier is trained on MNIST's training images without those of mnist5k, which the samplers learnt from, and judges
-`--samples` images of each class from every run. Printed: its accuracy on MNIST's test images, the share of images of each
-class and of all that it sees as what was asked for, and mean and standard deviation over the runs.
+`--samples` images of each class from every run. Printed: its accuracy on MNIST's test images, the share of images of
+each class and of all that it sees as what was asked for, and mean and standard deviation over the runs.
 
-`cgan.label_accuracy` measures the same with an encoder of the registry, whose `mnist_cnn` knows the samplers' own digits.
+`cgan.label_accuracy` measures the same with an encoder of the registry; its `mnist_cnn` knows the samplers' own digits.
 """
 
 from __future__ import annotations

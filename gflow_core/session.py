@@ -161,9 +161,7 @@ def reanalyze(path: Path, console: Console, names: tuple[str, ...] = (), overrid
         state = folder.load()
         restore(experiment, state, folder.path)
         step = state.step
-    session = Session(experiment, folder, console)
-    for analysis in chosen:
-        session.run_analyzer(analysis, step, final=True, overrides=overrides)
+    Session(experiment, folder, console).analyze_all(chosen, step, overrides)
     return folder
 
 
@@ -241,9 +239,7 @@ class Session:
                     raise Interrupted(f"{stop}; go on with gflow resume {self.folder.path}") from None
                 finally:
                     self.console.close()
-        for analysis in spec.analyze:
-            self.run_analyzer(analysis, step, final=True)
-        self.experiment.runtime.barrier()
+        self.analyze_all(spec.analyze, step)
 
     # -- train.Events
 
@@ -281,7 +277,10 @@ class Session:
     def analyze(self, step: int) -> None:
         for analysis in self.experiment.spec.analyze:
             if analysis.every and step % analysis.every == 0:
-                self.run_analyzer(analysis, step, final=False)
+                try:
+                    self.run_analyzer(analysis, step, final=False)
+                except GflowError as error:  # hours of training are worth more than one look
+                    self.console.say(f"step {step}: {error}; training goes on")
 
     def save(self, step: int, phase: Phase | None = None) -> None:
         if self.main:
@@ -298,22 +297,46 @@ class Session:
 
     # -- analyzers
 
+    def analyze_all(self, analyses: Sequence[Analysis], step: int, overrides: tuple[str, ...] = ()) -> None:
+        """Run them one after the other. One that fails costs the others nothing; GflowError names it at the end."""
+        failed: dict[str, GflowError] = {}
+        for analysis in analyses:
+            try:
+                self.run_analyzer(analysis, step, final=True, overrides=overrides)
+            except GflowError as error:
+                failed[analysis.name] = error
+                if len(analyses) > 1:
+                    self.console.say(f"{analysis.name} failed: {error}")
+        self.experiment.runtime.barrier()
+        if len(failed) == 1:
+            raise next(iter(failed.values()))
+        if failed:
+            raise GflowError(
+                f"{self.folder.path}: {len(failed)} of {len(analyses)} analyses failed ({', '.join(failed)}), each for "
+                "the reason above; all else is written"
+            )
+
     def run_analyzer(self, analysis: Analysis, step: int, *, final: bool, overrides: tuple[str, ...] = ()) -> None:
         """Run one analyzer and write what it found. GflowError names one that fails; the run itself is saved."""
-        if self.main:
-            results = {}
-            for index, seed in enumerate(self.experiment.spec.seeds):
-                one = single(self.experiment, index)
-                name = f"{analysis.name}/seed{seed}" if self.experiment.replicas else analysis.name
-                results[seed] = result = self._analyze(one, analysis, name, step)
-                if overrides:
-                    result.manifest["overrides"] = list(overrides)
-                where = self.folder.write_result(name, result, step, final=final)
-            if self.experiment.replicas:
-                result = pool(results)
-                where = self.folder.write_result(analysis.name, result, step, final=final)
-            self.console.result(analysis.name, result, where)
-        self.experiment.runtime.barrier()
+        try:
+            if self.main:
+                self._run_analyzer(analysis, step, final, overrides)
+        finally:
+            self.experiment.runtime.barrier()
+
+    def _run_analyzer(self, analysis: Analysis, step: int, final: bool, overrides: tuple[str, ...]) -> None:
+        results = {}
+        for index, seed in enumerate(self.experiment.spec.seeds):
+            one = single(self.experiment, index)
+            name = f"{analysis.name}/seed{seed}" if self.experiment.replicas else analysis.name
+            results[seed] = result = self._analyze(one, analysis, name, step)
+            if overrides:
+                result.manifest["overrides"] = list(overrides)
+            where = self.folder.write_result(name, result, step, final=final)
+        if self.experiment.replicas:
+            result = pool(results)
+            where = self.folder.write_result(analysis.name, result, step, final=final)
+        self.console.result(analysis.name, result, where)
 
     def _analyze(self, one: Experiment, analysis: Analysis, name: str, step: int) -> Result:
         """What the analyzer finds in a run of one seed. Raises GflowError, also for what the analyzer itself raises."""

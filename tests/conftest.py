@@ -67,12 +67,12 @@ def write(files: dict[str, bytes], target: Path) -> Path:
 
 @pytest.fixture
 def mnist_files(tmp_path: Path, rng: np.random.Generator) -> Callable[..., Path]:
-    """MNIST's four files with 20 and 8 images, in a folder; .gz or plain."""
+    """MNIST's four files with 20 (or so many) and 8 images, in a folder; .gz or plain."""
 
-    def make(folder: str = "data/MNIST/raw", gz: bool = True) -> Path:
+    def make(folder: str = "data/MNIST/raw", gz: bool = True, images: int = 20) -> Path:
         place = tmp_path / folder
         place.mkdir(parents=True, exist_ok=True)
-        for stem, n in (("train", 20), ("t10k", 8)):
+        for stem, n in (("train", images), ("t10k", 8)):
             for name, array in (
                 (f"{stem}-images-idx3-ubyte", rng.integers(0, 256, (n, 28, 28))),
                 (f"{stem}-labels-idx1-ubyte", np.arange(n) % 10),

@@ -45,6 +45,15 @@ SMALL = {
     "maximised": 1,
     "projections": 10,
     "frames": 2,
+    "samples_per_class": 4,
+    "density_samples": 100,
+    "train_samples": 40,
+    "test_samples": 10,
+    "max_iter": 20,
+    "kmeans_centroids": 8,
+    "kmeans_patches": 100,
+    "fine": 10,
+    "concepts": "[]",  # an untrained classifier sees one class in all
 }
 
 # Analyses of features: few items, through networks that nobody trained.
@@ -58,13 +67,16 @@ SMALL_FEATURES = {
     "k": 2,
 }
 
+# Where one number does not suit all.
+SMALL_PARTS = {"DropFeature": {"samples": 30}}
+
 
 @pytest.fixture
 def tiny_data(tmp_path, mnist_files, celeba, make, rng) -> Path:
     """A root with a little of every data set that reads files."""
-    mnist_files("data/MNIST/raw")
-    mnist_files("data/FashionMNIST/raw")
-    make.write(make.cifar_files(rng, count=8), tmp_path / "data")
+    mnist_files("data/MNIST/raw", images=50)
+    mnist_files("data/FashionMNIST/raw", images=50)
+    make.write(make.cifar_files(rng, count=12), tmp_path / "data")
     make.write(make.cifar_files(rng, fine=True, count=8), tmp_path / "data")
     make.write(
         {f"{i}.png": make.png(rng.integers(0, 256, (70, 64, 3), np.uint8)) for i in range(9)}, tmp_path / "data/images"
@@ -84,7 +96,8 @@ def shrink(path: Path) -> list[str]:
     for place, part in places:
         names = {field.name for field in options_of(type(part))} if part is not None else set()
         small = SMALL | SMALL_FEATURES if getattr(part, "encoder", None) else SMALL
-        if small is not SMALL and "weights" in {field.name for field in options_of(type(part.encoder))}:
+        small = small | SMALL_PARTS.get(type(part).__name__, {})
+        if getattr(part, "encoder", None) and "weights" in {field.name for field in options_of(type(part.encoder))}:
             words.append(f"{place}.encoder.weights=random")
         for option in names & small.keys():
             if place == "dataset" and option == "channels":
@@ -138,22 +151,30 @@ objective = {{ use = "{objective}" }}
 optimizer = {{ sampler = {{ use = "adam", lr = 1e-4 }}, discriminator = {{ use = "adam", lr = 1e-4 }} }}
 train = {{ steps = 2, batch_size = 16 }}
 """
+
+
+def networks(kind: str) -> list[str]:
+    """Every network of a kind; those that read labels by an option also with it, as "NAME, conditional"."""
+    registry = LOADED.registries[kind]
+    both = [name for name in registry if "conditional" in {field.name for field in options_of(registry.get(name))}]
+    return [*registry, *(f"{name}, conditional" for name in both)]
+
+
 COMBINATIONS = list(
-    product(
-        ("mnist5k", "ring"),
-        LOADED.registries["sampler"],
-        LOADED.registries["discriminator"],
-        LOADED.registries["objective"],
-    )
+    product(("mnist5k", "ring"), networks("sampler"), networks("discriminator"), LOADED.registries["objective"])
 )
 
 
 @pytest.mark.parametrize(("dataset", "sampler", "discriminator", "objective"), COMBINATIONS)
 def test_every_combination_trains_or_is_refused_with_a_reason(tmp_path, dataset, sampler, discriminator, objective):
     path = tmp_path / "twin.toml"
-    path.write_text(TWIN.format(dataset=dataset, sampler=sampler, discriminator=discriminator, objective=objective))
     words = ["dataset.image_size=16", "dataset.fit=resize", "dataset.limit=64"] if dataset == "mnist5k" else []
-    for kind, name in (("sampler", sampler), ("discriminator", discriminator), ("objective", objective)):
+    chosen = {"sampler": sampler, "discriminator": discriminator, "objective": objective}
+    for kind, name in chosen.items():
+        chosen[kind], _, conditional = name.partition(", ")
+        words += [f"{kind}.conditional=true"] if conditional else []
+    path.write_text(TWIN.format(dataset=dataset, **chosen))
+    for kind, name in chosen.items():
         names = {field.name for field in options_of(registry_of(LOADED, kind).get(name))}
         words += [f"{kind}.{option}={SMALL[option]}" for option in names & SMALL.keys()]
     try:

@@ -11,14 +11,14 @@ w(j) = min(width 2^(j-1), max_width) channels: 64 px at width 128 are the publis
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import attrs
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from gflow_core.nn.labels import as_vectors
+from gflow_core.nn.strided_conv import StridedConv, StridedTransposedConv
 
 __all__ = ["Discriminator", "Labels", "Sampler", "initialise", "widths"]
 
@@ -58,101 +58,6 @@ def initialise(module: nn.Module) -> None:
             nn.init.normal_(layer.weight, std=0.02)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-
-
-class _Windows(torch.autograd.Function):
-    @staticmethod
-    def forward(x: Tensor, k: int) -> Tensor:
-        return x.unfold(1, k, 2).unfold(2, k, 2).permute(0, 1, 2, 4, 5, 3).contiguous()
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
-        ctx.k = inputs[1]
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return _overlay(gradients[0], ctx.k), None
-
-
-class _Overlay(torch.autograd.Function):
-    @staticmethod
-    def forward(windows: Tensor, k: int) -> Tensor:
-        b, h, w, _, _, c = windows.shape
-        x = windows.new_zeros(b, 2 * h + k - 2, 2 * w + k - 2, c)
-        for i in range(k):
-            for j in range(k):
-                x[:, i : i + 2 * h : 2, j : j + 2 * w : 2] += windows[:, :, :, i, j]
-        return x
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
-        ctx.k = inputs[1]
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return _windows(gradients[0], ctx.k), None
-
-
-def _windows(x: Tensor, k: int) -> Tensor:
-    """x [B, 2H + k - 2, 2W + k - 2, C] -> its k x k windows at stride 2, [B, H, W, k, k, C]."""
-    windows: Tensor = _Windows.apply(x, k)  # type: ignore[no-untyped-call]
-    return windows
-
-
-def _overlay(windows: Tensor, k: int) -> Tensor:
-    """The adjoint of `_windows`: windows laid where they came from, and summed."""
-    x: Tensor = _Overlay.apply(windows, k)  # type: ignore[no-untyped-call]
-    return x
-
-
-_LARGE = 2**20
-"""Numbers in a kernel that no longer stays in a core's cache."""
-
-
-def _multiplies(x: Tensor, side: int, weight: Tensor) -> bool:
-    """Whether a layer between 4x4 and 8x8 is computed as one matrix product.
-
-    On maps this small, with a kernel that no cache holds (52 MB at the published width), torch's float32 convolution
-    takes three times as long as one product over the batch.
-    """
-    plain = x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
-    return plain and x.shape[2:] == (side, side) and weight.numel() >= _LARGE
-
-
-class _Down(nn.Conv2d):
-    """k x k convolution of stride 2: [B, C, 2H, 2W] -> [B, C', H, W]."""
-
-    def __init__(self, inputs: int, outputs: int, kernel_size: int, *, bias: bool) -> None:
-        super().__init__(inputs, outputs, kernel_size, stride=2, padding=(kernel_size - 1) // 2, bias=bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not _multiplies(x, 8, self.weight):
-            return super().forward(x)
-        k, p = self.kernel_size[0], int(self.padding[0])
-        after = k - 2 - p
-        windows = _windows(F.pad(x.permute(0, 2, 3, 1), (0, 0, p, after, p, after)), k)
-        # Channels-last, the kernel is that matrix already.
-        matrix = self.weight.permute(0, 2, 3, 1).flatten(1)
-        return F.linear(windows.flatten(3), matrix, self.bias).permute(0, 3, 1, 2)
-
-
-class _Up(nn.ConvTranspose2d):
-    """k x k transposed convolution of stride 2: [B, C, H, W] -> [B, C', 2H, 2W]."""
-
-    def __init__(self, inputs: int, outputs: int, kernel_size: int, *, bias: bool) -> None:
-        p, extra = (kernel_size - 1) // 2, kernel_size % 2
-        super().__init__(inputs, outputs, kernel_size, stride=2, padding=p, output_padding=extra, bias=bias)
-
-    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        if output_size is not None or not _multiplies(x, 4, self.weight):
-            return super().forward(x, output_size)
-        k, p = self.kernel_size[0], int(self.padding[0])
-        matrix = self.weight.permute(0, 2, 3, 1).flatten(1)
-        windows = (x.permute(0, 2, 3, 1) @ matrix).unflatten(3, (k, k, -1))
-        out = _overlay(windows, k)[:, p : p + 8, p : p + 8]
-        if self.bias is not None:
-            out = out + self.bias
-        return out.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
 
 
 class _Reader(nn.Module):
@@ -202,7 +107,7 @@ class Sampler(nn.Module):
             wide += extra if self.join == "planes" and i == 0 else 0
             last = i == len(sizes) - 1
             normed = use_batch_norm and not last
-            up = _Up(wide, narrow, kernel_size, bias=not normed)
+            up = StridedTransposedConv(wide, narrow, kernel_size, bias=not normed)
             norm = [nn.BatchNorm2d(narrow)] if normed else []
             self.blocks.append(up if last else nn.Sequential(up, *norm, nn.ReLU(inplace=True)))
         initialise(self)
@@ -244,7 +149,7 @@ class Discriminator(nn.Module):
         self.blocks = nn.Sequential()
         for i, (narrow, wide) in enumerate(pairwise([first, *sizes])):
             normed = use_batch_norm and i > 0
-            down = _Down(narrow, wide, kernel_size, bias=not normed)
+            down = StridedConv(narrow, wide, kernel_size, bias=not normed)
             norm = [nn.BatchNorm2d(wide)] if normed else []
             self.blocks.append(nn.Sequential(down, *norm, nn.LeakyReLU(slope, inplace=True)))
         features = sizes[-1] * (16 if head == "flatten" else 1)

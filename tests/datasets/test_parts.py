@@ -158,7 +158,7 @@ def test_load_agrees_with_the_stated_shape(everything):
         (Array(root="x.npy", shape=(2,), image_size=8), "either shape"),
         (Array(root="x.npy", shape=(3, 8, 8)), "image_size"),
         (Array(root="x.npy", shape=(2,), flip=True), "leave them out"),
-        (Array(root="x.npy", shape=(2,), labels="y"), "labels and classes"),
+        (Array(root="x.npy", shape=(2,), labels="y"), "labels go together with classes or conditions"),
         (Circles(radii=(1.0, 2.0, 3.0)), "3 radii and 2 weights"),
         (Circles(weights=(0.5, 0.6)), "add up to 1.1"),
     ],

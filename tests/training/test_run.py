@@ -202,22 +202,41 @@ def register_analyzers(add):
 """
 
 
-def test_an_analyzer_that_fails_costs_nothing(gflow, plane, tmp_path, monkeypatch):
+@pytest.fixture
+def sick(monkeypatch):
+    """An analyzer whose own code fails at step 4."""
     namespace: dict[str, object] = {}
     exec(BROKEN_ANALYZER, namespace)
-    plane.write_text(plane.read_text() + '[[analyze]]\nuse = "sick.analyzer"\nevery = 2\n')
-    loaded = plugins()
     monkeypatch.setitem(
-        loaded.registries["analyzer"]._entries, "sick.analyzer", Entry("sick.analyzer", namespace["Broken"], "sick 1")
+        plugins().registries["analyzer"]._entries,
+        "sick.analyzer",
+        Entry("sick.analyzer", namespace["Broken"], "sick 1"),
     )
-    out = gflow("run", plane, "--runs", tmp_path / "runs", code=2).output
-    assert "analyzer sick.analyzer raised ZeroDivisionError: of its own" in out
+
+
+def test_an_analyzer_that_fails_while_training_costs_nothing(gflow, plane, tmp_path, sick):
+    plane.write_text(plane.read_text() + '[[analyze]]\nuse = "sick.analyzer"\nevery = 2\n')
+    out = gflow("run", plane, "--runs", tmp_path / "runs").output
+    assert "step 4: analyzer sick.analyzer raised ZeroDivisionError: of its own" in out
+    assert "training goes on" in out
     run = tmp_path / "runs" / "plane-s0-001"
-    assert (run / "checkpoints" / "000004").is_dir(), "the step was saved before it was looked at"
+    assert not (run / "analysis" / "sick.analyzer" / "000004").exists()
+    assert (run / "checkpoints" / "000006").is_dir()
     result = json.loads((run / "analysis" / "sick.analyzer" / "000002" / "result.json").read_text())
     assert result["scores"] == {"x": 1.5, "y": "nan"}
     assert (run / "analysis" / "sick.analyzer" / "000002" / "rows.csv").read_text().startswith("a,b")
-    gflow("resume", run)
+
+
+def test_an_analyzer_that_fails_at_the_end_leaves_the_others(gflow, plane, tmp_path, sick):
+    look = '[[analyze]]\nuse = "{}"\nname = "{}"\n'
+    first, then = look.format("sick.analyzer", "one"), look.format("sick.analyzer", "two")
+    plane.write_text(plane.read_text() + first + then + look.format("sample_grid", "grid"))
+    out = gflow("run", plane, "train.steps=4", "--runs", tmp_path / "runs", code=2).output
+    assert "one failed: analyzer one raised ZeroDivisionError: of its own" in out
+    assert "2 of 3 analyses failed (one, two)" in out
+    run = tmp_path / "runs" / "plane-s0-001"
+    assert (run / "analysis" / "grid" / "samples.png").is_file()
+    assert "analyzer one raised ZeroDivisionError" in gflow("analyze", run, "one", code=2).output
 
 
 def test_nothing_to_do(gflow, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
@@ -473,4 +474,5 @@ class Circles(Planar):
         radii, std, weights = self._law()
         generator = planar.stream("circles", self.data_seed, self.split)
         x = planar.draw_rings(radii, weights, std, self.n, generator)
-        return planar.source(self, x, planar.Rings(radii, std))
+        log_density = partial(planar.log_density_rings, radii, std, weights)
+        return planar.source(self, x, planar.Rings(radii, std), log_density)

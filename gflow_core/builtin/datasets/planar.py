@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import attrs
 import torch
@@ -18,7 +18,7 @@ from gflow_core.data import Modes, Source, fingerprint
 from gflow_core.rng import derive
 
 if TYPE_CHECKING:
-    from gflow_core.builtin.datasets.parts import Circles, Planar
+    from gflow_core.builtin.datasets.parts import Planar
 
 __all__ = [
     "Centres",
@@ -97,8 +97,6 @@ def source(
 ) -> Source:
     """Points [n, 2] as a data set; `log_density` where their law is known."""
     x = x.to(torch.float32)
-    if isinstance(modes, Rings):  # the modes lack the weights
-        log_density = partial(log_density_rings, *cast("Circles", part)._law())
     return Source(x, part.data_shape(), fingerprint(x), modes=modes, log_density=log_density)
 
 

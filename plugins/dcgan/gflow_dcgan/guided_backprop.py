@@ -19,30 +19,25 @@ import attrs
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
-from gflow_core.build import build_network
 from gflow_core.builtin.analyzers.features import real_index
 from gflow_core.contracts import Batch, DataShape, Result, Subject
 from gflow_core.errors import GflowError
 from gflow_core.pictures import image_grid
-from gflow_core.rng import derive
 from gflow_core.runtime import Runtime
 from gflow_dcgan.layers import convolutions
+from gflow_dcgan.untrained import untrained
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from gflow_dcgan.parts import GuidedBackprop
 
-__all__ = ["Guided", "calibrate", "concentration", "guided_backprop", "guided_gradient", "last_maps", "selectivity"]
+__all__ = ["Guided", "concentration", "guided_backprop", "guided_gradient", "last_maps", "selectivity"]
 
 Maps = Callable[[Batch], Tensor]
 """Items -> the activations [B, C, h, w] of one layer."""
-
-CALIBRATION = 10
-"""Batches that set the batch norm of the discriminator with random weights, at most."""
 
 TOP = 0.1
 """Share of the pixels in which a concentrated gradient has most of its energy."""
@@ -64,8 +59,7 @@ def guided_backprop(part: GuidedBackprop, subject: Subject) -> Result:
 
     index = real_index(data, part.real_samples or len(data))
     pieces = index.split(part.batch_size)
-    fresh = _fresh(subject)
-    calibrate(fresh, [items(piece) for piece in pieces[: max(1, min(CALIBRATION, len(index) // part.batch_size))]])
+    fresh = untrained(subject, index, part.batch_size)
 
     found: dict[str, dict[int, _Response]] = {}
     for name, network in (("trained", subject.discriminator), ("random", fresh)):
@@ -111,28 +105,6 @@ def _chosen(part: GuidedBackprop, channels: int) -> tuple[int, ...]:
 
 
 # ------------------------------------------------------------------ networks
-
-
-def _fresh(subject: Subject) -> nn.Module:
-    """The run's discriminator before training, from another seed."""
-    spec = subject.spec
-    # Only this process analyzes: batch norm that waits for the others would wait forever.
-    alone = attrs.evolve(subject.runtime, rank=0, world=1)
-    seed = derive(spec.seed, "dcgan.guided_backprop")
-    return build_network("discriminator", spec.discriminator, spec.dataset.data_shape(), seed, alone)
-
-
-@torch.no_grad()
-def calibrate(network: nn.Module, batches: list[Batch]) -> None:
-    """Set the running statistics of its batch norm to their means over the batches; leave it in eval mode."""
-    for module in network.modules():
-        if isinstance(module, _BatchNorm):
-            module.reset_running_stats()
-            module.momentum = None  # the plain mean over all batches
-    network.train()
-    for batch in batches:
-        _judge(network, batch)
-    network.eval()
 
 
 def _judge(network: Callable[..., Any], batch: Batch) -> Any:

@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gflow_core.build import build_network
 from gflow_core.builtin.analyzers.features import real_index
 from gflow_core.contracts import Progress, Result, Subject
 from gflow_core.data import Source
@@ -23,26 +22,24 @@ from gflow_core.errors import Diverged, GflowError
 from gflow_core.rng import derive
 from gflow_core.runtime import Runtime
 from gflow_dcgan.parts import not_trained_on
+from gflow_dcgan.untrained import untrained
 
 if TYPE_CHECKING:
-    from sklearn.svm import LinearSVC
-
     from gflow_dcgan.parts import SvmFeatures
 
 __all__ = [
     "Draw",
     "KMeansFeatures",
+    "Svm",
     "balanced",
-    "calibrate",
     "conv_features",
     "draws",
     "extract",
+    "lbfgs",
+    "liblinear",
     "pooled",
     "svm_features",
 ]
-
-CALIBRATION = 20
-"""Batches of training images that fresh batch norm takes its statistics from."""
 
 PATCHES = 1 << 22
 """Numbers of patches and of their activations that k-means features hold at once, a few times over."""
@@ -150,6 +147,7 @@ def svm_features(part: SvmFeatures, subject: Subject) -> Result:
             "grid": part.grid,
             "standardize": part.standardize,
             "C": list(part.C),
+            "solver": part.solver,
             "tolerance": part.tolerance,
             "random_batch_norm": "statistics of training images" if "random" in part.baselines else None,
             "kmeans": [part.kmeans_centroids, part.kmeans_patches, part.kmeans_size]
@@ -262,27 +260,6 @@ def pooled(h: Tensor, grid: int) -> Tensor:
     return F.adaptive_max_pool2d(h, (height, width)).flatten(1)
 
 
-def calibrate(module: nn.Module, batches: Iterator[Tensor]) -> None:
-    """Set the running statistics of batch norm to the mean over batches in training mode, and leave them so.
-
-    In a fresh network they are 0 and 1, and its layers would shrink what they are given from one to the next.
-    """
-    norms = [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
-    if not norms:
-        return
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # the mean over all batches
-    module.train()
-    with torch.no_grad():
-        for x in batches:
-            module(x)
-    module.eval()
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-
-
 def _extractor(kind: str, part: SvmFeatures, subject: Subject, data: Source, used: Array) -> Extractor:
     """The features by name; `random` and `kmeans` look at training images."""
     if kind == "raw":
@@ -292,14 +269,8 @@ def _extractor(kind: str, part: SvmFeatures, subject: Subject, data: Source, use
     module = subject.discriminator
     assert module is not None
     if kind == "random":
-        runtime = attrs.evolve(subject.runtime, rank=0, world=1)  # other processes do not take part
-        seed = derive(subject.spec.seed, "dcgan.svm_features.random")
-        module = build_network("discriminator", subject.spec.discriminator, data.shape, seed, runtime).eval()
-        order = torch.randperm(len(used), generator=subject.streams["calibrate"])[: CALIBRATION * part.batch_size]
-        # Even pieces: a last one of a single image would have no variance.
-        pieces = torch.from_numpy(used)[order].tensor_split(-(-len(order) // part.batch_size))
-        with runtime.autocast():
-            calibrate(module, (data.batch(piece, runtime.device).x for piece in pieces))
+        order = torch.randperm(len(used), generator=subject.streams["calibrate"])
+        module = untrained(subject, torch.from_numpy(used)[order], part.batch_size)
     fixed = module
     return lambda x: conv_features(fixed, x, part.grid)
 
@@ -373,12 +344,13 @@ class KMeansFeatures:
 
 
 def _standardize(x: Array, x_test: Array) -> None:
-    """Mean 0 and variance 1 of each feature of x [n, d], in place, and x_test by the same numbers."""
+    """Mean 0 and variance 1 / d of each feature of x [n, d], in place, and x_test by the same numbers."""
     from sklearn.preprocessing import StandardScaler
 
     scaler = StandardScaler(copy=False).fit(x)
     for array in (x, x_test):
         scaler.transform(array)  # float32 in memory's own order stays in place
+        array /= np.sqrt(array.shape[1], dtype=array.dtype)
 
 
 def _named(progress: Progress, kind: str) -> Progress:
@@ -388,51 +360,102 @@ def _named(progress: Progress, kind: str) -> Progress:
 # ------------------------------------------------------------------ classifiers
 
 
+@attrs.frozen(eq=False)
+class Svm:
+    """An L2-SVM, one class against the rest: the class of x is that of the largest x w + b."""
+
+    weight: Array
+    """[d, classes], float32."""
+    bias: Array
+    """[classes]."""
+    iterations: int
+    converged: bool
+
+    def predict(self, x: Array) -> Array:
+        """Classes of x [n, d], [n]."""
+        predicted: Array = (x @ self.weight + self.bias).argmax(1)
+        return predicted
+
+    def accuracy(self, x: Array, y: Array) -> float:
+        return float((self.predict(x) == y).mean())
+
+
+def liblinear(x: Array, y: Array, *, C: float, tolerance: float, max_iter: int, seed: int = 0) -> Svm:  # noqa: N803
+    """min over w, b of |w|^2 / 2 + b^2 / 2 + C sum max(0, 1 - t (x w + b))^2, t = 1 on one class and -1 on the rest.
+
+    x [n, d] float32; y [n] holds every class 0, 1, ... By scikit-learn's LinearSVC: a class after the other, the dual
+    where there are more features than items, else the primal.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.svm import LinearSVC
+
+    svm = LinearSVC(C=C, dual="auto", tol=tolerance, max_iter=max_iter, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # said by `converged`
+        svm.fit(x, y)
+    weight, bias = svm.coef_.T.astype(np.float32), svm.intercept_.astype(np.float32)
+    if len(bias) == 1:  # of two classes it fits the second
+        weight, bias = np.concatenate([-weight, weight], 1), np.concatenate([-bias, bias])
+    iterations = int(np.max(svm.n_iter_))
+    return Svm(weight, bias, iterations, iterations < max_iter)
+
+
+def lbfgs(x: Array, y: Array, *, C: float, tolerance: float, max_iter: int, seed: int = 0) -> Svm:  # noqa: N803
+    """The same minimum by scipy's L-BFGS, all classes at once: two products with x an iteration, in float32.
+
+    It ends where the largest gradient is `tolerance` times that at 0. (`seed` is for the other solver.)
+    """
+    from scipy.optimize import minimize
+
+    classes = int(y.max()) + 1
+    target = np.where(y[:, None] == np.arange(classes), np.float32(1), np.float32(-1))
+
+    def objective(flat: Array) -> tuple[float, Array]:
+        w = flat.reshape(-1, classes).astype(np.float32)
+        gap = np.maximum(1 - target * (x @ w[:-1] + w[-1]), 0)
+        slope = -2 * C * target * gap
+        gradient = np.concatenate([x.T @ slope, slope.sum(0, keepdims=True)]).ravel()
+        return float(flat @ flat) / 2 + C * float(np.square(gap).sum(dtype=np.float64)), flat + gradient
+
+    start = np.zeros((x.shape[1] + 1) * classes)
+    _, gradient = objective(start)
+    options = {"maxiter": max_iter, "maxfun": 2 * max_iter, "gtol": tolerance * np.abs(gradient).max(), "ftol": 0}
+    found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
+    w = found.x.reshape(-1, classes).astype(np.float32)
+    return Svm(w[:-1], w[-1], int(found.nit), bool(found.success))
+
+
+SOLVERS = {"liblinear": liblinear, "lbfgs": lbfgs}
+
+
 def _fit(part: SvmFeatures, x: Array, y: Array, draw: Draw, x_test: Array, y_test: Array, seed: int) -> Fit:
     """The classifier of the C that does best on the validation items; of equals the smallest C."""
 
-    def learn(C: float, given: Array, labels: Array) -> LinearSVC:  # noqa: N803
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.svm import LinearSVC
+    def learn(x: Array, y: Array, C: float) -> Svm:  # noqa: N803
+        solve = SOLVERS[part.solver]
+        return solve(x, y, C=C, tolerance=part.tolerance, max_iter=part.max_iter, seed=seed % 2**31)
 
-        # dual="auto": the dual where there are more features than items, else the primal.
-        svm = LinearSVC(
-            C=C,
-            loss="squared_hinge",
-            dual="auto",
-            tol=part.tolerance,
-            max_iter=part.max_iter,
-            random_state=seed % 2**31,
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # said by `converged`
-            return svm.fit(given, labels)
-
-    tried: list[dict[str, Any]] = []
-    models = {}
     given, labels = x[draw.learn], y[draw.learn]
+    chosen, validation, tried = None, -1.0, []
     for C in sorted(part.C):  # noqa: N806
-        models[C] = svm = learn(C, given, labels)
+        svm = learn(given, labels, C)
+        accuracy = svm.accuracy(x[draw.validate], y[draw.validate])
         tried.append(
-            {
-                "C": C,
-                "validation_accuracy": float(svm.score(x[draw.validate], y[draw.validate])),
-                "iterations": int(np.max(svm.n_iter_)),
-                "converged": bool(np.max(svm.n_iter_) < part.max_iter),
-            }
+            {"C": C, "validation_accuracy": accuracy, "iterations": svm.iterations, "converged": svm.converged}
         )
-    best = max(tried, key=lambda row: row["validation_accuracy"])
-    svm = models[best["C"]]
+        if accuracy > validation:
+            chosen, validation, best = svm, accuracy, C
+    assert chosen is not None
     if part.labels is None:
         given, labels = x, y  # all of them
-        svm = learn(best["C"], given, labels)
-    predicted = svm.predict(x_test)
+        chosen = learn(given, labels, best)
+    predicted = chosen.predict(x_test)
     return Fit(
-        C=best["C"],
-        train=float(svm.score(given, labels)),
-        validation=best["validation_accuracy"],
+        C=best,
+        train=chosen.accuracy(given, labels),
+        validation=validation,
         test=float((predicted == y_test).mean()),
-        converged=bool(np.max(svm.n_iter_) < part.max_iter),
+        converged=chosen.converged,
         predicted=predicted,
         tried=tried,
     )

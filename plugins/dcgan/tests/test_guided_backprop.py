@@ -20,7 +20,6 @@ from gflow_core.runtime import Runtime
 from gflow_core.spec import Spec
 from gflow_dcgan.guided_backprop import (
     Guided,
-    calibrate,
     concentration,
     guided_gradient,
     last_maps,
@@ -144,17 +143,6 @@ def test_the_last_layer_is_found():
     assert torch.equal(last_maps(Backwards(), Batch(x))(Batch(x)), last(first(x)))
     with pytest.raises(GflowError, match="convolutional"):
         last_maps(nn.Sequential(nn.Flatten(), nn.Linear(256, 1)), Batch(x))
-
-
-def test_calibration_is_the_mean_over_batches():
-    norm = nn.BatchNorm2d(2)
-    batches = [Batch(torch.randn(6, 2, 3, 3) * (i + 1) + i) for i in range(4)]
-    calibrate(nn.Sequential(norm), batches)
-    means = torch.stack([b.x.mean((0, 2, 3)) for b in batches])
-    variances = torch.stack([b.x.transpose(0, 1).flatten(1).var(1) for b in batches])
-    assert torch.allclose(norm.running_mean, means.mean(0), atol=1e-5)
-    assert torch.allclose(norm.running_var, variances.mean(0), rtol=1e-5)
-    assert not norm.training
 
 
 def test_the_numbers_are_those_of_known_responses():
