@@ -164,6 +164,10 @@ class ValueFunction:
     expectation, and may be negative. JS is at most log 2. A critic trained by another loss has its logit read alike:
     the bound holds for any D. Where samples and data follow one law, D = 1/2 and the accuracy is 0.5.
 
+    A discriminator with batch norm is by default judged as it plays in training, where real and generated items are
+    normalised by the statistics of batches of their own. With running statistics, which are a mean of both, it is
+    another function, and often a useless one.
+
     Where the data are points of a known law p on the line or in the plane, D is compared with the best,
     D* = p / (p + q); q is a Gaussian kernel density estimate of samples. `distance_to_optimal` is the mean |D - D*|
     over half real, half generated points, and `value_optimal` is V of this D*, with q's error in it.
@@ -175,7 +179,12 @@ class ValueFunction:
     real_samples: int = option(
         10_000, doc="Held-out items, and as many training items, or all where there are fewer.", ge=2
     )
-    batch_size: int = option(256, doc="Items that pass a network at once; bounds the memory.", ge=1)
+    batch_norm: Literal["batch", "eval"] = option(
+        "batch", doc="What the discriminator's batch norm goes by: each batch's own statistics, or running ones."
+    )
+    batch_size: int = option(
+        128, doc="Items that pass a network at once; those of a batch share their statistics.", ge=2
+    )
     density_samples: int = option(10_000, doc="Further samples that q is estimated from, where p is known.", ge=20)
     bandwidth: float | None = option(
         None,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from itertools import repeat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from gflow_core.builtin.analyzers.features import real_index
 from gflow_core.contracts import Result, Subject
@@ -24,7 +25,7 @@ from gflow_dcgan.parts import not_trained_on
 if TYPE_CHECKING:
     from gflow_dcgan.parts import ValueFunction
 
-__all__ = ["Judged", "estimate_density", "jensen_shannon", "value", "value_function"]
+__all__ = ["Judged", "batch_statistics", "estimate_density", "jensen_shannon", "value", "value_function"]
 
 COLOURS = {"held out": "#2166AC", "training": "0.15", "generated": "#D6392B"}
 
@@ -105,9 +106,11 @@ def value_function(part: ValueFunction, subject: Subject) -> Result:
     other_part = not_trained_on(subject.spec.dataset)
     other: Source | None = None if other_part is None else other_part.load(subject.progress)
 
-    fake = _judge_samples(part, subject)
-    train = _judge_data(part, subject, "training", data)
-    held = None if other is None else _judge_data(part, subject, "held out", other)
+    assert subject.discriminator is not None
+    with batch_statistics(subject.discriminator) if part.batch_norm == "batch" else nullcontext():
+        fake = _judge_samples(part, subject)
+        train = _judge_data(part, subject, "training", data)
+        held = None if other is None else _judge_data(part, subject, "held out", other)
     real = train if held is None else held
     v, error = value(real, fake)
     v_train, _ = value(train, fake)
@@ -136,6 +139,8 @@ def value_function(part: ValueFunction, subject: Subject) -> Result:
     figures = {"histogram": _histogram(sets, text, subject.step)}
     manifest = {
         **subject.protocol(),
+        "discriminator_batch_norm": part.batch_norm,
+        "batch_size": part.batch_size,
         "n_real": len(real.logit),
         "n_fake": part.samples,
         "real_items": real.name,
@@ -162,6 +167,25 @@ def value_function(part: ValueFunction, subject: Subject) -> Result:
 # ------------------------------------------------------------------ what D says
 
 
+@contextmanager
+def batch_statistics(network: nn.Module) -> Iterator[None]:
+    """Within the block batch norm goes by each batch's own statistics, as in training; running ones are kept."""
+    norms = [layer for layer in network.modules() if isinstance(layer, _BatchNorm)]
+    running = [(norm.running_mean, norm.running_var) for norm in norms]
+    try:
+        for norm in norms:
+            norm.running_mean = norm.running_var = None
+        yield
+    finally:
+        for norm, (mean, var) in zip(norms, running, strict=True):
+            norm.running_mean, norm.running_var = mean, var
+
+
+def _pieces(index: Tensor, batch_size: int) -> tuple[Tensor, ...]:
+    """Even pieces of at most batch_size: a last one of a single item would have no variance."""
+    return index.tensor_split(-(-len(index) // batch_size))
+
+
 @torch.no_grad()
 def _logits(subject: Subject, x: Tensor, y: Tensor | None) -> Tensor:
     """Logits of x [B, *shape] on the CPU in float64, [B]; a conditional discriminator reads y."""
@@ -181,7 +205,7 @@ def _logits(subject: Subject, x: Tensor, y: Tensor | None) -> Tensor:
 def _judge_data(part: ValueFunction, subject: Subject, name: str, data: Source) -> Judged:
     """Some items of the data, the same ones in every run, with their own labels."""
     index = real_index(data, part.real_samples)
-    batches = (data.batch(piece, subject.runtime.device) for piece in index.split(part.batch_size))
+    batches = (data.batch(piece, subject.runtime.device) for piece in _pieces(index, part.batch_size))
     found = [(_logits(subject, batch.x, batch.y), _kept(batch.x)) for batch in batches]
     subject.progress(f"{name} items", len(index), len(index))
     return Judged(name, True, torch.cat([logit for logit, _ in found]), torch.cat([x for _, x in found]))
@@ -194,9 +218,10 @@ def _judge_samples(part: ValueFunction, subject: Subject) -> Judged:
     z, y = spec.sampler.latent.draw(n, streams["latent"]), None
     if spec.sampler.conditional:
         y = draw_labels(label_pool(subject.data, spec.dataset.data_shape()), n, streams["label"])
-    labels: Iterable[Tensor | None] = repeat(None) if y is None else y.to(subject.runtime.device).split(part.batch_size)
     logits, kept = [], []
-    for x, given in zip(push(subject.sampler, z, y, subject.runtime, chunk=part.batch_size), labels, strict=False):
+    for index in _pieces(torch.arange(n), part.batch_size):
+        given = None if y is None else y[index].to(subject.runtime.device)
+        (x,) = push(subject.sampler, z[index], given, subject.runtime, chunk=n)
         logits.append(_logits(subject, x, given))
         kept.append(_kept(x))
         subject.progress("samples", sum(map(len, logits)), n)

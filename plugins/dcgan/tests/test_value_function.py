@@ -22,7 +22,7 @@ from gflow_core.rng import Streams
 from gflow_core.runtime import Runtime
 from gflow_core.spec import Spec
 from gflow_dcgan.parts import ValueFunction
-from gflow_dcgan.value_function import Judged, estimate_density, jensen_shannon, value
+from gflow_dcgan.value_function import Judged, batch_statistics, estimate_density, jensen_shannon, value
 
 LOG2 = math.log(2)
 
@@ -234,3 +234,30 @@ def test_pictures(tmp_path):
     for name, figure in result.figures.items():
         figure.savefig(tmp_path / f"{name}.png")
         assert (tmp_path / f"{name}.png").stat().st_size > 3000
+
+
+def test_batch_norm_goes_by_batches_as_in_training():
+    """Real items about 2 and samples about 0: their own batches make both standard, running statistics do not."""
+
+    class Normed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.BatchNorm1d(1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.norm(x)[:, 0]
+
+    d = Normed().eval()
+    state = {name: value.clone() for name, value in d.state_dict().items()}
+    by_batch = run(Line(split="train"), d, samples=3001)
+    assert abs(by_batch.scores["logit_real"]) < 1e-6
+    assert abs(by_batch.scores["logit_fake"]) < 1e-6
+    running = run(Line(split="train"), d, samples=3001, batch_norm="eval")
+    assert running.scores["logit_real"] == pytest.approx(2, abs=0.05)
+    assert by_batch.manifest["discriminator_batch_norm"] == "batch"
+    assert all(torch.equal(state[name], value) for name, value in d.state_dict().items())
+    x = torch.randn(8, 1)
+    with batch_statistics(d):
+        inside = d(x)
+    assert torch.allclose(inside, nn.functional.batch_norm(x, None, None, training=True)[:, 0])
+    assert not d.norm.training
