@@ -234,7 +234,7 @@ def _override(tree: dict[str, Any], text: str, plugins: Plugins) -> None:
         tree.setdefault("analyze", _Leaf([], origin))
     at, path = _descend(tree, keys[:-1], origin, make=not removes)
     key = keys[-1]
-    place = (*path, _index(at, key, path, origin) if isinstance(at, list) else key)
+    place = (*path, _index(at, key, path, origin, grow=not removes) if isinstance(at, list) else key)
     if removes:
         if isinstance(at, dict) and key not in at:
             raise _fail(origin, f"{schema.path_text(place)} is not there to remove{did_you_mean(key, at)}")
@@ -258,7 +258,7 @@ def _descend(tree: dict[str, Any], keys: Sequence[str], origin: str, make: bool)
     path: schema.Path = ()
     for key in keys:
         if isinstance(at, list):
-            step: str | int = _index(at, key, path, origin)
+            step: str | int = _index(at, key, path, origin, grow=make)
             node = at[step]  # type: ignore[index]
         else:
             step = key
@@ -273,10 +273,13 @@ def _descend(tree: dict[str, Any], keys: Sequence[str], origin: str, make: bool)
     return at, path
 
 
-def _index(at: list[Any], key: str, path: schema.Path, origin: str) -> int:
+def _index(at: list[Any], key: str, path: schema.Path, origin: str, grow: bool) -> int:
+    """Which item of the list `key` means; with `grow` the one after the last is a new table of [[analyze]]."""
     here = schema.path_text(path)
     if not re.fullmatch(r"[0-9]{1,6}", key):
         raise _fail(origin, f'{here} is a list: expected a number such as {here}.0, got "{key}"')
+    if grow and path == ("analyze",) and int(key) == len(at):
+        at.append({})
     if int(key) >= len(at):
         have = f"it has {len(at)}, counted from 0" if at else "it is empty"
         raise _fail(origin, f"{here}.{key}: no such item; {have}")

@@ -149,6 +149,7 @@ class RunFolder:
         if not final:
             folder /= f"{step:06d}"
         folder.mkdir(parents=True, exist_ok=True)
+        before = _files_of(folder)
         for table, rows in result.tables.items():
             _write_table(folder / f"{table}.csv", rows)
         for figure, drawing in result.figures.items():
@@ -156,10 +157,14 @@ class RunFolder:
                 drawing.savefig(aside, format="png", dpi=150, bbox_inches="tight")
         for animation, frames in result.animations.items():
             _write_animation(folder / f"{animation}.gif", frames)
-        body = {"step": step, "scores": result.scores, "manifest": result.manifest}
+        suffixes = (("csv", result.tables), ("png", result.figures), ("gif", result.animations))
+        files = sorted(f"{made}.{suffix}" for suffix, names in suffixes for made in names)
+        body = {"step": step, "scores": result.scores, "manifest": result.manifest, "files": files}
         if result.seeds:
             body["seeds"] = [{"seed": seed, "scores": scores} for seed, scores in result.seeds.items()]
         _write(folder / "result.json", json.dumps(_plain(body), indent=2) + "\n")
+        for stale in before - set(files):  # an earlier analysis with other options made them, and nobody else
+            (folder / stale).unlink(missing_ok=True)
         return folder
 
     def earlier_results(self, name: str) -> dict[int, Path]:
@@ -218,6 +223,15 @@ class RunFolder:
                 else f"there is none before it; start again with gflow run {self.recipe}"
             )
             raise CheckpointError(f"{error}; {offer}") from error
+
+
+def _files_of(folder: Path) -> set[str]:
+    """The files beside a result.json that are part of it."""
+    try:
+        names = json.loads((folder / "result.json").read_text(encoding="utf-8"))["files"]
+        return {name for name in names if Path(name).name == name}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
 
 
 def _order(name: str) -> list[int]:

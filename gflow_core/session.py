@@ -23,7 +23,7 @@ from gflow_core.analyze import analyze, pool
 from gflow_core.build import build, single
 from gflow_core.checkpoint import Checkpoint
 from gflow_core.contracts import Experiment, Phase, Result
-from gflow_core.errors import CheckpointError, GflowError, Interrupted
+from gflow_core.errors import CheckpointError, GflowError, Interrupted, did_you_mean
 from gflow_core.nn.labels import label_rows, parse_label
 from gflow_core.nn.player import evaluating
 from gflow_core.nn.sampling import by_label, draw_chunks, label_pool
@@ -137,7 +137,7 @@ def resume(path: Path, console: Console, checkpoint: str | None = None, steps: i
 
 
 def reanalyze(path: Path, console: Console, names: tuple[str, ...] = (), overrides: tuple[str, ...] = ()) -> RunFolder:
-    """Run a finished run's analyzers again, those named or all.
+    """Run a finished run's analyzers again, those named or all; a name may also be an analyzer's that it lacks.
 
     Overrides change their options, where the data lies, and the device; nothing that the run was trained with.
     """
@@ -145,14 +145,21 @@ def reanalyze(path: Path, console: Console, names: tuple[str, ...] = (), overrid
     for override in overrides:
         if not override.removeprefix("~").startswith(("analyze", "dataset.", "train.device", "train.precision")):
             raise GflowError(f"override {override}: the run is trained; gflow analyze takes analyze.N.OPTION=VALUE")
-    recipe = load(folder.recipe, overrides)
+    before = [analysis.name for analysis in load(folder.recipe).spec.analyze]
+    registered = plugins().registries["analyzer"]
+    added = [name for name in names if name not in before and name in registered]
+    tables = [f"analyze.{len(before) + i}.use={name}" for i, name in enumerate(added)]
+    recipe = load(folder.recipe, [*tables, *overrides])
     chosen = [a for a in recipe.spec.analyze if not names or a.name in names]
     known = [a.name for a in recipe.spec.analyze]
     for name in names:
         if name not in known:
-            raise GflowError(f"{path}: no analysis {name} in its recipe (it has {', '.join(known) or 'none'})")
+            raise GflowError(
+                f"{path}: no analysis {name} in its recipe (it has {', '.join(known) or 'none'}), nor an analyzer so "
+                f"called{did_you_mean(name, [*known, *registered])} (gflow ls analyzers)"
+            )
     if not chosen:
-        raise GflowError(f"{path}: its recipe has no [[analyze]] table; write one there and call this again")
+        raise GflowError(f"{path}: its recipe has no [[analyze]] table; name an analyzer (gflow ls analyzers)")
     recipe = attrs.evolve(recipe, spec=_anywhere(recipe.spec))
     experiment = _build(recipe, console)
     _check_data(folder.read_manifest(), experiment, path)

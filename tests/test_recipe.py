@@ -353,7 +353,7 @@ def test_removal(base):
         ("~train.seed=3", "~ removes and takes no value; write ~train.seed"),
         ("~train.stesp", 'train.stesp is not there to remove; did you mean "steps"?'),
         ("~trian.steps", 'trian is not there to remove; did you mean "train"?'),
-        ("analyze.2.every=3", "analyze.2: no such item; it has 2, counted from 0"),
+        ("analyze.3.every=3", "analyze.3: no such item; it has 2, counted from 0"),
         ("~analyze.2", "analyze.2: no such item; it has 2, counted from 0"),
         ("analyze.-1.every=3", 'analyze is a list: expected a number such as analyze.0, got "-1"'),
         ("analyze.x=3", 'analyze is a list: expected a number such as analyze.0, got "x"'),
@@ -376,9 +376,17 @@ def test_malformed_overrides(base, override, message):
     assert len(problem.source) < 100
 
 
-def test_an_override_into_a_list_that_is_not_there(write):
+def test_an_override_adds_an_analysis_after_the_last(base, write):
+    before = load(base).spec.analyze
+    spec = load(
+        base, ["analyze.2=losses", "analyze.2.name=curves", "analyze.3={ use = 'sample_grid', columns = 3 }"]
+    ).spec
+    assert spec.analyze[:2] == before
+    assert [analysis.name for analysis in spec.analyze[2:]] == ["curves", "sample_grid"]
+    assert spec.analyze[3].part.columns == 3
     path = write("x.toml", "gflow = 1")
-    assert problems(path, "analyze.0.every=3") == "override analyze.0.every=3: analyze.0: no such item; it is empty"
+    assert "analyze.1: no such item; it is empty" in problems(path, "analyze.1=losses")
+    assert "analyze.0.use: required" in problems(path, "analyze.0.every=3")
 
 
 # ------------------------------------------------------------------ written back

@@ -15,6 +15,8 @@ __all__ = ["command"]
 def command(run: Path, words: tuple[str, ...]) -> None:
     """Run a finished run's analyzers again: those named, or all; overrides change their options.
 
+    A name may also be an analyzer's that the recipe lacks; its options come after those of the recipe's own.
+
     \b
     gflow analyze runs/vgrow_ring8-s0-001 vgrow.flow_field analyze.0.particles=1000
     """

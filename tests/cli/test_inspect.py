@@ -229,7 +229,7 @@ def test_ls_has_a_heading_for_each_kind_and_names_providers_where_names_do_not()
     listed = gflow("ls").stdout
     lines = listed.splitlines()
     assert [line for line in lines if not line.startswith(" ")][:2] == ["samplers", "discriminators"]
-    assert lines[1].split()[0] == "far.mlp"
+    assert lines[1].split()[0] == "cgan.conv"
     assert "gflow-core" not in listed
     row = {"name": "mine.net", "provider": "gflow-other 1.0"}
     assert _provider(row) == " (gflow-other 1.0)"

@@ -239,6 +239,24 @@ def test_an_analyzer_that_fails_at_the_end_leaves_the_others(gflow, plane, tmp_p
     assert "analyzer one raised ZeroDivisionError" in gflow("analyze", run, "one", code=2).output
 
 
+def test_an_analyzer_that_the_recipe_lacks(gflow, plane, tmp_path):
+    gflow("run", plane, "train.steps=2", "--runs", tmp_path / "runs")
+    run = tmp_path / "runs" / "plane-s0-001"
+    gflow("analyze", run, "losses", "interpolation", "analyze.0.columns=2", "analyze.2.rows=3", code=2)
+    n = len(load(run / "recipe.toml").spec.analyze)
+    gflow("analyze", run, "losses", "interpolation", f"analyze.{n + 1}.rows=3", f"analyze.{n + 1}.frames=2")
+    found = json.loads((run / "analysis" / "interpolation" / "result.json").read_text())
+    assert (found["manifest"]["rows"], found["files"]) == (3, ["interpolation.gif", "interpolation.png"])
+    # The next one replaces it; what people put there stays.
+    (run / "analysis" / "interpolation" / "mine.png").write_bytes(b"")
+    gflow("analyze", run, "interpolation", f"analyze.{n}.frames=0")
+    names = sorted(path.name for path in (run / "analysis" / "interpolation").iterdir())
+    assert names == ["interpolation.png", "mine.png", "result.json"]
+    out = gflow("analyze", run, "interpolate", code=2).output
+    assert "no analysis interpolate in its recipe" in out
+    assert 'did you mean "interpolation"?' in out
+
+
 def test_nothing_to_do(gflow, tmp_path):
     path = tmp_path / "empty.toml"
     path.write_text("gflow = 1\n")

@@ -165,8 +165,8 @@ class ValueFunction:
     the bound holds for any D. Where samples and data follow one law, D = 1/2 and the accuracy is 0.5.
 
     A discriminator with batch norm is by default judged as it plays in training, where real and generated items are
-    normalised by the statistics of batches of their own. With running statistics, which are a mean of both, it is
-    another function, and often a useless one.
+    normalised by the statistics of batches of their own; `js` then bounds the divergence between batches, which is no
+    less. With running statistics, a mean of both, it is another function of items, and often a useless one.
 
     Where the data are points of a known law p on the line or in the plane, D is compared with the best,
     D* = p / (p + q); q is a Gaussian kernel density estimate of samples. `distance_to_optimal` is the mean |D - D*|
