@@ -5,6 +5,7 @@
 
 Dropout follows each of these hidden layers, and no input. Both networks work on the unit interval, as published:
 pixels in [low, high] are stretched on their way in and out. The published discriminator's sigmoid is part of the loss.
+With `max_norm` the discriminator's weight vectors are shortened to that length, a remedy of maxout's own paper.
 The paper does not print the initial weights. Here the sampler's are He's, so that its first samples already differ by
 z and y, and the discriminator's are small, so that it does not win before the sampler has moved.
 """
@@ -15,19 +16,34 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from gflow_core.nn.labels import as_vectors
 
-__all__ = ["Discriminator", "Maxout", "Sampler", "initialise"]
+__all__ = ["BoundedLinear", "Discriminator", "Maxout", "Sampler", "initialise"]
+
+
+class BoundedLinear(nn.Linear):
+    """x [..., inputs] -> [..., outputs]: affine maps whose weight vectors are shortened to norm max_norm at most."""
+
+    def __init__(self, inputs: int, outputs: int, max_norm: float | None) -> None:
+        super().__init__(inputs, outputs)
+        self.max_norm = max_norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.max_norm is None:
+            return super().forward(x)
+        norm = self.weight.norm(dim=1, keepdim=True)
+        return F.linear(x, self.weight * (self.max_norm / norm.clamp(min=self.max_norm)), self.bias)
 
 
 class Maxout(nn.Module):
     """x [..., inputs] -> [..., units]: of each unit's `pieces` affine maps the largest (Goodfellow et al. 2013)."""
 
-    def __init__(self, inputs: int, units: int, pieces: int) -> None:
+    def __init__(self, inputs: int, units: int, pieces: int, max_norm: float | None = None) -> None:
         super().__init__()
         self.pieces = pieces
-        self.linear = nn.Linear(inputs, units * pieces)
+        self.linear = BoundedLinear(inputs, units * pieces, max_norm)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.linear(x).unflatten(-1, (-1, self.pieces)).amax(-1)
@@ -94,14 +110,15 @@ class Discriminator(nn.Module):
         pieces: int = 4,
         dropout: float = 0.5,
         init_range: float | None = 0.005,
+        max_norm: float | None = None,
     ) -> None:
         super().__init__()
         self.label_size = label_size
         self.low, self.high = (0.0, 1.0) if low is None or high is None else (low, high)
-        self.item = nn.Sequential(Maxout(math.prod(shape), x_width, x_pieces), nn.Dropout(dropout))
-        self.label = nn.Sequential(Maxout(label_size, label_width, label_pieces), nn.Dropout(dropout))
-        self.joint = nn.Sequential(Maxout(x_width + label_width, width, pieces), nn.Dropout(dropout))
-        self.logit = nn.Linear(width, 1)
+        self.item = nn.Sequential(Maxout(math.prod(shape), x_width, x_pieces, max_norm), nn.Dropout(dropout))
+        self.label = nn.Sequential(Maxout(label_size, label_width, label_pieces, max_norm), nn.Dropout(dropout))
+        self.joint = nn.Sequential(Maxout(x_width + label_width, width, pieces, max_norm), nn.Dropout(dropout))
+        self.logit = BoundedLinear(width, 1, max_norm)
         initialise(self, init_range)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:

@@ -111,6 +111,12 @@ class MlpDiscriminator(_Mlp):
     width: int = option(240, doc="Maxout units that read both (the paper: 240).", ge=1)
     pieces: int = option(4, doc="Pieces of each of them (the paper: 4).", ge=1)
     init_range: float | None = option(0.005, doc=_INIT, gt=0)
+    max_norm: float | None = option(
+        None,
+        doc="Longest weight vector of a unit; longer ones are shortened, as is usual with maxout (Goodfellow et al. "
+        "2013). Without it the published rate, 0.1, can blow the network up.",
+        gt=0,
+    )
 
     def build(self, data: DataShape | None) -> nn.Module:
         from gflow_cgan.mlp import Discriminator
@@ -129,6 +135,7 @@ class MlpDiscriminator(_Mlp):
             pieces=self.pieces,
             dropout=self.dropout,
             init_range=self.init_range,
+            max_norm=self.max_norm,
         )
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from gflow_cgan.mlp import Maxout
+from gflow_cgan.mlp import BoundedLinear, Maxout
 from gflow_cgan.parts import ConvDiscriminator, ConvSampler, MlpDiscriminator, MlpSampler
 from gflow_core.build import build
 from gflow_core.contracts import DataShape
@@ -91,6 +91,19 @@ def test_maxout_is_the_largest_of_its_pieces(lead):
         point, unit = x[tuple(at[:-1])], at[-1]
         slow = max((w[unit, k] @ point + b[unit, k]).item() for k in range(3))
         assert layer(x)[tuple(at)].item() == pytest.approx(slow, abs=1e-12)
+
+
+def test_long_weight_vectors_are_shortened():
+    layer, x = BoundedLinear(3, 2, 1.5).double(), torch.randn(4, 3).double()
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[3.0, 0.0, 4.0], [0.3, -0.4, 0.0]]))  # norms 5 and 0.5
+    kept = torch.stack([0.3 * layer.weight[0], layer.weight[1]])
+    torch.testing.assert_close(layer(x), x @ kept.T + layer.bias)
+    assert torch.autograd.gradcheck(lambda w: torch.func.functional_call(layer, {"weight": w}, x), layer.weight)
+    d = MlpDiscriminator(max_norm=0.3, init_range=10.0).build(BOX)
+    bounded = [module for module in d.modules() if isinstance(module, nn.Linear)]
+    assert len(bounded) == 4
+    assert all(isinstance(module, BoundedLinear) and module.max_norm == 0.3 for module in bounded)
 
 
 def test_the_mlps_written_out():
