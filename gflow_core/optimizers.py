@@ -148,13 +148,11 @@ _MOMENTUM = "Momentum over the steps: its factor multiplies `momentum`, and the 
 
 
 def _check_momentum(part: SGD | RMSprop) -> Iterable[str]:
-    for done in (0, 10**9):  # a schedule that is registered here is highest at one of its ends
-        momentum = part.momentum * part.momentum_schedule.scale(done)
-        if momentum >= 1:
-            yield f"momentum_schedule takes momentum = {part.momentum:g} to {momentum:g}; it must stay below 1"
-            return
     if part.momentum == 0 and part.momentum_schedule != Constant():
         yield "momentum_schedule multiplies momentum, which is 0; set momentum"
+    elif part.momentum and part.momentum_schedule.scale(0) == 0:
+        # torch makes the momentum's buffer at the first step, or never.
+        yield "momentum_schedule starts at 0; start above it, as in start = 0.001"
 
 
 @attrs.frozen(kw_only=True)

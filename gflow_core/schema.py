@@ -266,7 +266,15 @@ def _check_training(spec: Spec, table: Mapping[str, Any], plugins: Plugins) -> I
                 f"required: {name} trains the {player}; add [optimizer.{player}] with use and lr, "
                 'as in use = "adam", lr = 1e-4',
             )
-    for player in spec.optimizer:
+    for player, optimizer in spec.optimizer.items():
+        if optimizer is not None and train is not None:
+            # A schedule that is registered here is highest at one of its ends.
+            highest = max(optimizer.at(done).get("momentum", 0.0) for done in (0, max(train.steps - 1, 0)))
+            if highest >= 1:
+                yield (
+                    ("optimizer", player, "momentum_schedule"),
+                    f"takes momentum to {highest:g} within train.steps = {train.steps}; it must stay below 1",
+                )
         if player not in players:
             trained = " and ".join(f"the {p}" for p in players) or "nothing"
             yield ("optimizer", player), f"{name} trains {trained}{did_you_mean(player, players)}; remove this table"

@@ -31,7 +31,7 @@ from gflow_core.pictures import draw_samples
 from gflow_core.plugins import plugins
 from gflow_core.recipe import Recipe, dumps, load
 from gflow_core.record import RunFolder
-from gflow_core.rng import Streams, derive, seeded
+from gflow_core.rng import Streams, seeded
 from gflow_core.runtime import Runtime, choose_device
 from gflow_core.spec import Analysis, Spec
 from gflow_core.train import train
@@ -145,11 +145,12 @@ def reanalyze(path: Path, console: Console, names: tuple[str, ...] = (), overrid
     for override in overrides:
         if not override.removeprefix("~").startswith(("analyze", "dataset.", "train.device", "train.precision")):
             raise GflowError(f"override {override}: the run is trained; gflow analyze takes analyze.N.OPTION=VALUE")
-    before = [analysis.name for analysis in load(folder.recipe).spec.analyze]
+    whole = any(override.removeprefix("~").partition("=")[0].strip() == "analyze" for override in overrides)
+    before = [analysis.name for analysis in load(folder.recipe, overrides if whole else ()).spec.analyze]
     registered = plugins().registries["analyzer"]
-    added = [name for name in names if name not in before and name in registered]
+    added = [name for name in dict.fromkeys(names) if name not in before and name in registered]
     tables = [f"analyze.{len(before) + i}.use={name}" for i, name in enumerate(added)]
-    recipe = load(folder.recipe, [*tables, *overrides])
+    recipe = load(folder.recipe, [*overrides, *tables] if whole else [*tables, *overrides])
     chosen = [a for a in recipe.spec.analyze if not names or a.name in names]
     known = [a.name for a in recipe.spec.analyze]
     for name in names:
@@ -287,7 +288,7 @@ class Session:
                 try:
                     self.run_analyzer(analysis, step, final=False)
                 except GflowError as error:  # hours of training are worth more than one look
-                    self.console.say(f"step {step}: {error}; training goes on")
+                    self.console.say(f"{analysis.name} failed at step {step}: {error}; training goes on")
 
     def save(self, step: int, phase: Phase | None = None) -> None:
         if self.main:
@@ -312,15 +313,13 @@ class Session:
                 self.run_analyzer(analysis, step, final=True, overrides=overrides)
             except GflowError as error:
                 failed[analysis.name] = error
-                if len(analyses) > 1:
-                    self.console.say(f"{analysis.name} failed: {error}")
         self.experiment.runtime.barrier()
-        if len(failed) == 1:
+        if len(analyses) == 1 and failed:
             raise next(iter(failed.values()))
         if failed:
+            reasons = "".join(f"\n  {name}: {error}" for name, error in failed.items())
             raise GflowError(
-                f"{self.folder.path}: {len(failed)} of {len(analyses)} analyses failed ({', '.join(failed)}), each for "
-                "the reason above; all else is written"
+                f"{self.folder.path}: {len(failed)} of {len(analyses)} analyses failed; all else is written{reasons}"
             )
 
     def run_analyzer(self, analysis: Analysis, step: int, *, final: bool, overrides: tuple[str, ...] = ()) -> None:
@@ -332,6 +331,15 @@ class Session:
             self.experiment.runtime.barrier()
 
     def _run_analyzer(self, analysis: Analysis, step: int, final: bool, overrides: tuple[str, ...]) -> None:
+        try:
+            self._look(analysis, step, final, overrides)
+        except OSError as error:
+            raise GflowError(
+                f"{self.folder.path}: {analysis.name} cannot be written: {error.strerror or error}; make room, and "
+                f"repeat it with gflow analyze {self.folder.path} {analysis.name}"
+            ) from error
+
+    def _look(self, analysis: Analysis, step: int, final: bool, overrides: tuple[str, ...]) -> None:
         results = {}
         for index, seed in enumerate(self.experiment.spec.seeds):
             one = single(self.experiment, index)
@@ -425,8 +433,6 @@ def restore(experiment: Experiment, state: Checkpoint, where: Path) -> None:
             experiment.feed.position = state.parts["feed"]["position"]
         for name, streams in _streams(experiment).items():
             streams.load_state_dict(state.parts[name])
-    if rank := experiment.runtime.rank:  # only the first process's global generator was saved
-        torch.manual_seed(derive(experiment.streams.seed, f"global.{rank}.{state.step}"))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gflow_core.contracts import Experiment, Metrics, Phase
 from gflow_core.errors import Diverged, Interrupted
+from gflow_core.rng import derive
 
 __all__ = ["Events", "train"]
 
@@ -55,6 +56,8 @@ def train(experiment: Experiment, events: Events, *, done: int = 0) -> None:
 
     for step in range(done + 1, clock.steps + 1):
         # The step itself. Between its safe points nothing looks at it.
+        if runtime.world > 1:  # dropout's masks, each process its own: by the step, since one process saves
+            torch.manual_seed(derive(experiment.streams.seed, f"global.{runtime.rank}.{step}"))
         for player in experiment.players.values():
             player.module.train()
             player.set_rates(step - 1)

@@ -532,6 +532,16 @@ def test_a_missing_optimizer_names_the_table_to_add(plugins):
     }
 
 
+def test_a_momentum_that_reaches_one_within_the_run_is_refused(plugins):
+    growing = {"use": "sgd", "lr": 0.1, "momentum": 0.5, "momentum_schedule": {"use": "exponential", "factor": 1.1}}
+    optimizer = changed()["optimizer"] | {"sampler": growing}
+    (place, message), *others = problems(changed(optimizer=optimizer, train={"steps": 100}), plugins).items()
+    assert (place, others) == ("optimizer.sampler.momentum_schedule", [])
+    assert message.startswith("takes momentum to")
+    assert message.endswith("within train.steps = 100; it must stay below 1")
+    structure(changed(optimizer=optimizer, train={"steps": 5}), plugins)
+
+
 def test_without_an_objective_nothing_trains(plugins):
     assert problems(changed(objective=None), plugins) == {
         "optimizer.sampler": "nothing trains without an [objective]; remove this table",

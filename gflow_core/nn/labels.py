@@ -28,8 +28,8 @@ def label_fault(y: Tensor | None, items: int, shape: DataShape) -> str | None:
     if y is None:
         return "promised labels, loaded none"
     if shape.classes:
-        if y.shape != (items,) or y.is_floating_point():
-            return f"promised {items} class indices, loaded {y.dtype} {list(y.shape)}"
+        if y.shape != (items,) or y.dtype != torch.int64:
+            return f"promised {items} class indices of torch.int64, loaded {y.dtype} {list(y.shape)}"
         if y.min() < 0 or y.max() >= shape.classes:
             return f"promised labels 0 to {shape.classes - 1}, loaded {int(y.min())} to {int(y.max())}"
         return None
@@ -39,12 +39,19 @@ def label_fault(y: Tensor | None, items: int, shape: DataShape) -> str | None:
 
 
 def label_rows(labels: Tensor, shape: DataShape, most: int = 20) -> Tensor:
-    """The labels that pictures show, one a row: every class, or the commonest real labels of the pool [m, k]."""
+    """The labels that pictures show, one a row: every class, or the commonest real labels of the pool [m, k].
+
+    Where all real labels are distinct none is commoner: evenly spaced ones, in lexical order.
+    """
     if shape.classes:
         return torch.arange(min(shape.classes, most))
     distinct, count = labels.unique(dim=0, return_counts=True)
-    commonest: Tensor = distinct[count.argsort(descending=True, stable=True)[:most]]
-    return commonest
+    if len(distinct) == len(labels):
+        chosen = torch.linspace(0, len(distinct) - 1, min(most, len(distinct))).round().long()
+    else:
+        chosen = count.argsort(descending=True, stable=True)[:most]
+    rows: Tensor = distinct[chosen]
+    return rows
 
 
 def label_name(y: Tensor, shape: DataShape) -> str:

@@ -89,4 +89,6 @@ def label_pool(data: Source | None, shape: DataShape | None) -> Tensor:
         return data.y
     if shape is not None and shape.classes:
         return torch.arange(shape.classes)
-    raise GflowError(f"the sampler reads real labels ({shape}), and none are given; name one with --label")
+    raise GflowError(
+        f"the sampler reads real labels ({shape}), which only the data would tell; give one (gflow sample --label)"
+    )

@@ -26,8 +26,13 @@ def test_classes_become_one_hot_and_real_labels_stay():
         (torch.tensor([0, 2]), DIGITS, None),
         (torch.tensor([0, 3]), DIGITS, "promised labels 0 to 2, loaded 0 to 3"),
         (torch.tensor([-1, 2]), DIGITS, "promised labels 0 to 2, loaded -1 to 2"),
-        (torch.tensor([0.0, 1.0]), DIGITS, "promised 2 class indices, loaded torch.float32 [2]"),
-        (torch.tensor([1]), DIGITS, "promised 2 class indices, loaded torch.int64 [1]"),
+        (torch.tensor([0.0, 1.0]), DIGITS, "promised 2 class indices of torch.int64, loaded torch.float32 [2]"),
+        (torch.tensor([1]), DIGITS, "promised 2 class indices of torch.int64, loaded torch.int64 [1]"),
+        (
+            torch.tensor([0, 2], dtype=torch.int32),
+            DIGITS,
+            "promised 2 class indices of torch.int64, loaded torch.int32 [2]",
+        ),
         (None, DIGITS, "promised labels, loaded none"),
         (None, BARE, None),
         (torch.ones(2, 2), FACES, None),
@@ -43,6 +48,8 @@ def test_pictures_show_every_class_or_the_commonest_conditions():
     assert label_rows(torch.tensor([1, 1]), DIGITS).tolist() == [0, 1, 2]
     pool = torch.tensor([[1.0, -1], [-1, -1], [1, -1], [1, 1], [1, 1], [1, 1]])
     assert label_rows(pool, FACES, most=2).tolist() == [[1, 1], [1, -1]]
+    angles = torch.randperm(101).double()[:, None] / 50 - 1
+    assert label_rows(angles, FACES, most=5).flatten().tolist() == [-1, -0.5, 0, 0.5, 1]
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_labels_follow_the_data():
 def test_without_data_every_class_is_alike():
     pool = label_pool(None, DataShape("image", (1, 8, 8), -1, 1, classes=3))
     assert pool.tolist() == [0, 1, 2]
-    with pytest.raises(GflowError, match="name one with --label"):
+    with pytest.raises(GflowError, match="gflow sample --label"):
         label_pool(None, DataShape("vector", (2,), conditions=("angle",)))
 
 

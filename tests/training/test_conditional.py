@@ -11,8 +11,7 @@ from torch.nn import functional as F
 
 from gflow_core.build import build
 from gflow_core.cli import main
-from gflow_core.errors import RecipeError
-from gflow_core.nn.labels import as_vectors
+from gflow_core.errors import DataError, RecipeError
 from gflow_core.recipe import load
 from gflow_core.session import draw
 
@@ -238,7 +237,7 @@ def test_real_labels_are_asked_for_by_name(game, tmp_path):
     one, _ = draw(run, 3, label="size=1,angle=-1")
     other, _ = draw(run, 3, label="-1,1")
     assert torch.equal(one, other)
-    for words, message in (([], "name one with --label"), (["--label", "1"], "one number for each of angle, size")):
+    for words, message in (([], "gflow sample --label"), (["--label", "1"], "one number for each of angle, size")):
         failed = CliRunner().invoke(main, ["sample", str(run), *words, "--out", "no.png"])
         assert (failed.exit_code, message in failed.output) == (2, True), failed.output
 
@@ -262,7 +261,24 @@ def test_labels_that_the_data_does_not_keep_to(game, tmp_path, rng):
     assert "labels 0 to 3 expected (dataset.classes = 4), found 0 to 4" in result.output
 
 
-def test_one_hot_is_what_networks_see(game):
-    experiment = build(game())
-    batch = experiment.feed.next(4)
-    assert torch.equal(as_vectors(batch.y, 10, batch.x).argmax(1), batch.y)
+@pytest.mark.parametrize(
+    ("y", "words"),
+    [
+        (torch.full((60,), 10), "promised labels 0 to 9, loaded 10 to 10"),
+        (torch.zeros(60, dtype=torch.int32), "promised 60 class indices of torch.int64"),
+        (None, "promised labels, loaded none"),
+    ],
+)
+def test_a_data_set_whose_labels_are_not_what_it_promised(game, monkeypatch, y, words):
+    """Whoever's data set it is: the core looks at what was loaded."""
+    spec = game()
+    load_digits = type(spec.dataset).load
+
+    def lying(self, progress):
+        source = load_digits(self, progress)
+        source.y = y
+        return source
+
+    monkeypatch.setattr(type(spec.dataset), "load", lying)
+    with pytest.raises(DataError, match=words):
+        build(spec)

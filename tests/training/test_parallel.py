@@ -10,6 +10,7 @@ import textwrap
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -82,6 +83,53 @@ def test_adversarial_steps_over_processes(plane, tmp_path, options):
     first, second = compute(tmp_path, 2, *words)
     assert difference(first, second) == 0, "the processes disagree"
     assert difference(alone, first) < 1e-10
+
+
+@pytest.fixture
+def labelled(tmp_path, rng) -> Path:
+    """A recipe whose networks read labels of two real numbers; no batch norm, no dropout."""
+    x = rng.integers(0, 256, (60, 16, 16), np.uint8)
+    np.savez(tmp_path / "x.npz", x=x, y=rng.choice([-1.0, 1.0], (60, 2)))
+    networks = "".join(
+        f'[{kind}]\nuse = "cgan.conv"\nwidth = 4\nuse_batch_norm = false\n[optimizer.{kind}]\nuse = "sgd"\nlr = 0.05\n'
+        for kind in ("sampler", "discriminator")
+    )
+    path = tmp_path / "labelled.toml"
+    path.write_text(
+        f'gflow = 1\n[dataset]\nuse = "array"\nroot = "{tmp_path}/x.npz"\nkey = "x"\nimage_size = 16\nchannels = 1\n'
+        f'labels = "y"\nconditions = ["angle", "size"]\n{networks}[objective]\nuse = "adversarial"\n'
+        '[train]\nsteps = 3\nbatch_size = 12\nprecision = "float32"\ndevice = "cpu"\n'
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        "{ use = 'vgrow.flow', pool_size = 24, inner_loops = 2, projection_passes = 1, chunk_size = 5 }",
+        "{ use = 'far.fake_as_real', fake_as_real = 4, candidates = 20 }",
+    ],
+    ids=["flow", "far"],
+)
+def test_labels_stay_with_their_items_over_processes(labelled, tmp_path, objective):
+    words = (labelled, "float64", 2, f"objective={objective}")
+    (alone,) = compute(tmp_path, 1, *words)
+    first, second = compute(tmp_path, 2, *words)
+    assert difference(first, second) == 0, "the processes disagree"
+    assert difference(alone, first) < 1e-8
+
+
+def test_dropout_over_processes_resumes_exactly(labelled, gflow, tmp_path, start):
+    words = ["sampler=cgan.mlp", "discriminator=cgan.mlp", "train.devices=2"]
+    for runs, steps in (("whole", 3), ("part", 1)):
+        process = start("run", labelled, *words, f"train.steps={steps}", "--runs", tmp_path / runs)
+        out = process.communicate(timeout=180)[0]
+        assert process.returncode == 0, out
+    process = start("resume", tmp_path / "part" / "labelled-s0-001", "--steps", "3")
+    out = process.communicate(timeout=180)[0]
+    assert process.returncode == 0, out
+    saved = [tmp_path / runs / "labelled-s0-001/checkpoints/000003/sampler.safetensors" for runs in ("whole", "part")]
+    assert saved[0].read_bytes() == saved[1].read_bytes()
 
 
 def test_batch_norm_keeps_its_own_statistics_and_averages_its_buffers(images, gflow, tmp_path, start):

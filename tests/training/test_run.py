@@ -13,6 +13,7 @@ from PIL import Image
 
 from gflow_core.plugins import plugins
 from gflow_core.recipe import load
+from gflow_core.record import RunFolder
 from gflow_core.registry import Entry
 
 HUGE = "{ use = 'sgd', lr = 1e6, schedule = { use = 'linear', start = 1e24, end = 1e24, steps = 1 } }"
@@ -217,7 +218,7 @@ def sick(monkeypatch):
 def test_an_analyzer_that_fails_while_training_costs_nothing(gflow, plane, tmp_path, sick):
     plane.write_text(plane.read_text() + '[[analyze]]\nuse = "sick.analyzer"\nevery = 2\n')
     out = gflow("run", plane, "--runs", tmp_path / "runs").output
-    assert "step 4: analyzer sick.analyzer raised ZeroDivisionError: of its own" in out
+    assert "sick.analyzer failed at step 4: analyzer sick.analyzer raised ZeroDivisionError: of its own" in out
     assert "training goes on" in out
     run = tmp_path / "runs" / "plane-s0-001"
     assert not (run / "analysis" / "sick.analyzer" / "000004").exists()
@@ -232,8 +233,8 @@ def test_an_analyzer_that_fails_at_the_end_leaves_the_others(gflow, plane, tmp_p
     first, then = look.format("sick.analyzer", "one"), look.format("sick.analyzer", "two")
     plane.write_text(plane.read_text() + first + then + look.format("sample_grid", "grid"))
     out = gflow("run", plane, "train.steps=4", "--runs", tmp_path / "runs", code=2).output
-    assert "one failed: analyzer one raised ZeroDivisionError: of its own" in out
-    assert "2 of 3 analyses failed (one, two)" in out
+    assert "2 of 3 analyses failed; all else is written" in out
+    assert out.count("one: analyzer one raised ZeroDivisionError: of its own") == 1
     run = tmp_path / "runs" / "plane-s0-001"
     assert (run / "analysis" / "grid" / "samples.png").is_file()
     assert "analyzer one raised ZeroDivisionError" in gflow("analyze", run, "one", code=2).output
@@ -255,6 +256,22 @@ def test_an_analyzer_that_the_recipe_lacks(gflow, plane, tmp_path):
     out = gflow("analyze", run, "interpolate", code=2).output
     assert "no analysis interpolate in its recipe" in out
     assert 'did you mean "interpolation"?' in out
+    gflow("analyze", run, "losses", "losses", "analyze=[{ use = 'sample_grid' }]")
+
+
+def test_an_analysis_that_cannot_be_written_costs_no_training(gflow, plane, tmp_path, monkeypatch):
+    plane.write_text(plane.read_text() + '[[analyze]]\nuse = "sample_grid"\nevery = 2\n')
+    write_result = RunFolder.write_result
+
+    def full(self, name, result, step, *, final):
+        if not final:
+            raise OSError(28, "No space left on device")
+        return write_result(self, name, result, step, final=final)
+
+    monkeypatch.setattr(RunFolder, "write_result", full)
+    out = gflow("run", plane, "train.steps=4", "--runs", tmp_path / "runs").output
+    assert "sample_grid cannot be written: No space left on device" in out
+    assert (tmp_path / "runs" / "plane-s0-001" / "checkpoints" / "000004").is_dir()
 
 
 def test_nothing_to_do(gflow, tmp_path):

@@ -85,7 +85,10 @@ def _labels(root: Path, labels: str, part: Array, items: int) -> AnyArray:
     if part.conditions:
         size = len(part.conditions)
         if y.dtype.kind not in "fiu" or y.shape != (items, size):
-            raise DataError(f"{where}: {items} rows of {size} numbers expected, found {y.dtype} {list(y.shape)}")
+            raise DataError(
+                f"{where}: {items} rows of {size} numbers expected (dataset.conditions), found {y.dtype} "
+                f"{list(y.shape)}; save it as [{items}, {size}]"
+            )
         if not np.isfinite(y).all():
             raise DataError(f"{where}: NaN or infinite values; remove those items")
         return y.astype(np.float32)

@@ -257,7 +257,7 @@ def read_attributes(path: Path, wanted: Sequence[str]) -> dict[str, list[float]]
     Raises DataError: an attribute that the file lacks, or a damaged line.
     """
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: {first_line(error)}; fetch it again") from error
     first = 1 if lines and lines[0].strip().isdigit() else 0  # the .txt begins with the number of images

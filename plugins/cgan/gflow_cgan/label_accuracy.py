@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gflow_core.builtin.analyzers.features import Features, real_index
 from gflow_core.builtin.analyzers.held_out import held_out
-from gflow_core.contracts import Result, Subject
+from gflow_core.contracts import DataShape, Encoder, Result, Subject
 from gflow_core.data import Source
 from gflow_core.errors import DataError, GflowError
 
@@ -42,6 +42,16 @@ def of_class(subject: Subject, label: int, analyzer: str, least: int = 1) -> Sub
     return attrs.evolve(subject, data=attrs.evolve(data, x=data.x[index], y=data.y[index], fingerprint=own))
 
 
+def check_classes(encoder: Encoder, data: DataShape, device: torch.device) -> None:
+    """Raise GflowError where the classifier knows another number of classes than the data has."""
+    known = encoder.classify(torch.zeros(1, *data.shape, device=device)).shape[1]
+    if known != data.classes:
+        raise GflowError(
+            f"cgan.label_accuracy: {encoder.name} knows {known} classes and the data has {data.classes}; choose an "
+            "encoder that was trained on the classes of the data"
+        )
+
+
 def label_accuracy(part: LabelAccuracy, subject: Subject) -> Result:
     """Accuracy of samples and of real items, tables `classes` and `confusion`, figure `confusion`."""
     data, n = subject.data, part.samples_per_class
@@ -53,12 +63,8 @@ def label_accuracy(part: LabelAccuracy, subject: Subject) -> Result:
 
     real_data, words = _real(subject)
     n_real = min(part.real_samples, len(real_data))
+    check_classes(encoder, data.shape, subject.runtime.device)
     logits = features.real(n_real, real_data, encoder.classify)
-    if logits.shape[1] != classes:
-        raise GflowError(
-            f"cgan.label_accuracy: {encoder.name} knows {logits.shape[1]} classes and the data has {classes}; choose "
-            "an encoder that was trained on the classes of the data"
-        )
     assert real_data.y is not None
     real = confusion(real_data.y[real_index(real_data, n_real)], logits.argmax(1), classes)
 

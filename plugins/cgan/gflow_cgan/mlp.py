@@ -5,7 +5,7 @@
 
 Dropout follows each of these hidden layers, and no input. Both networks work on the unit interval, as published:
 pixels in [low, high] are stretched on their way in and out. The published discriminator's sigmoid is part of the loss.
-With `max_norm` the discriminator's weight vectors are shortened to that length, a remedy of maxout's own paper.
+With `max_norm` the discriminator's weight vectors act as if shortened to that length (`BoundedLinear`).
 The paper does not print the initial weights. Here the sampler's are He's, so that its first samples already differ by
 z and y, and the discriminator's are small, so that it does not win before the sampler has moved.
 """
@@ -24,7 +24,10 @@ __all__ = ["BoundedLinear", "Discriminator", "Maxout", "Sampler", "initialise"]
 
 
 class BoundedLinear(nn.Linear):
-    """x [..., inputs] -> [..., outputs]: affine maps whose weight vectors are shortened to norm max_norm at most."""
+    """x [..., inputs] -> [..., outputs]: affine maps whose weight vectors act as if of norm max_norm at most.
+
+    The weights themselves are not shortened: beyond the bound their gradient is orthogonal to them.
+    """
 
     def __init__(self, inputs: int, outputs: int, max_norm: float | None) -> None:
         super().__init__(inputs, outputs)

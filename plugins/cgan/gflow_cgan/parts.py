@@ -113,8 +113,9 @@ class MlpDiscriminator(_Mlp):
     init_range: float | None = option(0.005, doc=_INIT, gt=0)
     max_norm: float | None = option(
         None,
-        doc="Longest weight vector of a unit; longer ones are shortened, as is usual with maxout (Goodfellow et al. "
-        "2013). Without it the published rate, 0.1, can blow the network up.",
+        doc="Longest weight vector of a unit: longer ones act as if shortened to it, in the spirit of the norm "
+        "constraint usual with maxout (Goodfellow et al. 2013), which shortens them after each update. Without it the "
+        "published rate, 0.1, can blow the network up.",
         gt=0,
     )
 
@@ -164,7 +165,7 @@ class _Conv:
             yield "needs a [dataset] that says which images to make, and their labels"
             return
         if data.kind != "image":
-            yield f"works on images, the data is {data}; cgan.mlp reads vectors as well"
+            yield f"works on images, the data is {data}"
             return
         _, height, width = data.shape
         if height != width or height not in (16, 32, 64, 128, 256):
@@ -326,7 +327,11 @@ class LabelAccuracy(_ByClass):
         yield from super().check(spec)
 
     def prepare(self, spec: Spec, device: torch.device, progress: Progress) -> None:
-        super().prepare(spec, device, progress)
+        """As above; held-out data that is missing, and a classifier of other classes, are missed now too."""
+        from gflow_cgan.label_accuracy import check_classes
+
+        data = spec.dataset.data_shape()
+        check_classes(self.encoder.build(data, device, progress), data, device)
         other = held_out(spec.dataset)
         if other is not None:
             other.load(progress)

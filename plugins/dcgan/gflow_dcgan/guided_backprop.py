@@ -23,18 +23,19 @@ from torch.overrides import TorchFunctionMode
 
 from gflow_core.builtin.analyzers.features import real_index
 from gflow_core.contracts import Batch, DataShape, Result, Subject
-from gflow_core.errors import GflowError
+from gflow_core.errors import Diverged, GflowError
 from gflow_core.pictures import image_grid
 from gflow_core.runtime import Runtime
-from gflow_dcgan.layers import convolutions
+from gflow_dcgan.layers import convolutions, example_labels
 from gflow_dcgan.untrained import untrained
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from gflow_core.spec import Spec
     from gflow_dcgan.parts import GuidedBackprop
 
-__all__ = ["Guided", "concentration", "guided_backprop", "guided_gradient", "last_maps", "selectivity"]
+__all__ = ["Guided", "concentration", "foresee", "guided_backprop", "guided_gradient", "last_maps", "selectivity"]
 
 Maps = Callable[[Batch], Tensor]
 """Items -> the activations [B, C, h, w] of one layer."""
@@ -46,7 +47,8 @@ TOP = 0.1
 def guided_backprop(part: GuidedBackprop, subject: Subject) -> Result:
     """Guided gradients of each map's strongest responses, of the trained discriminator and of one with random weights.
 
-    Figure `guided_backprop`; table `maps`, a row for each network and map; scores: their means over maps.
+    Figure `guided_backprop`; table `maps`, a row for each network and map; scores: their means over maps. Raises
+    Diverged where responses are NaN or infinite.
     """
     data, runtime = subject.data, subject.runtime
     assert data is not None
@@ -59,6 +61,7 @@ def guided_backprop(part: GuidedBackprop, subject: Subject) -> Result:
 
     index = real_index(data, part.real_samples or len(data))
     pieces = index.split(part.batch_size)
+    chosen = _chosen(part, subject.discriminator, items(index[:2]))
     fresh = untrained(subject, index, part.batch_size)
 
     found: dict[str, dict[int, _Response]] = {}
@@ -68,14 +71,18 @@ def guided_backprop(part: GuidedBackprop, subject: Subject) -> Result:
         for done, piece in enumerate(pieces):
             subject.progress(f"responses of {name} maps", done * part.batch_size, len(index))
             with torch.no_grad(), runtime.autocast():
-                responses.append(maps(items(piece)).float().amax((2, 3)).cpu())
-        response = torch.cat(responses)
+                responses.append(maps(items(piece))[:, chosen].float().amax((2, 3)).cpu())
+            if not bool(responses[-1].isfinite().all()):
+                raise Diverged(
+                    f"step {subject.step}: responses of the {name} discriminator are NaN or infinite; train with a "
+                    "lower rate, or analyze an earlier checkpoint"
+                )
         found[name] = {}
-        for channel in _chosen(part, response.shape[1]):
-            order = response[:, channel].argsort(descending=True, stable=True)[: part.images]
+        for channel, response in zip(chosen, torch.cat(responses).T, strict=True):
+            order = response.argsort(descending=True, stable=True)[: part.images]
             batch = items(index[order])
             gradient = guided_gradient(maps, batch, channel, runtime)
-            found[name][channel] = _Response(response[:, channel], batch.x.float().cpu(), gradient.float().cpu())
+            found[name][channel] = _Response(response, batch.x.float().cpu(), gradient.float().cpu())
     rows = [
         {"network": name, "map": channel, **response.numbers()}
         for name, responses_of in found.items()
@@ -90,18 +97,27 @@ def guided_backprop(part: GuidedBackprop, subject: Subject) -> Result:
         tables={"maps": rows},
         figures={"guided_backprop": _figure(found, data.shape)},
         manifest=subject.protocol()
-        | {"n_real": len(index), "images": min(part.images, len(index)), "maps": list(found["trained"])},
+        | {"n_real": len(index), "images": min(part.images, len(index)), "maps": chosen},
     )
 
 
-def _chosen(part: GuidedBackprop, channels: int) -> tuple[int, ...]:
-    """The maps that are looked at. Raises GflowError where a listed one does not exist."""
+def foresee(part: GuidedBackprop, spec: Spec) -> None:
+    """Try a fresh discriminator. Raises GflowError where it has no convolution, or not the maps that are listed."""
+    shape = spec.dataset.data_shape()
+    example = Batch(torch.zeros(2, *shape.shape), example_labels(spec.discriminator, shape))
+    _chosen(part, spec.discriminator.build(shape).eval(), example)
+
+
+@torch.no_grad()
+def _chosen(part: GuidedBackprop, network: nn.Module, example: Batch) -> list[int]:
+    """The maps that are looked at. Raises GflowError where there are none, or not those listed."""
+    channels = last_maps(network, example)(example).shape[1]
     if part.maps and max(part.maps) >= channels:
         raise GflowError(
             f"dcgan.guided_backprop: maps names map {max(part.maps)}, and the discriminator's last convolutional layer "
             f"has maps 0 to {channels - 1}"
         )
-    return part.maps or tuple(range(min(part.features, channels)))
+    return list(part.maps or range(min(part.features, channels)))
 
 
 # ------------------------------------------------------------------ networks

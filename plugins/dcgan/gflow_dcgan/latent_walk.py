@@ -13,9 +13,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from gflow_core.builtin.analyzers.features import Features, Vectors, double, real_index
+from gflow_core.builtin.analyzers.features import Features, Vectors, distances, double, real_index
 from gflow_core.builtin.analyzers.interpolation import lerp, slerp
-from gflow_core.builtin.analyzers.memorization import nearest
 from gflow_core.contracts import DataShape, Result, Subject
 from gflow_core.nn.labels import label_name
 from gflow_core.nn.sampling import draw_labels, label_pool, push
@@ -146,14 +145,18 @@ def _walks(x: dict[str, Tensor], features: Features, n_real: int) -> dict[str, W
     data, device = features.subject.data, features.subject.runtime.device
     assert data is not None
     images = torch.cat(list(x.values()))
-    f = torch.cat(
-        [features.encode(piece.to(device)).cpu() for piece in images.flatten(0, 1).split(features.batch_size)]
+    # What is compared with training images is rounded as they are, so that a copy is at distance 0; steps along the
+    # way are finer than 8 bits.
+    stored = images.add(1).mul(127.5).round().clamp(0, 255).div(127.5).sub(1)
+    f, rounded = (
+        torch.cat([features.encode(piece.to(device)).cpu() for piece in x.flatten(0, 1).split(features.batch_size)])
+        for x in (images, stored)
     )
     if isinstance(features.encoder, Pixels):  # streamed: as floats they need not fit in memory
         real: Iterable[Tensor] = features.over(data, real_index(data, n_real))
     else:
         real = features.real(n_real).split(features.batch_size)
-    distance, neighbour, g = nearest_in_pieces(f.to(device), real)
+    distance, neighbour, g = nearest_in_pieces(rounded.to(device), real)
     found = [t.unflatten(0, (len(x), -1, images.shape[1])) for t in (f, distance, neighbour, g)]
     return {path: Walks(x[path], *(t[i] for t in found)) for i, path in enumerate(x)}
 
@@ -166,14 +169,20 @@ def nearest_in_pieces(f: Tensor, real: Iterable[Tensor]) -> tuple[Tensor, Tensor
     distance = torch.full((len(f),), math.inf, dtype=torch.float64)
     neighbour = torch.zeros(len(f), dtype=torch.int64)
     g = torch.empty(f.shape, dtype=f.dtype)
+    norm = f.norm(dim=1).cpu()
     start = 0
     for piece in real:
         piece = piece.to(f)
-        near, index = nearest(f, piece)
-        closer = (near < distance).nonzero().squeeze(1)
-        distance[closer] = near[closer]
-        neighbour[closer] = index[closer] + start
-        g[closer] = piece[index[closer].to(piece.device)].cpu()
+        near, index = (torch.cat(t).cpu() for t in zip(*(d.min(1) for d in distances(f, piece)), strict=True))
+        # Products round: what may be closer is measured again as a difference, which is exactly 0 between equals.
+        maybe = (near <= distance + 1e-6 * (norm + distance)).nonzero().squeeze(1)
+        found = piece[index[maybe].to(piece.device)]
+        near = (double(f[maybe.to(f.device)]) - double(found)).norm(dim=1).cpu()
+        closer = near < distance[maybe]
+        at = maybe[closer]
+        distance[at] = near[closer]
+        neighbour[at] = index[at] + start
+        g[at] = found[closer.to(found.device)].cpu()
         start += len(piece)
     return distance, neighbour, g
 

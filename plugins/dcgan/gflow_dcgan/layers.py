@@ -1,12 +1,16 @@
-"""A network's convolutions, in the order in which it uses them."""
+"""A network's convolutions, in the order in which it uses them, and what it can be tried with to see them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-__all__ = ["convolutions"]
+from gflow_core.contracts import DataShape
+
+__all__ = ["convolutions", "example_labels"]
 
 
 def convolutions(
@@ -28,3 +32,10 @@ def convolutions(
         for hook in hooks:
             hook.remove()
     return order
+
+
+def example_labels(part: Any, shape: DataShape) -> Tensor | None:
+    """Labels of two items, [2] or [2, k], all zero; None where the part's network reads none."""
+    if not part.conditional:
+        return None
+    return torch.zeros(2, dtype=torch.int64) if shape.classes else torch.zeros(2, shape.label_size)

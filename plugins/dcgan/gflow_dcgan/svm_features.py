@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import warnings
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ from gflow_core.errors import Diverged, GflowError
 from gflow_core.rng import derive
 from gflow_core.runtime import Runtime
 from gflow_dcgan.parts import not_trained_on
-from gflow_dcgan.untrained import untrained
+from gflow_dcgan.untrained import calibrate_on_data, untrained
 
 if TYPE_CHECKING:
     from gflow_dcgan.parts import SvmFeatures
@@ -35,14 +36,20 @@ __all__ = [
     "conv_features",
     "draws",
     "extract",
+    "extractor",
+    "finite",
     "lbfgs",
     "liblinear",
     "pooled",
+    "standardize",
     "svm_features",
 ]
 
 PATCHES = 1 << 22
 """Numbers of patches and of their activations that k-means features hold at once, a few times over."""
+
+COLUMNS = 512
+"""Features that are standardized at once: their float64 copies must stay small beside all of them."""
 
 logger = logging.getLogger("gflow")
 
@@ -90,24 +97,25 @@ def svm_features(part: SvmFeatures, subject: Subject) -> Result:
     used = np.unique(np.concatenate([np.concatenate([draw.learn, draw.validate]) for draw in chosen]))
     tested = real_index(test, part.test_samples or len(test)).sort().values.numpy()
     y, y_test = data.y.numpy(), test.y.numpy()[tested]
+    shuffled = torch.from_numpy(used)[torch.randperm(len(used), generator=subject.streams["calibrate"])]
 
     rows: list[dict[str, Any]] = []
     tried: list[dict[str, Any]] = []
     scores: dict[str, float | int | str | None] = {}
     confusion = np.zeros((classes, classes), dtype=np.int64)
     for kind in ("discriminator", *part.baselines):
-        extractor = _extractor(kind, part, subject, data, used)
+        read = extractor(kind, part, subject, data, shuffled)
         say = _named(subject.progress, kind)
-        x = extract(extractor, data, used, part.batch_size, subject.runtime, say)
-        x_test = extract(extractor, test, tested, part.batch_size, subject.runtime, say)
-        del extractor
-        if not (np.isfinite(x).all() and np.isfinite(x_test).all()):
+        x = extract(read, data, used, part.batch_size, subject.runtime, say)
+        x_test = extract(read, test, tested, part.batch_size, subject.runtime, say)
+        del read
+        if not (finite(x) and finite(x_test)):
             raise Diverged(
                 f"step {subject.step}: {kind} features are NaN or infinite; the discriminator has diverged: train with "
                 "a lower rate, or analyze an earlier checkpoint"
             )
         if part.standardize:
-            _standardize(x, x_test)
+            standardize(x, x_test)
         fits = []
         for i, draw in enumerate(chosen):
             place = attrs.evolve(
@@ -137,6 +145,11 @@ def svm_features(part: SvmFeatures, subject: Subject) -> Result:
         figures={"accuracy": _bars(rows, classes, subject.step), "confusion": _confusion(confusion, subject.step)},
         manifest={
             **subject.protocol(),
+            # of the discriminator's and the random features alike
+            "batch_norm": "statistics of training images",
+            "layers": "activations (conv_features)"
+            if hasattr(subject.discriminator, "conv_features")
+            else "outputs of convolutions (hooks)",
             "test_split": test_part.split,
             "test_data": test.fingerprint,
             "n_learned": len(chosen[0].learn) + (len(chosen[0].validate) if part.labels is None else 0),
@@ -149,7 +162,7 @@ def svm_features(part: SvmFeatures, subject: Subject) -> Result:
             "C": list(part.C),
             "solver": part.solver,
             "tolerance": part.tolerance,
-            "random_batch_norm": "statistics of training images" if "random" in part.baselines else None,
+            "max_iter": part.max_iter,
             "kmeans": [part.kmeans_centroids, part.kmeans_patches, part.kmeans_size]
             if "kmeans" in part.baselines
             else None,
@@ -260,19 +273,23 @@ def pooled(h: Tensor, grid: int) -> Tensor:
     return F.adaptive_max_pool2d(h, (height, width)).flatten(1)
 
 
-def _extractor(kind: str, part: SvmFeatures, subject: Subject, data: Source, used: Array) -> Extractor:
-    """The features by name; `random` and `kmeans` look at training images."""
+def extractor(kind: str, part: SvmFeatures, subject: Subject, data: Source, shuffled: Tensor) -> Extractor:
+    """The features by name; what they have to know of training images they take from those at `shuffled`.
+
+    Running batch-norm statistics of training are of real and generated items; `discriminator` and `random` have both
+    theirs from the same images instead, and differ by weights alone.
+    """
     if kind == "raw":
         return lambda x: x.flatten(1)
     if kind == "kmeans":
-        return KMeansFeatures.fit(part, subject, data, used)
-    module = subject.discriminator
-    assert module is not None
+        return KMeansFeatures.fit(part, subject, data, shuffled)
     if kind == "random":
-        order = torch.randperm(len(used), generator=subject.streams["calibrate"])
-        module = untrained(subject, torch.from_numpy(used)[order], part.batch_size)
-    fixed = module
-    return lambda x: conv_features(fixed, x, part.grid)
+        module = untrained(subject, shuffled, part.batch_size)
+    else:
+        assert subject.discriminator is not None
+        module = copy.deepcopy(subject.discriminator)  # training goes on with the run's own
+        calibrate_on_data(module, subject, shuffled, part.batch_size)
+    return lambda x: conv_features(module, x, part.grid)
 
 
 @attrs.frozen(eq=False)
@@ -292,11 +309,11 @@ class KMeansFeatures:
     """[K, d]."""
 
     @classmethod
-    def fit(cls, part: SvmFeatures, subject: Subject, data: Source, used: Array) -> KMeansFeatures:
+    def fit(cls, part: SvmFeatures, subject: Subject, data: Source, images: Tensor) -> KMeansFeatures:
         from sklearn.cluster import MiniBatchKMeans
 
         generator, size, n = subject.streams["kmeans"], part.kmeans_size, part.kmeans_patches
-        which = torch.from_numpy(used)[torch.randint(len(used), (n,), generator=generator)]
+        which = images[torch.randint(len(images), (n,), generator=generator)]
         height, width = data.shape.shape[1:]
         rows = torch.randint(height - size + 1, (n,), generator=generator)
         columns = torch.randint(width - size + 1, (n,), generator=generator)
@@ -343,14 +360,20 @@ class KMeansFeatures:
         return torch.cat([half.sum((1, 2)) for half in halves], 1)
 
 
-def _standardize(x: Array, x_test: Array) -> None:
+def finite(x: Array) -> bool:
+    """Whether no number of x is NaN or infinite, without a mask of its size."""
+    return bool(np.isfinite([x.min(), x.max()]).all())
+
+
+def standardize(x: Array, x_test: Array) -> None:
     """Mean 0 and variance 1 / d of each feature of x [n, d], in place, and x_test by the same numbers."""
     from sklearn.preprocessing import StandardScaler
 
-    scaler = StandardScaler(copy=False).fit(x)
-    for array in (x, x_test):
-        scaler.transform(array)  # float32 in memory's own order stays in place
-        array /= np.sqrt(array.shape[1], dtype=array.dtype)
+    for start in range(0, x.shape[1], COLUMNS):
+        columns = slice(start, start + COLUMNS)
+        scaler = StandardScaler().fit(x[:, columns])
+        for array in (x, x_test):
+            array[:, columns] = scaler.transform(array[:, columns]) / np.sqrt(x.shape[1])
 
 
 def _named(progress: Progress, kind: str) -> Progress:

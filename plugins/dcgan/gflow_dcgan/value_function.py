@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from gflow_core.builtin.analyzers.features import real_index
 from gflow_core.contracts import Result, Subject
 from gflow_core.data import Source
-from gflow_core.errors import Diverged
+from gflow_core.errors import Diverged, GflowError
 from gflow_core.nn.sampling import draw_from, draw_labels, label_pool, push
+from gflow_dcgan.batch_norm import batch_statistics, goes_by_batches
 from gflow_dcgan.parts import not_trained_on
 
 if TYPE_CHECKING:
     from gflow_dcgan.parts import ValueFunction
 
-__all__ = ["Judged", "batch_statistics", "estimate_density", "jensen_shannon", "value", "value_function"]
+__all__ = ["Judged", "estimate_density", "jensen_shannon", "value", "value_function"]
 
 COLOURS = {"held out": "#2166AC", "training": "0.15", "generated": "#D6392B"}
 
@@ -60,6 +60,8 @@ class Judged:
     """[n], float64, on the CPU."""
     x: Tensor
     """The items [n, d] themselves, on the CPU in float64, where they are vectors; [n, 0] of images."""
+    together: int = 1
+    """Neighbours that were judged by their common statistics, which divide n; 1 where each is judged by itself."""
 
     @property
     def probability(self) -> Tensor:
@@ -89,8 +91,11 @@ class Judged:
 
 
 def value(real: Judged, fake: Judged) -> tuple[float, float]:
-    """V = E log D(x) + E log(1 - D(G(z))) (seed eq. 5) and its standard error, in nats."""
-    terms = (real.log_likelihood, fake.log_likelihood)
+    """V = E log D(x) + E log(1 - D(G(z))) (seed eq. 5) and its standard error, in nats.
+
+    Items that were judged together are one observation, their mean.
+    """
+    terms = [judged.log_likelihood.view(-1, judged.together).mean(1) for judged in (real, fake)]
     return sum(float(t.mean()) for t in terms), math.sqrt(sum(float(t.var()) / len(t) for t in terms))
 
 
@@ -106,21 +111,26 @@ def value_function(part: ValueFunction, subject: Subject) -> Result:
     other_part = not_trained_on(subject.spec.dataset)
     other: Source | None = None if other_part is None else other_part.load(subject.progress)
 
-    assert subject.discriminator is not None
-    with batch_statistics(subject.discriminator) if part.batch_norm == "batch" else nullcontext():
-        fake = _judge_samples(part, subject)
-        train = _judge_data(part, subject, "training", data)
-        held = None if other is None else _judge_data(part, subject, "held out", other)
+    discriminator = subject.discriminator
+    assert discriminator is not None
+    with batch_statistics(discriminator) if part.batch_norm == "batch" else nullcontext():
+        batchwise = goes_by_batches(discriminator)
+        together = _together(part, data, other) if batchwise else 1
+        fake = _judge_samples(part, subject, together)
+        train = _judge_data(part, subject, "training", data, together)
+        held = None if other is None else _judge_data(part, subject, "held out", other, together)
     real = train if held is None else held
     v, error = value(real, fake)
     v_train, _ = value(train, fake)
+    # What is judged by its batch tells batches apart: the divergence that V bounds is theirs.
+    js, between = ("js_batches", f" between batches of {together}") if batchwise else ("js", "")
     scores: dict[str, float | int | str | None] = {
         "value": v,
         "value_error": error,
         "value_train": v_train,
-        "js": jensen_shannon(v),
-        "js_error": error / 2,
-        "js_train": jensen_shannon(v_train),
+        js: jensen_shannon(v),
+        f"{js}_error": error / 2,
+        f"{js}_train": jensen_shannon(v_train),
         "js_bound": math.log(2),
         "accuracy": (real.accuracy + fake.accuracy) / 2,
         "accuracy_real": real.accuracy,
@@ -133,31 +143,37 @@ def value_function(part: ValueFunction, subject: Subject) -> Result:
     sets = [judged for judged in (held, train, fake) if judged is not None]
     text = (
         f"V = {v:.4g} \u00b1 {error:.2g} ({real.name}), {v_train:.4g} (training)\n"
-        f"JS = {jensen_shannon(v):.3g} nats, a lower bound; at most log 2 = 0.693\n"
+        f"JS{between} = {jensen_shannon(v):.3g} nats, a lower bound; at most log 2 = 0.693\n"
         f"accuracy {(real.accuracy + fake.accuracy) / 2:.3f}: {real.accuracy:.3f} real, {fake.accuracy:.3f} generated"
     )
     figures = {"histogram": _histogram(sets, text, subject.step)}
+    protocol = subject.protocol()
     manifest = {
-        **subject.protocol(),
+        "sampler_batch_norm": protocol.pop("batch_norm"),
+        **protocol,
         "discriminator_batch_norm": part.batch_norm,
-        "batch_size": part.batch_size,
+        "batch_size": together if batchwise else part.batch_size,
         "n_real": len(real.logit),
-        "n_fake": part.samples,
+        "n_train": len(train.logit),
+        "n_fake": len(fake.logit),
         "real_items": real.name,
         "held_out_split": None if other is None else other_part.split,
         "held_out_data": None if other is None else other.fingerprint,
     }
     known = data.log_density is not None and data.shape.shape in ((1,), (2,))
-    if known and not subject.spec.discriminator.conditional:
+    # D* is a function of points: out of the block above D is one as well, by its running statistics.
+    if known and not subject.spec.discriminator.conditional and not goes_by_batches(discriminator):
         log_q, bandwidth = _model_density(part, subject)
-        manifest |= {"n_density": part.density_samples, "bandwidth": bandwidth}
+        manifest |= {"n_density": part.density_samples, "bandwidth": bandwidth, "optimal_batch_norm": "eval"}
         optimal = Optimal(subject, log_q)
-        best = [attrs.evolve(judged, logit=optimal.best(judged.x)) for judged in (real, fake)]
-        gaps = [(a.probability - b.probability).abs().mean() for a, b in zip((real, fake), best, strict=True)]
+        best = [attrs.evolve(judged, logit=optimal.best(judged.x), together=1) for judged in (real, fake)]
+        gaps = [(optimal.own(judged.x).sigmoid() - judged.probability).abs().mean() for judged in best]
         scores["distance_to_optimal"] = float(sum(gaps)) / 2
         scores["value_optimal"], _ = value(*best)
         draw = _curves if data.shape.shape == (1,) else _heat_maps
-        note = f"q estimated with bandwidth {bandwidth:.2g}; mean |D - D*| = {scores['distance_to_optimal']:.3g}"
+        running = "; D by running statistics" if batchwise else ""
+        gap = f"mean |D - D*| = {scores['distance_to_optimal']:.3g}"
+        note = f"q estimated with bandwidth {bandwidth:.2g}; {gap}{running}"
         figures["optimal"] = draw(optimal, real.x, fake.x, part.resolution, note)
     return Result(
         scores=scores, tables={"items": [judged.row() for judged in sets]}, figures=figures, manifest=manifest
@@ -167,23 +183,21 @@ def value_function(part: ValueFunction, subject: Subject) -> Result:
 # ------------------------------------------------------------------ what D says
 
 
-@contextmanager
-def batch_statistics(network: nn.Module) -> Iterator[None]:
-    """Within the block batch norm goes by each batch's own statistics, as in training; running ones are kept."""
-    norms = [layer for layer in network.modules() if isinstance(layer, _BatchNorm)]
-    running = [(norm.running_mean, norm.running_var) for norm in norms]
-    try:
-        for norm in norms:
-            norm.running_mean = norm.running_var = None
-        yield
-    finally:
-        for norm, (mean, var) in zip(norms, running, strict=True):
-            norm.running_mean, norm.running_var = mean, var
+def _together(part: ValueFunction, data: Source, other: Source | None) -> int:
+    """Items of a batch: of all sets alike, lest their number tell them apart, and two batches of the smallest set."""
+    real = [min(part.real_samples, len(source)) for source in (data, other) if source is not None]
+    fewest = min(part.samples, *real)
+    if fewest < 4:
+        raise GflowError(
+            f"dcgan.value_function: two batches for batch norm need 4 items, and there are {fewest}; raise samples, "
+            'real_samples or the size of the data set, or set batch_norm = "eval"'
+        )
+    return min(part.batch_size, fewest // 2)
 
 
-def _pieces(index: Tensor, batch_size: int) -> tuple[Tensor, ...]:
-    """Even pieces of at most batch_size: a last one of a single item would have no variance."""
-    return index.tensor_split(-(-len(index) // batch_size))
+def _pieces(index: Tensor, batch_size: int, together: int) -> tuple[Tensor, ...]:
+    """The batches that go through D: whole ones, without the rest, where the items of one are judged together."""
+    return index.split(batch_size) if together == 1 else index[: len(index) // together * together].split(together)
 
 
 @torch.no_grad()
@@ -202,16 +216,17 @@ def _logits(subject: Subject, x: Tensor, y: Tensor | None) -> Tensor:
     return logit
 
 
-def _judge_data(part: ValueFunction, subject: Subject, name: str, data: Source) -> Judged:
+def _judge_data(part: ValueFunction, subject: Subject, name: str, data: Source, together: int) -> Judged:
     """Some items of the data, the same ones in every run, with their own labels."""
-    index = real_index(data, part.real_samples)
-    batches = (data.batch(piece, subject.runtime.device) for piece in _pieces(index, part.batch_size))
+    pieces = _pieces(real_index(data, part.real_samples), part.batch_size, together)
+    batches = (data.batch(piece, subject.runtime.device) for piece in pieces)
     found = [(_logits(subject, batch.x, batch.y), _kept(batch.x)) for batch in batches]
-    subject.progress(f"{name} items", len(index), len(index))
-    return Judged(name, True, torch.cat([logit for logit, _ in found]), torch.cat([x for _, x in found]))
+    logit, kept = (torch.cat(values) for values in zip(*found, strict=True))
+    subject.progress(f"{name} items", len(logit), len(logit))
+    return Judged(name, True, logit, kept, together)
 
 
-def _judge_samples(part: ValueFunction, subject: Subject) -> Judged:
+def _judge_samples(part: ValueFunction, subject: Subject, together: int) -> Judged:
     """Samples with the labels that they were made from, which follow the data's."""
     spec, streams, n = subject.spec, subject.streams, part.samples
     assert subject.sampler is not None
@@ -219,13 +234,14 @@ def _judge_samples(part: ValueFunction, subject: Subject) -> Judged:
     if spec.sampler.conditional:
         y = draw_labels(label_pool(subject.data, spec.dataset.data_shape()), n, streams["label"])
     logits, kept = [], []
-    for index in _pieces(torch.arange(n), part.batch_size):
+    pieces = _pieces(torch.arange(n), part.batch_size, together)
+    for done, index in enumerate(pieces, 1):
         given = None if y is None else y[index].to(subject.runtime.device)
         (x,) = push(subject.sampler, z[index], given, subject.runtime, chunk=n)
         logits.append(_logits(subject, x, given))
         kept.append(_kept(x))
-        subject.progress("samples", sum(map(len, logits)), n)
-    return Judged("generated", False, torch.cat(logits), torch.cat(kept))
+        subject.progress("batches of samples", done, len(pieces))
+    return Judged("generated", False, torch.cat(logits), torch.cat(kept), together)
 
 
 def _kept(x: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gflow_core.builtin.analyzers.features import Features
 from gflow_core.contracts import DataShape, Result, Subject
-from gflow_core.errors import GflowError
+from gflow_core.errors import Diverged, GflowError
 from gflow_core.nn.labels import parse_label
 from gflow_core.nn.sampling import push
 from gflow_core.pictures import image_grid
@@ -53,7 +53,7 @@ def vector_arithmetic(part: VectorArithmetic, subject: Subject) -> Result:
     Scores: the norm of the result's z over the mean norm of the exemplars' (`norm_ratio`); for a uniform law the share
     of its components outside the interval; with an encoder the class seen in the result, its probability, the share of
     noisy neighbours of that class, and class and probability of the same arithmetic on pixels. Raises GflowError where
-    a class has fewer samples than `exemplars`.
+    a class has fewer samples than `exemplars`, Diverged where samples are NaN or infinite.
     """
     data = subject.data
     assert data is not None
@@ -168,10 +168,15 @@ def surroundings(z: Tensor, n: int, noise: float, streams: Streams) -> Tensor:
 
 
 def _images(subject: Subject, z: Tensor, label: Tensor | None) -> Tensor:
-    """The sampler's images at z [n, d] under one label, [n, *shape], on the CPU."""
+    """The sampler's images at z [n, d] under one label, [n, *shape], on the CPU. Raises Diverged if not finite."""
     assert subject.sampler is not None
     y = label.expand(len(z), *label.shape) if label is not None else None
-    return torch.cat([x.cpu() for x in push(subject.sampler, z, y, subject.runtime)])
+    x = torch.cat([x.cpu() for x in push(subject.sampler, z, y, subject.runtime)])
+    if not bool(x.isfinite().all()):
+        raise Diverged(
+            f"step {subject.step}: samples are NaN or infinite; train with a lower rate, or analyze an earlier checkpoint"
+        )
+    return x
 
 
 def _classified(features: Features, x: Tensor) -> Seen:
