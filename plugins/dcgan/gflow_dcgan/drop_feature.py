@@ -24,25 +24,31 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gflow_core.contracts import DataShape, Result, Subject
-from gflow_core.errors import GflowError
+from gflow_core.data import fingerprint
+from gflow_core.errors import Diverged, GflowError
 from gflow_core.nn.sampling import draw_labels, label_pool, push
 from gflow_core.pictures import image_grid
 from gflow_core.rng import Streams
+from gflow_core.runtime import Runtime
 from gflow_dcgan.annotations import Annotated, Box, Grid, bright, by_boxes, by_rule, read_boxes
-from gflow_dcgan.layers import convolutions
+from gflow_dcgan.layers import convolutions, example_labels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from gflow_core.spec import Spec
     from gflow_dcgan.parts import DropFeature
 
-__all__ = ["Linear", "drop_feature", "dropping", "patches", "pick"]
+__all__ = ["Linear", "drop_feature", "dropping", "foresee", "patches", "pick"]
 
 Chosen = Callable[[Tensor], Tensor]
 """Maps [B, C, h, w] -> which of them are set to zero, bool, of a shape that broadcasts to theirs."""
 
 HELD_OUT = 0.2
 """Share of the images with the feature that the fits do not see."""
+
+PIECE = 1024
+"""Places whose patches are formed at once, when the feature is looked for."""
 
 CONTROLS = 5
 """Random choices that the control averages over."""
@@ -128,8 +134,9 @@ class Linear:
         return v.double() @ self.weight.to(v.device) + self.bias
 
     def fires(self, h: Tensor) -> Tensor:
-        """Where p > 1/2 in maps h [B, C, h, w], bool [B, h, w]."""
-        return torch.einsum("bchw,c->bhw", h.float(), self.weight.to(h.device, torch.float32)) + self.bias > 0
+        """Where p > 1/2 in maps h [B, C, h, w], bool [B, h, w]; in float32, whatever the networks run in."""
+        with torch.autocast(h.device.type, enabled=False):
+            return torch.einsum("bchw,c->bhw", h.float(), self.weight.to(h.device, torch.float32)) + self.bias > 0
 
     def accuracy(self, v: Tensor, label: Tensor) -> float:
         """Share of the vectors that it puts on the right side; 0.5 by chance."""
@@ -152,8 +159,11 @@ def pick(positive: Tensor, images: Tensor, most: int, generator: torch.Generator
     return torch.cat(image), torch.cat(place), torch.cat(label)
 
 
-def patches(x: Tensor, grid: Grid) -> Tensor:
-    """The pixels around the middle of each place, an eighth of the side wide: [n, C, H, W] -> [n, h w, C k k]."""
+def patches(x: Tensor, grid: Grid, image: Tensor, place: Tensor) -> Tensor:
+    """The pixels around the middle of some places, an eighth of the side wide.
+
+    Of images x [n, C, H, W] those at image [m] and place (row-major) [m]: [m, C k k].
+    """
     height, width = x.shape[2:]
     reach = max(1, min(height, width) // 16)
     padded = F.pad(x, (reach,) * 4, mode="replicate")
@@ -161,13 +171,16 @@ def patches(x: Tensor, grid: Grid) -> Tensor:
     rows, columns = (
         ((torch.arange(count) + 0.5) * side / count).long() for count, side in zip(grid, (height, width), strict=True)
     )
-    return around[:, :, rows][:, :, :, columns].permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)
+    return around[image, :, rows[place // grid[1]], columns[place % grid[1]]].flatten(1)
 
 
-def _patchwise(detector: Linear, x: Tensor, grid: Grid) -> Tensor:
-    """Where a detector of patches finds the feature in images x [n, C, H, W], bool [n, h, w]."""
-    logit: Tensor = detector(patches(x, grid)).unflatten(1, grid)
-    return logit > 0
+def _patchwise(detector: Linear, area: Tensor, x: Tensor) -> Tensor:
+    """Where in `area` [n, h, w] a detector of patches finds the feature in images x [n, C, H, W], bool [n, h, w]."""
+    found = torch.zeros(area.shape, dtype=torch.bool)
+    for one, inside, out in zip(x.split(1), area.flatten(1), found.flatten(1), strict=True):
+        for place in inside.nonzero().squeeze(1).split(PIECE):
+            out[place] = detector(patches(one, (area.shape[1], area.shape[2]), torch.zeros_like(place), place)) > 0
+    return found
 
 
 # ------------------------------------------------------------------ the experiment
@@ -193,8 +206,14 @@ class _Artist:
         return push(self.subject.sampler, z, y, self.subject.runtime)
 
     def images(self, z: Tensor, y: Tensor | None) -> Tensor:
-        """The samples [n, C, H, W], on the CPU."""
-        return torch.cat([x.float().cpu() for x in self.chunks(z, y)])
+        """The samples [n, C, H, W], on the CPU. Raises Diverged where they are NaN or infinite."""
+        x = torch.cat([x.float().cpu() for x in self.chunks(z, y)])
+        if not bool(x.isfinite().all()):
+            raise Diverged(
+                f"step {self.subject.step}: samples are NaN or infinite; train with a lower rate, or analyze an "
+                "earlier checkpoint"
+            )
+        return x
 
     def vectors(self, layer: _Layer, z: Tensor, y: Tensor | None, image: Tensor, place: Tensor) -> Tensor:
         """The layer's activations at some places, of images in ascending order: [m, C], on the CPU."""
@@ -208,10 +227,20 @@ class _Artist:
         return torch.cat(found)
 
 
+def foresee(spec: Spec) -> None:
+    """Try a fresh sampler. Raises GflowError where it has no convolution."""
+    part, shape = spec.sampler, spec.dataset.data_shape()
+    sampler: nn.Module = part.build(shape).eval()
+    z, y = part.latent.draw(2, torch.Generator().manual_seed(0)), example_labels(part, shape)
+    _Layer.of(sampler, lambda: list(push(sampler, z, y, Runtime(torch.device("cpu")))))
+
+
 def drop_feature(part: DropFeature, subject: Subject) -> Result:
     """Annotate, fit, drop, and look for the feature again.
 
     Figures `samples`, the numbered samples that boxes refer to, and `drop`; table `maps`, a row for each feature map.
+    The figure `drop` and the scores of what became of the feature are left out where there is nothing to drop.
+    Raises Diverged where samples are NaN or infinite, GflowError where fewer than two have the feature in part.
     """
     assert subject.data is not None
     assert subject.sampler is not None
@@ -223,13 +252,12 @@ def drop_feature(part: DropFeature, subject: Subject) -> Result:
     z, y = artist.latents(part.samples)
     x = artist.images(z, y)
     result = Result(
-        figures={"samples": _contact_sheet(x, shape)}, manifest=subject.protocol() | {"n_fake": len(x), "by": part.by}
+        figures={"samples": _contact_sheet(x, shape)},
+        manifest=subject.protocol() | {"n_fake": len(x), "by": part.by, "sheet": _sheet_digest(x)},
     )
     if rule is None and not boxes:
         result.scores["note"] = "nothing is dropped: annotate samples.png (annotations = FILE), or set a rule"
         return result
-    if not bool(x.isfinite().all()):
-        raise GflowError("dcgan.drop_feature: samples hold NaN or infinite values; train again with a lower rate")
     layer = _Layer.of(subject.sampler, lambda: artist.images(z[:2], None if y is None else y[:2]))
     where = by_rule(rule, x, shape, layer.grid) if rule else by_boxes(boxes, len(x), shape, layer.grid)
 
@@ -237,9 +265,14 @@ def drop_feature(part: DropFeature, subject: Subject) -> Result:
     share = where.positive.flatten(1).float().mean(1)
     known = ((share > 0) & (share < 1)).nonzero().flatten()
     if len(known) < 2:
+        looked, mend = (
+            (f"{len(x)}", "change the rule's region or brighter")
+            if rule
+            else (f"the {len(boxes)} annotated", "box more samples, and leave a part of each outside")
+        )
         raise GflowError(
-            f"dcgan.drop_feature: {len(known)} of {len(x)} samples have places both with and without the feature, and "
-            "two are needed; annotate more of them, or change the rule"
+            f"dcgan.drop_feature: {len(known)} of {looked} samples have places both with and without the feature, and "
+            f"two are needed; {mend}"
         )
     order = torch.randperm(len(known), generator=streams["split"])
     held_out = known[order[: math.ceil(HELD_OUT * len(known))]].sort().values
@@ -260,12 +293,14 @@ def drop_feature(part: DropFeature, subject: Subject) -> Result:
         x = artist.images(z, y)
         where = by_rule(rule, x, shape, layer.grid)
     else:
-        pixels = patches(x, layer.grid)[image, place]
+        pixels = patches(x, layer.grid, image, place)
         detector = Linear.fit(pixels[~test], label[~test])
-        detect = partial(_patchwise, detector, grid=layer.grid)
         result.scores["detector_accuracy"] = detector.accuracy(pixels[test], label[test])
         z, y, x = z[held_out], None if y is None else y[held_out], x[held_out]
         where = where.only(held_out)
+        detect = partial(_patchwise, detector, where.area)
+    result.manifest |= {"n_evaluated": len(x), "detector": "rule" if rule else "patches", "places": part.places}
+    result.manifest |= {"region": list(rule.region), "brighter": rule.brighter} if rule else {"boxes": _digest(boxes)}
 
     def again(chosen: Chosen) -> tuple[Tensor, Tensor]:
         """The same samples with something dropped, and the share of each map [C] that was."""
@@ -274,15 +309,24 @@ def drop_feature(part: DropFeature, subject: Subject) -> Result:
         return altered, torch.cat(counts).double().mean(0) / math.prod(layer.grid)
 
     after, dropped = again(_chosen(part, fit))
-    controls = []
-    for done in range(CONTROLS):
-        subject.progress("controls", done, CONTROLS)
-        controls.append(again(_at_random(part, fit, layer, streams["control"]))[0])
     result.scores |= {
         "maps": len(dropped),
         **({"maps_dropped": int((fit.weight > 0).sum())} if part.by == "weight" else {}),
         "activations_dropped": float(dropped.mean()),
     }
+    result.tables["maps"] = [
+        {"map": c, "weight": weight, "dropped": share}
+        for c, (weight, share) in enumerate(zip((fit.weight * fit.scale).tolist(), dropped.tolist(), strict=True))
+    ]
+    if not bool(dropped.any()):
+        lacking = {"weight": "map has a weight", "activation": "activation where the regression fires is"}[part.by]
+        result.scores["note"] = f"nothing is dropped: no {lacking} above 0"
+        return result
+
+    controls = []
+    for done in range(CONTROLS):
+        subject.progress("controls", done, CONTROLS)
+        controls.append(again(_at_random(part, fit, layer, streams["control"]))[0])
     inside = F.interpolate(where.area[:, None].float(), size=x.shape[2:], mode="nearest").squeeze(1) > 0
     for name, drawn in (("before", [x]), ("after", [after]), ("random", controls)):
         result.scores[f"found_{name}"] = _mean(detect(one)[where.area] for one in drawn)
@@ -290,14 +334,7 @@ def drop_feature(part: DropFeature, subject: Subject) -> Result:
             moved = [(one - x).abs().mean(1) for one in drawn]
             result.scores[f"change_inside_{name}"] = _mean(one[inside] for one in moved)
             result.scores[f"change_outside_{name}"] = _mean(one[~inside] for one in moved)
-    weights = (fit.weight * fit.scale).tolist()
-    result.tables["maps"] = [
-        {"map": c, "weight": weight, "dropped": share}
-        for c, (weight, share) in enumerate(zip(weights, dropped.tolist(), strict=True))
-    ]
     result.figures["drop"] = _figure(part, shape, (x, after, controls[0]), where, result.scores)
-    result.manifest |= {"n_evaluated": len(x), "detector": "rule" if rule else "patches", "places": part.places}
-    result.manifest |= {"region": list(rule.region), "brighter": rule.brighter} if rule else {"boxes": _digest(boxes)}
     return result
 
 
@@ -305,6 +342,11 @@ def _mean(pieces: Iterable[Tensor]) -> float | None:
     """The mean over all numbers of the pieces; None where there is none."""
     every = torch.cat(list(pieces)).double()
     return float(every.mean()) if len(every) else None
+
+
+def _sheet_digest(x: Tensor) -> str:
+    """sha256 of samples x in [-1, 1] as 8-bit images: boxes belong to these and no others."""
+    return fingerprint(x.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8))
 
 
 def _digest(boxes: dict[int, list[Box]]) -> str:
@@ -387,7 +429,7 @@ def _figure(
     columns = math.ceil(math.sqrt(len(order)))
     rows = math.ceil(len(order) / columns)
     _, height, width = shape.shape
-    figure = Figure(figsize=(12, 4 * rows * height / (columns * width) + 1.1), layout="constrained")
+    figure = Figure(figsize=(12, 4 * rows * height / (columns * width) + 1.4), layout="constrained")
     if part.by == "weight":
         what = f"{scores['maps_dropped']} of {scores['maps']} maps dropped"
         random = f"{scores['maps_dropped']} random maps dropped instead"
@@ -406,4 +448,7 @@ def _figure(
             for x0, y0, x1, y1 in where.boxes[which]:
                 corner = (left + x0, top + y0)
                 axes.add_patch(Rectangle(corner, x1 - x0, y1 - y0, fill=False, edgecolor="#FF7F0E", linewidth=0.7))
+    kind = "fresh" if part.rule is not None else "annotated"
+    unseen = "" if part.rule is not None else " that no fit has seen"
+    figure.suptitle(f"{len(drawn[0])} {kind} samples{unseen}, {len(order)} shown", fontsize=11)
     return figure

@@ -96,8 +96,7 @@ def guided_backprop(part: GuidedBackprop, subject: Subject) -> Result:
         },
         tables={"maps": rows},
         figures={"guided_backprop": _figure(found, data.shape)},
-        manifest=subject.protocol()
-        | {"n_real": len(index), "images": min(part.images, len(index)), "maps": chosen},
+        manifest=subject.protocol() | {"n_real": len(index), "images": min(part.images, len(index)), "maps": chosen},
     )
 
 

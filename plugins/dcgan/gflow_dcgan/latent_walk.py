@@ -13,7 +13,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from gflow_core.builtin.analyzers.features import Features, Vectors, distances, double, real_index
+from gflow_core.builtin.analyzers.features import Features, Vectors, double, real_index
 from gflow_core.builtin.analyzers.interpolation import lerp, slerp
 from gflow_core.contracts import DataShape, Result, Subject
 from gflow_core.nn.labels import label_name
@@ -56,7 +56,7 @@ class Walks:
     f: Tensor
     """Their features, or pixels [R, k, d]."""
     distance: Tensor
-    """Distance to the nearest training image [R, k], float64."""
+    """Distance from the image, rounded to 8 bits, to the nearest training image [R, k], float64."""
     neighbour: Tensor
     """Its place among those searched [R, k]."""
     g: Tensor
@@ -149,8 +149,8 @@ def _walks(x: dict[str, Tensor], features: Features, n_real: int) -> dict[str, W
     # way are finer than 8 bits.
     stored = images.add(1).mul(127.5).round().clamp(0, 255).div(127.5).sub(1)
     f, rounded = (
-        torch.cat([features.encode(piece.to(device)).cpu() for piece in x.flatten(0, 1).split(features.batch_size)])
-        for x in (images, stored)
+        torch.cat([features.encode(piece.to(device)).cpu() for piece in these.flatten(0, 1).split(features.batch_size)])
+        for these in (images, stored)
     )
     if isinstance(features.encoder, Pixels):  # streamed: as floats they need not fit in memory
         real: Iterable[Tensor] = features.over(data, real_index(data, n_real))
@@ -166,25 +166,28 @@ def nearest_in_pieces(f: Tensor, real: Iterable[Tensor]) -> tuple[Tensor, Tensor
 
     Distance [n] (float64), index over all pieces [n] and the row itself [n, d], on the CPU.
     """
-    distance = torch.full((len(f),), math.inf, dtype=torch.float64)
-    neighbour = torch.zeros(len(f), dtype=torch.int64)
+    x = double(f)
+    square = x.square().sum(1)
+    distance = torch.full((len(x),), math.inf, dtype=torch.float64, device=x.device)
+    neighbour = torch.zeros(len(x), dtype=torch.int64, device=x.device)
     g = torch.empty(f.shape, dtype=f.dtype)
-    norm = f.norm(dim=1).cpu()
     start = 0
     for piece in real:
         piece = piece.to(f)
-        near, index = (torch.cat(t).cpu() for t in zip(*(d.min(1) for d in distances(f, piece)), strict=True))
+        y = double(piece)
+        # |x - y|^2 = |x|^2 + |y|^2 - 2 x . y
+        near, index = torch.addmm(y.square().sum(1), x, y.T, alpha=-2).min(1)
+        near = (near + square).clamp(min=0).sqrt()
         # Products round: what may be closer is measured again as a difference, which is exactly 0 between equals.
-        maybe = (near <= distance + 1e-6 * (norm + distance)).nonzero().squeeze(1)
-        found = piece[index[maybe].to(piece.device)]
-        near = (double(f[maybe.to(f.device)]) - double(found)).norm(dim=1).cpu()
+        maybe = (near <= distance + 1e-6 * (distance + square.sqrt())).nonzero().squeeze(1)
+        near = (x[maybe] - y[index[maybe]]).norm(dim=1)
         closer = near < distance[maybe]
         at = maybe[closer]
         distance[at] = near[closer]
         neighbour[at] = index[at] + start
-        g[at] = found[closer.to(found.device)].cpu()
+        g[at.cpu()] = piece[index[at].to(piece.device)].cpu()
         start += len(piece)
-    return distance, neighbour, g
+    return distance.cpu(), neighbour.cpu(), g
 
 
 # ------------------------------------------------------------------ measuring

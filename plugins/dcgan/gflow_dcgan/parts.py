@@ -162,15 +162,19 @@ class ValueFunction:
     discriminator that knows its data by heart has a higher V there. For the best D, V = -2 log 2 + 2 JS in nats;
     any other has a lower V, so `js` = (V + 2 log 2) / 2 bounds the Jensen-Shannon divergence from below in
     expectation, and may be negative. JS is at most log 2. A critic trained by another loss has its logit read alike:
-    the bound holds for any D. Where samples and data follow one law, D = 1/2 and the accuracy is 0.5.
+    the bound holds for any D that judges items one by one. Where samples and data follow one law, D = 1/2 and the
+    accuracy is 0.5.
 
     A discriminator with batch norm is by default judged as it plays in training, where real and generated items are
-    normalised by the statistics of batches of their own; `js` then bounds the divergence between batches, which is no
-    less. With running statistics, a mean of both, it is another function of items, and often a useless one.
+    normalised by the statistics of batches of their own. It then tells batches apart: the bound is on the divergence
+    between batches of m items, which may be far above that of items, and is named `js_batches`. All batches have m
+    items: `batch_size`, or half of the smallest set; what is left over is dropped. With running statistics, a mean of
+    both, D is another function of items, and often a useless one.
 
     Where the data are points of a known law p on the line or in the plane, D is compared with the best,
-    D* = p / (p + q); q is a Gaussian kernel density estimate of samples. `distance_to_optimal` is the mean |D - D*|
-    over half real, half generated points, and `value_optimal` is V of this D*, with q's error in it.
+    D* = p / (p + q), by running statistics, as D* is a function of points; q is a Gaussian kernel density estimate of
+    samples. `distance_to_optimal` is the mean |D - D*| over half real, half generated points, and `value_optimal` is
+    V of this D*, with q's error in it.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler", "discriminator"})
@@ -183,7 +187,10 @@ class ValueFunction:
         "batch", doc="What the discriminator's batch norm goes by: each batch's own statistics, or running ones."
     )
     batch_size: int = option(
-        128, doc="Items that pass a network at once; those of a batch share their statistics.", ge=2
+        128,
+        doc="Items that pass a network at once; those of a batch share their statistics, and in sets of fewer than two "
+        "batches these are smaller.",
+        ge=2,
     )
     density_samples: int = option(10_000, doc="Further samples that q is estimated from, where p is known.", ge=20)
     bandwidth: float | None = option(
@@ -195,7 +202,7 @@ class ValueFunction:
     resolution: int = option(100, doc="Points along each axis of the heat maps.", unit="points", ge=10)
 
     def check(self, spec: Spec) -> Iterable[str]:
-        return ()
+        yield from spec.label_faults()
 
     def prepare(self, spec: Spec, device: torch.device, progress: Progress) -> None:
         """Held-out data that is missing is missed before training, not after."""
@@ -225,14 +232,17 @@ class SvmFeatures:
     on training items set aside. Activations are read where the network offers `conv_features`, as the DCGAN networks
     do; of other networks it is the output of each convolution, before what follows it.
 
-    With `labels`, the classifier sees only so many labelled items, as many of each class, and the draw is
-    repeated (the paper on SVHN: 1000). Without it C is chosen, and then all training items count.
+    With `labels`, the classifier learns from only so many labelled items, as many of each class, and the draw is
+    repeated (the paper on SVHN: 1000); C is still chosen on `validation` further labelled ones. Without it C is
+    chosen, and then all training items count.
 
-    Baselines: `raw` pixels; `random`, the same network with fresh weights, its batch-norm statistics taken from
-    training images; `kmeans`, one layer of k-means on whitened patches (Coates and Ng 2011).
+    Baselines: `raw` pixels; `random`, the same network with fresh weights; `kmeans`, one layer of k-means on whitened
+    patches (Coates and Ng 2011). The trained network and the random one both have their batch norm set by the same
+    training images, so that they differ by weights alone.
 
-    Memory: 8 bytes a feature and training item, and with `solver = "liblinear"`, which copies them to sparse float64,
-    32: 50,000 items of the paper's 28,672 features take 12 GB or 46 GB. `train_samples` bounds it.
+    Memory: 8 bytes a feature and training item, with `solver = "liblinear"`, which copies them to sparse float64, 32,
+    and 4 a feature and test item: CIFAR-10 with the paper's 28,672 features takes 13 GB or 47 GB. `train_samples`
+    bounds it.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"dataset", "discriminator"})
@@ -247,7 +257,9 @@ class SvmFeatures:
         None, doc="Labelled items that are learned from, as many of each class; all by default (SVHN: 1000).", ge=1
     )
     repeats: int = option(1, doc="Draws of `labels`, whose accuracies are averaged.", ge=1)
-    validation: int | None = option(None, doc="Training items that C is chosen on; a tenth of them by default.", ge=1)
+    validation: int | None = option(
+        None, doc="Training items that C is chosen on, beside those of `labels`; a tenth of all by default.", ge=1
+    )
     C: tuple[float, ...] = option(
         (0.01, 0.1, 1.0, 10.0), doc="Weights of the squared hinge that are tried.", gt=0, check=_some
     )
@@ -506,6 +518,12 @@ class GuidedBackprop:
     def check(self, spec: Spec) -> Iterable[str]:
         return _images(spec)
 
+    def prepare(self, spec: Spec, device: torch.device, progress: Progress) -> None:
+        """A discriminator without convolutions, and maps that it lacks, are missed before training, not after."""
+        from gflow_dcgan.guided_backprop import foresee
+
+        foresee(self, spec)
+
     def build(self) -> Callable[[Subject], Result]:
         from gflow_dcgan.guided_backprop import guided_backprop
 
@@ -551,7 +569,7 @@ class DropFeature:
 
     needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler"})
 
-    samples: int = option(150, doc="Samples that are annotated (the paper: 150).", ge=2)
+    samples: int = option(150, doc="Samples that are annotated (the paper: 150).", ge=2, le=1000)
     annotations: str | None = option(
         None,
         doc="File of boxes, image, x0, y0, x1, y1: a sample's number in samples.png, and pixels from its upper left "
@@ -569,13 +587,23 @@ class DropFeature:
         yield from _images(spec)
         if self.annotations is not None and self.rule is not None:
             yield "the feature is given twice; set either annotations or rule"
+        every = max((analysis.every for analysis in spec.analyze if analysis.part is self), default=0)
+        if self.annotations is not None and every:
+            yield (
+                f"annotations belong to the samples of one step, and every = {every} looks at many; remove every, or "
+                "set a rule instead"
+            )
 
     def prepare(self, spec: Spec, device: torch.device, progress: Progress) -> None:
-        """A file of boxes that is missing or wrong is missed before training."""
+        """A file of boxes that is missing or wrong, and a sampler without convolutions, are missed before training."""
         if self.annotations is not None:
             from gflow_dcgan.annotations import read_boxes
 
             read_boxes(Path(self.annotations).expanduser(), self.samples, spec.dataset.data_shape())
+        if self.annotations is not None or self.rule is not None:
+            from gflow_dcgan.drop_feature import foresee
+
+            foresee(spec)
 
     def build(self) -> Callable[[Subject], Result]:
         from gflow_dcgan.drop_feature import drop_feature

@@ -197,7 +197,9 @@ def _together(part: ValueFunction, data: Source, other: Source | None) -> int:
 
 def _pieces(index: Tensor, batch_size: int, together: int) -> tuple[Tensor, ...]:
     """The batches that go through D: whole ones, without the rest, where the items of one are judged together."""
-    return index.split(batch_size) if together == 1 else index[: len(index) // together * together].split(together)
+    size = batch_size if together == 1 else together
+    pieces: tuple[Tensor, ...] = index[: len(index) // together * together].split(size)
+    return pieces
 
 
 @torch.no_grad()

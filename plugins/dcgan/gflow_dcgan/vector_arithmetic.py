@@ -174,7 +174,8 @@ def _images(subject: Subject, z: Tensor, label: Tensor | None) -> Tensor:
     x = torch.cat([x.cpu() for x in push(subject.sampler, z, y, subject.runtime)])
     if not bool(x.isfinite().all()):
         raise Diverged(
-            f"step {subject.step}: samples are NaN or infinite; train with a lower rate, or analyze an earlier checkpoint"
+            f"step {subject.step}: samples are NaN or infinite; train with a lower rate, or analyze an earlier "
+            "checkpoint"
         )
     return x
 

@@ -1,5 +1,6 @@
 """dcgan.drop_feature on a sampler whose feature maps draw one bar each."""
 
+import hashlib
 import json
 from types import SimpleNamespace
 
@@ -10,19 +11,22 @@ import torch
 from click.testing import CliRunner
 from sklearn.linear_model import LogisticRegression
 from torch import nn
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from gflow_core.builtin.latents import Uniform
 from gflow_core.cli import main
 from gflow_core.contracts import DataShape, Subject, no_progress
 from gflow_core.data import Source, fingerprint
-from gflow_core.errors import DataError, GflowError, RecipeError
+from gflow_core.errors import DataError, Diverged, GflowError, RecipeError
 from gflow_core.plugins import plugins
 from gflow_core.rng import Streams
 from gflow_core.runtime import Runtime
 from gflow_core.schema import structure
-from gflow_core.spec import Spec
+from gflow_core.spec import Analysis, Spec
 from gflow_dcgan.annotations import cells, read_boxes
-from gflow_dcgan.drop_feature import Linear, dropping, patches, pick
+from gflow_dcgan.drop_feature import Linear, _patchwise, dropping, patches, pick
 from gflow_dcgan.parts import DropFeature, Rule
 
 CPU = Runtime(torch.device("cpu"))
@@ -45,8 +49,11 @@ class Pictures:
 class Part:
     latent = Uniform(dim=2)
 
-    def __init__(self, conditional=False):
-        self.conditional = conditional
+    def __init__(self, conditional=False, sampler=None):
+        self.conditional, self.sampler = conditional, sampler
+
+    def build(self, data):
+        return self.sampler or Bars()
 
 
 class Bars(nn.Module):
@@ -69,6 +76,27 @@ class Bars(nn.Module):
         h[:, 1, 5:7, 2:6] = on[:, 1:, None]
         h[:, 2] = torch.arange(64).view(8, 8) % 5 / 5.0
         return self.up(self.early(h)).to(z.dtype)
+
+
+class Flat(nn.Module):
+    def forward(self, z, y=None):
+        return torch.zeros(len(z), 1, 16, 16)
+
+
+class Ink(nn.Module):
+    """White images of 16x16, black where the only map is 1: on the left half if z0 > 0."""
+
+    def __init__(self):
+        super().__init__()
+        self.up = nn.ConvTranspose2d(1, 1, 2, stride=2)
+        with torch.no_grad():
+            self.up.weight.fill_(-2.0)
+            self.up.bias.fill_(1.0)
+
+    def forward(self, z, y=None):
+        h = torch.zeros(len(z), 1, 8, 8)
+        h[:, :, :, :4] = (z[:, :1] > 0).float()[..., None, None]
+        return self.up(h)
 
 
 def subject(conditional=False, sampler=None, seed=0):
@@ -114,6 +142,8 @@ def test_the_map_that_draws_the_feature_is_dropped_and_no_other(by, given, condi
         assert scores["found_before"] == 1.0
         # Pixel by pixel the other bar looks alike.
         assert 0.8 < scores["detector_accuracy"] < 1.0
+        words = f"{result.manifest['n_evaluated']} annotated samples that no fit has seen"
+        assert words in result.figures["drop"].get_suptitle()
     # A bar is 1.8 above the ground, and map 2 at most 0.08 of it: the other bar stands.
     assert scores["change_inside_after"] > 1.8 * scores["found_before"] - 0.1
     assert scores["change_outside_after"] < 0.1
@@ -137,8 +167,20 @@ def test_without_annotations_there_is_the_contact_sheet(tmp_path):
 
 def test_the_annotated_samples_are_those_of_the_seed():
     """Whatever streams the analysis gets, that is, whatever it is called."""
-    shown = [run(subject(seed=seed)).figures["samples"].axes[0].images[0].get_array() for seed in (0, 1)]
-    assert np.array_equal(*shown)
+    one, other = (run(subject(seed=seed)) for seed in (0, 1))
+    assert np.array_equal(*(r.figures["samples"].axes[0].images[0].get_array() for r in (one, other)))
+    assert one.manifest["sheet"] == other.manifest["sheet"]
+
+
+def test_the_manifest_tells_one_sheet_from_another():
+    """By its 8-bit images, whose shape and type are hashed before them."""
+    brighter = Bars().eval()
+    brighter.up.bias.data.add_(1 / 127.5)
+    z = Uniform(dim=2).draw(40, Streams(0).fork("dcgan.drop_feature")["latent"])
+    for sampler in (Bars().eval(), brighter):
+        x = ((sampler(z).detach().double() + 1) * 127.5).round().clamp(0, 255).byte()
+        expected = hashlib.sha256(f"{tuple(x.shape)}{x.dtype}".encode() + x.numpy().tobytes()).hexdigest()
+        assert run(subject(sampler=sampler)).manifest["sheet"] == expected
 
 
 def test_dropping_sets_maps_to_zero_and_counts_them():
@@ -153,26 +195,45 @@ def test_dropping_sets_maps_to_zero_and_counts_them():
     assert torch.equal(sampler(z), plain)
 
 
-def test_a_sampler_without_convolutions_is_refused():
-    class Flat(nn.Module):
-        def forward(self, z, y=None):
-            return torch.zeros(len(z), 1, 16, 16)
-
+def test_a_sampler_without_convolutions_is_refused_before_training():
     with pytest.raises(GflowError, match=r"\(Flat\) uses neither nn\.Conv2d"):
-        run(subject(sampler=Flat()), rule=UPPER)
+        DropFeature(rule=UPPER).build()(subject(sampler=Flat()))
+    for conditional in (False, True):
+        spec = Spec(dataset=Pictures(), sampler=Part(conditional, Flat()))
+        with pytest.raises(GflowError, match=r"\(Flat\) uses neither nn\.Conv2d"):
+            DropFeature(rule=UPPER).prepare(spec, CPU.device, no_progress)
+    DropFeature().prepare(spec, CPU.device, no_progress)  # a sheet can be drawn by any
 
 
-def test_samples_that_are_not_numbers_are_refused():
+@pytest.mark.parametrize("options", [{}, {"rule": UPPER}])
+def test_samples_that_are_not_numbers_are_refused(options):
     sampler = Bars().eval()
     sampler.up.bias.data.fill_(float("nan"))
-    with pytest.raises(GflowError, match="NaN or infinite"):
-        run(subject(sampler=sampler), rule=UPPER)
+    with pytest.raises(Diverged, match=r"step 3: samples are NaN or infinite; .* earlier checkpoint"):
+        run(subject(sampler=sampler), **options)
 
 
 @pytest.mark.parametrize("brighter", [5.0, -5.0])
 def test_a_feature_that_is_nowhere_or_everywhere_is_refused(brighter):
-    with pytest.raises(GflowError, match="0 of 40 samples have places both with and without"):
+    with pytest.raises(GflowError, match=r"0 of 40 samples have places both with and without .* the rule's region"):
         run(rule=Rule(region=(0, 0, 1, 1), brighter=brighter))
+
+
+def test_boxes_that_leave_nothing_outside_are_refused(tmp_path):
+    text = "image,x0,y0,x1,y1\n0,4,2,12,6\n3,0,0,16,16\n5,0,0,16,16\n"
+    with pytest.raises(GflowError, match=r"1 of the 3 annotated samples have places both .* box more samples"):
+        run(annotations=boxes_file(tmp_path, text))
+
+
+@pytest.mark.parametrize("by", ["weight", "activation"])
+def test_where_there_is_nothing_to_drop_a_note_says_so(by):
+    """What is bright is what the only map leaves bare."""
+    result = run(subject(sampler=Ink().eval()), by=by, rule=Rule(region=(0, 0, 1, 1)))
+    assert result.scores["note"].startswith("nothing is dropped: no ")
+    assert result.scores["activations_dropped"] == 0
+    assert result.tables["maps"][0]["weight"] < 0
+    assert not any(name.startswith(("found", "change")) for name in result.scores)
+    assert list(result.figures) == ["samples"]
 
 
 # ------------------------------------------------------------------ its pieces
@@ -190,6 +251,14 @@ def test_the_fit_is_scikit_learns():
     assert fit.accuracy(v, label) == pytest.approx(model.score(standard, label.numpy()), abs=0.011)
     maps = v[:192].view(2, 8, 12, 3).permute(0, 3, 1, 2)
     assert torch.equal(fit.fires(maps), (fit(v[:192]) > 0).view(2, 8, 12))
+
+
+def test_where_the_fit_fires_does_not_depend_on_autocast():
+    """Logits of one part in a thousand above and below 0 of numbers near 100, which bf16 does not tell apart."""
+    fit = Linear(torch.tensor([1.0, -1.0]).double(), 0.0, torch.ones(2).double())
+    v = torch.tensor([[100.1, 100.0], [100.0, 100.1]])
+    with torch.autocast("cpu", torch.bfloat16):
+        assert fit.fires(v.view(1, 1, 2, 2).permute(0, 3, 1, 2)).flatten().tolist() == [True, False]
 
 
 def test_places_are_balanced_in_each_image():
@@ -212,10 +281,51 @@ def test_boxes_cover_the_places_they_touch():
 
 def test_patches_surround_the_middle_of_their_place():
     x = torch.arange(2 * 3 * 16 * 16).view(2, 3, 16, 16).float()
-    found = patches(x, (4, 8))
-    assert found.shape == (2, 32, 27)
+    found = patches(x, (4, 8), torch.tensor([0, 1]), torch.tensor([3, 2 * 8 + 5]))
+    assert found.shape == (2, 27)
     # Place (2, 5): rows 8 to 11, columns 10 and 11; its middle pixel is (10, 11).
-    assert torch.equal(found[1, 2 * 8 + 5], x[1, :, 9:12, 10:13].flatten())
+    assert torch.equal(found[1], x[1, :, 9:12, 10:13].flatten())
+
+
+def every_patch(x, grid):
+    """All places of all images, [n, h w, C k k]: simple, and too much at 256 px."""
+    height, width = x.shape[2:]
+    reach = max(1, min(height, width) // 16)
+    padded = F.pad(x, (reach,) * 4, mode="replicate")
+    tops = [int((i + 0.5) * height / grid[0]) for i in range(grid[0])]
+    lefts = [int((j + 0.5) * width / grid[1]) for j in range(grid[1])]
+    k = 2 * reach + 1
+    return torch.stack([padded[:, :, i : i + k, j : j + k].flatten(1) for i in tops for j in lefts], 1)
+
+
+class Largest(TorchDispatchMode):
+    """The largest storage, in bytes, of all that is computed within the block."""
+
+    bytes = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        sizes = [t.untyped_storage().nbytes() for t in tree_leaves(out) if isinstance(t, torch.Tensor)]
+        self.bytes = max([self.bytes, *sizes])
+        return out
+
+
+def test_only_the_patches_asked_for_are_formed():
+    generator = torch.Generator().manual_seed(0)
+    x, grid = torch.rand(12, 3, 64, 64, generator=generator), (32, 32)
+    image, place = (torch.randint(high, (100,), generator=generator) for high in (12, 1024))
+    whole = every_patch(x, grid)
+    with Largest() as largest:
+        assert torch.equal(patches(x, grid, image, place), whole[image, place])
+    assert largest.bytes < 2 * x.nbytes < whole.nbytes / 10
+
+    detector = Linear(torch.randn(243, generator=generator).double(), 0.1, torch.ones(243).double())
+    area = torch.rand(12, *grid, generator=generator) < 0.3
+    area[3], area[4] = False, True
+    with Largest() as largest:
+        found = _patchwise(detector, area, x)
+    assert torch.equal(found, (detector(whole) > 0).unflatten(1, grid) & area)
+    assert largest.bytes <= whole[0].double().nbytes
 
 
 # ------------------------------------------------------------------ bad input
@@ -279,6 +389,16 @@ def test_boxes_in_toml(tmp_path):
 def test_what_it_cannot_do_is_said():
     spec = subject().spec
     assert "given twice" in " ".join(DropFeature(annotations="a.csv", rule=UPPER).check(spec))
+    boxes, ruled = DropFeature(annotations="a.csv"), DropFeature(rule=UPPER)
+    for part, every, said in (
+        (boxes, 100, "every = 100 looks at many; remove every"),
+        (boxes, 0, ""),
+        (ruled, 100, ""),
+    ):
+        watched = attrs.evolve(spec, analyze=(Analysis(name="drop", every=every, part=part),))
+        assert said == "" if not list(part.check(watched)) else said in " ".join(part.check(watched))
+    with pytest.raises(ValueError, match="<= 1000"):
+        DropFeature(samples=1001)
     vectors = SimpleNamespace(data_shape=lambda: DataShape("vector", (2,)))
     assert "works on images" in " ".join(DropFeature().check(Spec(dataset=vectors, sampler=Part())))
     for region, message in (

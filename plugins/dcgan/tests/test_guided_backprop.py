@@ -11,9 +11,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from gflow_core.cli import main
-from gflow_core.contracts import Batch, DataShape, Subject
+from gflow_core.contracts import Batch, DataShape, Subject, no_progress
 from gflow_core.data import Source, fingerprint
-from gflow_core.errors import GflowError
+from gflow_core.errors import Diverged, GflowError
 from gflow_core.nn.strided import Discriminator, Labels
 from gflow_core.rng import Streams
 from gflow_core.runtime import Runtime
@@ -180,8 +180,11 @@ class Pictures:
 @attrs.frozen(kw_only=True)
 class Judge:
     conditional: bool = False
+    flat: bool = False
 
     def build(self, data):
+        if self.flat:
+            return nn.Sequential(nn.Flatten(), nn.Linear(256, 1), nn.Flatten(0))
         labels = Labels(size=3, join="planes") if self.conditional else None
         return Discriminator(1, 16, width=4, labels=labels)
 
@@ -240,10 +243,40 @@ def test_it_repeats_and_the_random_network_is_another(conditional):
 
 
 def test_what_it_cannot_do_is_said():
+    reported = []
+    given = subject(None)
+    given.progress = lambda *what: reported.append(what)
     with pytest.raises(GflowError, match=r"names map 8, and .* 0 to 7"):
-        run(subject(None), maps=(8,))
+        run(given, maps=(8,))
+    assert not reported, "before the pass over the data"
+    for judge, maps, message in (
+        (Judge(), (8,), "names map 8, and .* 0 to 7"),
+        (Judge(conditional=True), (8,), "names map 8, and .* 0 to 7"),
+        (Judge(flat=True), (), r"\(Sequential\) uses no nn\.Conv2d"),
+    ):
+        spec = Spec(dataset=Pictures(), discriminator=judge)
+        with pytest.raises(GflowError, match=message):
+            GuidedBackprop(maps=maps).prepare(spec, CPU.device, no_progress)
+    GuidedBackprop(maps=(7,)).prepare(subject(None).spec, CPU.device, no_progress)
     vectors = SimpleNamespace(data_shape=lambda: DataShape("vector", (2,)))
     assert "works on images" in " ".join(GuidedBackprop().check(Spec(dataset=vectors, discriminator=Judge())))
+
+
+def test_a_diverged_discriminator_is_refused():
+    given = subject(None)
+    next(given.discriminator.parameters()).data.fill_(float("nan"))
+    with pytest.raises(Diverged, match=r"step 3: responses of the trained .* NaN .* earlier checkpoint"):
+        run(given)
+
+
+def test_only_the_chosen_maps_are_kept():
+    """Of the 8 maps of a layer the numbers of two are the same, whether or not the others are looked at."""
+    given = subject(None)
+    some, every = run(given, maps=(5, 2)), run(given, features=8)
+    rows = {(row["network"], row["map"]): row for row in every.tables["maps"]}
+    assert [row["map"] for row in some.tables["maps"]] == [5, 2, 5, 2]
+    assert all(row == rows[row["network"], row["map"]] for row in some.tables["maps"])
+    assert some.manifest["maps"] == [5, 2]
 
 
 RECIPE = """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import tracemalloc
 from typing import Any, ClassVar, Literal
 
 import attrs
@@ -26,10 +28,14 @@ from gflow_dcgan.svm_features import (
     conv_features,
     draws,
     extract,
+    extractor,
+    finite,
     lbfgs,
     liblinear,
     pooled,
+    standardize,
 )
+from gflow_dcgan.untrained import untrained
 
 CPU = Runtime(torch.device("cpu"))
 
@@ -103,11 +109,17 @@ def test_accuracies_are_those_of_scikit_learn_used_directly(solver):
     result = run(data, module, C=(0.4,), validation=30, solver=solver)
     train, test = data.load(), attrs.evolve(data, split="test").load()
 
+    def images(source: Source) -> Tensor:
+        return source.batch(torch.arange(len(source))).x
+
+    with torch.no_grad():
+        first = module.body[0](images(train))
+    moments = first.mean((0, 2, 3)), first.transpose(0, 1).flatten(1).var(1)  # the training images set batch norm
+
     def features(source: Source) -> np.ndarray:
-        x = source.batch(torch.arange(len(source))).x
         with torch.no_grad():
-            first = module.body[0](x)
-            second = module.body[3](module.body[2](module.body[1](first.clone())))
+            first = module.body[0](images(source))
+            second = module.body[3](nn.functional.batch_norm(first, *moments).relu())
         maps = [first.unflatten(2, (4, 2)).unflatten(4, (4, 2)).amax((3, 5)), second]  # 8 -> 4, and 3 stays 3
         return torch.cat([m.flatten(1) for m in maps], 1).numpy()
 
@@ -243,14 +255,62 @@ def test_all_baselines_go_through_the_same(tmp_path):
     for kind, row in rows.items():
         assert row["test_accuracy"] > 0.5, f"{kind}: three places of brightness are easy"
         assert result.scores[f"accuracy_{kind}"] == row["test_accuracy"]
-    assert rows["random"]["train_accuracy"] != rows["discriminator"]["train_accuracy"] or (
-        rows["random"]["test_accuracy"] != rows["discriminator"]["test_accuracy"]
-    ), "other weights"
     for name, figure in result.figures.items():
         figure.savefig(tmp_path / f"{name}.png")
         assert (tmp_path / f"{name}.png").stat().st_size > 3000
     last = {what: (done, total) for what, done, total in calls}
     assert all(done == total for done, total in last.values())
+
+
+def test_trained_and_random_features_differ_by_weights_alone():
+    part, data, images = SvmFeatures(), Blobs().load(), torch.arange(5, 85)
+    x = data.batch(torch.arange(9)).x
+
+    def features(kind: str, subject: Subject) -> Tensor:
+        with torch.no_grad():
+            return extractor(kind, part, subject, data, images)(x)
+
+    subject = Subject(spec(Blobs()), CPU, Streams(1), 7, data, None, net())
+    before = copy.deepcopy(subject.discriminator.state_dict())
+    trained, random = features("discriminator", subject), features("random", subject)
+    assert (trained - random).abs().mean() > 0.1
+    # The random weights with running statistics of something else: the images set them anew, in a copy.
+    same = untrained(subject, images, 8)
+    nn.init.constant_(same.body[1].running_mean, 5.0)
+    assert torch.equal(features("discriminator", attrs.evolve(subject, discriminator=same)), random)
+    assert (same.body[1].running_mean == 5).all()
+    assert all(torch.equal(before[name], value) for name, value in subject.discriminator.state_dict().items())
+
+
+def test_features_are_standardized_in_place_without_much_more_memory():
+    rng = np.random.default_rng(0)
+    x = (3 + rng.random((300, 16384), dtype=np.float32)) * np.arange(16384, dtype=np.float32)
+    x_test, kept, scaler = x[:100] + 1, x.copy(), StandardScaler().fit(x)
+    expected = [scaler.transform(array) / np.sqrt(16384) for array in (x, x_test)]
+    tracemalloc.start()
+    try:
+        assert finite(x)
+        standardize(x, x_test)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < x.nbytes / 2
+    assert np.allclose(x, expected[0], atol=1e-6)
+    assert np.allclose(x_test, expected[1], atol=1e-5)
+    assert (x[:, 0] == 0).all(), "a feature without variance"
+    for value in (np.nan, np.inf, -np.inf):
+        kept[7, 9] = value
+        assert not finite(kept)
+
+
+def test_the_manifest_says_what_was_read():
+    manifest = run(Blobs(), max_iter=900).manifest
+    assert manifest["layers"] == "outputs of convolutions (hooks)"
+    assert manifest["batch_norm"] == "statistics of training images"
+    assert manifest["max_iter"] == 900
+    own = net()
+    own.conv_features = lambda x: [own.body(x)]
+    assert run(Blobs(), own).manifest["layers"] == "activations (conv_features)"
 
 
 def test_kmeans_features_are_those_of_a_slow_loop():

@@ -10,19 +10,20 @@ import numpy as np
 import pytest
 import torch
 from scipy.integrate import quad
-from scipy.stats import norm
+from scipy.stats import binom, norm
 from torch import Tensor, nn
 
 from gflow_core.builtin.datasets.parts import Gaussian, Mnist5k, Ring, Swissroll
 from gflow_core.builtin.latents import Normal
 from gflow_core.contracts import DataShape, Subject, no_progress
 from gflow_core.data import Source, fingerprint
-from gflow_core.errors import Diverged
+from gflow_core.errors import Diverged, GflowError
 from gflow_core.rng import Streams
 from gflow_core.runtime import Runtime
 from gflow_core.spec import Spec
+from gflow_dcgan.batch_norm import batch_statistics
 from gflow_dcgan.parts import ValueFunction
-from gflow_dcgan.value_function import Judged, batch_statistics, estimate_density, jensen_shannon, value
+from gflow_dcgan.value_function import Judged, estimate_density, jensen_shannon, value
 
 LOG2 = math.log(2)
 
@@ -120,16 +121,17 @@ def test_the_best_discriminator_has_the_value_of_equation_8():
 
 def test_any_other_discriminator_has_a_lower_value():
     data = Gaussian(n=1500, mean=(1.2, -0.9))
-    best = run(data, Linear((1.2, -0.9), -1.125)).scores
+    few = {"samples": 1500, "bandwidth": 0.25}
+    best = run(data, Linear((1.2, -0.9), -1.125), **few).scores
     for other in (Linear((0.0, 0.0), 0.0), Linear((1.2, -0.9), 1.0), Linear((6.0, -4.5), -5.6)):
-        scores = run(data, other).scores
+        scores = run(data, other, **few).scores
         assert scores["value"] < best["value"]
         assert scores["distance_to_optimal"] > best["distance_to_optimal"] + 0.05
     assert scores["js"] < 0, "a lower bound, negative where D is worse than none"
 
 
 def test_equal_laws_leave_nothing_to_tell():
-    scores = run(Gaussian(n=2000), Linear((0.0, 0.0), 0.0)).scores
+    scores = run(Gaussian(n=2000), Linear((0.0, 0.0), 0.0), samples=2000).scores
     assert scores["value"] == pytest.approx(-2 * LOG2)
     assert scores["js"] == pytest.approx(0, abs=1e-12)
     assert scores["accuracy"] == 0.5
@@ -202,6 +204,8 @@ def test_value_against_the_slow_formula_and_without_overflow():
     assert v == pytest.approx(np.mean(a) + np.mean(b))
     assert error == pytest.approx(math.sqrt(np.var(a, ddof=1) / 3 + np.var(b, ddof=1) / 2))
     assert (real.accuracy, fake.accuracy) == (pytest.approx(2 / 3), 0.5)
+    pairs = [attrs.evolve(judged, logit=judged.logit.repeat_interleave(2), together=2) for judged in (real, fake)]
+    assert value(*pairs) == pytest.approx((v, error)), "a batch is one observation"
     hard = attrs.evolve(real, logit=torch.tensor([-2000.0, 2000.0], dtype=torch.float64))
     assert hard.log_likelihood.tolist() == [-2000, 0]
     assert jensen_shannon(0.0) == LOG2, "the bound, where D tells all"
@@ -236,17 +240,19 @@ def test_pictures(tmp_path):
         assert (tmp_path / f"{name}.png").stat().st_size > 3000
 
 
+class Normed(nn.Module):
+    """d(x) = x after batch norm, and what `of` makes of it."""
+
+    def __init__(self, of: Any = lambda h: h) -> None:
+        super().__init__()
+        self.norm, self.of = nn.BatchNorm1d(1), of
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        return self.of(self.norm(x)[:, 0])
+
+
 def test_batch_norm_goes_by_batches_as_in_training():
     """Real items about 2 and samples about 0: their own batches make both standard, running statistics do not."""
-
-    class Normed(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.norm = nn.BatchNorm1d(1)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.norm(x)[:, 0]
-
     d = Normed().eval()
     state = {name: value.clone() for name, value in d.state_dict().items()}
     by_batch = run(Line(split="train"), d, samples=3001)
@@ -261,3 +267,76 @@ def test_batch_norm_goes_by_batches_as_in_training():
         inside = d(x)
     assert torch.allclose(inside, nn.functional.batch_norm(x, None, None, training=True)[:, 0])
     assert not d.norm.training
+    # D* is a function of points: D is compared with it by running statistics, whatever the rest goes by.
+    assert by_batch.scores["distance_to_optimal"] == pytest.approx(running.scores["distance_to_optimal"], abs=0.01)
+    assert by_batch.scores["distance_to_optimal"] > 0.1
+    (shown,) = [line for line in by_batch.figures["optimal"].axes[0].lines if line.get_label() == "D"]
+    at = torch.as_tensor(np.asarray(shown.get_xdata()))
+    assert np.allclose(shown.get_ydata(), at.sigmoid(), atol=1e-4), "d(x) = x: running statistics are 0 and 1"
+    assert "by running statistics" in by_batch.figures["optimal"].axes[0].get_title(loc="left")
+    assert "by running statistics" not in running.figures["optimal"].axes[0].get_title(loc="left")
+
+
+@attrs.frozen(kw_only=True)
+class Coin(Line):
+    """Tosses, 1 with probability 0.6."""
+
+    def load(self, progress: Any = no_progress) -> Source:
+        x = (torch.rand(self.n, 1, generator=torch.Generator().manual_seed(len(self.split))) < 0.6).float()
+        return Source(x, self.data_shape(), fingerprint(x))
+
+
+class Toss(nn.Module):
+    """Fair tosses."""
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        return (z > 0).float()
+
+
+def test_batch_norm_tells_batches_apart_that_hold_nearly_equal_items():
+    m = 128
+
+    def ratio(h: Tensor) -> Tensor:
+        """The log of p / q of a batch's tosses; any of them shows the share of ones that it was normalised by."""
+        share = torch.where(h > 0, 1 / (1 + h.square()), 1 - 1 / (1 + h.square()))
+        return m * (share * math.log(0.6 / 0.5) + (1 - share) * math.log(0.4 / 0.5))
+
+    result = run(Coin(n=m * 300), Normed(ratio).eval(), sampler=Toss(), samples=m * 300, real_samples=m * 300)
+    scores = result.scores
+    k = np.arange(m + 1)
+    p, q = binom(m, 0.6).pmf(k), binom(m, 0.5).pmf(k)
+    between_batches = sum((a * np.log(2 * a / (p + q))).sum() / 2 for a in (p, q))
+    assert between_batches > 0.39, "while JS of the items is 0.005"
+    assert scores["js_batches"] == pytest.approx(between_batches, abs=4 * scores["js_batches_error"])
+    assert not {"js", "js_error", "js_train"} & scores.keys()
+    # 300 observations, not 38,400: the items of a batch have one logit.
+    (row,) = [row for row in result.tables["items"] if row["items"] == "held out"]
+    assert row["n"] == m * 300
+    assert 0.01 < scores["js_batches_error"] < 0.04
+    assert "JS between batches of 128" in result.figures["histogram"].axes[0].get_title(loc="left")
+    by_items = run(Coin(n=m * 10), Normed(ratio).eval(), sampler=Toss(), batch_norm="eval").scores
+    assert by_items["js"] < 0.01
+    assert "js_batches" not in by_items
+
+
+def test_batches_of_one_size_say_nothing_where_the_laws_agree():
+    d = Normed()
+    d.of = lambda h: h.new_full((len(h),), float(len(h) - 64))  # the number of items is all that it goes by
+    result = run(Line(n=150), d.eval(), sampler=Toss(), samples=500, batch_size=64)
+    assert result.scores["value"] == pytest.approx(-2 * LOG2)
+    assert result.scores["js_batches"] == pytest.approx(0, abs=1e-12)
+    counts = {name: result.manifest[name] for name in ("batch_size", "n_real", "n_train", "n_fake")}
+    assert counts == {"batch_size": 64, "n_real": 128, "n_train": 128, "n_fake": 448}
+    assert result.manifest["sampler_batch_norm"] == "eval"
+    assert "batch_norm" not in result.manifest
+    # Of fewer items than two batches, two batches.
+    few = run(Line(n=51), Normed().eval(), samples=500)
+    assert (few.manifest["batch_size"], few.manifest["n_real"], few.manifest["n_fake"]) == (25, 50, 500)
+    assert math.isfinite(few.scores["js_batches_error"])
+    with pytest.raises(GflowError, match="need 4 items, and there are 3"):
+        run(Line(n=3), Normed().eval(), samples=500)
+
+
+def test_labels_that_samples_do_not_have_are_refused():
+    spec = Spec(dataset=Line(labels="classes"), sampler=Part(1), discriminator=Part(conditional=True))
+    assert "an unconditional sampler's items do not have" in " ".join(ValueFunction().check(spec))

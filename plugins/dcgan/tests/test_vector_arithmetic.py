@@ -14,7 +14,7 @@ from gflow_core.builtin.latents import Normal, Uniform
 from gflow_core.cli import main
 from gflow_core.contracts import DataShape, Subject, no_progress
 from gflow_core.data import Source, fingerprint
-from gflow_core.errors import GflowError
+from gflow_core.errors import Diverged, GflowError
 from gflow_core.rng import Streams
 from gflow_core.runtime import Runtime
 from gflow_core.spec import Spec
@@ -85,11 +85,12 @@ def spec_of(latent=UNIFORM, *, kind="image", conditional=False):
     return Spec(dataset=_Pictures(kind=kind), sampler=_Sampler(latent, conditional))
 
 
-def compute(latent=UNIFORM, *, step=7, conditional=False, **options):
+def compute(latent=UNIFORM, *, step=7, conditional=False, sampler=None, **options):
     part, spec = VectorArithmetic(**{"candidates": 60, **options}), spec_of(latent, conditional=conditional)
     assert list(part.check(spec)) == []
     runtime, streams = Runtime(torch.device("cpu")), Streams(0).fork(f"{step}")
-    return part.build()(Subject(spec, runtime, streams, step=step, data=_Pictures().load(), sampler=_Identity().eval()))
+    sampler = sampler or _Identity().eval()
+    return part.build()(Subject(spec, runtime, streams, step=step, data=_Pictures().load(), sampler=sampler))
 
 
 def latents(n=60):
@@ -277,6 +278,16 @@ def test_what_it_cannot_draw_is_refused():
     for wrong in ({"signs": ()}, {"indices": ((-1, 2, 3),)}, {"concepts": (-1,)}):
         with pytest.raises(ValueError, match=r"sign|numbered from 0|>= 0"):
             VectorArithmetic(**wrong)
+
+
+@pytest.mark.parametrize("options", [{}, {"indices": ((0, 1, 2), (3, 4, 5), (6, 7, 8))}])
+def test_a_diverged_sampler_is_refused(options):
+    class Broken(_Identity):
+        def forward(self, z, y=None):
+            return super().forward(z) / 0
+
+    with pytest.raises(Diverged, match=r"step 7: samples are NaN or infinite; .* earlier checkpoint"):
+        compute(sampler=Broken(), **options)
 
 
 RECIPE = """
