@@ -22,7 +22,7 @@ WIDTH, COLOURS = 1000, 128
 
 HEAD = """# Gallery
 
-Every picture that the analyzers draw, from real runs on two processor cores. Each stands under its analyzer with the
+Pictures that the analyzers draw, from real runs on two processor cores. Each stands under its analyzer with the
 command that made it; numbers are in [Results](results.md).
 
 """
