@@ -587,6 +587,11 @@ class DropFeature:
         yield from _images(spec)
         if self.annotations is not None and self.rule is not None:
             yield "the feature is given twice; set either annotations or rule"
+        data = spec.dataset.data_shape()
+        if self.rule is not None and data.low is not None and data.high is not None:
+            brighter = self.rule.brighter
+            if not data.low <= brighter < data.high:
+                yield f"rule.brighter = {brighter:g}: images are from {data.low:g} to {data.high:g}; set it between"
         every = max((analysis.every for analysis in spec.analyze if analysis.part is self), default=0)
         if self.annotations is not None and every:
             yield (

@@ -213,7 +213,7 @@ def test_samples_that_are_not_numbers_are_refused(options):
         run(subject(sampler=sampler), **options)
 
 
-@pytest.mark.parametrize("brighter", [5.0, -5.0])
+@pytest.mark.parametrize("brighter", [0.999, -1.0])
 def test_a_feature_that_is_nowhere_or_everywhere_is_refused(brighter):
     with pytest.raises(GflowError, match=r"0 of 40 samples have places both with and without .* the rule's region"):
         run(rule=Rule(region=(0, 0, 1, 1), brighter=brighter))
@@ -389,6 +389,9 @@ def test_boxes_in_toml(tmp_path):
 def test_what_it_cannot_do_is_said():
     spec = subject().spec
     assert "given twice" in " ".join(DropFeature(annotations="a.csv", rule=UPPER).check(spec))
+    assert "rule.brighter = 1: images are from -1 to 1" in " ".join(
+        DropFeature(rule=attrs.evolve(UPPER, brighter=1.0)).check(spec)
+    )
     boxes, ruled = DropFeature(annotations="a.csv"), DropFeature(rule=UPPER)
     for part, every, said in (
         (boxes, 100, "every = 100 looks at many; remove every"),
