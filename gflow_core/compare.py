@@ -175,6 +175,12 @@ def _read(path: Path, only: Sequence[str]) -> _Run:
     uses = {name: analysis.get("use") for name, analysis in zip(order, tables, strict=True)}
     names = sorted(files, key=lambda name: order.index(name) if name in order else len(order))
     found = {name: _result(files[name]) for name in names if not only or name in only}
+    # Pictures and notes have no scores to compare.
+    silent = {name for name, result in found.items() if name not in only and not set(result["scores"]) - {"note"}}
+    found = {name: result for name, result in found.items() if name not in silent}
+    names = [name for name in names if name not in silent]
+    if not names:
+        raise GflowError(f"{path}: its analyses have no scores; name an analyzer that has: gflow analyze {path} NAME")
 
     seed = table.get("train", {}).get("seed", 0)
     scores: dict[int, dict[str, Mapping[str, Score]]] = {}

@@ -16,6 +16,7 @@ import json
 import math
 import re
 import shutil
+import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,6 +72,14 @@ class RunFolder:
     def recipe(self) -> Path:
         """The resolved recipe."""
         return self.path / "recipe.toml"
+
+    def analyses(self) -> list[str]:
+        """The names of the recipe's analyses; the recipe is not checked."""
+        try:
+            tables = tomllib.loads(self.recipe.read_text(encoding="utf-8")).get("analyze", [])
+            return [str(table.get("name", table.get("use"))) for table in tables]
+        except (OSError, ValueError, AttributeError, TypeError):  # whoever loads it says what is wrong
+            return []
 
     def write_recipe(self, text: str) -> None:
         """Write recipe.toml anew."""

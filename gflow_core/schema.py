@@ -803,7 +803,7 @@ def _text(kind: Any) -> str:
         count = "" if Ellipsis in arms else f"{len(arms)} "
         return f"a list of {count}{names[0] if len(set(names)) == 1 else 'values'}"
     if kind in _NESTED:
-        return f"a table that names a {_NESTED[kind]} with `use`"
+        return f"a table that names {'an' if _NESTED[kind][0] in 'aeiou' else 'a'} {_NESTED[kind]} with `use`"
     return _WORDS[kind][0] if kind in _WORDS else "a table"
 
 

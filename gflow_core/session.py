@@ -145,12 +145,13 @@ def reanalyze(path: Path, console: Console, names: tuple[str, ...] = (), overrid
     for override in overrides:
         if not override.removeprefix("~").startswith(("analyze", "dataset.", "train.device", "train.precision")):
             raise GflowError(f"override {override}: the run is trained; gflow analyze takes analyze.N.OPTION=VALUE")
-    whole = any(override.removeprefix("~").partition("=")[0].strip() == "analyze" for override in overrides)
-    before = [analysis.name for analysis in load(folder.recipe, overrides if whole else ()).spec.analyze]
+    before = folder.analyses()
     registered = plugins().registries["analyzer"]
     added = [name for name in dict.fromkeys(names) if name not in before and name in registered]
     tables = [f"analyze.{len(before) + i}.use={name}" for i, name in enumerate(added)]
-    recipe = load(folder.recipe, [*overrides, *tables] if whole else [*tables, *overrides])
+    recipe = load(folder.recipe, [*tables, *overrides])
+    for i, name in enumerate(added, start=len(before)):
+        console.say(f"{name} is analyze.{i} here")
     chosen = [a for a in recipe.spec.analyze if not names or a.name in names]
     known = [a.name for a in recipe.spec.analyze]
     for name in names:
@@ -317,7 +318,8 @@ class Session:
         if len(analyses) == 1 and failed:
             raise next(iter(failed.values()))
         if failed:
-            reasons = "".join(f"\n  {name}: {error}" for name, error in failed.items())
+            said = {name: str(error).removeprefix(f"{name}: ") for name, error in failed.items()}
+            reasons = "".join(f"\n  {name}: {reason}" for name, reason in said.items())
             raise GflowError(
                 f"{self.folder.path}: {len(failed)} of {len(analyses)} analyses failed; all else is written{reasons}"
             )
@@ -478,7 +480,7 @@ class Drawing:
 
     Averaged weights where the run keeps them, of the newest checkpoint or the named one. `seed` chooses other
     latents than the run's own seed would, `replica` one of several (from 0), and `label` what a conditional sampler
-    is asked for: a class, or numbers (`nn.labels.parse_label`); every class alike without it.
+    is asked for: a class, or numbers (`nn.labels.parse_label`); every class in turn without it.
     """
 
     def __init__(
@@ -544,15 +546,16 @@ def _wanted(spec: Spec, label: str | None) -> Tensor | None:
 def _chunks(experiment: Experiment, n: int, stream: str, labels: Tensor | None = None) -> Iterator[Tensor]:
     """n samples on the CPU, in eval mode, from a stream that starts afresh: the same latents at every call.
 
-    A conditional sampler's labels are drawn from `labels`, or as in the data.
+    A conditional sampler's labels are dealt from `labels` in turn, or drawn as in the data.
     """
     module = experiment.final_sampler
     assert module is not None
     spec, streams = experiment.spec, experiment.streams.fork(stream)
+    in_turn = labels is not None
     if labels is None and spec.sampler.conditional:
         labels = label_pool(experiment.data, spec.dataset.data_shape() if spec.dataset else None)
     with evaluating(module):
-        for x in draw_chunks(module, spec.sampler, n, streams, experiment.runtime, labels=labels):
+        for x in draw_chunks(module, spec.sampler, n, streams, experiment.runtime, labels=labels, in_turn=in_turn):
             yield x.cpu()
 
 

@@ -27,7 +27,8 @@ _PICTURE = 10_000  # more would be no picture
 @click.option(
     "--label",
     metavar="LABEL",
-    help="What a conditional sampler is asked for: a class such as 3, or numbers such as Smiling=1,Male=-1.",
+    help="What a conditional sampler is asked for: a class such as 3, or a number for each condition, such as "
+    "Smiling=1,Male=-1; without it every class in turn.",
 )
 def command(
     run: Path, n: int, out: Path, seed: int | None, checkpoint: str | None, replica: int, label: str | None

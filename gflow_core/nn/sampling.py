@@ -41,11 +41,13 @@ def draw_chunks(
     runtime: Runtime,
     *,
     labels: Tensor | None = None,
+    in_turn: bool = False,
     chunk: int = 256,
 ) -> Iterator[Tensor]:
     """n samples in pieces [at most chunk, *shape], on the device; the sampler's mode is the caller's.
 
-    A conditional sampler gets labels drawn with replacement from the pool `labels` [m] or [m, k].
+    A conditional sampler gets labels drawn with replacement from the pool `labels` [m] or [m, k], or dealt from it in
+    turn.
     """
     for start in range(0, n, _DRAWN):
         size = min(_DRAWN, n - start)
@@ -53,7 +55,8 @@ def draw_chunks(
         y = None
         if part.conditional:
             assert labels is not None
-            y = draw_labels(labels, size, streams["label"])
+            turn = torch.arange(start, start + size) % len(labels)
+            y = labels[turn] if in_turn else draw_labels(labels, size, streams["label"])
         yield from push(sampler, z, y, runtime, chunk=chunk)
 
 

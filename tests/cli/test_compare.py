@@ -105,6 +105,13 @@ def test_several_seeds_in_one_folder(make):
     assert rows["modes.covered"][0]["values"] == [1, 2, 3, 6]
 
 
+def test_pictures_without_scores_stop_no_comparison(make):
+    one = make({"grid": {**scores({"n": 1})}, "modes": scores(covered=8)}, seed=0)
+    two = make({"grid": {**scores({"n": 2})}, "modes": scores(covered=7)}, seed=1)
+    _, rows = columns(one, two)
+    assert list(rows) == ["modes.covered"]
+
+
 def test_rows_follow_the_recipe_and_scores_may_be_missing_or_words(make):
     one = make({"two_sample": scores(mmd=0.1, net="a"), "modes": scores(covered=8)}, seed=0)
     two = make({"two_sample": scores(mmd="nan", net="b", more=None)}, seed=1)

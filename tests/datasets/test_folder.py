@@ -236,7 +236,7 @@ def test_celebas_attributes_that_are_not_there(celeba, make):
     )
     lines = make.attributes().splitlines()
     for text, words in (
-        ("\n".join(lines[:-1]), r"lacks 000012\.jpg \(1 images in all\)"),
+        ("\n".join(lines[:-1]), r"lacks 1 of the 12 images, 000012\.jpg first"),
         ("\n".join([*lines[:-1], "000012.jpg 1 0 1"]), r"line 14: expected NAME\.jpg and 3 of 1 or -1"),
         ("", r"there are none"),
     ):

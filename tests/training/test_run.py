@@ -256,7 +256,19 @@ def test_an_analyzer_that_the_recipe_lacks(gflow, plane, tmp_path):
     out = gflow("analyze", run, "interpolate", code=2).output
     assert "no analysis interpolate in its recipe" in out
     assert 'did you mean "interpolation"?' in out
-    gflow("analyze", run, "losses", "losses", "analyze=[{ use = 'sample_grid' }]")
+    gflow("analyze", run, "losses", "losses")
+
+
+def test_a_recipe_that_is_refused_now_is_mended_by_an_override(gflow, plane, tmp_path):
+    plane.write_text(plane.read_text() + '[[analyze]]\nuse = "sample_grid"\n')
+    gflow("run", plane, "train.steps=2", "--runs", tmp_path / "runs")
+    run = tmp_path / "runs" / "plane-s0-001"
+    recipe = run / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("samples = 64", "samples = -1"))
+    (number,) = (i for i, analysis in enumerate(RunFolder(run).analyses()) if analysis == "sample_grid")
+    assert "samples" in gflow("analyze", run, "sample_grid", code=2).output
+    gflow("analyze", run, "sample_grid", f"analyze.{number}.samples=4")
+    gflow("analyze", run, "losses", f"analyze.{number}.samples=4")
 
 
 def test_an_analysis_that_cannot_be_written_costs_no_training(gflow, plane, tmp_path, monkeypatch):

@@ -98,7 +98,8 @@ def _by_label(part: SampleGrid, subject: Subject, streams: Streams) -> Result:
     result = Result(manifest={"n_fake": len(x), "n_real": 0, "labels": names})
     result.figures["samples"] = picture(image_grid(x, data.shape, columns), names)
     if part.real:
-        real = torch.full_like(x, torch.nan).unflatten(0, (len(rows), columns))  # black where a label has too few
+        white = torch.full_like(x, 1.0 if data.shape.high is None else data.shape.high)  # where a label has too few
+        real = white.unflatten(0, (len(rows), columns))
         for row, y in zip(real, rows, strict=True):
             index = (pool == y).reshape(len(pool), -1).all(1).nonzero().squeeze(1)[:columns]
             row[: len(index)] = data.batch(index).x.float()

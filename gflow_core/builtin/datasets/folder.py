@@ -209,7 +209,10 @@ def _celeba_attributes(names: Sequence[str], root: Path, images: Path) -> dict[s
 def _rows_of(images: Sequence[str], attributes: Mapping[str, list[float]], store: Path) -> Tensor:
     names = [name.rpartition("/")[2] for name in images]
     if missing := [name for name in names if name not in attributes]:
-        raise DataError(f"{store}: list_attr_celeba lacks {missing[0]} ({len(missing)} images in all); fetch it again")
+        raise DataError(
+            f"{store}: list_attr_celeba lacks {len(missing)} of the {len(names)} images, {missing[0]} first; fetch it "
+            "again"
+        )
     return torch.tensor([attributes[name] for name in names])
 
 

@@ -82,7 +82,7 @@ def _figure(rows: Sequence[dict[str, Any]], title: str) -> Figure:
         label="two halves of the real items",
     )
     mean = fmean(row["distance"] for row in rows)
-    axes.axhline(mean, color="tab:blue", linewidth=1, linestyle="--", label=f"mean over classes, {mean:.3g}")
+    axes.axhline(mean, color="tab:blue", linewidth=1, linestyle="--", label=f"mean over classes, {mean:.4g}")
     if few:
         axes.set_xticks(places, [str(row["class"]) for row in rows])
     axes.margins(x=0.02)

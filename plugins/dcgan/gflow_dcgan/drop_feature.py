@@ -252,7 +252,7 @@ def drop_feature(part: DropFeature, subject: Subject) -> Result:
     z, y = artist.latents(part.samples)
     x = artist.images(z, y)
     result = Result(
-        figures={"samples": _contact_sheet(x, shape)},
+        figures={"samples": _contact_sheet(x, shape, subject.step)},
         manifest=subject.protocol() | {"n_fake": len(x), "by": part.by, "sheet": _sheet_digest(x)},
     )
     if rule is None and not boxes:
@@ -334,7 +334,7 @@ def drop_feature(part: DropFeature, subject: Subject) -> Result:
             moved = [(one - x).abs().mean(1) for one in drawn]
             result.scores[f"change_inside_{name}"] = _mean(one[inside] for one in moved)
             result.scores[f"change_outside_{name}"] = _mean(one[~inside] for one in moved)
-    result.figures["drop"] = _figure(part, shape, (x, after, controls[0]), where, result.scores)
+    result.figures["drop"] = _figure(part, shape, (x, after, controls[0]), where, result.scores, subject.step)
     return result
 
 
@@ -374,7 +374,7 @@ def _at_random(part: DropFeature, fit: Linear, layer: _Layer, generator: torch.G
 # ------------------------------------------------------------------ figures
 
 
-def _contact_sheet(x: Tensor, shape: DataShape) -> Figure:
+def _contact_sheet(x: Tensor, shape: DataShape, step: int) -> Figure:
     """The samples with their numbers, and rulers in pixels of each."""
     from matplotlib.figure import Figure
 
@@ -391,8 +391,8 @@ def _contact_sheet(x: Tensor, shape: DataShape) -> Figure:
         number = axes.text(left, top - 0.08 * gap, str(i), fontsize=6, va="bottom")
         number.set_in_layout(False)  # each would be measured several times over
     axes.set_title(
-        f"Samples 0 to {len(x) - 1}. Box: image,x0,y0,x1,y1 in pixels of the image, from its upper left corner "
-        f"({width} wide, {height} high)",
+        f"step {step:,}, samples 0 to {len(x) - 1}. Box: image,x0,y0,x1,y1 in pixels of the image, from its upper left "
+        f"corner ({width} wide, {height} high)",
         fontsize=9,
     )
     for axis, count, side in ((axes.xaxis, columns, width), (axes.yaxis, rows, height)):
@@ -418,7 +418,7 @@ def _corner(i: int, columns: int, shape: DataShape, gap: int) -> tuple[float, fl
 
 
 def _figure(
-    part: DropFeature, shape: DataShape, drawn: Sequence[Tensor], where: Annotated, scores: dict[str, Any]
+    part: DropFeature, shape: DataShape, drawn: Sequence[Tensor], where: Annotated, scores: dict[str, Any], step: int
 ) -> Figure:
     """The same z before, after, and with as much dropped at random; the places looked at outlined."""
     from matplotlib.figure import Figure
@@ -450,5 +450,6 @@ def _figure(
                 axes.add_patch(Rectangle(corner, x1 - x0, y1 - y0, fill=False, edgecolor="#FF7F0E", linewidth=0.7))
     kind = "fresh" if part.rule is not None else "annotated"
     unseen = "" if part.rule is not None else " that no fit has seen"
-    figure.suptitle(f"{len(drawn[0])} {kind} samples{unseen}, {len(order)} shown", fontsize=11)
+    count = f"{len(drawn[0])} {kind} sample{'s' * (len(drawn[0]) != 1)}"
+    figure.suptitle(f"step {step:,}: {count}{unseen}, {len(order)} shown", fontsize=11)
     return figure

@@ -95,7 +95,7 @@ def guided_backprop(part: GuidedBackprop, subject: Subject) -> Result:
             for name, suffix in (("trained", ""), ("random", "_random"))
         },
         tables={"maps": rows},
-        figures={"guided_backprop": _figure(found, data.shape)},
+        figures={"guided_backprop": _figure(found, data.shape, subject.step)},
         manifest=subject.protocol() | {"n_real": len(index), "images": min(part.images, len(index)), "maps": chosen},
     )
 
@@ -257,7 +257,7 @@ def _mean(values: list[Any]) -> float | None:
 # ------------------------------------------------------------------ the figure
 
 
-def _figure(found: Mapping[str, Mapping[int, _Response]], shape: DataShape) -> Figure:
+def _figure(found: Mapping[str, Mapping[int, _Response]], shape: DataShape, step: int) -> Figure:
     """A row for each map: the images that excite it most, over their guided gradients; trained, then random."""
     from matplotlib.figure import Figure
 
@@ -279,7 +279,8 @@ def _figure(found: Mapping[str, Mapping[int, _Response]], shape: DataShape) -> F
             if column == 0:
                 axes.set_ylabel(f"map {channel}", fontsize=10)
     figure.suptitle(
-        "Last convolutional layer: the images that excite each map most, over their guided gradients (grey: 0)",
+        f"step {step:,}, last convolutional layer: the images that excite each map most, over their guided gradients "
+        "(grey: 0)",
         fontsize=11,
     )
     return figure

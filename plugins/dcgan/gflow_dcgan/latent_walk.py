@@ -260,10 +260,12 @@ def _strips(
         centres = [gap + j * (width + gap) + width / 2 for j in range(k)]
         axes.set_xticks(centres, [f"{time:.2f}" for time in t.tolist()] if i == rows - 1 else [])
         axes.set_yticks([gap + height / 2, 2 * gap + 1.5 * height], ["walk", "nearest"])
-        if labels is not None:
-            axes.set_ylabel(shorten(labels[i], 34, placeholder=" ..."), fontsize=8)
         numbers = found[i]
-        words = [
+        words = []
+        if labels is not None:
+            label = f"class {labels[i]}" if shape.classes else labels[i]
+            words = [shorten(word, 24, placeholder="...") for word in label.split(", ")]
+        words += [
             f"{name.replace('_', ' ')} {numbers[name]:.2f}"
             for name in ("length_ratio", "jump_ratio")
             if numbers[name] is not None

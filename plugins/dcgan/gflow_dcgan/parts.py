@@ -424,8 +424,8 @@ class VectorArithmetic:
     encoder: EncoderPart | None = option(
         None, doc="Network that classifies: finds the exemplars of `concepts`, and says what class the result is of."
     )
-    label: str | None = option(
-        None, doc='Label of every image, for a conditional sampler: a class "3", or conditions "Smiling=1,Male=-1".'
+    label: int | str | None = option(
+        None, doc='Label of every image, for a conditional sampler: a class, or all conditions: "Smiling=1,Male=-1".'
     )
     batch_size: int = option(128, doc="Images that pass the encoder at once; bounds the memory.", ge=1)
 
@@ -466,18 +466,19 @@ class VectorArithmetic:
             if conditional:
                 yield (
                     "the sampler reads labels, and the arithmetic is of z under one of them; set label, as in "
-                    'label = "3" or "Smiling=1,Male=-1"'
+                    'label = 3 or, with all conditions, label = "Smiling=1,Male=-1"'
                 )
         elif not conditional:
             yield "label: the sampler reads no labels; remove it"
 
     def prepare(self, spec: Spec, device: torch.device, progress: Progress) -> None:
         """Weights that are missing, and a label that cannot be read, are missed before training, not after."""
-        from gflow_dcgan.vector_arithmetic import read_label
+        from gflow_dcgan.vector_arithmetic import check_concepts, read_label
 
-        read_label(self.label, spec.dataset.data_shape())
+        data = spec.dataset.data_shape()
+        read_label(self.label, data)
         if self.encoder is not None:
-            self.encoder.build(spec.dataset.data_shape(), device, progress)
+            check_concepts(self.concepts, self.encoder.build(data, device, progress), data, device)
 
     def build(self) -> Callable[[Subject], Result]:
         from gflow_dcgan.vector_arithmetic import vector_arithmetic
@@ -587,6 +588,8 @@ class DropFeature:
         yield from _images(spec)
         if self.annotations is not None and self.rule is not None:
             yield "the feature is given twice; set either annotations or rule"
+        if self.annotations is not None and not self.annotations.lower().endswith((".csv", ".toml")):
+            yield f"annotations = {self.annotations!r}: boxes are read from a .csv or a .toml file"
         data = spec.dataset.data_shape()
         if self.rule is not None and data.low is not None and data.high is not None:
             brighter = self.rule.brighter

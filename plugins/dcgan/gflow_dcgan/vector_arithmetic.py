@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from gflow_core.builtin.analyzers.features import Features
-from gflow_core.contracts import DataShape, Result, Subject
+from gflow_core.contracts import DataShape, Encoder, Result, Subject
 from gflow_core.errors import Diverged, GflowError
 from gflow_core.nn.labels import parse_label
 from gflow_core.nn.sampling import push
@@ -62,6 +62,8 @@ def vector_arithmetic(part: VectorArithmetic, subject: Subject) -> Result:
     streams = Streams(subject.spec.seed).fork("dcgan.vector_arithmetic")
     label = read_label(part.label, shape)
     features = Features.of(subject, part.encoder, part.batch_size) if part.encoder is not None else None
+    if features is not None:
+        check_concepts(part.concepts, features.encoder, shape, subject.runtime.device)
     z = latent.draw(part.candidates, streams["latent"])
     x = _images(subject, z, label)
     seen = _classified(features, x) if features is not None else None
@@ -116,10 +118,10 @@ def vector_arithmetic(part: VectorArithmetic, subject: Subject) -> Result:
     return result
 
 
-def read_label(text: str | None, shape: DataShape) -> Tensor | None:
+def read_label(text: int | str | None, shape: DataShape) -> Tensor | None:
     """The option `label` as one label; None where it is not set. Raises GflowError for what is no label of the data."""
     try:
-        return parse_label(text, shape) if text is not None else None
+        return parse_label(str(text), shape) if text is not None else None
     except ValueError as error:
         raise GflowError(f"dcgan.vector_arithmetic: label: {error}") from None
 
@@ -127,18 +129,25 @@ def read_label(text: str | None, shape: DataShape) -> Tensor | None:
 # ------------------------------------------------------------------ arithmetic
 
 
+def check_concepts(concepts: Sequence[int], encoder: Encoder, data: DataShape, device: torch.device) -> None:
+    """Raise GflowError for a class that is none of the classifier's."""
+    if concepts:
+        classes = encoder.classify(torch.zeros(1, *data.shape, device=device)).shape[1]
+        if max(concepts) >= classes:
+            raise GflowError(
+                f"dcgan.vector_arithmetic: concepts names class {max(concepts)}, and the encoder's are 0 to "
+                f"{classes - 1}"
+            )
+
+
 def choose(seen: Seen, concepts: Sequence[int], exemplars: int) -> Tensor:
     """For each class of `concepts` the samples of that class with the highest confidence, [concepts, exemplars].
 
-    Raises GflowError where a class has fewer, or is none of the classifier's.
+    Raises GflowError where a class has fewer.
     """
     counts = torch.bincount(seen.classes, minlength=seen.count).tolist()
     chosen = []
     for concept in concepts:
-        if concept >= seen.count:
-            raise GflowError(
-                f"dcgan.vector_arithmetic: concepts names class {concept}, and the encoder's are 0 to {seen.count - 1}"
-            )
         if counts[concept] < exemplars:
             found = ", ".join(f"{c}: {n}" for c, n in enumerate(counts) if n)
             raise GflowError(

@@ -389,6 +389,7 @@ def test_boxes_in_toml(tmp_path):
 def test_what_it_cannot_do_is_said():
     spec = subject().spec
     assert "given twice" in " ".join(DropFeature(annotations="a.csv", rule=UPPER).check(spec))
+    assert "a .csv or a .toml file" in " ".join(DropFeature(annotations="boxes.txt").check(spec))
     assert "rule.brighter = 1: images are from -1 to 1" in " ".join(
         DropFeature(rule=attrs.evolve(UPPER, brighter=1.0)).check(spec)
     )

@@ -270,7 +270,8 @@ def test_a_row_has_one_label_and_a_walk_that_stands_still_no_ratios():
     assert all(row["length"] == 0 and row["length_ratio"] is row["jump_ratio"] is None for row in rows)
     assert result.scores["spherical_length_ratio"] is None
     assert {row["label"] for row in rows_of(result, "cross_fade")} == {None}
-    assert [axes.get_ylabel() for axes in result.figures["spherical"].axes] == [row["label"] for row in rows]
+    shown = [axes.texts[0].get_text().splitlines()[0] for axes in result.figures["spherical"].axes]
+    assert shown == [f"class {row['label']}" for row in rows]
 
 
 def test_pictures_are_drawn_for_each_path(tmp_path):

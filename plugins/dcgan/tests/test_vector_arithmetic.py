@@ -1,6 +1,7 @@
 """dcgan.vector_arithmetic: concepts of a sampler and a classifier in closed form."""
 
 import json
+from types import SimpleNamespace
 from typing import ClassVar
 
 import attrs
@@ -19,7 +20,7 @@ from gflow_core.rng import Streams
 from gflow_core.runtime import Runtime
 from gflow_core.spec import Spec
 from gflow_dcgan.parts import VectorArithmetic
-from gflow_dcgan.vector_arithmetic import Seen, choose, combine, surroundings
+from gflow_dcgan.vector_arithmetic import Seen, check_concepts, choose, combine, surroundings
 
 SHAPE = (1, 4, 4)
 
@@ -139,8 +140,14 @@ def test_the_most_confident_samples_of_a_class_are_its_exemplars():
         assert group == sorted(members, key=lambda i: -float(confidence[i]))[:5]
     with pytest.raises(GflowError, match=r"0 are of class 5, and exemplars = 5; raise candidates.*found 0: "):
         choose(Seen(classes, confidence, 6), [2, 5, 0], 5)
+
+
+def test_a_class_that_the_encoder_does_not_know_is_refused():
+    six = SimpleNamespace(classify=lambda x: torch.zeros(len(x), 6))
+    shape, cpu = DataShape("image", (1, 8, 8), -1.0, 1.0), torch.device("cpu")
+    check_concepts([5, 0], six, shape, cpu)
     with pytest.raises(GflowError, match="names class 7, and the encoder's are 0 to 5"):
-        choose(Seen(classes, confidence, 6), [7, 2, 0], 5)
+        check_concepts([7, 2], six, shape, cpu)
 
 
 # ------------------------------------------------------------------ the analyzer
