@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from gflow_core.spec import Spec
 
-__all__ = ["Frechet", "Inception", "Kernel", "Memorization", "Prdc"]
+__all__ = ["Frechet", "Inception", "Kernel", "Memorization", "Prdc", "check_encoder"]
 
 
 @attrs.frozen(kw_only=True)
@@ -45,7 +45,7 @@ class _Compared(_Scored):
     def check(self, spec: Spec) -> Iterable[str]:
         data = spec.dataset.data_shape()
         if self.encoder is not None:
-            yield from _check_encoder(self.encoder, spec)
+            yield from check_encoder(self.encoder, spec)
         elif data.kind == "image":
             yield (
                 f"compares images by the features of a network, and the data is {data}; set encoder = {{ use = ... }} "
@@ -53,7 +53,8 @@ class _Compared(_Scored):
             )
 
 
-def _check_encoder(encoder: Any, spec: Spec) -> Iterable[str]:
+def check_encoder(encoder: EncoderPart, spec: Spec) -> Iterable[str]:
+    """Why the encoder cannot read the recipe's data; nothing if it can."""
     check = getattr(encoder, "check", None)
     for message in check(spec.dataset.data_shape()) if check is not None else ():
         yield f"encoder: {message}"
@@ -122,7 +123,7 @@ class Inception(_Scored):
     def check(self, spec: Spec) -> Iterable[str]:
         if not self.encoder.classifies:
             yield "encoder: the score is of class probabilities, and this network does not classify"
-        yield from _check_encoder(self.encoder, spec)
+        yield from check_encoder(self.encoder, spec)
         for name in ("samples", "real_samples"):
             if getattr(self, name) % self.splits:
                 yield f"{name} = {getattr(self, name)} is not a multiple of splits = {self.splits}"

@@ -22,7 +22,7 @@ from gflow_core.files import written_aside
 from gflow_core.nn.sampling import draw_from
 from gflow_core.rng import derive
 
-__all__ = ["Features", "Vectors", "distances", "real_index", "score_name"]
+__all__ = ["Features", "Vectors", "as_stored", "distances", "real_index", "score_name"]
 
 FORMAT = 1
 """Part of a cache file's key: raise it when the same key would hold other numbers."""
@@ -72,7 +72,7 @@ class Features:
         assert self.subject.data is not None
         done = 0
         for x in draw_from(self.subject, n, self.batch_size):
-            yield _as_stored(x, self.subject.data.shape)
+            yield as_stored(x, self.subject.data.shape)
             done += len(x)
             self.subject.progress(what, done, n)
 
@@ -194,7 +194,7 @@ def double(x: Tensor) -> Tensor:
     return x.cpu().double() if x.device.type == "mps" else x.double()
 
 
-def _as_stored(x: Tensor, shape: DataShape) -> Tensor:
+def as_stored(x: Tensor, shape: DataShape) -> Tensor:
     """Images as they would be read back from a file of 8 bits, as the data were; vectors as they are."""
     if shape.kind == "vector":
         return x

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import attrs
 
+from gflow_core.builtin.analyzers.feature_scores import check_encoder
 from gflow_core.builtin.analyzers.held_out import held_out
 from gflow_core.builtin.latents import Uniform
 from gflow_core.contracts import DataShape, EncoderPart, Latent, Progress, Result, Subject
@@ -298,8 +299,7 @@ class _ByClass:
                 "cgan.conv"
             )
         if self.encoder is not None:
-            check = getattr(self.encoder, "check", None)
-            yield from (f"encoder: {message}" for message in (check(data) if check is not None else ()))
+            yield from check_encoder(self.encoder, spec)
 
     def prepare(self, spec: Spec, device: torch.device, progress: Progress) -> None:
         """Weights that are missing are missed before training, not after; a network trained once is trained now."""

@@ -13,7 +13,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from gflow_core.builtin.analyzers.features import Features, Vectors, double, real_index
+from gflow_core.builtin.analyzers.features import Features, Vectors, as_stored, double, real_index
 from gflow_core.builtin.analyzers.interpolation import lerp, slerp
 from gflow_core.contracts import DataShape, Result, Subject
 from gflow_core.nn.labels import label_name
@@ -147,10 +147,10 @@ def _walks(x: dict[str, Tensor], features: Features, n_real: int) -> dict[str, W
     images = torch.cat(list(x.values()))
     # What is compared with training images is rounded as they are, so that a copy is at distance 0; steps along the
     # way are finer than 8 bits.
-    stored = images.add(1).mul(127.5).round().clamp(0, 255).div(127.5).sub(1)
+    every = images.flatten(0, 1)
     f, rounded = (
-        torch.cat([features.encode(piece.to(device)).cpu() for piece in these.flatten(0, 1).split(features.batch_size)])
-        for these in (images, stored)
+        torch.cat([features.encode(piece.to(device)).cpu() for piece in these.split(features.batch_size)])
+        for these in (every, as_stored(every, data.shape))
     )
     if isinstance(features.encoder, Pixels):  # streamed: as floats they need not fit in memory
         real: Iterable[Tensor] = features.over(data, real_index(data, n_real))

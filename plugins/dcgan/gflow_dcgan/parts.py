@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import attrs
 
+from gflow_core.builtin.analyzers.feature_scores import check_encoder
 from gflow_core.builtin.analyzers.held_out import held_out
 from gflow_core.builtin.latents import Uniform
 from gflow_core.contracts import DataShape, EncoderPart, Latent, Progress, Result, Subject
@@ -324,11 +325,6 @@ def _only_images(spec: Spec) -> Iterable[str]:
         yield f"draws images, the data is {spec.dataset.data_shape()}; set dataset.use to images"
 
 
-def _encoder_faults(encoder: EncoderPart, spec: Spec) -> Iterable[str]:
-    check = getattr(encoder, "check", None)
-    return (f"encoder: {message}" for message in (check(spec.dataset.data_shape()) if check is not None else ()))
-
-
 @attrs.frozen(kw_only=True)
 class LatentWalk:
     """Walks from one latent to another (section 6.1): smooth where the sampler has learned, jumps where it memorises.
@@ -369,7 +365,7 @@ class LatentWalk:
     def check(self, spec: Spec) -> Iterable[str]:
         yield from _only_images(spec)
         if self.encoder is not None:
-            yield from _encoder_faults(self.encoder, spec)
+            yield from check_encoder(self.encoder, spec)
         if self.fine < self.steps:
             yield f"fine = {self.fine} points cannot show steps = {self.steps} images; set fine to {self.steps} or more"
 
@@ -436,7 +432,7 @@ class VectorArithmetic:
         if self.encoder is not None:
             if not self.encoder.classifies:
                 yield "encoder: classes are asked of it, and this network does not classify"
-            yield from _encoder_faults(self.encoder, spec)
+            yield from check_encoder(self.encoder, spec)
         yield from self._check_choice()
         yield from self._check_label(spec)
 
