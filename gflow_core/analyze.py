@@ -24,6 +24,7 @@ def analyze(
     progress: Progress = no_progress,
     folder: Path | None = None,
     earlier: Mapping[int, Path] | None = None,
+    work: Path | None = None,
 ) -> Result:
     """Run one analyzer on the experiment as it stands after `step`. Training goes on as if nothing happened."""
     streams = experiment.streams.fork(f"analyze.{analysis.name}.{step}")
@@ -45,6 +46,7 @@ def analyze(
             progress=progress,
             folder=folder,
             earlier=earlier or {},
+            work=work,
         )
         result: Result = analysis.part.build()(subject)
     return result

@@ -28,7 +28,7 @@ def build(spec: Spec, *, progress: Progress = no_progress, load_data: bool = Tru
     `load_data = False` leaves out the data, the players and the objective: enough to sample from a run.
     """
     shape = spec.dataset.data_shape() if spec.dataset else None
-    runtime = Runtime.of(spec.train, shape)
+    runtime = Runtime.of(spec.train, spec.data_shape())
     streams = Streams(spec.seed)
     # Dropout and the like draw from torch's global generators: each process its own numbers.
     torch.manual_seed(derive(spec.seed, f"global.{runtime.rank}"))

@@ -40,6 +40,7 @@ __all__ = [
     "Experiment",
     "Latent",
     "Metrics",
+    "Moments",
     "Objective",
     "ObjectivePart",
     "Phase",
@@ -102,6 +103,18 @@ def no_progress(what: str, done: int, total: int) -> None:
 # ------------------------------------------------------------------ the kinds of parts
 
 
+@attrs.frozen
+class Moments:
+    """Mean and covariance of a law of z whose components are alike."""
+
+    mean: float
+    """Of each component."""
+    variance: float
+    """Of each component."""
+    covariance: float = 0.0
+    """Of any two components."""
+
+
 @runtime_checkable
 class Latent(Protocol):
     """A law of the latent z. Frozen attrs class, registered as a latent."""
@@ -109,11 +122,18 @@ class Latent(Protocol):
     dim: int
 
     def draw(self, n: int, generator: Generator) -> Tensor:
-        """n independent draws, [n, dim], on the CPU in torch's default dtype."""
+        """n independent draws, [n, dim], on the CPU in torch's default dtype.
+
+        A law whose components are alike may also state its `moments() -> Moments`; all that the core registers do.
+        """
 
 
 class SamplerPart(Protocol):
-    """A generator: z -> x. `conditional` says whether it reads labels: on the class, or as one of its options."""
+    """A generator: z -> x. `conditional` says whether it reads labels: on the class, or as one of its options.
+
+    A part that knows by its options alone what it makes has a `data_shape() -> DataShape` too: recipes with it can do
+    without a [dataset].
+    """
 
     latent: Latent
     conditional: bool
@@ -303,6 +323,8 @@ class Subject:
     """The run folder, where there is one: for metrics and pictures already recorded."""
     earlier: Mapping[int, Path] = attrs.field(factory=dict)
     """Step -> folder of what this analyzer found earlier in the run, oldest first."""
+    work: Path | None = None
+    """A folder of this analyzer's own (it may not exist yet), where long work keeps what a killed run goes on from."""
 
     def protocol(self) -> dict[str, Any]:
         """What every score depends on, for its manifest: the data, its split, averaged weights or not, batch norm."""
@@ -310,7 +332,7 @@ class Subject:
         return {
             "split": getattr(self.spec.dataset, "split", "all"),
             "data": self.data.fingerprint if self.data is not None else None,
-            "ema": train is not None and train.ema is not None,
+            "ema": (train is not None and train.ema is not None) or getattr(self.spec.sampler, "averaged", False),
             "batch_norm": "eval",
         }
 

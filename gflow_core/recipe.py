@@ -199,7 +199,8 @@ def _origins_below(origins: Mapping[schema.Path, str], path: schema.Path) -> lis
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> None:
     """Put `over` on `base`: tables merge, everything else replaces; another `use` drops what belonged to the old."""
-    if "use" in base and "use" in over and _value(base["use"]) != _value(over["use"]):
+    was, now = ({key: _value(node[key]) for key in ("use", "from_run") if key in node} for node in (base, over))
+    if was and now and was != now:
         base.clear()
     for key, node in over.items():
         if isinstance(node, dict) and isinstance(base.get(key), dict):

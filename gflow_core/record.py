@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RunFolder"]
 
-_CHECKPOINT = re.compile(r"\d{6,}(-\d{3,})?")
-
 
 class RunFolder:
     """One run's folder. Nothing in it is ever left half-written."""
@@ -113,7 +111,7 @@ class RunFolder:
 
     def rewind(self, name: str) -> None:
         """Drop what was recorded after the checkpoint `name`: the resumed run will do it again."""
-        step = _order(name)[0]
+        step = checkpoint.order(name)[0]
         lines = [line for line in self.metrics() if line["step"] <= step]
         _write(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
         for picture in (self.path / "samples").glob("*.png"):
@@ -124,7 +122,7 @@ class RunFolder:
                 if found.is_dir() and found.name.isdigit() and int(found.name) > step:
                     shutil.rmtree(found)
         for later in self.checkpoints():
-            if _order(later) > _order(name):
+            if checkpoint.order(later) > checkpoint.order(name):
                 shutil.rmtree(self.path / "checkpoints" / later)
 
     @contextmanager
@@ -185,10 +183,8 @@ class RunFolder:
     # -------------------------------------------------------------- checkpoints
 
     def checkpoints(self) -> list[str]:
-        """Names of the checkpoints, oldest first: "000100", or "000100-007" seven safe points into the next step."""
-        folder = self.path / "checkpoints"
-        names = [p.name for p in folder.iterdir() if _CHECKPOINT.fullmatch(p.name)] if folder.is_dir() else []
-        return sorted(names, key=_order)
+        """Names of the checkpoints, oldest first; see `checkpoint.names`."""
+        return checkpoint.names(self.path / "checkpoints")
 
     def checkpoint_name(self, wanted: str | None = None) -> str:
         """The newest checkpoint's name, or that of the one wanted ("100" will do for "000100")."""
@@ -241,11 +237,6 @@ def _files_of(folder: Path) -> set[str]:
         return {name for name in names if Path(name).name == name}
     except (OSError, ValueError, KeyError, TypeError):
         return set()
-
-
-def _order(name: str) -> list[int]:
-    """Checkpoint names in the order of training: [step] or [step, safe point]."""
-    return [int(part) for part in name.split("-")]
 
 
 def _write(path: Path, text: str) -> None:

@@ -18,6 +18,7 @@ from cattrs import Converter
 
 from gflow_core.contracts import DataShape, EncoderPart, Latent
 from gflow_core.errors import GflowError, PluginError, Problem, RecipeError, UnknownPart, did_you_mean
+from gflow_core.from_run import FromRun, table_of_run
 from gflow_core.optimizers import OPTIMIZERS, SCHEDULES, OptimizerPart, Schedule
 from gflow_core.options import option
 from gflow_core.plugins import Plugins
@@ -110,7 +111,12 @@ def _read_recipe(table: Mapping[str, Any], reader: _Reader, plugins: Plugins, fa
     found: dict[str, Any] = {}
     for kind in PARTS:
         if kind in table:
-            found[kind] = read(lambda value, kind=kind: reader.part(value, kind), table[kind], kind)
+            taken = kind == "sampler" and isinstance(table[kind], Mapping) and "from_run" in table[kind]
+            found[kind] = read(
+                lambda value, kind=kind, taken=taken: reader.from_run(value) if taken else reader.part(value, kind),
+                table[kind],
+                kind,
+            )
     if "train" in table:
         found["train"] = read(lambda value: reader.table(value, Train), table["train"], "train")
     optimizers = read(_a_table, table.get("optimizer", {}), "optimizer") or {}
@@ -407,6 +413,36 @@ class _Reader:
             return cls(**{options[key].alias or key: given for key, given in values.items()})
         except Exception as error:
             raise _WrongError.one(f"cannot be made: {_first(error)}") from None
+
+    def from_run(self, value: Any) -> FromRun:
+        """The sampler of another run; of its options only `latent` may be given, and takes that run's length of z."""
+        table = dict(_a_table(value))
+        path = table.get("from_run")
+        others = [key for key in table if key not in ("from_run", "latent")]
+        if others:
+            raise _WrongError(
+                [((key,), "the run has settled it: with from_run only latent may be given") for key in others]
+            )
+        if not isinstance(path, str) or not path:
+            raise _WrongError.one(f"expected the path of a run folder, as a string, got {_got(path)}", "from_run")
+        try:
+            run = structure(table_of_run(path), self.plugins)
+        except RecipeError as error:
+            raise _WrongError.one(f"{path}: its recipe is wrong: {error.problems[0]}", "from_run") from None
+        except GflowError as error:
+            raise _WrongError.one(str(error), "from_run") from None
+        if run.sampler is None or run.objective is None or run.dataset is None:
+            raise _WrongError.one(f"{path}: that run trained no sampler; copy its [sampler] table instead", "from_run")
+        if run.train is not None and run.train.replicas > 1:
+            raise _WrongError.one(
+                f"{path}: that run has {run.train.replicas} replicas; train one of them by itself", "from_run"
+            )
+        own = _part_table(run.sampler.latent, {"latent"}, self.plugins)
+        latent = table.get("latent", own)
+        if isinstance(latent, Mapping):
+            latent = {**(own if "use" not in latent else {"dim": own["dim"]}), **latent}
+        part: FromRun = self.table({"from_run": path, "latent": latent}, FromRun)
+        return part.of(run)
 
     def analysis(self, value: Any) -> Analysis:
         """One [[analyze]] table: the core's `name` and `every`, and the analyzer's own options."""
@@ -744,7 +780,9 @@ def is_part_place(path: Path, table: Mapping[str, Any], plugins: Plugins) -> boo
             return False
     try:
         for key in rest:
-            field = _options(registry_of(plugins, kind).get(node["use"]))[str(key)]  # type: ignore[index]
+            taken = kind == "sampler" and "from_run" in node  # type: ignore[operator]
+            cls = FromRun if taken else registry_of(plugins, kind).get(node["use"])  # type: ignore[index]
+            field = _options(cls)[str(key)]
             (kind,) = _kinds(field.type)
             node = node.get(key)  # type: ignore[union-attr]
     except (GflowError, KeyError, TypeError, ValueError, AttributeError):

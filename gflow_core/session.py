@@ -24,6 +24,7 @@ from gflow_core.build import build, single
 from gflow_core.checkpoint import Checkpoint
 from gflow_core.contracts import Experiment, Phase, Result
 from gflow_core.errors import CheckpointError, GflowError, Interrupted, did_you_mean
+from gflow_core.from_run import FromRun
 from gflow_core.nn.labels import label_rows, parse_label
 from gflow_core.nn.player import evaluating
 from gflow_core.nn.sampling import by_label, draw_chunks, label_pool
@@ -182,7 +183,7 @@ def _build(recipe: Recipe, console: Console) -> Experiment:
 
 def _prepare(experiment: Experiment, console: Console) -> None:
     """What analyzers will need later is there now. Raises GflowError if not."""
-    if not experiment.runtime.main or experiment.data is None:
+    if not experiment.runtime.main:
         return
     with seeded(0):
         for analysis in experiment.spec.analyze:
@@ -275,7 +276,8 @@ class Session:
         if not self.main:
             return
         experiment = single(self.experiment, 0)  # of several replicas the first is shown
-        shape = experiment.spec.dataset.data_shape()
+        shape = experiment.spec.data_shape()
+        assert shape is not None
         path = self.folder.sample_path(step)
         if shape.kind == "image" and experiment.spec.sampler.conditional:
             draw_samples(path, _label_grid(experiment), shape, columns=_COLUMNS)
@@ -360,7 +362,13 @@ class Session:
         earlier = self.folder.earlier_results(name)
         try:
             return analyze(
-                one, analysis, step, progress=self.console.progress, folder=self.folder.path, earlier=earlier
+                one,
+                analysis,
+                step,
+                progress=self.console.progress,
+                folder=self.folder.path,
+                earlier=earlier,
+                work=self.folder.path / "analysis" / name / "work",
             )
         except GflowError:
             raise
@@ -530,7 +538,7 @@ def draw(
 
 def _wanted(spec: Spec, label: str | None) -> Tensor | None:
     """The labels to draw [m] or [m, k]: the one that is asked for, or every class; None for a sampler without."""
-    shape = spec.dataset.data_shape() if spec.dataset else None
+    shape = spec.data_shape()
     if not spec.sampler.conditional:
         if label is not None:
             raise GflowError(f"--label {label}: the run's sampler reads no labels; leave it out")
@@ -553,7 +561,7 @@ def _chunks(experiment: Experiment, n: int, stream: str, labels: Tensor | None =
     spec, streams = experiment.spec, experiment.streams.fork(stream)
     in_turn = labels is not None
     if labels is None and spec.sampler.conditional:
-        labels = label_pool(experiment.data, spec.dataset.data_shape() if spec.dataset else None)
+        labels = label_pool(experiment.data, spec.data_shape())
     with evaluating(module):
         for x in draw_chunks(module, spec.sampler, n, streams, experiment.runtime, labels=labels, in_turn=in_turn):
             yield x.cpu()
@@ -564,7 +572,8 @@ def _label_grid(experiment: Experiment) -> Tensor:
     module = experiment.final_sampler
     assert module is not None
     spec, streams = experiment.spec, experiment.streams.fork("preview")
-    shape = spec.dataset.data_shape()
+    shape = spec.data_shape()
+    assert shape is not None
     rows = label_rows(label_pool(experiment.data, shape), shape)
     with evaluating(module):
         return by_label(module, spec.sampler, rows, _COLUMNS, streams, experiment.runtime)
@@ -601,6 +610,7 @@ def _manifest(recipe: Recipe, experiment: Experiment) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "git": _git(),
         "data": {"items": len(data), "shape": str(data.shape), "fingerprint": data.fingerprint} if data else {},
+        **({"from_run": recipe.spec.sampler.origin()} if isinstance(recipe.spec.sampler, FromRun) else {}),
         "parameters": {
             name: sum(p.numel() for p in module.parameters()) for name, module in _networks(experiment).items()
         },

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import attrs
 
+from gflow_core.contracts import DataShape
 from gflow_core.optimizers import OptimizerPart
 from gflow_core.options import option
 
@@ -77,6 +78,14 @@ class Spec:
     optimizer: Mapping[str, OptimizerPart] = attrs.field(factory=dict)
     train: Train | None = None
     analyze: tuple[Analysis, ...] = ()
+
+    def data_shape(self) -> DataShape | None:
+        """What items look like: the data, or what the sampler makes by its own account; None where neither tells."""
+        for part in (self.dataset, self.sampler):
+            if part is not None and hasattr(part, "data_shape"):
+                shape: DataShape = part.data_shape()
+                return shape
+        return None
 
     def label_faults(self) -> Iterator[str]:
         """Why sampler and discriminator cannot agree about labels, when they are trained against each other."""

@@ -24,6 +24,10 @@ Add = Callable[[str, type[Any]], None]
 def register_latents(add: Add) -> None:
     add("normal", latents.Normal)
     add("uniform", latents.Uniform)
+    add("truncated_normal", latents.TruncatedNormal)
+    add("bernoulli", latents.Bernoulli)
+    add("equicorrelated", latents.Equicorrelated)
+    add("student_t", latents.StudentT)
 
 
 @hookimpl

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from gflow_core.errors import did_you_mean
-from gflow_core.plugins import KINDS
+from gflow_core.from_run import FromRun
+from gflow_core.plugins import KINDS, plugins
 
-__all__ = ["ALL", "Kind"]
+__all__ = ["ALL", "Kind", "name_of"]
 
 ALL = (*KINDS, "optimizer", "schedule")
 
@@ -25,3 +28,8 @@ class Kind(click.ParamType[str]):
             known = ", ".join(dict.fromkeys(self.words.values()))
             self.fail(f'there is no kind "{value}"{did_you_mean(value, self.words)} (known: {known})', param, ctx)
         return self.words[value]
+
+
+def name_of(kind: str, part: Any) -> str:
+    """What a recipe calls the part: the name it is registered under, or "from RUN"."""
+    return f"from {part.from_run}" if isinstance(part, FromRun) else plugins().registries[kind].name_of(type(part))

@@ -6,7 +6,7 @@ from rich.console import Console as Rich
 from rich.table import Table
 
 from gflow_core.build import build
-from gflow_core.plugins import plugins
+from gflow_core.cli.kinds import name_of
 from gflow_core.recipe import Recipe
 
 __all__ = ["print_plan"]
@@ -16,26 +16,23 @@ def print_plan(recipe: Recipe) -> None:
     """Build everything, print parts, parameter counts, data size, device and precision; train nothing."""
     spec = recipe.spec
     experiment = build(spec)
-    registries = plugins().registries
     rows: list[tuple[str, str, str]] = []
     if spec.dataset:
         data = experiment.data
         assert data is not None
         if data.cache is not None:
             rows.append(("decoded data", "kept in", str(data.cache)))
-        rows.append(
-            ("dataset", registries["dataset"].name_of(type(spec.dataset)), f"{len(data):,} items, {data.shape}")
-        )
+        rows.append(("dataset", name_of("dataset", spec.dataset), f"{len(data):,} items, {data.shape}"))
     for kind, module in (("sampler", experiment.sampler), ("discriminator", experiment.discriminator)):
         if module is not None:
             count = sum(p.numel() for p in module.parameters())
-            rows.append((kind, registries[kind].name_of(type(getattr(spec, kind))), f"{count:,} parameters"))
+            rows.append((kind, name_of(kind, getattr(spec, kind)), f"{count:,} parameters"))
     if spec.objective and spec.train:
         clock = spec.train
         rows.append(
             (
                 "objective",
-                registries["objective"].name_of(type(spec.objective)),
+                name_of("objective", spec.objective),
                 f"{clock.steps:,} steps, batch {clock.batch_size}, "
                 + (
                     f"{clock.replicas} replicas of seeds {spec.seeds[0]} to {spec.seeds[-1]}"
@@ -48,7 +45,7 @@ def print_plan(recipe: Recipe) -> None:
         rows.append((f"optimizer.{name}", type(optimizer).__name__, f"lr {optimizer.lr:g}"))
     for analysis in spec.analyze:
         when = f"every {analysis.every} steps" if analysis.every else "at the end"
-        rows.append(("analyze", registries["analyzer"].name_of(type(analysis.part)), when))
+        rows.append(("analyze", name_of("analyzer", analysis.part), when))
     runtime = experiment.runtime
     processes = spec.train.devices if spec.train else 1
     rows.append(

@@ -55,10 +55,10 @@ def command(
     drawing = Drawing(run, checkpoint, seed, replica, label)
     if kind == ".png":
         x = torch.cat(list(drawing.chunks(n)))
-        dataset = drawing.recipe.spec.dataset
-        if dataset is None:
+        shape = drawing.recipe.spec.data_shape()
+        if shape is None:
             raise GflowError(f"--out {out}: the recipe has no [dataset] that says how to draw; write --out FILE.npy")
-        draw_samples(out, x, dataset.data_shape())
+        draw_samples(out, x, shape)
     else:
         first = next(drawing.chunks(1))[0]
         need, free = n * first.numel() * 4, shutil.disk_usage(out.parent).free

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
+from gflow_core.cli.kinds import name_of
 from gflow_core.errors import Problem, RecipeError, printable
-from gflow_core.plugins import plugins
 from gflow_core.recipe import Recipe, load
 
 __all__ = ["command"]
@@ -39,9 +39,9 @@ def command(recipes: tuple[str, ...]) -> None:
 
 def _summary(recipe: Recipe) -> str:
     """The parts of a recipe in one line."""
-    spec, registries = recipe.spec, plugins().registries
+    spec = recipe.spec
     parts = [
-        f"{kind} {registries[kind].name_of(type(part))}"
+        f"{kind} {name_of(kind, part)}"
         for kind in ("dataset", "sampler", "discriminator", "objective")
         if (part := getattr(spec, kind)) is not None
     ]

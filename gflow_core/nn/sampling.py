@@ -76,8 +76,7 @@ def by_label(
 def draw_from(subject: Subject, n: int, chunk: int = 256) -> Iterator[Tensor]:
     """n samples of an analyzer's subject, in pieces on the device, from its own streams; labels as in the data."""
     assert subject.sampler is not None
-    shape = subject.spec.dataset.data_shape() if subject.spec.dataset else None
-    labels = label_pool(subject.data, shape) if subject.spec.sampler.conditional else None
+    labels = label_pool(subject.data, subject.spec.data_shape()) if subject.spec.sampler.conditional else None
     yield from draw_chunks(
         subject.sampler, subject.spec.sampler, n, subject.streams, subject.runtime, labels=labels, chunk=chunk
     )

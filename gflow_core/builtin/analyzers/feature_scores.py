@@ -54,9 +54,9 @@ class _Compared(_Scored):
 
 
 def check_encoder(encoder: EncoderPart, spec: Spec) -> Iterable[str]:
-    """Why the encoder cannot read the recipe's data; nothing if it can."""
+    """Why the encoder cannot read the recipe's data, or what its sampler makes; nothing if it can."""
     check = getattr(encoder, "check", None)
-    for message in check(spec.dataset.data_shape()) if check is not None else ():
+    for message in check(spec.data_shape()) if check is not None else ():
         yield f"encoder: {message}"
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import torch
@@ -194,9 +194,15 @@ def double(x: Tensor) -> Tensor:
     return x.cpu().double() if x.device.type == "mps" else x.double()
 
 
-def as_stored(x: Tensor, shape: DataShape) -> Tensor:
-    """Images as they would be read back from a file of 8 bits, as the data were; vectors as they are."""
+def as_stored(x: Tensor, shape: DataShape, rule: Literal["x255", "x256"] = "x255") -> Tensor:
+    """Images [B, C, H, W] in [-1, 1] as they would be read back from a file of 8 bits; vectors as they are.
+
+    (x + 1) / 2 becomes a byte by rounding its 255-fold, as the data's were ("x255"), or by cutting its 256-fold
+    down to a whole number of at most 255 ("x256").
+    """
     if shape.kind == "vector":
         return x
-    x = x.add(1).mul_(127.5).round_().clamp_(0, 255).div_(127.5).sub_(1)
+    half = x.add(1).mul_(0.5)
+    x = half.mul_(255).round_() if rule == "x255" else half.mul_(256).floor_()
+    x = x.clamp_(0, 255).div_(127.5).sub_(1)
     return x.contiguous(memory_format=torch.channels_last)

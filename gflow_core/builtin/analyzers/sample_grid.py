@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from gflow_core.contracts import Result, Subject
+from gflow_core.contracts import DataShape, Result, Subject
 from gflow_core.options import option
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class SampleGrid:
     sampler reads labels, images have a row for each label and one latent a column.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler"})
+    needs: ClassVar[frozenset[str]] = frozenset({"sampler"})
 
     samples: int = option(64, doc="Samples drawn (some 2000 for points in the plane).", ge=1, le=10_000)
     columns: int | None = option(
@@ -41,10 +41,14 @@ class SampleGrid:
         doc="Images in a row; nearly a square by default, or what makes `samples` with a row for each label.",
         ge=1,
     )
-    real: bool = option(True, doc="Draw as many real items too: images in real.png, points behind the samples.")
+    real: bool = option(
+        True,
+        doc="Draw as many real items too, where there are data: images in real.png, points behind the samples.",
+    )
 
     def check(self, spec: Spec) -> Iterable[str]:
-        return ()
+        if spec.data_shape() is None:
+            yield "needs a [dataset] that says what samples look like"
 
     def build(self) -> Callable[[Subject], Result]:
         return lambda subject: sample_grid(self, subject)
@@ -58,19 +62,21 @@ def sample_grid(part: SampleGrid, subject: Subject) -> Result:
     from gflow_core.pictures import image_grid
     from gflow_core.rng import Streams
 
-    data = subject.data
-    assert data is not None
+    data, shape = subject.data, subject.spec.data_shape()
+    assert shape is not None
     streams = Streams(subject.spec.seed).fork("sample_grid")
-    if data.shape.kind == "image" and subject.spec.sampler.conditional:
-        return _by_label(part, subject, streams)
+    if shape.kind == "image" and subject.spec.sampler.conditional:
+        return _by_label(part, subject, shape, streams)
     x = torch.cat([x.float().cpu() for x in draw_from(attrs.evolve(subject, streams=streams), part.samples)])
-    choice = torch.randperm(len(data), generator=streams["real"])[: part.samples]
-    real = data.batch(choice).x.float() if part.real else None
+    real = None
+    if part.real and data is not None:
+        choice = torch.randperm(len(data), generator=streams["real"])[: part.samples]
+        real = data.batch(choice).x.float()
     result = Result(manifest={"n_fake": len(x), "n_real": 0 if real is None else len(real)})
-    if data.shape.kind == "image":
-        result.figures["samples"] = picture(image_grid(x, data.shape, part.columns))
+    if shape.kind == "image":
+        result.figures["samples"] = picture(image_grid(x, shape, part.columns))
         if real is not None:
-            result.figures["real"] = picture(image_grid(real, data.shape, part.columns))
+            result.figures["real"] = picture(image_grid(real, shape, part.columns))
     else:
         result.figures["samples"] = _scatter(x, real, f"step {subject.step}: {len(x):,} samples")
     return result
@@ -79,7 +85,7 @@ def sample_grid(part: SampleGrid, subject: Subject) -> Result:
 # ------------------------------------------------------------------ images
 
 
-def _by_label(part: SampleGrid, subject: Subject, streams: Streams) -> Result:
+def _by_label(part: SampleGrid, subject: Subject, shape: DataShape, streams: Streams) -> Result:
     """Images with a row for each label; real items of the same labels beside them."""
     import torch
 
@@ -88,23 +94,22 @@ def _by_label(part: SampleGrid, subject: Subject, streams: Streams) -> Result:
     from gflow_core.pictures import image_grid
 
     data, sampler = subject.data, subject.sampler
-    assert data is not None
     assert sampler is not None
-    pool = label_pool(data, data.shape)
-    rows = label_rows(pool, data.shape)
-    names = [label_name(y, data.shape) for y in rows]
+    pool = label_pool(data, shape)
+    rows = label_rows(pool, shape)
+    names = [label_name(y, shape) for y in rows]
     columns = part.columns or -(-part.samples // len(rows))
     x = by_label(sampler, subject.spec.sampler, rows, columns, streams, subject.runtime).float()
     result = Result(manifest={"n_fake": len(x), "n_real": 0, "labels": names})
-    result.figures["samples"] = picture(image_grid(x, data.shape, columns), names)
-    if part.real:
-        white = torch.full_like(x, 1.0 if data.shape.high is None else data.shape.high)  # where a label has too few
+    result.figures["samples"] = picture(image_grid(x, shape, columns), names)
+    if part.real and data is not None:
+        white = torch.full_like(x, 1.0 if shape.high is None else shape.high)  # where a label has too few
         real = white.unflatten(0, (len(rows), columns))
         for row, y in zip(real, rows, strict=True):
             index = (pool == y).reshape(len(pool), -1).all(1).nonzero().squeeze(1)[:columns]
             row[: len(index)] = data.batch(index).x.float()
             result.manifest["n_real"] += len(index)
-        result.figures["real"] = picture(image_grid(real.flatten(0, 1), data.shape, columns), names)
+        result.figures["real"] = picture(image_grid(real.flatten(0, 1), shape, columns), names)
     return result
 
 

@@ -127,7 +127,9 @@ def read_idx(path: Path, magic: int) -> Pixels:
 
 
 def source(part: Mnist5k | Mnist | FashionMnist, x: Pixels, y: npt.NDArray[np.int64]) -> Source:
-    """The first `limit` images in the size and channels that `part` asks for, with their labels."""
+    """The first `limit` images (of the class `only`) in the size and channels asked for, with their labels."""
+    if part.only is not None:
+        x, y = x[y == part.only], y[y == part.only]
     x, y = x[: part.limit], y[: part.limit]
     images = torch.from_numpy(fitted(x, part.image_size, part.channels, part.fit).copy())
     labels = torch.from_numpy(y.copy())

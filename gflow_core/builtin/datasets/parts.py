@@ -81,6 +81,7 @@ class _Digits(_Sized):
     fit: Literal["pad", "resize"] = option(
         "pad", doc="How 28x28 becomes image_size: black around it, or Pillow's bicubic."
     )
+    only: int | None = option(None, doc="Keep the images of this class, to learn one class by itself.", ge=0, le=9)
 
 
 _ROOT = "Where the data is; ~ is the home folder, other relative paths count from where gflow is started."

@@ -36,11 +36,18 @@ def build_torchvision(part: TorchvisionPart, data: DataShape, device: torch.devi
 
     url = models.get_model_weights(part.model)["IMAGENET1K_V1"].url
     network, name = pretrained(part.model, make, part.weights, url, download=part.download, rename=old_densenet)
+    standardise, whose = {"imagenet": (_by_imagenet, "ImageNet's"), "image": (_by_image, "each image's own")}[
+        part.normalisation
+    ]
     resizer = (
-        f"{grey_as_rgb(data)}[-1, 1] to [0, 1]; bilinear to {SIZE}x{SIZE}, antialiased; less ImageNet's mean, by its "
+        f"{grey_as_rgb(data)}[-1, 1] to [0, 1]; bilinear to {SIZE}x{SIZE}, antialiased; less {whose} mean, by its "
         "standard deviation"
     )
-    return Network(name, network, part.head, _standardised, resizer, device)
+
+    def prepare(x: Tensor) -> Tensor:
+        return standardise(resized((x + 1) / 2, SIZE).expand(-1, 3, -1, -1))
+
+    return Network(name, network, part.head, prepare, resizer, device)
 
 
 def build_efficientnet_lite0(data: DataShape, device: torch.device) -> Network:
@@ -66,9 +73,15 @@ def old_densenet(name: str) -> str:
     return re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", name)
 
 
-def _standardised(x: Tensor) -> Tensor:
+def _by_imagenet(x: Tensor) -> Tensor:
     mean, std = (x.new_tensor(values).view(3, 1, 1) for values in (MEAN, STD))
-    return (resized((x + 1) / 2, SIZE).expand(-1, 3, -1, -1) - mean) / std
+    return (x - mean) / std
+
+
+def _by_image(x: Tensor) -> Tensor:
+    """By the mean and standard deviation of each channel of each image; an even channel becomes 0."""
+    std, mean = torch.std_mean(x, (2, 3), keepdim=True, correction=0)
+    return (x - mean) / std.clamp_min(1 / 255)
 
 
 def _from_bytes(x: Tensor) -> Tensor:

@@ -75,6 +75,12 @@ class TorchvisionPart(_Published):
     head: ClassVar[str]
     """The layer from features to logits."""
 
+    normalisation: Literal["imagenet", "image"] = option(
+        "imagenet",
+        doc="Each channel less its mean, by its standard deviation: ImageNet's, by which the network was trained "
+        "(imagenet), or the image's own (image).",
+    )
+
     def build(self, data: DataShape, device: torch.device, progress: Progress = no_progress) -> Encoder:
         from gflow_core.builtin.encoders.imagenet import build_torchvision
 
