@@ -25,6 +25,7 @@ bench: .venv/ready
 	$(BIN)/python benchmarks/far_replicas.py
 	$(BIN)/python benchmarks/dcgan_step.py
 	$(BIN)/python benchmarks/dcgan_features.py
+	$(BIN)/python benchmarks/rmt.py
 
 .venv/ready: requirements.txt constraints.txt pyproject.toml $(wildcard plugins/*/pyproject.toml)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gflow needs Python 3.11 or newer; try make PYTHON=python3.12")'

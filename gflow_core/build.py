@@ -109,6 +109,8 @@ def _checked_data(data: Source, shape: DataShape | None) -> Source:
 def _check_network(kind: str, module: nn.Module, part: Any, shape: DataShape | None, runtime: Runtime) -> None:
     """Two items through the network, in eval mode: the shapes must be the contract's. Raises GflowError."""
     if shape is None:
+        shape = part.data_shape() if hasattr(part, "data_shape") else None
+    if shape is None:
         return
     name = f"{kind} {type(part).__name__}"
     x = torch.zeros(2, *shape.shape, device=runtime.device)

@@ -329,10 +329,11 @@ class Subject:
     def protocol(self) -> dict[str, Any]:
         """What every score depends on, for its manifest: the data, its split, averaged weights or not, batch norm."""
         train = self.spec.train
+        averaged = self.spec.objective is None and getattr(self.spec.sampler, "averaged", False)
         return {
             "split": getattr(self.spec.dataset, "split", "all"),
             "data": self.data.fingerprint if self.data is not None else None,
-            "ema": (train is not None and train.ema is not None) or getattr(self.spec.sampler, "averaged", False),
+            "ema": averaged or (train is not None and train.ema is not None),
             "batch_norm": "eval",
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -55,24 +56,32 @@ class FromRun:
         return shape
 
     def check(self, data: DataShape | None) -> Iterable[str]:
-        """The data, where there is a [dataset], must be what the run was trained on, by shape, range and labels."""
-        if data is not None and data != self.data_shape():
+        """The data, where there is a [dataset], must look as the run's; have its labels, too, if they are read."""
+        if data is not None and self._read(data) != self._read(self.data_shape()):
             yield f"{self.from_run} was trained on {self.data_shape()}, the data is {data}"
         if self.latent.dim != self.run.sampler.latent.dim:
             yield f"latent.dim = {self.latent.dim}; the network of {self.from_run} reads {self.run.sampler.latent.dim}"
+
+    def _read(self, data: DataShape) -> DataShape:
+        """`data` less what the sampler does not know of it."""
+        return data if self.conditional else attrs.evolve(data, classes=None, conditions=())
 
     def build(self, data: DataShape | None) -> nn.Module:
         """The network with its trained weights. Raises CheckpointError where they are missing or damaged."""
         from gflow_core import checkpoint
 
         folder = self.checkpoint()
-        part = "ema" if self.averaged else "sampler"
-        state = checkpoint.read(folder, (part,)).parts
-        module: nn.Module = self.run.sampler.build(self.data_shape())
+        module = self._network()
         try:
-            module.load_state_dict(state[part])
+            module.load_state_dict(checkpoint.read(folder, (self._file,)).parts[self._file])
+        except CheckpointError as error:
+            raise CheckpointError(f"sampler.from_run: {error}; {self._mend(folder)}") from error
         except (KeyError, RuntimeError) as error:
-            raise CheckpointError(f"{folder}: does not fit the run's own recipe: {error}") from error
+            first = next((line for line in str(error).splitlines() if "mismatch" in line), str(error)).strip()
+            raise CheckpointError(
+                f"sampler.from_run: {folder} does not fit the run's own recipe.toml: {first}; put the recipe back as "
+                "it was"
+            ) from error
         return module
 
     def checkpoint(self) -> Path:
@@ -82,30 +91,52 @@ class FromRun:
         folder = Path(self.from_run).expanduser() / "checkpoints"
         names = checkpoint.names(folder)
         if not names:
-            raise CheckpointError(f"sampler.from_run: {self.from_run} has no checkpoint; train it first")
+            raise CheckpointError(
+                f"sampler.from_run: {self.from_run} has no checkpoint; train it with gflow run "
+                f"{self.from_run}/recipe.toml"
+            )
         steps = self.run.train.steps if self.run.train else 0
         if checkpoint.order(names[-1]) != [steps]:
             raise CheckpointError(
-                f"sampler.from_run: {self.from_run} is at {names[-1]} of {steps} steps; finish it with gflow resume "
-                f"{self.from_run}"
+                f"sampler.from_run: {self.from_run} has done {checkpoint.order(names[-1])[0]} of {steps} steps; finish "
+                f"it with gflow resume {self.from_run}"
             )
         return folder / names[-1]
 
     def origin(self) -> dict[str, Any]:
         """Where the weights come from, for the manifest: run, checkpoint, and the sha256 of the file."""
         folder = self.checkpoint()
-        file = folder / f"{'ema' if self.averaged else 'sampler'}.safetensors"
-        with file.open("rb") as handle:
+        with (folder / f"{self._file}.safetensors").open("rb") as handle:
             digest = hashlib.file_digest(handle, "sha256").hexdigest()
         return {"run": self.from_run, "checkpoint": folder.name, "ema": self.averaged, "sha256": digest}
 
+    @property
+    def _file(self) -> str:
+        """The part of the checkpoint that holds the weights."""
+        return "ema" if self.averaged else "sampler"
 
-def table_of_run(path: str) -> Mapping[str, Any]:
-    """The resolved recipe of a run folder, unchecked. GflowError says why there is none."""
-    file = Path(path).expanduser() / "recipe.toml"
+    def _network(self) -> nn.Module:
+        """The run's network, freshly initialised. (Of a run that trained yet another run's on, only that is asked.)"""
+        part = self.run.sampler
+        module: nn.Module = part._network() if isinstance(part, FromRun) else part.build(self.data_shape())
+        return module
+
+    def _mend(self, folder: Path) -> str:
+        from gflow_core import checkpoint
+
+        before = checkpoint.names(folder.parent)[:-1]
+        if before:
+            return f"gflow resume {self.from_run} --checkpoint {before[-1]} trains its end again"
+        return f"train it again with gflow run {self.from_run}/recipe.toml"
+
+
+def table_of_run(path: str) -> tuple[str, Mapping[str, Any]]:
+    """The real path of a run folder, and its resolved recipe, unchecked. GflowError says why there is none."""
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise GflowError(f"{path}: not a run folder (it has no recipe.toml); gflow run makes one under runs/") from None
-    except (OSError, ValueError) as error:
-        raise GflowError(f"{file}: cannot be read: {error}") from error
+        folder = Path(path).expanduser()
+        return os.path.realpath(folder), tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        where = "" if folder.is_absolute() else f"; relative paths count from where gflow is started, here {Path.cwd()}"
+        raise GflowError(f"{path}: not a run folder (it has no recipe.toml){where}") from None
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: nobody's home, or nested too deep
+        raise GflowError(f"{path}: its recipe.toml cannot be read: {error}") from error

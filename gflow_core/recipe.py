@@ -197,14 +197,18 @@ def _origins_below(origins: Mapping[schema.Path, str], path: schema.Path) -> lis
     return list(dict.fromkeys(origin for place, origin in origins.items() if place[: len(path)] == path))
 
 
-def _merge(base: dict[str, Any], over: dict[str, Any]) -> None:
-    """Put `over` on `base`: tables merge, everything else replaces; another `use` drops what belonged to the old."""
-    was, now = ({key: _value(node[key]) for key in ("use", "from_run") if key in node} for node in (base, over))
+def _merge(base: dict[str, Any], over: dict[str, Any], path: schema.Path = ()) -> None:
+    """Put `over` on `base`, which stands at `path`: tables merge, everything else replaces.
+
+    Another `use` drops what belonged to the old one; in [sampler], so does another `from_run`.
+    """
+    naming = ("use", "from_run") if path == ("sampler",) else ("use",)
+    was, now = ({key: _value(node[key]) for key in naming if key in node} for node in (base, over))
     if was and now and was != now:
         base.clear()
     for key, node in over.items():
         if isinstance(node, dict) and isinstance(base.get(key), dict):
-            _merge(base[key], node)
+            _merge(base[key], node, (*path, key))
         else:
             base[key] = node
 
@@ -246,9 +250,9 @@ def _override(tree: dict[str, Any], text: str, plugins: Plugins) -> None:
     if isinstance(node, _Leaf) and isinstance(node.value, str) and schema.is_part_place(place, table, plugins):
         node = {"use": node}
     if isinstance(at, dict):
-        _merge(at, {key: node})
+        _merge(at, {key: node}, path)
     elif isinstance(node, dict) and isinstance(at[place[-1]], dict):
-        _merge(at[place[-1]], node)
+        _merge(at[place[-1]], node, place)
     else:
         at[place[-1]] = node
 

@@ -213,12 +213,18 @@ def _check_parts(spec: Spec, known_data: bool) -> Iterator[tuple[Path, str]]:
             known_data = False
             if not wrong:
                 yield ("dataset",), _defect("data_shape", error)
+    elif hasattr(spec.sampler, "data_shape"):
+        try:
+            spec.sampler.data_shape()
+        except Exception as error:
+            yield ("sampler",), _defect("data_shape", error)
     for kind in NETWORKS:
         part = getattr(spec, kind)
         if part is not None and known_data and not _missing(kind, type(part)):
             yield from (((kind,), message) for message in _ask(part, shape))
             if part.conditional and shape is not None and not shape.label_size:
-                yield (kind,), f"reads labels, and the data has none ({shape}); {_LABELS}"
+                without = f", or set {kind}.conditional = false" if _has_option(type(part), "conditional") else ""
+                yield (kind,), f"reads labels, and the data has none ({shape}); {_LABELS}{without}"
     places: list[tuple[Path, Any]] = [((kind,), getattr(spec, kind)) for kind in PARTS]
     places += [(("analyze", i), analysis.part) for i, analysis in enumerate(spec.analyze)]
     for name, optimizer in spec.optimizer.items():
@@ -342,8 +348,10 @@ def _defect(method: str, error: BaseException) -> str:
 class _Reader:
     """A strict cattrs converter over some plugins."""
 
-    def __init__(self, plugins: Plugins) -> None:
+    def __init__(self, plugins: Plugins, inside: tuple[str, ...] = ()) -> None:
+        """`inside`: the run folders whose recipes are being read, each for the sake of the one before."""
         self.plugins = plugins
+        self.inside = inside
         self.converter = converter = Converter()
         factories: tuple[tuple[Callable[[Any], bool], Callable[[Any], Callable[[Any, Any], Any]]], ...] = (
             (lambda kind: True, self._unsupported),  # cattrs tries the last one first
@@ -416,33 +424,41 @@ class _Reader:
 
     def from_run(self, value: Any) -> FromRun:
         """The sampler of another run; of its options only `latent` may be given, and takes that run's length of z."""
-        table = dict(_a_table(value))
-        path = table.get("from_run")
-        others = [key for key in table if key not in ("from_run", "latent")]
+        others = [key for key in value if key not in ("from_run", "latent")]
         if others:
-            raise _WrongError(
-                [((key,), "the run has settled it: with from_run only latent may be given") for key in others]
-            )
+            message = "the run has settled it; beside from_run only latent may stand"
+            raise _WrongError([((key,), message) for key in others])
+        path = value["from_run"]
         if not isinstance(path, str) or not path:
             raise _WrongError.one(f"expected the path of a run folder, as a string, got {_got(path)}", "from_run")
         try:
-            run = structure(table_of_run(path), self.plugins)
-        except RecipeError as error:
-            raise _WrongError.one(f"{path}: its recipe is wrong: {error.problems[0]}", "from_run") from None
+            run = self._recipe_of(path)
+            latent = value.get("latent", {})
+            if isinstance(latent, Mapping) and "use" in latent:
+                latent = {"dim": run.sampler.latent.dim, **latent}
+            latent = _on_part(latent, run.sampler.latent, {"latent"}, self.plugins, "latent")
+            part: FromRun = self.table({"from_run": path, "latent": latent}, FromRun)
         except GflowError as error:
             raise _WrongError.one(str(error), "from_run") from None
-        if run.sampler is None or run.objective is None or run.dataset is None:
-            raise _WrongError.one(f"{path}: that run trained no sampler; copy its [sampler] table instead", "from_run")
-        if run.train is not None and run.train.replicas > 1:
-            raise _WrongError.one(
-                f"{path}: that run has {run.train.replicas} replicas; train one of them by itself", "from_run"
-            )
-        own = _part_table(run.sampler.latent, {"latent"}, self.plugins)
-        latent = table.get("latent", own)
-        if isinstance(latent, Mapping):
-            latent = {**(own if "use" not in latent else {"dim": own["dim"]}), **latent}
-        part: FromRun = self.table({"from_run": path, "latent": latent}, FromRun)
         return part.of(run)
+
+    def _recipe_of(self, path: str) -> Spec:
+        """The recipe of a run that trained a sampler. GflowError says why it is none."""
+        folder, table = table_of_run(path)
+        if folder in self.inside:
+            raise GflowError(f"{path}: goes round in a circle: that run's sampler would be its own")
+        faults: list[tuple[Path, str]] = []
+        # What measured the run, perhaps by another plugin, need not be here.
+        trained = {key: value for key, value in table.items() if key != "analyze"}
+        run = _read_recipe(trained, _Reader(self.plugins, (*self.inside, folder)), self.plugins, faults)
+        if faults:
+            place, message = faults[0]
+            raise GflowError(f"{path}: its recipe.toml is wrong: {Problem(path_text(place), message)}")
+        if run.objective is None or run.sampler is None or run.data_shape() is None:
+            raise GflowError(f"{path}: that run trained no sampler; copy its [sampler] table instead")
+        if run.train is not None and run.train.replicas > 1:
+            raise GflowError(f"{path}: that run has {run.train.replicas} replicas; train one of them by itself")
+        return run
 
     def analysis(self, value: Any) -> Analysis:
         """One [[analyze]] table: the core's `name` and `every`, and the analyzer's own options."""
@@ -593,16 +609,22 @@ def _on_default(value: Any, field: attrs.Attribute[Any], plugins: Plugins) -> An
     if not kinds or not isinstance(value, dict) or "use" in value:
         return value
     default = _default(field)
-    if not attrs.has(type(default)):
+    return _on_part(value, default, kinds, plugins) if attrs.has(type(default)) else value
+
+
+def _on_part(value: Any, part: Any, kinds: Iterable[str], plugins: Plugins, *path: str) -> Any:
+    """The table `value` without `use` on top of the options of `part`; any other value as it is."""
+    if not isinstance(value, dict) or "use" in value:
         return value
-    own = _part_table(default, kinds, plugins)
+    own = _part_table(part, kinds, plugins)
     for key in value:
-        if "use" in own and key not in attrs.fields_dict(type(default)):
+        if "use" in own and key not in attrs.fields_dict(type(part)):
             registries = (registry_of(plugins, kind) for kind in kinds)
             known = [name for registry in registries for name in registry if _has_option(registry.get(name), key)]
             if known:
                 uses = _or([f"use = {_quote(name)}" for name in known])
-                raise _WrongError.one(f"{own['use']}, which is the default, has no such option; add {uses}", key)
+                message = f"{own['use']}, which is the default, has no such option; add {uses}"
+                raise _WrongError.one(message, *path, key)
     return {**own, **value}
 
 

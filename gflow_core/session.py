@@ -165,7 +165,9 @@ def reanalyze(path: Path, console: Console, names: tuple[str, ...] = (), overrid
         raise GflowError(f"{path}: its recipe has no [[analyze]] table; name an analyzer (gflow ls analyzers)")
     recipe = attrs.evolve(recipe, spec=_anywhere(recipe.spec))
     experiment = _build(recipe, console)
-    _check_data(folder.read_manifest(), experiment, path)
+    manifest = folder.read_manifest()
+    _check_data(manifest, experiment, path)
+    _check_origin(manifest, recipe.spec, path)
     step = 0
     if recipe.spec.objective is not None:
         state = folder.load()
@@ -216,6 +218,16 @@ def _check_data(manifest: Mapping[str, Any], experiment: Experiment, path: Path)
         raise GflowError(
             f"{path}: the data has changed since the run began (fingerprint {experiment.data.fingerprint[:12]}, was "
             f"{before[:12]}); put the old data back or start a new run"
+        )
+
+
+def _check_origin(manifest: Mapping[str, Any], spec: Spec, path: Path) -> None:
+    """A run that trains nothing has its sampler's weights elsewhere: they must be those it began with."""
+    before = manifest.get("from_run", {})
+    if before and spec.objective is None and spec.sampler.origin()["sha256"] != before["sha256"]:
+        raise GflowError(
+            f"{path}: the sampler of {before['run']} has changed since this run took it; start a new run with gflow "
+            f"run {path / 'recipe.toml'}"
         )
 
 
@@ -506,6 +518,7 @@ class Drawing:
             raise GflowError(f"{path}: its recipe has no [sampler]")
         self.labels = _wanted(spec, label)
         self.experiment = build(spec, load_data=False)
+        _check_origin(folder.read_manifest(), spec, path)
         if spec.objective is not None:
             state = folder.load(checkpoint, only=("sampler", "ema"))
             module = self.experiment.final_sampler

@@ -54,6 +54,13 @@ SMALL = {
     "kmeans_patches": 100,
     "fine": 10,
     "concepts": "[]",  # an untrained classifier sees one class in all
+    "N": 8,
+    "m": 5,
+    "S": 8,
+    "reference": 2,
+    "repeats": 2,
+    "laws_z": '[{ use = "normal" }, { use = "bernoulli" }]',
+    "laws_t": '[{ use = "normal" }]',
 }
 
 # Analyses of features: few items, through networks that nobody trained.
@@ -154,10 +161,11 @@ train = {{ steps = 2, batch_size = 16 }}
 
 
 def networks(kind: str) -> list[str]:
-    """Every network of a kind; those that read labels by an option also with it, as "NAME, conditional"."""
+    """Every network of a kind; those that read labels by an option also the other way, as "NAME, conditional=true"."""
     registry = LOADED.registries[kind]
-    both = [name for name in registry if "conditional" in {field.name for field in options_of(registry.get(name))}]
-    return [*registry, *(f"{name}, conditional" for name in both)]
+    fields = {name: {field.name: field for field in options_of(registry.get(name))} for name in registry}
+    both = {name: own["conditional"].default for name, own in fields.items() if "conditional" in own}
+    return [*registry, *(f"{name}, conditional={str(not default).lower()}" for name, default in both.items())]
 
 
 COMBINATIONS = list(
@@ -172,7 +180,7 @@ def test_every_combination_trains_or_is_refused_with_a_reason(tmp_path, dataset,
     chosen = {"sampler": sampler, "discriminator": discriminator, "objective": objective}
     for kind, name in chosen.items():
         chosen[kind], _, conditional = name.partition(", ")
-        words += [f"{kind}.conditional=true"] if conditional else []
+        words += [f"{kind}.{conditional}"] if conditional else []
     path.write_text(TWIN.format(dataset=dataset, **chosen))
     for kind, name in chosen.items():
         names = {field.name for field in options_of(registry_of(LOADED, kind).get(name))}

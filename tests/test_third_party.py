@@ -14,12 +14,15 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 import pytest
+import torch
 
 from gflow_core.analyze import analyze
 from gflow_core.build import build
+from gflow_core.contracts import Subject
 from gflow_core.errors import DataError
 from gflow_core.plugins import load
 from gflow_core.recipe import load as load_recipe
+from gflow_core.rng import Streams
 from gflow_core.schema import defects
 
 PACKAGE = Path(__file__).parent / "third_party"
@@ -127,13 +130,25 @@ encoder = { use = "random.projection", dim = 5 }
 """
 
 
+def code_under(heading: str) -> str:
+    """The first block of code below a heading of the guide."""
+    section = re.split(rf"^{heading}$", GUIDE, flags=re.MULTILINE)[1]
+    return textwrap.dedent(re.search(r"^    .*\n(?:    .*\n|\n)*", section, re.MULTILINE)[0])
+
+
 def test_the_guides_other_plugins_load_and_train(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     points = []
-    for name, kind in (("points", "data set"), ("gap", "analyzer"), ("round", "latent"), ("random", "encoder")):
-        section = re.split(rf"^## An? {kind}$", GUIDE, flags=re.MULTILINE)[1]
-        code = textwrap.dedent(re.search(r"^    .*\n(?:    .*\n|\n)*", section, re.MULTILINE)[0])
+    kinds = {
+        "points": "A data set",
+        "gap": "An analyzer",
+        "round": "A latent",
+        "random": "An encoder",
+        "plain": "A sampler without data",
+    }
+    for name, kind in kinds.items():
+        code = code_under(f"## {kind}")
         assert code.count("@hookimpl") == 1
         module = f"guide_{name}_{tmp_path.name}"
         (tmp_path / f"{module}.py").write_text(code)
@@ -154,3 +169,39 @@ def test_the_guides_other_plugins_load_and_train(tmp_path, monkeypatch):
         assert metrics
     (analysis,) = recipe.spec.analyze
     assert analyze(experiment, analysis, 2).scores["mean_gap"] > 0
+    law = recipe.spec.sampler.latent
+    z = law.draw(3000, torch.Generator().manual_seed(0))
+    assert float(z.mean()) == pytest.approx(law.moments().mean, abs=0.02)
+    assert float((z**2).mean()) == pytest.approx(law.moments().variance, abs=0.02)
+
+    Path("colours.toml").write_text('gflow = 1\nsampler = { use = "plain.colour" }\n[[analyze]]\nuse = "sample_grid"\n')
+    recipe = load_recipe("colours.toml", plugins=found)
+    assert analyze(build(recipe.spec), recipe.spec.analyze[0], 0).manifest["n_fake"] == 64
+
+
+def test_the_guides_turns_go_on_where_they_were_killed(tmp_path):
+    namespace: dict[str, object] = {}
+    exec(code_under("### Work that a killed run goes on from"), namespace)
+    seen = []
+
+    def once(streams) -> float:
+        if len(seen) == 3:
+            seen.append(None)
+            raise KeyboardInterrupt
+        seen.append(float(torch.rand(1, generator=streams["x"])))
+        return seen[-1]
+
+    def turns(work, key):
+        subject = Subject(spec=None, runtime=None, streams=Streams(7), work=work)
+        return namespace["turns"](subject, key, 5, once)
+
+    with pytest.raises(KeyboardInterrupt):
+        turns(tmp_path / "work", [4])
+    found = turns(tmp_path / "work", [4])
+    assert len(seen) == 4 + 2, "three, the one that was killed, and the two that were left"
+    assert found == turns(None, [4]), "what a run finds that was not killed"
+    assert len(seen) == 11
+    assert turns(tmp_path / "work", [4]) == found
+    assert len(seen) == 11, "nothing is left to do"
+    turns(tmp_path / "work", [5])
+    assert len(seen) == 16, "another key, other work"

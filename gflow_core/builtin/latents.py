@@ -43,13 +43,13 @@ class TruncatedNormal:
     """
 
     dim: int = option(128, doc="Length of z.", ge=1)
-    bound: float = option(2.0, doc="Largest |z| before scaling.", gt=0)
+    bound: float = option(2.0, doc="Largest |z| before scaling.", ge=1e-3)
     scale: float = option(1.0, doc="Multiplies z; BigGAN's truncation.", gt=0)
 
     def moments(self) -> Moments:
         """The variance of a normal law cut off at +-bound, times scale^2."""
         inside = math.erf(self.bound / math.sqrt(2))
-        density = math.exp(-(self.bound**2) / 2) / math.sqrt(2 * math.pi)
+        density = math.exp(-self.bound * self.bound / 2) / math.sqrt(2 * math.pi)
         return Moments(0.0, self.scale**2 * (1 - 2 * self.bound * density / inside))
 
     def draw(self, n: int, generator: Generator) -> Tensor:

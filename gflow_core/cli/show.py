@@ -93,7 +93,7 @@ def _default(field: attrs.Attribute[Any]) -> str:
     if _steps(field):
         return f"  ({STEPS})"
     text = _toml(field)
-    return f" = {text}" if text else "  (unset)"
+    return f" = {text}".replace("\n", "\n  ") if text else "  (unset)"
 
 
 def _steps(field: attrs.Attribute[Any]) -> bool:
@@ -117,8 +117,19 @@ def _toml(field: attrs.Attribute[Any]) -> str:
         return ""
     import tomlkit
 
+    return str(tomlkit.item(_inline(value)).as_string())
+
+
+def _inline(value: Any) -> Any:
+    """Tables in braces, so that they stand in one option's line; a list of tables has a line for each."""
+    import tomlkit
+
     if isinstance(value, dict):
         table = tomlkit.inline_table()
-        table.update(value)
-        return str(table.as_string())
-    return str(tomlkit.item(value).as_string())
+        table.update({key: _inline(child) for key, child in value.items()})
+        return table
+    if isinstance(value, list):
+        array = tomlkit.array()
+        array.extend(map(_inline, value))
+        return array.multiline(any(isinstance(child, dict) for child in value))
+    return value

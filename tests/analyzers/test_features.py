@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from gflow_core.builtin.analyzers.feature_scores import Frechet, Inception, Kernel, Memorization, Prdc
-from gflow_core.builtin.analyzers.features import Features, Vectors, distances, real_index, score_name
+from gflow_core.builtin.analyzers.features import Features, Vectors, as_stored, distances, real_index, score_name
+from gflow_core.contracts import DataShape
 from gflow_core.errors import Diverged
 from gflow_core.spec import Ema, Train
 
@@ -190,3 +191,30 @@ def test_distances_do_not_depend_on_the_pieces(n, m, d, entries, seed):
     wanted = (x[:, None].double() - y[None].double()).square().sum(2).sqrt()
     assert torch.allclose(found, wanted, rtol=0, atol=1e-6)
     assert found.dtype == torch.float64
+
+
+# ------------------------------------------------------------------ 8 bits
+
+
+@pytest.mark.parametrize("rule", ["x255", "x256"])
+def test_the_256_levels_are_kept_by_both_rules(rule):
+    levels = (torch.arange(256) / 127.5 - 1).view(1, 1, 16, 16)
+    shape = DataShape("image", (1, 16, 16), -1.0, 1.0)
+    assert torch.equal(as_stored(levels, shape, rule), levels)
+    beyond = torch.tensor([-9.0, -1.001, 1.001, 9.0]).view(1, 1, 2, 2)
+    assert as_stored(beyond, DataShape("image", (1, 2, 2), -1.0, 1.0), rule).flatten().tolist() == [-1, -1, 1, 1]
+    points = torch.randn(3, 2)
+    assert as_stored(points, DataShape("vector", (2,)), rule) is points
+
+
+def test_between_the_levels_one_rule_rounds_and_the_other_cuts():
+    half = torch.linspace(0, 1, 4001, dtype=torch.float64)[1:-1]  # (x + 1) / 2
+    half = half[((255 * half + 0.5) % 1 > 1e-6) & ((256 * half) % 1 > 1e-6)]  # on no border
+    shape = DataShape("image", (1, 1, len(half)), -1.0, 1.0)
+    found = {
+        rule: (as_stored((2 * half - 1).view(shape.shape)[None], shape, rule) + 1) * 127.5 for rule in ("x255", "x256")
+    }
+    assert torch.allclose(found["x255"].flatten(), (255 * half).round())
+    assert torch.allclose(found["x256"].flatten(), (256 * half).floor())
+    apart = (found["x255"] != found["x256"]).double().mean()
+    assert float(apart) == pytest.approx(1 / 4, abs=0.01), "E|h - 1/2|: they lie h - 1/2 of a step apart"

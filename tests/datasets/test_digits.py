@@ -173,3 +173,24 @@ def test_download_is_used_where_nothing_is_found(tmp_path, monkeypatch, mnist_fi
 
     monkeypatch.setattr(datasets.MNIST, "__init__", lambda self, root, download: mnist_files("data/MNIST/raw") and None)
     assert len(Mnist(root=str(tmp_path / "data"), download=True).load()) == 20
+
+
+def test_only_one_class(mnist_files):
+    whole, threes = Mnist5k(split="test").load(), Mnist5k(split="test", only=3).load()
+    assert torch.equal(threes.x, whole.x[whole.y == 3])
+    assert threes.y.tolist() == [3] * 50
+    assert threes.shape == whole.shape, "the label keeps its place among ten"
+    few = Mnist5k(split="test", only=3, limit=7).load()
+    assert torch.equal(few.x, threes.x[:7]), "the first of that class"
+    assert len({whole.fingerprint, threes.fingerprint, few.fingerprint}) == 3
+    files = str(mnist_files())
+    assert torch.equal(Mnist(root=files, only=0).load().x, Mnist(root=files).load().x[::10])
+    for wrong in (-1, 10):
+        with pytest.raises(ValueError, match="must be >= 0 and <= 9"):
+            FashionMnist(only=wrong)
+
+
+def test_a_file_without_the_class_says_so(mnist_files):
+    place = str(mnist_files(images=5))
+    with pytest.raises(DataError, match=r"no image of class 7; set dataset.only to another"):
+        Mnist(root=place, only=7).load()

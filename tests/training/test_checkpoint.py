@@ -109,3 +109,11 @@ def test_only_some_parts(tmp_path):
     assert set(checkpoint.read(tmp_path / "000001", only=("a",)).parts) == {"a"}
     with pytest.raises(CheckpointError, match=r"b\.safetensors is missing"):
         checkpoint.read(tmp_path / "000001")
+
+
+def test_names_stand_in_the_order_of_training(tmp_path):
+    assert checkpoint.names(tmp_path / "nothing") == []
+    for name in ("000010", "1000000", "000009-012", "000009-002", "000009", ".000011.tmp", "000012.old", "12"):
+        (tmp_path / name).mkdir()
+    assert checkpoint.names(tmp_path) == ["000009", "000009-002", "000009-012", "000010", "1000000"]
+    assert [checkpoint.order(name) for name in ("000009-012", "1000000")] == [[9, 12], [1_000_000]]

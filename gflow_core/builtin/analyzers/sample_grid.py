@@ -25,6 +25,10 @@ DPI = 150
 """Dots per inch at which the run folder writes figures: one dot is one pixel of the picture."""
 
 
+def _some_classes(classes: tuple[int, ...] | None) -> str | None:
+    return "names none; leave it out for all" if classes == () else None
+
+
 @attrs.frozen(kw_only=True)
 class SampleGrid:
     """Samples as a picture: a grid of images pixel by pixel, or points of the plane over real ones.
@@ -41,14 +45,24 @@ class SampleGrid:
         doc="Images in a row; nearly a square by default, or what makes `samples` with a row for each label.",
         ge=1,
     )
+    classes: tuple[int, ...] | None = option(
+        None, doc="Which classes have a row; the first twenty by default.", ge=0, check=_some_classes
+    )
     real: bool = option(
         True,
         doc="Draw as many real items too, where there are data: images in real.png, points behind the samples.",
     )
 
     def check(self, spec: Spec) -> Iterable[str]:
-        if spec.data_shape() is None:
+        shape = spec.data_shape()
+        if shape is None:
             yield "needs a [dataset] that says what samples look like"
+        elif spec.dataset is None and spec.sampler.conditional and not shape.classes:
+            yield f"needs a [dataset]: the sampler reads real labels ({shape}), which only data can tell"
+        elif self.classes is not None and not (spec.sampler.conditional and shape.classes):
+            yield "classes: the sampler reads no classes; remove it"
+        elif self.classes is not None and max(self.classes) >= (shape.classes or 0):
+            yield f"classes: {max(self.classes)} is not among the classes 0 to {(shape.classes or 0) - 1}"
 
     def build(self) -> Callable[[Subject], Result]:
         return lambda subject: sample_grid(self, subject)
@@ -96,7 +110,7 @@ def _by_label(part: SampleGrid, subject: Subject, shape: DataShape, streams: Str
     data, sampler = subject.data, subject.sampler
     assert sampler is not None
     pool = label_pool(data, shape)
-    rows = label_rows(pool, shape)
+    rows = torch.tensor(part.classes) if part.classes else label_rows(pool, shape)
     names = [label_name(y, shape) for y in rows]
     columns = part.columns or -(-part.samples // len(rows))
     x = by_label(sampler, subject.spec.sampler, rows, columns, streams, subject.runtime).float()

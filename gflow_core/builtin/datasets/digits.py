@@ -130,6 +130,8 @@ def source(part: Mnist5k | Mnist | FashionMnist, x: Pixels, y: npt.NDArray[np.in
     """The first `limit` images (of the class `only`) in the size and channels asked for, with their labels."""
     if part.only is not None:
         x, y = x[y == part.only], y[y == part.only]
+        if not len(y):
+            raise DataError(f"dataset: no image of class {part.only}; set dataset.only to another, or remove it")
     x, y = x[: part.limit], y[: part.limit]
     images = torch.from_numpy(fitted(x, part.image_size, part.channels, part.fit).copy())
     labels = torch.from_numpy(y.copy())

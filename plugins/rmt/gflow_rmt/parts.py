@@ -39,9 +39,10 @@ __all__ = [
 
 @attrs.frozen(kw_only=True)
 class BigGanDeep:
-    """BigGAN-deep's generator, class-conditional on ImageNet's 1000 (Brock et al. 2019), with its public weights.
+    """BigGAN-deep's generator (Brock et al. 2019), class-conditional on ImageNet's 1000; loads its public weights.
 
-    50,388,609, 55,880,833 and 56,163,905 parameters at 128, 256 and 512 px.
+    50,388,609, 55,880,833 and 56,163,905 parameters at 128, 256 and 512 px. The paper's network is the one of 256 px
+    with the weights of the public PyTorch port, whose names of tensors and peculiarities it has. z is read as it is.
     """
 
     conditional: ClassVar[bool] = True
@@ -52,20 +53,25 @@ class BigGanDeep:
     )
     weights: str = option(
         "random",
-        doc="A fresh initialisation from the run's seed (random), or the path of a state dict with the public names.",
+        doc="A fresh initialisation from the run's seed (random), which makes patterns of colour and no objects, or "
+        "the path of a file: a state dict with the public port's names, such as its biggan-deep-256.",
+        check=lambda value: None if value.strip() else 'expected "random" or the path of a file, got an empty string',
     )
     truncation: float = option(
         0.4,
-        doc="Chooses the batch-norm statistics; the law of z has it as its scale.",
+        doc="Chooses the batch-norm statistics among those of truncations 0, 0.02, ..., 1; the law of z has it as its "
+        "scale.",
         gt=0,
         le=1,
     )
     interpolation: Literal["published", "corrected"] = option(
         "published",
-        doc="Between two rows of statistics: the public code's weights, which are reversed, or the right way round.",
+        doc="How statistics between two rows are weighed: as the public code does, the wrong way round (so that "
+        "rounding shifts the row at truncations .14, .28, .56, .58 and .94), or the right way round.",
     )
     latent: Latent = option(
-        factory=lambda: TruncatedNormal(dim=128, bound=2.0, scale=0.4), doc="Law of z; its scale is the truncation."
+        factory=lambda: TruncatedNormal(dim=128, bound=2.0, scale=0.4),
+        doc="Law of z, of length 128 (published: normal, |z| <= 2, times the truncation).",
     )
 
     def data_shape(self) -> DataShape:
@@ -74,7 +80,9 @@ class BigGanDeep:
 
     def check(self, data: DataShape | None) -> Iterable[str]:
         if data is not None and data != self.data_shape():
-            yield f"makes {self.data_shape()}, the data is {data}"
+            yield f"makes {self.data_shape()}, the data is {data}; remove [dataset], or give all of ImageNet's classes"
+        if self.latent.dim != 128:
+            yield f"latent.dim = {self.latent.dim}; the network reads 128 numbers, set latent.dim = 128"
         if isinstance(self.latent, TruncatedNormal) and self.latent.scale != self.truncation:
             yield (
                 f"truncation = {self.truncation:g} chooses the statistics, but z has latent.scale = "
@@ -94,18 +102,36 @@ class BigGanDeep:
 class _Mlp:
     """What both networks of the MLP GAN share."""
 
-    conditional: bool = option(True, doc="Read the label, one-hot, beside z or x; without it, one law for all classes.")
+    conditional: bool = option(
+        True,
+        doc="Read the label, one-hot (real labels as they are), beside z or x; without it, one law for all classes.",
+    )
+    label_width: int | None = option(
+        None, doc="Units of a layer that y goes through first; without it y joins as it is.", ge=1
+    )
+    slope: float = option(0.2, doc="Slope of leaky ReLU for negative values (the paper does not print its own).", ge=0)
 
     def check(self, data: DataShape | None) -> Iterable[str]:
         if data is None:
             yield "needs a [dataset] that says what to make"
+        elif data.kind == "image" and data.low is None:
+            yield f"works on images of a known range, the data is {data}"
+
+
+def _some(widths: tuple[int, ...]) -> str | None:
+    return None if widths else "needs at least one hidden layer"
 
 
 @attrs.frozen(kw_only=True)
 class MlpSampler(_Mlp):
-    """The MNIST generator: five hidden layers, each linear, batch norm and leaky ReLU, then a linear one and tanh."""
+    """The paper's MNIST generator: five hidden layers of leaky ReLU, then batch norm, and a linear one with tanh.
 
-    widths: tuple[int, ...] = option((128, 256, 512, 1024, 1024), doc="Units of the hidden layers.", ge=1)
+    tanh spans the pixels' range; vectors go without. On 28x28 digits in ten classes: 2,563,216 parameters.
+    """
+
+    widths: tuple[int, ...] = option(
+        (128, 256, 512, 1024, 1024), doc="Units of the hidden layers (not printed in the paper).", ge=1, check=_some
+    )
     latent: Latent = option(factory=lambda: Normal(dim=100), doc="Law of z (published: N(0, I) in 100 dimensions).")
 
     def build(self, data: DataShape | None) -> nn.Module:
@@ -117,9 +143,14 @@ class MlpSampler(_Mlp):
 
 @attrs.frozen(kw_only=True)
 class MlpDiscriminator(_Mlp):
-    """Its discriminator: five hidden layers with leaky ReLU, then a logit."""
+    """The paper's MNIST discriminator: five hidden layers of leaky ReLU, then a logit.
 
-    widths: tuple[int, ...] = option((1024, 512, 256, 128, 64), doc="Units of the hidden layers.", ge=1)
+    On 28x28 digits in ten classes: 1,511,425 parameters.
+    """
+
+    widths: tuple[int, ...] = option(
+        (1024, 512, 256, 128, 64), doc="Units of the hidden layers (not printed in the paper).", ge=1, check=_some
+    )
 
     def build(self, data: DataShape | None) -> nn.Module:
         from gflow_rmt.mlp_gan import build_discriminator
@@ -166,6 +197,8 @@ class Represented:
         shape = spec.data_shape()
         if self.m >= self.N:
             yield f"m = {self.m} leaves nothing of N = {self.N} for the sample: m must be less than N"
+        elif self.moments == "reuse" and self.n > self.m:
+            yield f"moments = reuse: {self.n} images of the sample cannot be among m = {self.m}; set m >= N / 2"
         if self.classes is not None and len(self.classes) != self.K:
             yield f"classes names {len(self.classes)}, K = {self.K}"
         if self.classes is not None and len(set(self.classes)) < len(self.classes):
@@ -196,6 +229,8 @@ class Represented:
                     f"K = {self.K}: the sampler reads no labels; set K = 1, or classifier = {{ use = ... }}, which "
                     "tells the class of each image"
                 )
+            elif self.classes is not None:
+                yield "classes: the sampler reads no labels; remove it, or set classifier = { use = ... }"
         elif not shape.classes:
             yield f"works class by class, and the sampler's labels are real numbers ({shape})"
         elif shape.classes < self.K:
@@ -249,8 +284,19 @@ class _Surrogate(Represented):
 class Spectrum(_Surrogate):
     """Gram spectra of features of generated images and of the Gaussian mixture with their means and covariances."""
 
-    reference: int = option(100, doc="Pairs of independent mixtures whose distances calibrate the one observed.", ge=1)
-    top: int = option(10, doc="Largest eigenvalues listed side by side.", ge=1)
+    reference: int = option(
+        100,
+        doc="Rotations of each class's features that calibrate the distances: what normal features of the same means "
+        "and covariances give.",
+        ge=1,
+    )
+    top: int = option(10, doc="Largest eigenvalues, and leading directions, that are compared one by one.", ge=1)
+    theory: bool = option(
+        True, doc="Draw the density that theory gives the mixture's eigenvalues; a minute where K m = 1500."
+    )
+    repeat: bool = option(
+        False, doc="Draw n more images of each class: how far two samples of the generator are apart."
+    )
 
     def build(self) -> Callable[[Subject], Result]:
         from gflow_rmt.spectrum import spectrum
@@ -274,7 +320,26 @@ class NoiseLaws(Represented):
         doc="Laws of z, the first of which the others are compared with; in as many dimensions as the sampler reads.",
     )
     laws_t: tuple[Latent, ...] = option(factory=lambda: (Normal(dim=1), Bernoulli(dim=1)), doc=_T)
-    reference: int = option(100, doc="Pairs of independent mixtures whose distances calibrate those observed.", ge=1)
+    reference: int = option(
+        100,
+        doc="Rotations of each class's features that calibrate the distances, as in rmt.spectrum; under each law of z.",
+        ge=1,
+    )
+    repeats: int = option(
+        5,
+        doc="Independent samples under the first law of z, and draws of the mixture under the first law of t, whose "
+        "distances from each other are the floor for those of other laws; p-values are at least 1 / (repeats + 1).",
+        ge=2,
+    )
+
+    def check(self, spec: Spec) -> Iterable[str]:
+        yield from super().check(spec)
+        if self.z is not None:
+            yield "z: the laws of z are those of laws_z; remove it"
+        if not self.laws_z or not self.laws_t:
+            yield "laws_z and laws_t need one law each at least"
+        for i, law in enumerate(self.laws_t):
+            yield from check_law(f"laws_t.{i}", law)
 
     def build(self) -> Callable[[Subject], Result]:
         from gflow_rmt.noise_laws import noise_laws
@@ -286,7 +351,29 @@ class NoiseLaws(Represented):
 class Simulations(_Surrogate):
     """Eigenvalues over many repeats with fresh z: are they normal, and those of the mixture's repeats?"""
 
-    S: int = option(500, doc="Repeats (published: 500).", ge=2)
+    S: int = option(500, doc="Repeats (published: 500); more than a run already has are added to those.", ge=8)
+    eigenvalues: tuple[int, ...] = option(
+        (2, 3, 4, 5, 6), doc="Which eigenvalues, 1 the largest (published: 2 to 6); up to the tenth.", ge=1, le=10
+    )
+    refit: bool = option(
+        True,
+        doc="Fit the mixture anew in every repeat, to m images of its own; or once for all, to m images drawn before "
+        "the first repeat, so that a repeat draws n images of each class instead of N.",
+    )
+
+    def check(self, spec: Spec) -> Iterable[str]:
+        yield from super().check(spec)
+        if not self.eigenvalues:
+            yield "eigenvalues: name one at least"
+        elif len(set(self.eigenvalues)) < len(self.eigenvalues):
+            yield "eigenvalues names one twice"
+        elif self.m < self.N and max(self.eigenvalues) > self.K * self.n:
+            yield f"eigenvalues: the Gram matrix of K (N - m) images has {self.K * self.n}, not {max(self.eigenvalues)}"
+        if not self.refit and self.moments == "reuse":
+            yield (
+                'moments = "reuse" takes the sample from the images that the mixture is fitted to, in every repeat; '
+                "with it set refit = true"
+            )
 
     def build(self) -> Callable[[Subject], Result]:
         from gflow_rmt.simulations import simulations
@@ -298,6 +385,14 @@ class Simulations(_Surrogate):
 class Eigenvectors(_Surrogate):
     """Leading eigenvectors of both Gram matrices as scatter plots by class, with the class means' prediction."""
 
+    vectors: int = option(4, doc="Leading eigenvectors, which are shown in pairs of neighbours.", ge=2)
+    reference: int = option(20, doc="Samples of the mixture, fitted again, that calibrate the distance.", ge=1)
+
+    def check(self, spec: Spec) -> Iterable[str]:
+        yield from super().check(spec)
+        if self.n > 0 and self.vectors > self.K * self.n:
+            yield f"vectors = {self.vectors} is more than the K n = {self.K * self.n} images of the sample"
+
     def build(self) -> Callable[[Subject], Result]:
         from gflow_rmt.eigenvectors import eigenvectors
 
@@ -308,6 +403,16 @@ class Eigenvectors(_Surrogate):
 class Theory(_Surrogate):
     """What random-matrix theory says of the spectrum: Marchenko-Pastur, deterministic equivalent, spikes."""
 
+    reference: int = option(20, doc="Mixtures drawn, whose distances from the theory calibrate that observed.", ge=1)
+    refits: int = option(
+        1,
+        doc="Mixtures drawn in place of the features and split, fitted and compared as they are: what estimating the "
+        "moments costs. Each takes as long as the theory itself.",
+        ge=0,
+    )
+    level: float = option(0.01, doc="Of the Tracy-Widom edge test.", gt=0, lt=0.5)
+    top: int = option(10, doc="Largest eigenvalues listed side by side.", ge=1)
+
     def build(self) -> Callable[[Subject], Result]:
         from gflow_rmt.theory import theory
 
@@ -317,6 +422,12 @@ class Theory(_Surrogate):
 @attrs.frozen(kw_only=True)
 class Concentration(Represented):
     """Is the feature vector concentrated: tails of Lipschitz observations, and Lipschitz constants of the networks."""
+
+    projections: int = option(100, doc="Random unit vectors u, whose u'x are observed.", ge=1)
+    nu: int = option(5, doc="Degrees of freedom of Student's t vectors, which are not concentrated.", ge=3)
+    reference: int = option(20, doc="Gaussian mixtures whose exponents calibrate those observed.", ge=1)
+    points: int = option(16, doc="Points z, of the classes in turn, at which the Jacobian's norm is estimated.", ge=1)
+    pairs: int = option(200, doc="Pairs z, z' whose |f(z) - f(z')| / |z - z'| are taken.", ge=1)
 
     def build(self) -> Callable[[Subject], Result]:
         from gflow_rmt.concentration import concentration
@@ -330,6 +441,24 @@ class RealVersus(_Surrogate):
 
     needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler"})
 
+    reference: int = option(
+        100,
+        doc="Rotations of each class's features, as in rmt.spectrum, and pairs of halves of the real images, that "
+        "calibrate the distances.",
+        ge=1,
+    )
+    top: int = option(10, doc="Largest eigenvalues listed side by side.", ge=1)
+
+    def check(self, spec: Spec) -> Iterable[str]:
+        yield from super().check(spec)
+        shape = spec.data_shape()
+        if self.classifier is None or shape is None:
+            return
+        if not shape.classes:
+            yield f"classifier: it tells the class of what the sampler makes, but the data ({shape}) has no classes"
+        elif max(self.labels) >= shape.classes:
+            yield f"class {max(self.labels)} is not among the data's {shape.classes} classes, 0 to {shape.classes - 1}"
+
     def build(self) -> Callable[[Subject], Result]:
         from gflow_rmt.real_versus import real_versus
 
@@ -338,12 +467,36 @@ class RealVersus(_Surrogate):
 
 @attrs.frozen(kw_only=True)
 class ResampleWeights(_Surrogate):
-    """Spectra when named layers' weights are replaced by draws of a law fitted to them, layer by layer."""
+    """Spectra when named layers' weights are replaced by draws of a law fitted to each (the paper's section 8)."""
 
-    layers: tuple[str, ...] = option(("*",), doc="Names of the layers, with * and ? (gflow show lists none).")
-    law: Literal["normal", "permutation"] = option(
-        "normal", doc="Draws from a normal law of the layer's mean and variance, or its own values in another order."
+    layers: tuple[str, ...] = option(
+        ("*",),
+        doc="Names of linear and convolution layers, with * and ?; the message on a name that fits none lists them.",
+        check=lambda names: None if names else "needs at least one name",
     )
+    law: Literal["normal", "permutation"] = option(
+        "normal",
+        doc="Draws of a normal law with the layer's mean and variance, brought to its Frobenius norm, or its own "
+        "values in another order.",
+    )
+    repeats: int = option(20, doc="Spectra with fresh z, from trained and from resampled weights each.", ge=2)
+    redraw: bool = option(False, doc="Draw weights anew in every repeat: spectra then vary with them too.")
+    reference: int = option(
+        100, doc="Rotations of each class's features that calibrate distances to the mixture (rmt.spectrum).", ge=1
+    )
+
+    def check(self, spec: Spec) -> Iterable[str]:
+        yield from super().check(spec)
+        if 0 < self.K * self.n < 6:
+            yield f"K (N - m) = {self.K * self.n} images have no eigenvalues 2 to 6; at least 6 have"
+
+    def prepare(self, spec: Spec, device: torch.device, progress: Progress) -> None:
+        """As for all; names of layers that are missing are missed now too."""
+        super().prepare(spec, device, progress)
+        if spec.objective is not None:
+            from gflow_rmt.resample_weights import check_layers
+
+            check_layers(spec, self.layers)
 
     def build(self) -> Callable[[Subject], Result]:
         from gflow_rmt.resample_weights import analyze

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,12 @@ from gflow_core.data import Source
 from gflow_core.errors import DataError, Diverged, GflowError
 from gflow_core.nn.sampling import push
 from gflow_core.rng import Streams
+from gflow_rmt.surrogate import split
 
 if TYPE_CHECKING:
     from gflow_rmt.parts import Represented
 
-__all__ = ["Representation"]
+__all__ = ["Representation", "law_name"]
 
 _PATIENCE = 50
 """Images drawn for one wanted, before a class that the classifier never sees is given up."""
@@ -66,14 +68,36 @@ class Representation:
         """
         if self.classifier is not None:
             return self._sorted(n, streams, z, sampler, what)
+        found = list(self._encoded(n, streams, z, sampler, what))
+        return torch.cat(found).view(len(self.part.labels), n, -1)
+
+    def pieces(
+        self,
+        n: int,
+        streams: Streams,
+        *,
+        z: Latent | None = None,
+        sampler: nn.Module | None = None,
+        what: str | None = "features",
+    ) -> Iterator[Tensor]:
+        """The features that `draw` returns, a batch [B, p] at a time: for `spectra.spectrum_of`, if memory is short.
+
+        With a classifier they come at once, because they must be sorted first.
+        """
+        if self.classifier is not None:
+            yield self._sorted(n, streams, z, sampler, what).flatten(0, 1)
+        else:
+            yield from self._encoded(n, streams, z, sampler, what)
+
+    def _encoded(
+        self, n: int, streams: Streams, z: Latent | None, sampler: nn.Module | None, what: str | None
+    ) -> Iterator[Tensor]:
         total, done = len(self.part.labels) * n, 0
-        found = []
         for x in self.images(n, streams, z=z, sampler=sampler):
-            found.append(self.encode(x).cpu())
+            yield self.encode(x).cpu()
             done += len(x)
             if what:
                 self.subject.progress(what, done, total)
-        return torch.cat(found).view(len(self.part.labels), n, -1)
 
     def images(
         self, n: int, streams: Streams, *, z: Latent | None = None, sampler: nn.Module | None = None
@@ -100,7 +124,8 @@ class Representation:
     def encode(self, x: Tensor) -> Tensor:
         """Images [B, *shape] on the device -> features [B, p] there, float32. Raises Diverged if not finite."""
         found = self.encoder(x)
-        if not bool(found.isfinite().all()):
+        # One pass where all is well: a sum is finite only if what it adds is.
+        if not bool(found.sum().isfinite()) and not bool(found.isfinite().all()):
             raise Diverged(
                 f"step {self.subject.step}: features of samples are NaN or infinite ({self.encoder.name}); the sampler "
                 "has diverged: train with a lower rate, or analyze an earlier checkpoint"
@@ -112,45 +137,60 @@ class Representation:
     ) -> Tensor:
         """Images of a sampler without labels, drawn until the classifier has seen n of each class."""
         assert self.classifier is not None
-        labels, size = self.part.labels, self.part.batch_size
+        labels, law = self.part.labels, self.law(z)
         found: dict[int, list[Tensor]] = {label: [] for label in labels}
-        law, wanted = self.law(z), len(labels) * n
-        for _ in range(0, _PATIENCE * wanted, size):
-            (x,) = self._pieces(law.draw(size, streams["latent"]), None, sampler)
-            seen = self.classifier.classify(x).argmax(1).cpu()
-            features = self.encode(x).cpu()
-            for label, rows in found.items():
-                rows.extend(features[seen == label][: n - len(rows)])
-            have = sum(map(len, found.values()))
-            if what:
-                self.subject.progress(what, have, wanted)
-            if have == wanted:
-                return torch.stack([torch.stack(rows) for rows in found.values()])
+        wanted, have = len(labels) * n, 0
+        for _ in range(_PATIENCE):
+            # As many latents as are wanted at once: what comes does not depend on the batches.
+            for x in self._pieces(law.draw(wanted, streams["latent"]), None, sampler):
+                logits = self.classifier.classify(x).cpu()
+                if max(labels) >= logits.shape[1]:
+                    raise GflowError(
+                        f"classifier {self.classifier.name} knows the classes 0 to {logits.shape[1] - 1}, not "
+                        f"{max(labels)}; set K and classes to some of those"
+                    )
+                seen, features = logits.argmax(1), self.encode(x).cpu()
+                for label, rows in found.items():
+                    rows.extend(features[seen == label][: n - len(rows)])
+                have = sum(map(len, found.values()))
+                if what:
+                    self.subject.progress(what, have, wanted)
+                if have == wanted:
+                    return torch.stack([torch.stack(rows) for rows in found.values()])
         few = ", ".join(f"{len(rows)} of class {label}" for label, rows in found.items() if len(rows) < n)
         raise GflowError(
-            f"classifier {self.classifier.name}: of {_PATIENCE * wanted} images it saw only {few}, {n} were wanted; "
-            "choose other `classes`, fewer K, or a sampler that makes them"
+            f"classifier {self.classifier.name}: among {_PATIENCE * wanted} images it saw only {few}, {n} were wanted; "
+            "choose other classes, a smaller K or N, or a sampler that makes them"
         )
 
     # -------------------------------------------------------------- real
 
     def real(self, n: int, data: Source, what: str | None = "real features") -> Tensor:
         """Features of n real images of each class, [K, n, p]: the same ones for every seed. DataError if too few."""
-        device = self.subject.runtime.device
-        order = real_index(data, len(data))
-        chosen = []
-        for label in self.part.labels:
-            index = order if self.part.K == 1 and not self._labelled else order[data.y[order] == label]  # type: ignore[index]
-            if len(index) < n:
-                raise DataError(f"dataset: {len(index)} images of class {label}, {n} are wanted; set N to fewer")
-            chosen.append(index[:n])
-        index, found = torch.cat(chosen), []
-        for done in range(0, len(index), self.part.batch_size):
-            piece = index[done : done + self.part.batch_size]
-            found.append(self.encoder(data.batch(piece, device).x).cpu())
+        device, done, found = self.subject.runtime.device, 0, []
+        index = self.real_index(n, data)
+        for piece in index.split(self.part.batch_size):
+            features = self.encoder(data.batch(piece, device).x).cpu()
+            if not bool(features.isfinite().all()):
+                raise DataError(f"encoder {self.encoder.name}: features of the data are NaN or infinite; its weights?")
+            found.append(features)
+            done += len(piece)
             if what:
-                self.subject.progress(what, done + len(piece), len(index))
+                self.subject.progress(what, done, len(index))
         return torch.cat(found).view(len(self.part.labels), n, -1)
+
+    def real_index(self, n: int, data: Source) -> Tensor:
+        """Where the n real images of each class stand in the data, class after class, [K n]. DataError if too few."""
+        order, chosen = real_index(data, len(data)), []
+        if self._labelled and (data.y is None or data.y.is_floating_point()):
+            raise DataError("dataset: its images have no classes, by which real ones are chosen; use one that has")
+        for label in self.part.labels:
+            index = order[data.y[order] == label] if self._labelled and data.y is not None else order
+            if len(index) < n:
+                which = f" of class {label}" if self._labelled else ""
+                raise DataError(f"dataset: {len(index)} images{which}, {n} are wanted; set N to no more than there are")
+            chosen.append(index[:n])
+        return torch.cat(chosen)
 
     @property
     def _labelled(self) -> bool:
@@ -161,9 +201,7 @@ class Representation:
 
     def split(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Features [K, N, p] -> those for the moments [K, m, p] and the sample [K, n, p], as the part's options say."""
-        part = self.part
-        start = 0 if part.moments == "split" else part.N - part.m
-        return features[:, start : start + part.m], features[:, part.m :]
+        return split(features, self.part.m, self.part.moments)
 
     # -------------------------------------------------------------- protocol
 
@@ -177,7 +215,8 @@ class Representation:
             "weights": self.encoder.weights,
             "resizer": self.encoder.resizer,
             "conversion": part.conversion,
-            "z": str(self.law()),
+            "z": law_name(self.law()),
+            "z_dim": self.law().dim,
             "classes": list(part.labels) if self._labelled else None,
             "classifier": self.classifier.name if self.classifier else None,
             "p": self.encoder.dim,
@@ -187,3 +226,13 @@ class Representation:
             "moments": part.moments,
             **own,
         }
+
+
+def law_name(law: Latent) -> str:
+    """The law in words that tables and figures can hold, without its dim: "bernoulli(p=0.5)", "normal"."""
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(law).__name__).lower()
+    options = attrs.asdict(law, filter=lambda field, _: field.name != "dim")  # type: ignore[arg-type]
+    stated = ", ".join(
+        f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in options.items()
+    )
+    return f"{name}({stated})" if stated else name

@@ -1,13 +1,15 @@
 """The Gaussian mixture with the means and covariances of the features: x = mean + t C^(1/2) (eq. 123).
 
 C = Xc' Xc / m for m centred rows Xc [m, p] (eq. 123's 1/n must be 1/m). No p x p root is formed: with the thin SVD
-Xc / sqrt(m) = U S V', t C^(1/2) = ((t V) S) V' exactly, in O(m p) a sample. For normal t that is in law g Xc / sqrt(m),
-g [m] normal, which needs no SVD at all.
+A = Xc / sqrt(m) = U S V', t C^(1/2) = ((t V) S) V' exactly, in O(m p) a sample. S and V come from the eigenvectors of
+the smaller of A A' and A' A in float64. For normal t that is in law g Xc / sqrt(m), g [m] normal, which needs neither.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
+from typing import Literal
 
 import attrs
 import torch
@@ -16,8 +18,9 @@ from torch import Generator, Tensor
 from gflow_core.builtin.latents import Normal
 from gflow_core.contracts import Latent
 from gflow_core.errors import GflowError
+from gflow_rmt.spectra import Distance, distance, gram, gram_eigenvalues
 
-__all__ = ["Component", "Mixture", "standardised"]
+__all__ = ["Component", "Mixture", "bootstrap", "split", "standardised"]
 
 
 @attrs.define(eq=False)
@@ -40,12 +43,23 @@ class Component:
 
     @cached_property
     def factors(self) -> tuple[Tensor, Tensor]:
-        """S [r] and V' [r, p] of Xc / sqrt(m) = U S V', r = min(m, p)."""
-        _, s, vt = torch.linalg.svd(self.centred / self.m**0.5, full_matrices=False)
-        return s, vt
+        """S [r], largest first, and V' [r, p] of the thin SVD Xc / sqrt(m) = U S V'; r is its rank.
+
+        An eigenvalue of the smaller Gram matrix is right to eps S_1^2 (eps 2e-16), so S_i is to eps S_1^2 / S_i, and
+        what falls below its noise has no part in C: a root of a covariance of condition (S_1 / S_r)^2 <= 1e8 is right
+        to 1e-12, relative to its norm.
+        """
+        a = self.centred.double()
+        a = (a - a.mean(0)) / self.m**0.5  # rows centred in float32 leave a hair of the direction that has no variance
+        wide = a.shape[0] < a.shape[1]
+        values, vectors = torch.linalg.eigh(a @ a.mT if wide else a.mT @ a)
+        kept = values > values[-1] * len(values) * torch.finfo(values.dtype).eps
+        s, vectors = values[kept].flip(0).sqrt(), vectors[:, kept].flip(1)
+        vt = (vectors / s).mT @ a if wide else vectors.mT
+        return s.to(self.centred), vt.to(self.centred)
 
     def root(self, t: Tensor) -> Tensor:
-        """t [n, p] -> t C^(1/2) [n, p], exactly."""
+        """t [n, p] -> t C^(1/2) [n, p], without C^(1/2)."""
         s, vt = self.factors
         rooted: Tensor = ((t @ vt.mT) * s) @ vt
         return rooted
@@ -68,8 +82,10 @@ class Mixture:
     def of(cls, features: Tensor) -> Mixture:
         """Fitted to features [K, m, p], class by class. GflowError where a class does not vary at all."""
         components = tuple(Component.of(x) for x in features)
-        for i, component in enumerate(components):
-            if not bool(component.centred.any()):
+        for i, (component, x) in enumerate(zip(components, features, strict=True)):
+            # A mean is rounded, so equal rows need not leave exact zeros.
+            size, spread = (torch.linalg.vector_norm(rows) for rows in (x, component.centred))
+            if spread <= 4 * torch.finfo(x.dtype).eps * size:
                 raise GflowError(
                     f"class {i} of {len(components)}: all {component.m} feature vectors are the same, so the mixture's "
                     "covariance is 0; the sampler ignores z there, or has collapsed"
@@ -80,6 +96,23 @@ class Mixture:
         """n rows of each class, [K, n, p]."""
         return torch.stack([component.draw(n, law, generator) for component in self.components])
 
+    def compact(self, law: Latent) -> Mixture:
+        """A mixture of fewer features, whose draws of the law have Gram matrices X X' / p of the same law.
+
+        Draws of normal t are combinations of the means and the centred rows, r <= K (m + 1) vectors W; their
+        coordinates Y with Y Y' / r = W W' / p give the same Gram matrices, also after another fit to what was drawn.
+        Other laws are those of p components, and keep them: there the mixture itself comes back.
+        """
+        p, m = self.components[0].centred.shape[1], self.components[0].m
+        if not isinstance(law, Normal) or len(self.components) * (m + 1) >= p:
+            return self
+        w = torch.cat([torch.cat([c.mean[None], c.centred]) for c in self.components])
+        values, vectors = torch.linalg.eigh(gram(w))
+        kept = values > values[-1] * len(values) * torch.finfo(values.dtype).eps
+        y = vectors[:, kept] * (values[kept] * int(kept.sum())).sqrt()
+        parts = y.to(w).view(len(self.components), m + 1, -1)
+        return Mixture(tuple(Component(part[0], part[1:]) for part in parts))
+
 
 def standardised(law: Latent, n: int, dim: int, generator: Generator) -> Tensor:
     """n draws of the law in `dim` dimensions, each component brought to mean 0 and variance 1: [n, dim]."""
@@ -87,3 +120,40 @@ def standardised(law: Latent, n: int, dim: int, generator: Generator) -> Tensor:
     t = attrs.evolve(law, dim=dim).draw(n, generator)  # type: ignore[misc]
     scaled: Tensor = (t - moments.mean) / moments.variance**0.5
     return scaled
+
+
+def split(features: Tensor, m: int, moments: Literal["split", "reuse"]) -> tuple[Tensor, Tensor]:
+    """Features [K, N, p] -> those for the moments [K, m, p] and the sample [K, N - m, p].
+
+    The sample is the last N - m of each class, the moments are of the first m (split) or the last m (reuse).
+    """
+    start = 0 if moments == "split" else features.shape[1] - m
+    return features[:, start : start + m], features[:, m:]
+
+
+def bootstrap(
+    mixture: Mixture,
+    n: int,
+    m: int,
+    law: Latent,
+    moments: Literal["split", "reuse"],
+    repeats: int,
+    generator: Generator,
+    progress: Callable[[int], None],
+) -> list[Distance]:
+    """Distances that the whole pipeline finds where features ARE the mixture: a parametric bootstrap that fits again.
+
+    Each repeat draws N = n + m rows of each class from the mixture as if they were features, fits a mixture to m of
+    them, draws n rows of each class from that, and measures the distance of its spectrum to that of the n sample rows:
+    what `reference` leaves out, the error of moments estimated from m images, is in it. `law` is that of t, here and
+    there. It takes the mixture's covariance for the true one, so it holds where m is many times the dimensions that the
+    features vary in; with m <= p, rank m - 1 of its draws, even exactly normal features are mostly rejected
+    (`rotation` has a test for them that is exact).
+    """
+    compact, found = mixture.compact(law), []
+    for i in range(repeats):
+        fitted_to, sample = split(compact.draw(n + m, law, generator), m, moments)
+        drawn = Mixture.of(fitted_to).draw(n, law, generator)
+        found.append(distance(gram_eigenvalues(sample), gram_eigenvalues(drawn)))
+        progress(i + 1)
+    return found

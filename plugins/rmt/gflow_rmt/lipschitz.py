@@ -1,0 +1,487 @@
+"""How much z -> features can stretch: Lipschitz constants of a sampler and an encoder, from above and from below.
+
+Concentration passes through Lipschitz maps: where z is concentrated and |f(z) - f(z')| <= L |z - z'|, features are, at
+the scale L (Seddik et al. 2020, arXiv 2001.08370, Section 3). Three numbers enclose the least such L:
+
+    empirical    |f(z) - f(z')| / |z - z'| over pairs of independent z
+    local        the largest singular value of the Jacobian at points z, which f stretches by near z
+    bound        the product of the layers' operator norms along f, which nothing exceeds
+
+The local maximum is below L, and the bound above it, often by orders of magnitude: a layer does not stretch most where
+the layer before it does. The map is taken without the rounding to 8 bits, which is not Lipschitz.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import attrs
+import numpy as np
+import torch
+from scipy.sparse.linalg import LinearOperator, eigsh
+from torch import Generator, Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from gflow_core.builtin.analyzers.features import Vectors
+from gflow_core.builtin.encoders.network import Network, float32_only
+from gflow_core.data import fingerprint
+from gflow_core.nn.strided_conv import StridedConv, StridedTransposedConv
+from gflow_core.rng import Streams
+from gflow_rmt.representation import Representation
+
+__all__ = ["Bound", "Lipschitz", "Map", "bound", "jacobian_norms", "measure", "operator_norm", "ratios"]
+
+Function = Callable[[Tensor], Tensor]
+"""z [B, d] -> features [B, p], or images, row by row."""
+
+
+# ------------------------------------------------------------------ the map
+
+
+@attrs.frozen(eq=False)
+class Map:
+    """z and labels -> features, differentiable, on the sampler's device and in float32."""
+
+    sampler: nn.Module
+    encode: Function | None
+    """What follows the sampler; None where the encoder does not say how it is computed."""
+    words: str
+
+    @classmethod
+    def of(cls, representation: Representation) -> Map:
+        """Copies of the networks of a representation."""
+        module, encoder = representation.subject.sampler, representation.encoder
+        assert module is not None
+        sampler = _plain(module)
+        if isinstance(encoder, Vectors):
+            return cls(sampler, lambda x: x.flatten(1), "z to vector")
+        if not isinstance(encoder, Network):
+            return cls(sampler, None, f"z to image (how {encoder.name} computes its features is not known)")
+        trunk, prepare = _plain(encoder.trunk), encoder.prepare
+
+        def encode(x: Tensor) -> Tensor:
+            found: Tensor = trunk(prepare(x.float()).contiguous(memory_format=torch.channels_last))
+            return found
+
+        return cls(sampler, encode, f"z to features of {encoder.name}, without rounding to 8 bits")
+
+    def at(self, y: Tensor | None) -> Function:
+        """The function of z alone, for labels y [B] of its rows, or None without labels."""
+
+        def function(z: Tensor) -> Tensor:
+            with float32_only(z.device):
+                x = self.sampler(z) if y is None else self.sampler(z, y)
+                features: Tensor = x if self.encode is None else self.encode(x)
+            return features.flatten(1)
+
+        return function
+
+
+def _plain(module: nn.Module) -> nn.Module:
+    """A frozen copy, in which strided convolutions are computed by torch's own layers, as one operation each."""
+    plain = copy.deepcopy(module).requires_grad_(False).eval()
+    for layer in plain.modules():
+        if isinstance(layer, StridedConv):
+            layer.__class__ = nn.Conv2d  # type: ignore[assignment]
+        elif isinstance(layer, StridedTransposedConv):
+            layer.__class__ = nn.ConvTranspose2d  # type: ignore[assignment]
+    return plain
+
+
+# ------------------------------------------------------------------ from below
+
+
+def ratios(f: Function, z: Tensor, other: Tensor) -> Tensor:
+    """|f(z) - f(z')| / |z - z'| of pairs z, z' [B, d]: [B], float64; pairs that coincide are left out."""
+    with torch.no_grad():
+        way, apart = ((a - b).double().norm(dim=1) for a, b in ((f(z), f(other)), (z, other)))
+    found: Tensor = (way / apart)[apart > 0]
+    return found
+
+
+def jacobian_norms(
+    f: Function, z: Tensor, generator: Generator, *, tolerance: float = 1e-3, most: int = 1000
+) -> tuple[Tensor, int]:
+    """The largest singular value of the Jacobian of f at each row of z [B, d], [B] float64, and the iterations taken.
+
+    Power iteration on J'J, all rows together, until no value changes by more than its `tolerance`-fold, `most` times
+    at most: estimates from below. Rows of f must not depend on each other (batch norm in eval mode).
+    """
+    v = torch.randn(z.shape, generator=generator).to(z)
+    v = v / v.norm(dim=1, keepdim=True)
+    _, pull = torch.func.vjp(f, z)  # type: ignore[misc]
+    found = torch.zeros(len(z), dtype=torch.float64)
+    iterations = 0
+    while iterations < most:
+        iterations += 1
+        _, pushed = torch.func.jvp(f, (z,), (v,))  # type: ignore[misc]
+        last, found = found, pushed.double().norm(dim=1).cpu()
+        if bool(((found - last).abs() <= tolerance * found).all()):
+            break
+        (back,) = pull(pushed)
+        size = back.norm(dim=1, keepdim=True)
+        v = torch.where(size > 0, back / size, v)
+    return found, iterations
+
+
+# ------------------------------------------------------------------ from above
+
+
+@attrs.frozen
+class Bound:
+    """An upper bound on the Lipschitz constant of a network."""
+
+    value: float | None
+    """None where an operation has none that is known."""
+    why: str
+    """That operation, in words; empty where there is a bound."""
+    layers: tuple[tuple[str, float, float], ...]
+    """In the order of computation: the operation, by how much it can stretch, and the bound up to there. Operations of
+    constant 1, such as ReLU, are left out."""
+
+
+def bound(f: Function, z: Tensor, norms: dict[str, float] | None = None) -> Bound:
+    """The bound along all that f computes from z [1, d]; what does not depend on z, such as labels, is held fixed.
+
+    Constants multiply along a chain, add up where branches are added, and are joined as sqrt(a^2 + b^2) where they are
+    concatenated. Affine layers count with their exact operator norm, for the size of their input, stride and padding
+    included. `norms` remembers those from call to call.
+    """
+    with torch.no_grad(), _Tape() as tape:
+        out = f(z)
+    steps = tape.steps
+    found = _walk(steps, z, out, lambda step: 1.0)  # without the work of norms: is there a bound at all?
+    if found.value is None:
+        return found
+    norms = {} if norms is None else norms
+
+    def norm(step: _Step) -> float:
+        key = step.key()
+        if key not in norms:
+            norms[key] = step.operator_norm()
+        return norms[key]
+
+    return _walk(steps, z, out, norm)
+
+
+@attrs.frozen(eq=False)
+class _Step:
+    """One of torch's operations, done."""
+
+    op: Any
+    given: Mapping[str, Any]
+    """Argument -> value, defaults included."""
+    outputs: tuple[Tensor, ...]
+    depends: tuple[Tensor, ...] = ()
+    """Tensors among the arguments that depend on z; set in the walk."""
+
+    @property
+    def name(self) -> str:
+        """In words: "convolution"; operations in place go by the name of those that are not."""
+        return str(self.op.overloadpacket.__name__).removesuffix("_").lstrip("_")
+
+    @property
+    def in_place(self) -> bool:
+        return bool(self.op._schema.is_mutable)
+
+    @property
+    def out(self) -> Tensor:
+        return self.outputs[0]
+
+    def tensors(self) -> Iterator[Tensor]:
+        for value in self.given.values():
+            for each in value if isinstance(value, list | tuple) else (value,):
+                if isinstance(each, Tensor):
+                    yield each
+
+    def spread(self, x: Tensor) -> float:
+        """By how much broadcasting x to the output stretches it."""
+        return math.sqrt(self.out.numel() / x.numel())
+
+    def key(self) -> str:
+        """The operation, the shape of its input, and the contents of all else."""
+        (x,) = self.depends
+        fixed = [each.contiguous() for each in self.tensors() if each is not x]
+        rest = [value for value in self.given.values() if not isinstance(value, Tensor)]
+        return f"{self.op} {tuple(x.shape)} {rest} {fingerprint(*fixed)}"
+
+    def operator_norm(self) -> float:
+        """Of an operation that is affine in its one argument that depends on z."""
+        (x,) = self.depends
+
+        def affine(value: Tensor) -> Tensor:
+            value = value.clone() if self.in_place else value
+            given = {k: value if v is x else v for k, v in self.given.items()}
+            positional = [given[a.name] for a in self.op._schema.arguments if not a.kwarg_only]
+            named = {a.name: given[a.name] for a in self.op._schema.arguments if a.kwarg_only}
+            result: Tensor = self.op(*positional, **named)
+            return result
+
+        return operator_norm(affine, x)
+
+
+def operator_norm(affine: Function, like: Tensor, tolerance: float = 1e-5) -> float:
+    """The norm of A in x -> A x + b, for x of the shape of `like`: the largest singular value.
+
+    By Lanczos' method (ARPACK) on A'A, whose start does not depend on any seed; right to `tolerance`, relative, as far
+    as float32 goes. A network's layers are small in number and large, so A is only ever applied.
+    """
+    zero = torch.zeros_like(like)
+    with torch.enable_grad():
+        shift, adjoint = torch.func.vjp(affine, zero)  # type: ignore[misc]
+
+    def square(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        there = affine(torch.from_numpy(x).to(like).view_as(like)) - shift
+        (back,) = adjoint(there)
+        result: np.ndarray[Any, Any] = back.detach().flatten().double().cpu().numpy()
+        return result
+
+    n = like.numel()
+    start = np.random.default_rng(0).standard_normal(n)
+    first = square(start)
+    if not first.any():
+        return 0.0
+    if n <= 2:  # too few for Lanczos
+        return math.sqrt(np.linalg.eigvalsh(np.stack([square(row) for row in np.eye(n)]))[-1])
+    operator = LinearOperator((n, n), matvec=square, dtype=np.float64)
+    (value,) = eigsh(operator, k=1, which="LA", v0=start, tol=tolerance, return_eigenvectors=False)
+    return math.sqrt(max(float(value), 0.0))
+
+
+class _Tape(TorchDispatchMode):
+    """Writes down every operation that torch does."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.steps: list[_Step] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        given = {a.name: a.default_value for a in func._schema.arguments}
+        given |= dict(zip(given, args, strict=False)) | (kwargs or {})
+        outputs = out if isinstance(out, list | tuple) else (out,)
+        self.steps.append(_Step(func, given, tuple(o for o in outputs if isinstance(o, Tensor))))
+        return out
+
+
+def _walk(steps: list[_Step], z: Tensor, out: Tensor, norm: Callable[[_Step], float]) -> Bound:
+    """Constants of all tensors in turn: infinite where there is none, with the operation that is the first such."""
+    constants: dict[int, float] = {id(z): 1.0}
+    whys: dict[int, str] = {}
+    layers = []
+    for step in steps:
+        depends = tuple(x for x in step.tensors() if constants.get(id(x), 0.0) > 0)
+        before = {id(x): constants[id(x)] for x in depends}
+        lost = next((whys[key] for key, value in before.items() if math.isinf(value)), None)
+        constant, why = 0.0, ""
+        if lost is not None:
+            constant, why = math.inf, lost
+        elif depends:
+            known = attrs.evolve(step, depends=depends)
+            try:
+                constant = _constant(known, before, norm)
+            except _NoBoundError as error:
+                constant, why = math.inf, str(error)
+            largest = max(before.values())
+            if not why and not math.isclose(constant, largest, rel_tol=1e-9):
+                layers.append((step.name, constant / largest, constant))
+        if step.in_place:
+            _alias(step, constants, constant, [s for other in steps for s in other.outputs] + [z])
+        for each in step.outputs:
+            constants[id(each)] = constant
+            whys[id(each)] = why
+    value = constants.get(id(out), 0.0)
+    if math.isinf(value):
+        return Bound(None, whys[id(out)], ())
+    return Bound(value, "", tuple(layers))
+
+
+def _alias(step: _Step, constants: dict[int, float], constant: float, tensors: list[Tensor]) -> None:
+    """Other tensors on the memory that was overwritten hold old entries beside new ones."""
+    place = step.out.untyped_storage().data_ptr()
+    for other in {id(t): t for t in tensors}.values():
+        if other is not step.out and other.untyped_storage().data_ptr() == place and id(other) in constants:
+            constants[id(other)] = math.hypot(constants[id(other)], constant)
+
+
+# ------------------------------------------------------------------ the constant of each operation
+
+
+class _NoBoundError(Exception):
+    """An operation without a known constant; the message names it."""
+
+
+_SHAPES = frozenset(
+    {"alias", "clone", "contiguous", "constant_pad_nd", "detach", "flip", "lift_fresh", "permute", "pixel_shuffle"}
+    | {"pixel_unshuffle", "reshape", "roll", "select", "slice", "split", "split_with_sizes", "squeeze", "t", "to_copy"}
+    | {"transpose", "unbind", "unsafe_view", "unsqueeze", "view"}
+)
+"""They move entries, or leave some out."""
+
+_AFFINE = frozenset(
+    {
+        "adaptive_avg_pool2d",
+        "addcmul",
+        "addmm",
+        "avg_pool2d",
+        "bmm",
+        "convolution",
+        "div",
+        "expand",
+        "index_select",
+        "mean",
+        "mm",
+    }
+    | {"mul", "mv", "reflection_pad2d", "repeat", "replication_pad2d", "sum", "upsample_bicubic2d"}
+    | {"upsample_bicubic2d_aa", "upsample_bilinear2d", "upsample_bilinear2d_aa", "upsample_nearest2d"}
+)
+"""Affine in one argument: exact norms, whatever the size of the input, stride and padding."""
+
+_CONTRACTIONS = ("relu", "tanh", "abs", "neg", "hardtanh", "clamp", "clamp_min", "clamp_max", "softplus", "sin", "cos")
+
+_ELEMENTWISE: Mapping[str, Callable[[Mapping[str, Any]], float]] = {
+    **dict.fromkeys(_CONTRACTIONS, lambda _: 1.0),
+    "leaky_relu": lambda a: max(1.0, abs(a["negative_slope"])),
+    "elu": lambda a: max(a["scale"], abs(a["alpha"] * a["scale"] * a["input_scale"])),
+    "sigmoid": lambda _: 0.25,
+    "hardsigmoid": lambda _: 1 / 6,
+    "hardswish": lambda _: 1.5,
+    "gelu": lambda _: 1.13,  # the largest slope is 1.1289, of the approximation by tanh 1.1290
+    "silu": lambda _: 1.1,  # 1.0998
+    "erf": lambda _: 2 / math.sqrt(math.pi),
+    "prelu_kernel": lambda a: max(1.0, float(a["weight"].abs().max())),
+}
+
+
+def _constant(step: _Step, before: Mapping[int, float], norm: Callable[[_Step], float]) -> float:
+    """Of the operation's output, by the constants of its arguments that depend on z. Raises _NoBoundError."""
+    name, given = step.name, step.given
+    largest = max(before.values())
+    if not step.out.is_floating_point():
+        raise _NoBoundError(f"contains {name}, whose results are whole numbers")
+    if name in _SHAPES or name in ("amax", "amin") or (name in ("max", "min") and "other" not in given):
+        return largest
+    if name == "as_strided" and _whole(step.out):
+        return largest
+    if name in _ELEMENTWISE:
+        return largest * _ELEMENTWISE[name](given)
+    if name in ("add", "sub", "rsub"):
+        scale = {"other": abs(given.get("alpha", 1))} if name != "rsub" else {"self": abs(given.get("alpha", 1))}
+        terms = [(k, given[k]) for k in ("self", "other") if isinstance(given[k], Tensor)]
+        return float(sum(scale.get(k, 1) * before.get(id(x), 0.0) * step.spread(x) for k, x in terms))
+    if name in ("cat", "stack"):
+        return math.hypot(*(before.get(id(x), 0.0) for x in given["tensors"]))
+    if name == "copy":
+        return before.get(id(given["src"]), 0.0) * step.spread(given["src"])
+    if name in ("native_batch_norm", "native_batch_norm_legit_no_training", "cudnn_batch_norm"):
+        return largest * _batch_norm(step)
+    if name == "max_pool2d_with_indices":
+        return largest * _max_pool(given)
+    if name in _AFFINE:
+        if len(step.depends) > 1 or (name == "div" and step.depends[0] is given["other"]):
+            raise _NoBoundError(f"contains {name} of two things that depend on z")
+        if given.get("rounding_mode"):
+            raise _NoBoundError("contains a division that is rounded")
+        return largest * norm(step)
+    raise _NoBoundError(f"contains {name}, for which no constant is known")
+
+
+def _whole(x: Tensor) -> bool:
+    """Whether x holds all that its memory does, each entry once, so that it is a rearrangement of any other such."""
+    dense = x.is_contiguous() or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last))
+    return dense and x.untyped_storage().nbytes() == x.numel() * x.element_size()
+
+
+def _batch_norm(step: _Step) -> float:
+    given = step.given
+    if given.get("training"):
+        raise _NoBoundError("contains batch norm by the batch's own statistics")
+    if len(step.depends) > 1:
+        raise _NoBoundError("contains batch norm with parameters that depend on z")
+    variance = given["running_var"]
+    weight = torch.ones_like(variance) if given["weight"] is None else given["weight"]
+    return float((weight.abs() / (variance + given.get("eps", given.get("epsilon"))).sqrt()).max())
+
+
+def _max_pool(given: Mapping[str, Any]) -> float:
+    """sqrt of the number of windows that can hold one entry: |max a - max b|^2 <= sum |a - b|^2 in each window."""
+    kernel, dilation = given["kernel_size"], given["dilation"]
+    stride = given["stride"] or kernel
+    windows = 1
+    for i in range(2):
+        k, s, d = (values[i % len(values)] for values in (kernel, stride, dilation))
+        windows *= math.ceil(k / s) if d == 1 else k
+    return math.sqrt(windows)
+
+
+# ------------------------------------------------------------------ all three
+
+
+@attrs.frozen(eq=False)
+class Lipschitz:
+    """What was found."""
+
+    empirical: Tensor
+    """Of pairs, [at most pairs], float64."""
+    local: Tensor
+    """Of points, [points], float64; empty where the map cannot be differentiated."""
+    iterations: int
+    """Of the power iteration, where most were needed."""
+    bound: Bound
+    """The largest over the classes."""
+    words: str
+    """Which map."""
+    note: str
+    """Why there is no local estimate; empty where there is one."""
+
+
+def measure(representation: Representation, points: int, pairs: int, batch_size: int, streams: Streams) -> Lipschitz:
+    """Of z -> features, at z by its law and the classes in turn."""
+    subject, part = representation.subject, representation.part
+    device = subject.runtime.device
+    conditional = subject.spec.sampler.conditional
+    law = representation.law()
+
+    def labels(n: int) -> Tensor | None:
+        return torch.tensor(part.labels).repeat(-(-n // part.K))[:n].to(device) if conditional else None
+
+    def pieces(*tensors: Tensor | None) -> Iterator[list[Tensor | None]]:
+        split = [[None] * -(-len(tensors[0]) // batch_size) if t is None else t.split(batch_size) for t in tensors]  # type: ignore[arg-type]
+        yield from map(list, zip(*split, strict=True))
+
+    with _differentiable():
+        mapping = Map.of(representation)
+        a, b = (law.draw(pairs, streams["pairs"]).to(device) for _ in range(2))
+        empirical = torch.cat([ratios(mapping.at(y), u, v).cpu() for u, v, y in pieces(a, b, labels(pairs))])  # type: ignore[arg-type]
+
+        local, iterations, note, done = [], 0, "", 0
+        try:
+            for z, y in pieces(law.draw(points, streams["points"]).to(device), labels(points)):
+                assert z is not None
+                values, needed = jacobian_norms(mapping.at(y), z, streams["directions"])
+                local.append(values)
+                iterations, done = max(iterations, needed), done + len(z)
+                subject.progress("Jacobians", done, points)
+        except (NotImplementedError, RuntimeError) as error:  # an operation without a derivative of its own
+            local, note = [], f"the map cannot be differentiated: {str(error).splitlines()[0]}"
+
+        norms: dict[str, float] = {}
+        z = law.draw(1, streams["bound"]).to(device)
+        found = []
+        for i, label in enumerate(part.labels if conditional else (0,)):
+            found.append(bound(mapping.at(torch.tensor([label], device=device) if conditional else None), z, norms))
+            if found[-1].value is None:
+                break
+            subject.progress("Lipschitz bound", i + 1, part.K if conditional else 1)
+        largest = max(found, key=lambda each: math.inf if each.value is None else each.value)
+    return Lipschitz(empirical, torch.cat(local) if local else torch.zeros(0), iterations, largest, mapping.words, note)
+
+
+@contextmanager
+def _differentiable() -> Iterator[None]:
+    with torch.inference_mode(False):
+        yield

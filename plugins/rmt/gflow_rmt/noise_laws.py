@@ -1,0 +1,274 @@
+"""Gram spectra under every law of z times every law of t (`rmt.noise_laws`).
+
+The paper's sections 6.3 and 6.4: is the spectrum of a GAN's features invariant to the law of z, and that of the mixture
+to the law of t? All laws of t, standardised, give mixtures of the same means and the same covariances (the paper has
+them differ for t = +-1; what differs is the law).
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from gflow_core.builtin.analyzers.sample_grid import picture
+from gflow_core.contracts import Latent, Result, Subject
+from gflow_core.pictures import image_grid
+from gflow_core.rng import Streams
+from gflow_rmt.representation import Representation, law_name
+from gflow_rmt.rotation import Rows, from_centre, resolved, rotations
+from gflow_rmt.spectra import Floats, distance, gram_eigenvalues, share_above
+from gflow_rmt.spectrum import overlay, remark, scored
+
+if TYPE_CHECKING:
+    from gflow_rmt.parts import NoiseLaws
+
+__all__ = ["apart", "noise_laws"]
+
+LISTED = 6
+"""Eigenvalues in the table."""
+COLUMNS = 10
+"""Images in a row of the picture."""
+
+
+@attrs.frozen(eq=False)
+class Found:
+    """Spectra under one law of z: of the features (first), and of rotations of them (others)."""
+
+    samples: list[Floats]
+    mixtures: list[list[Floats]]
+    """By law of t: the mixture fitted to the same features, and to the same rotations."""
+    floor: list[Floats]
+    """Further draws from the first of these mixtures, under the first law of t."""
+    variance: float
+    """Of a feature within its class, the mean over features."""
+    effective_rank: float | None
+    """Of the covariance within a class, (tr C)^2 / tr C^2, the mean over classes; at most N - 1. None where it is 0."""
+
+
+def noise_laws(part: NoiseLaws, subject: Subject) -> Result:
+    """Distances of GAN and mixture for every pair of laws; of every law from the first; pictures of all."""
+    representation, streams = Representation.of(part, subject), subject.streams
+    z_names, t_names = ([law_name(law) for law in laws] for laws in (part.laws_z, part.laws_t))
+    # The place of a law names its streams: a law that is added at the end changes no number of those before it.
+    found, note = [], ""
+    for i, law in enumerate(part.laws_z):
+        own = streams.fork(f"z{i}")
+        what = f"law {i + 1} of {len(part.laws_z)} of z, "
+        features = representation.draw(part.N, own.fork("features"), z=law, what=f"{what}features")
+        found.append(_spectra(representation, features, own, what))
+        note = remark(part, features)
+    again = []
+    for i in range(part.repeats):
+        x = representation.draw(part.n, streams.fork(f"repeat{i}"), z=part.laws_z[0], what=None)
+        again.append(resolved(gram_eigenvalues(x)))
+        subject.progress("samples under the first law of z", i + 1, part.repeats)
+
+    pairs, values = [], []
+    for (i, z), (j, t) in product(enumerate(z_names), enumerate(t_names)):
+        sample, mixture = found[i].samples, found[i].mixtures[j]
+        distances = [distance(a, b) for a, b in zip(sample, mixture, strict=True)]
+        pairs.append({"z": z, "t": t, **scored("", distances)})
+        leading = {"gan": sample[0][:LISTED], "mixture": mixture[0][:LISTED]}
+        numbered = {f"{name}_{k}": value for name, some in leading.items() for k, value in enumerate(some, 1)}
+        values.append({"z": z, "t": t, **numbered})
+    laws = [
+        {
+            "z": z,
+            **_moments(law),
+            "feature_variance": one.variance,
+            "effective_rank": one.effective_rank,
+            **scored("normal_", from_centre(one.samples)),
+        }
+        for z, law, one in zip(z_names, part.laws_z, found, strict=True)
+    ]
+    by_z = [{"z": z, **apart(again, one.samples[0])} for z, one in zip(z_names, found, strict=True)]
+    by_t = [
+        {"z": z, "t": t, **apart(one.floor, one.mixtures[j][0])}
+        for z, one in zip(z_names, found, strict=True)
+        for j, t in enumerate(t_names)
+    ]
+
+    figures = {
+        "spectra": _grid(part, found, pairs, subject.step),
+        "invariance": _invariance(z_names, t_names, found, again),
+    }
+    if representation.shape.kind == "image":
+        figures["samples"] = _picture(part, representation, z_names)
+    return Result(
+        scores=_summary(pairs, by_z, by_t),
+        tables={"laws_z": laws, "pairs": pairs, "eigenvalues": values, "invariance_z": by_z, "invariance_t": by_t},
+        figures=figures,
+        manifest=representation.manifest(
+            z=z_names,
+            t=t_names,
+            reference=f"rotation test, {part.reference} rotations",
+            repeats=part.repeats,
+            remark=f"{note}; the first law of z is what others are compared with, and a generator knows only the law "
+            "it was trained on; t is standardised, so every law of t has the same covariance",
+        ),
+    )
+
+
+def _spectra(representation: Representation, features: Tensor, streams: Streams, what: str) -> Found:
+    """Everything that one law of z's features [K, N, p] give."""
+    part: NoiseLaws = representation.part  # type: ignore[assignment]
+    rows = Rows.of(features)
+    samples: list[Floats] = []
+    mixtures: list[list[Floats]] = [[] for _ in part.laws_t]
+    for i in range(part.reference + 1):
+        q = rows.identity() if i == 0 else rotations(part.K, part.N, streams["rotation"])
+        moments, sample = representation.split(q)
+        samples.append(rows.eigenvalues(sample))
+        for j, law in enumerate(part.laws_t):
+            mixtures[j].append(rows.eigenvalues(rows.mixture(moments, part.n, law, streams[f"t{j}"])))
+        representation.subject.progress(f"{what}rotations", i, part.reference)
+    moments, _ = representation.split(rows.identity())
+    floor = [
+        rows.eigenvalues(rows.mixture(moments, part.n, part.laws_t[0], streams["floor"])) for _ in range(part.repeats)
+    ]
+    centred = (features - features.mean(1, keepdim=True)).double()
+    inner = centred @ centred.mT
+    trace, squares = inner.diagonal(dim1=1, dim2=2).sum(1), inner.square().sum((1, 2))
+    rank = float((trace.square() / squares).mean()) if bool(squares.all()) else None
+    return Found(samples, mixtures, floor, float(centred.square().mean()), rank)
+
+
+def apart(equals: list[Floats], other: Floats) -> dict[str, float | None]:
+    """How far a spectrum is from several of one law, over how far those are from each other, and a p-value.
+
+    If it is of their law too, all are exchangeable, and the share of them whose mean distance from the rest is as large
+    is an exact p-value.
+    """
+    pool = [*equals, other]
+    distances = [[distance(a, b) for b in pool] for a in pool]
+    found: dict[str, float | None] = {}
+    for name in ("ks", "wasserstein"):
+        d = np.array([[getattr(one, name) for one in row] for row in distances])
+        n = len(equals)
+        floor = float(d[:n, :n].sum() / (n * (n - 1)))
+        far = (d.sum(1) / n).tolist()
+        found |= {
+            name: far[n],
+            f"{name}_floor": floor,
+            f"{name}_ratio": far[n] / floor if floor else None,
+            f"{name}_p": share_above(far[n], far[:n]),
+        }
+    return found
+
+
+def _moments(law: Latent) -> dict[str, float | None]:
+    """Of z, where the law states them."""
+    moments = law.moments() if hasattr(law, "moments") else None
+    return {f"z_{name}": getattr(moments, name, None) for name in ("mean", "variance", "covariance")}
+
+
+def _summary(
+    pairs: list[dict[str, Any]], by_z: list[dict[str, Any]], by_t: list[dict[str, Any]]
+) -> dict[str, float | int | str | None]:
+    """The worst of each table, and how many it is the worst of: the smallest of many p-values is small by chance."""
+    least = min(pairs, key=lambda row: row["ks_p"])
+    found: dict[str, float | int | str | None] = {
+        "mixture_ks_p_least": least["ks_p"],
+        "mixture_ks_p_least_at": f"z {least['z']}, t {least['t']}",
+        "pairs": len(pairs),
+    }
+    for name, rows in (("z", by_z[1:]), ("t", [row for row in by_t if row["t"] != by_t[0]["t"]])):
+        if rows:
+            worst = max(rows, key=lambda row: row["ks_ratio"] or 0.0)
+            found |= {f"{name}_ks_ratio_most": worst["ks_ratio"], f"{name}_ks_ratio_most_at": worst[name]}
+    return found
+
+
+# ------------------------------------------------------------------ pictures
+
+
+def _grid(part: NoiseLaws, found: list[Found], pairs: list[dict[str, Any]], step: int) -> Figure:
+    """A row a law of z, a column a law of t: the two histograms of each pair, over one axis."""
+    rows, columns = len(part.laws_z), len(part.laws_t)
+    figure = Figure(figsize=(1.2 + 3.6 * columns, 0.9 + 1.75 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    edges = _edges([*(one.samples[0] for one in found), *(m[0] for one in found for m in one.mixtures)])
+    for axes, (i, j), row in zip(panels.flat, product(range(rows), range(columns)), pairs, strict=True):
+        sample, mixture = found[i].samples[0], found[i].mixtures[j][0]
+        overlay(axes, sample, mixture, edges)
+        title = f"KS {row['ks']:.3f} (if normal {row['ks_chance']:.3f}, p = {row['ks_p']:.2g})"
+        axes.set_title(f"t {row['t']}\n{title}" if i == 0 else title, fontsize=8)
+        below = [float((values < edges[0]).mean()) for values in (sample, mixture)]
+        if any(below):
+            axes.text(
+                0.98,
+                0.94,
+                f"below the axis\nGAN {below[0]:.0%}\nmixture {below[1]:.0%}",
+                transform=axes.transAxes,
+                ha="right",
+                va="top",
+                fontsize=7,
+            )
+        axes.tick_params(labelsize=7)
+    for axes, row in zip(panels[:, 0], pairs[::columns], strict=True):
+        axes.set_ylabel(f"z {row['z']}".replace("(", "\n("), fontsize=8)
+    for axes in panels[-1]:
+        axes.set_xlabel(r"eigenvalue $\lambda$ of $XX^\top/p$", fontsize=8)
+    figure.suptitle(
+        f"Share of the eigenvalues per decade, step {step:,}\n{part.K} x {part.n} images, mixture from {part.K} x "
+        f"{part.m} ({part.moments})",
+        fontsize=9,
+    )
+    handles = panels[0, 0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=2, fontsize="small", frameon=False)
+    return figure
+
+
+def _edges(spectra: list[Floats]) -> Floats:
+    """Forty bins, alike in log; of eigenvalues spread over many decades, the smallest 0.2 % may lie below them."""
+    values = np.concatenate(spectra)
+    values = values[values > 0]
+    edges: Floats = np.geomspace(np.quantile(values, 0.002) / 1.1, values.max() * 1.1, 41)
+    return edges
+
+
+PALETTE = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#D55E00", "#F0E442")
+STYLES = ("-", "--", ":", "-.")
+
+
+def _invariance(z_names: list[str], t_names: list[str], found: list[Found], again: list[Floats]) -> Figure:
+    """Distribution functions: of the features under every law of z, and of one mixture under every law of t."""
+    figure = Figure(figsize=(11, 4.8), layout="constrained")
+    left, right = figure.subplots(1, 2, sharex=True, sharey=True)
+    _functions(left, z_names, [one.samples[0] for one in found], again)
+    _functions(right, t_names, [m[0] for m in found[0].mixtures], found[0].floor)
+    left.set_title("GAN, by law of z; grey: repeats under the first", fontsize=9, loc="left")
+    right.set_title(f"mixture, by law of t (z {z_names[0]}); grey: repeats under the first", fontsize=9, loc="left")
+    left.set(ylabel="share of the eigenvalues below", xlim=_edges([one.samples[0] for one in found])[[0, -1]])
+    for axes in (left, right):
+        axes.set_xlabel(r"$\lambda$")
+        axes.legend(fontsize=8, loc="upper left")
+    return figure
+
+
+def _functions(axes: Axes, names: list[str], spectra: list[Floats], equals: list[Floats]) -> None:
+    for values in equals:
+        axes.step(values[::-1], np.arange(1, len(values) + 1) / len(values), where="post", color="0.8", lw=3)
+    for i, (name, values) in enumerate(zip(names, spectra, strict=True)):
+        style = STYLES[(i + i // len(PALETTE)) % len(STYLES)]
+        shares = np.arange(1, len(values) + 1) / len(values)
+        axes.step(values[::-1], shares, where="post", color=PALETTE[i % len(PALETTE)], ls=style, lw=1.4, label=name)
+    axes.set_xscale("log")
+
+
+def _picture(part: NoiseLaws, representation: Representation, names: list[str]) -> Figure:
+    """Samples under each law of z, a row a law, some of each class."""
+    each = -(-COLUMNS // part.K)
+    rows = []
+    for i, law in enumerate(part.laws_z):
+        streams = representation.subject.streams.fork(f"picture{i}")
+        images = torch.cat([x.cpu() for x in representation.images(each, streams, z=law)])
+        rows.append(images.unflatten(0, (part.K, each)).transpose(0, 1).flatten(0, 1)[:COLUMNS])
+    return picture(image_grid(torch.cat(rows), representation.shape, len(rows[0])), names)

@@ -1,0 +1,196 @@
+"""Gram spectra of a GAN's features and of the Gaussian mixture with their moments (`rmt.spectrum`).
+
+The paper's sections 6.1 and 6.2: G = X X' / p (eq. 125) of K n rows, once of features of generated images, once of
+draws from the mixture (eq. 123), and the eigenvalues of both.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from gflow_core.contracts import Result, Subject
+from gflow_rmt.deterministic_equivalent import spectral_density
+from gflow_rmt.representation import Representation, law_name
+from gflow_rmt.rotation import Pair, Rows, compare, from_centre, resolved, rotations
+from gflow_rmt.spectra import Distance, Floats, distance, gram_eigenvalues, share_above
+from gflow_rmt.surrogate import Mixture
+
+if TYPE_CHECKING:
+    from gflow_rmt.parts import Represented, Spectrum
+
+__all__ = ["COLOURS", "histogram", "log_bins", "overlay", "remark", "scored", "spectrum"]
+
+COLOURS = {"GAN": "#0072B2", "mixture": "#D55E00", "normal": "0.72"}
+"""Okabe and Ito's blue and vermilion, which all eyes tell apart."""
+
+
+def spectrum(part: Spectrum, subject: Subject) -> Result:
+    """Both spectra, their distances with p-values, and the leading eigenvalues and directions side by side."""
+    representation, streams = Representation.of(part, subject), subject.streams
+    features = representation.draw(part.N, streams.fork("features"))
+    mixture = Mixture.of(representation.split(features)[0])
+
+    # The same work on the features as they are, and rotated as normal features might as well have been.
+    rows, top = Rows.of(features), min(part.top, part.K * part.n)
+    pairs = []
+    for i in range(part.reference + 1):
+        q = rows.identity() if i == 0 else rotations(part.K, part.N, streams["rotation"])
+        pairs.append(compare(rows, *representation.split(q), part.t, streams["surrogate"], top))
+        subject.progress("rotations", i, part.reference)
+
+    scores: dict[str, float | int | str | None] = {
+        **scored("", [pair.distance for pair in pairs]),
+        **scored("normal_", from_centre([pair.sample for pair in pairs])),
+    }
+    if part.repeat:
+        again = representation.draw(part.n, streams.fork("repeat"), what="features again")
+        apart = distance(pairs[0].sample, resolved(gram_eigenvalues(again)))
+        scores |= {f"{name}_repeat": value for name, value in _numbers(apart).items()}
+    theory = spectral_density(mixture, part.n, progress=subject.progress) if part.theory else None
+    place = f"{representation.encoder.name}, step {subject.step:,}"
+    return Result(
+        scores=scores,
+        tables={"eigenvalues": _table(pairs, features.shape[2])},
+        figures={"spectrum": _figure(part, pairs, theory, scores, place)},
+        manifest=representation.manifest(
+            t=law_name(part.t), reference=f"rotation test, {part.reference} rotations", remark=remark(part, features)
+        ),
+    )
+
+
+def scored(prefix: str, distances: list[Distance]) -> dict[str, float]:
+    """The first distance, the mean of the others, and the share of them that are as large: the p-value."""
+    found: dict[str, float] = {}
+    for name in _numbers(distances[0]):
+        value, *others = (getattr(d, name) for d in distances)
+        found |= {
+            f"{prefix}{name}": value,
+            f"{prefix}{name}_chance": float(np.mean(others)),
+            f"{prefix}{name}_p": share_above(value, others),
+        }
+    return found
+
+
+def _numbers(found: Distance) -> dict[str, float]:
+    return {"ks": found.ks, "wasserstein": found.wasserstein}
+
+
+def remark(part: Represented, features: Tensor) -> str:
+    """What to bear in mind of the mixture that was fitted to these features."""
+    p, text = features.shape[2], ""
+    if part.moments == "reuse":
+        text = (
+            f"the {part.n} images of the sample are among the {part.m} for the moments, which flatters the match, of "
+            "leading directions above all; "
+        )
+    rank = min(part.m - 1, p)
+    short = f"less than the {p} features" if rank < p else "all that the features have"
+    return f"{text}{part.moments}: each class's covariance, from {part.m} images, has rank at most {rank}, {short}"
+
+
+def _zeros(values: Floats) -> float:
+    return float((values == 0).mean())
+
+
+def _table(pairs: list[Pair], p: int) -> list[dict[str, Any]]:
+    """The leading eigenvalues and how the spans of as many directions align, each with what normal features give."""
+    samples, alignments = np.array([pair.sample for pair in pairs]), np.array([pair.alignment for pair in pairs])
+    low, high = np.quantile(samples[1:], (0.025, 0.975), axis=0)
+    return [
+        {
+            "i": i + 1,
+            "gan": pairs[0].sample[i],
+            "mixture": pairs[0].mixture[i],
+            "normal_low": low[i],
+            "normal_high": high[i],
+            "alignment": alignments[0, i],
+            "alignment_chance": alignments[1:, i].mean(),
+            "alignment_p": share_above(-alignments[0, i], (-alignments[1:, i]).tolist()),
+            "alignment_random": (i + 1) / p,
+        }
+        for i in range(alignments.shape[1])
+    ]
+
+
+# ------------------------------------------------------------------ pictures
+
+
+def log_bins(spectra: list[Floats], count: int) -> Floats:
+    """Edges of `count` bins, alike in log, from the smallest eigenvalue of all that is not 0 to the largest."""
+    values = np.concatenate([values[values > 0] for values in spectra])
+    edges: Floats = np.geomspace(values.min() / 1.1, values.max() * 1.1, count + 1)
+    return edges
+
+
+def histogram(values: Floats, edges: Floats) -> Floats:
+    """Share of the eigenvalues in each bin, per decade; what is 0 is in none."""
+    found: Floats = np.histogram(values, edges)[0] / len(values) / np.diff(np.log10(edges))
+    return found
+
+
+def overlay(axes: Axes, sample: Floats, mixture: Floats, edges: Floats) -> None:
+    """The two histograms, over a logarithmic axis."""
+    axes.stairs(histogram(sample, edges), edges, color=COLOURS["GAN"], linewidth=1.8, label="GAN")
+    axes.stairs(histogram(mixture, edges), edges, color=COLOURS["mixture"], linewidth=1.5, label="mixture")
+    axes.set(xscale="log", xlim=(edges[0], edges[-1]))
+
+
+def _figure(
+    part: Spectrum,
+    pairs: list[Pair],
+    theory: tuple[Floats, Floats, float] | None,
+    scores: dict[str, Any],
+    place: str,
+) -> Figure:
+    """Left all eigenvalues, right the leading ones; grey is where normal features have them."""
+    observed, normal = pairs[0], np.array([pair.sample for pair in pairs[1:]])
+    figure = Figure(figsize=(11, 4.8), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1.7, 1))
+    edges = log_bins([observed.sample, observed.mixture], 50)
+    low, high = np.quantile([histogram(values, edges) for values in normal], (0.025, 0.975), axis=0)
+    left.stairs(
+        high,
+        edges,
+        baseline=low,
+        fill=True,
+        color=COLOURS["normal"],
+        label="95 % of normal features, same moments",
+    )
+    overlay(left, observed.sample, observed.mixture, edges)
+    if theory is not None:
+        grid, density, _ = theory
+        left.plot(grid, density * grid * np.log(10), color="black", lw=1, ls="--", label="mixture, in theory")
+    zeros = {"GAN": _zeros(observed.sample), "mixture": _zeros(observed.mixture)}
+    note = "; at 0: " + ", ".join(f"{name} {share:.1%}" for name, share in zeros.items()) if any(zeros.values()) else ""
+    left.set(xlabel=r"eigenvalue $\lambda$ of $XX^\top/p$" + note, ylabel="share of the eigenvalues per decade")
+    left.set_title(
+        f"KS distance of GAN and mixture {scores['ks']:.3f}; were features normal, {scores['ks_chance']:.3f} "
+        f"(p = {scores['ks_p']:.2g})\nof GAN and normal features {scores['normal_ks']:.3f}; by chance "
+        f"{scores['normal_ks_chance']:.3f} (p = {scores['normal_ks_p']:.2g})",
+        fontsize=9,
+        loc="left",
+    )
+
+    top = observed.alignment.size
+    i = np.arange(1, top + 1)
+    low, high = np.quantile(normal[:, :top], (0.025, 0.975), axis=0)
+    right.vlines(i, low, high, color=COLOURS["normal"], lw=7)
+    right.plot(i, observed.sample[:top], "o", color=COLOURS["GAN"], ms=6)
+    right.plot(i, observed.mixture[:top], "x", color=COLOURS["mixture"], ms=7, mew=2)
+    right.set(yscale="log", xlabel="i", ylabel=r"$\lambda_i$")
+    right.xaxis.get_major_locator().set_params(integer=True)
+    right.set_title(f"the {top} largest", fontsize=9, loc="left")
+    figure.suptitle(
+        f"Gram spectra of features, {place}: {part.K} x {part.n} images, mixture from {part.K} x {part.m} "
+        f"({part.moments})",
+        fontsize=10,
+    )
+    figure.legend(
+        *left.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small", frameon=False
+    )
+    return figure

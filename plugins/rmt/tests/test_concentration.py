@@ -1,0 +1,132 @@
+"""Concentration: the estimator on laws of known exponents, and the analysis on vectors concentrated or not."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import attrs
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from gflow_core.builtin.latents import Bernoulli, Normal
+from gflow_core.contracts import DataShape, Subject
+from gflow_core.rng import Streams
+from gflow_core.runtime import Runtime
+from gflow_core.spec import Spec
+from gflow_rmt.concentration import Observer, concentration, exponent, scaled, student
+from gflow_rmt.parts import Concentration
+from gflow_rmt.surrogate import Mixture
+
+
+class Linear(nn.Module):
+    """z -> A z + 1, Lipschitz; `heavy` multiplies it by one random length, which is not."""
+
+    def __init__(self, d, p, heavy=False):
+        super().__init__()
+        self.heavy = heavy
+        self.layer = nn.Linear(d, p).requires_grad_(False)
+        self.layer.weight.copy_(torch.randn(p, d, generator=torch.Generator().manual_seed(0)) / d**0.5)
+
+    def forward(self, z, y=None):
+        x = self.layer(z)
+        return x * (1 / z[:, :1].abs().clamp(min=0.05)) if self.heavy else x
+
+
+@attrs.frozen(kw_only=True)
+class Points:
+    p: int
+
+    def data_shape(self):
+        return DataShape("vector", (self.p,))
+
+
+def scores(sampler, d, p, **options):
+    part = Concentration(**{"K": 1, "N": 400, "m": 200, "projections": 20, "reference": 10, "points": 3, **options})
+    spec = Spec(dataset=Points(p=p), sampler=SimpleNamespace(conditional=False, latent=Normal(dim=d)))
+    assert list(part.check(spec)) == []
+    subject = Subject(spec, Runtime(torch.device("cpu")), Streams(2), sampler=sampler)
+    return concentration(part, subject)
+
+
+@pytest.mark.parametrize("q", [0.5, 1.0, 2.0])
+def test_the_exponent_of_a_weibull_law_is_its_own(q):
+    p = (np.arange(20000) + 0.5) / 20000
+    assert exponent(7 * (-np.log(p)) ** (1 / q), 20000) == pytest.approx(q, rel=0.01)
+
+
+def test_too_few_images_have_no_exponent():
+    assert exponent(np.arange(1.0, 50), 49) is None
+    assert exponent(np.full(100, np.nan), 100) is None
+    assert exponent(np.ones(100), 100) is None
+
+
+def test_scale_is_the_standard_deviation_of_a_normal_law():
+    f = 5 + 3 * np.random.default_rng(0).normal(size=(2, 100000, 1))
+    assert np.sqrt((scaled(f) ** 2).mean()) == pytest.approx(1, rel=0.01)
+    assert np.isnan(scaled(np.zeros((1, 9, 1)))).all()
+
+
+def test_observations_are_1_lipschitz_and_of_other_images():
+    moments = torch.randn(2, 30, 12, generator=torch.Generator().manual_seed(0))
+    observer = Observer.of(moments, 7, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(observer.directions.norm(dim=0), torch.ones(7))
+    torch.testing.assert_close(observer.anchors, moments[:, :10])
+    shapes = {name: s.shape for name, s in observer(moments[:, 10:]).items()}
+    assert shapes == {"projections": (2, 20, 7), "norm": (2, 20, 1), "distance": (2, 20, 10), "maximum": (2, 20, 1)}
+
+
+def test_student_vectors_have_the_mixtures_moments_and_one_length_each():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 50, 6, generator=generator, dtype=torch.float64)
+    mixture = Mixture.of(x * torch.tensor([1.0, 3.0])[:, None, None] + 2)
+    g = mixture.draw(40000, Normal(dim=1), generator)
+    t = student(g, mixture, 8, generator)
+    torch.testing.assert_close(t.mean(1), g.mean(1), atol=0.08, rtol=0)
+    torch.testing.assert_close(t.var(1), g.var(1), atol=0, rtol=0.08)
+    means = torch.stack([c.mean for c in mixture.components])[:, None]
+    length = (t - means) / (g - means)
+    torch.testing.assert_close(length[..., 0], length[..., 5], rtol=1e-6, atol=0)
+
+
+def test_a_lipschitz_image_of_a_normal_z_is_as_the_mixture_and_a_random_length_is_not():
+    found = scores(Linear(60, 120), 60, 120).scores
+    for name in ("projections", "norm", "distance", "maximum"):
+        spread = found[f"q_{name}_gaussian_std"]
+        assert abs(found[f"q_{name}"] - found[f"q_{name}_gaussian"]) < 4 * spread + 2 * found[f"q_{name}_se"]
+        assert found[f"q_{name}_student"] < found[f"q_{name}_gaussian"]
+    assert found["norm_std"] == pytest.approx(found["norm_std_gaussian"], rel=0.25)
+
+    heavy = scores(Linear(60, 120, heavy=True), 60, 120).scores
+    for name in ("projections", "norm"):
+        assert heavy[f"q_{name}_p"] == pytest.approx(1 / 11)
+    assert heavy["norm_std"] > 1.5 * found["norm_std"]
+
+
+def test_the_norm_of_a_concentrated_vector_varies_as_much_in_many_dimensions_as_in_few():
+    few, many = (scores(Linear(p, p), p, p, points=1, reference=3).scores for p in (50, 800))
+    assert many["norm_std"] == pytest.approx(few["norm_std"], rel=0.35)
+    assert many["norm_std_student"] > 2 * few["norm_std_student"]
+
+
+def test_lipschitz_constants_of_a_linear_sampler():
+    sampler = Linear(30, 40)
+    result = scores(sampler, 30, 40)
+    exact = float(torch.linalg.matrix_norm(sampler.layer.weight, 2))
+    found = result.scores
+    assert found["lipschitz_bound"] == pytest.approx(exact, rel=1e-3)
+    assert 0.9 * exact < found["lipschitz_local_max"] <= exact * 1.0001
+    assert found["lipschitz_empirical_max"] <= exact * 1.0001
+    assert found["lipschitz_bound_over_local"] == pytest.approx(1, rel=0.1)
+    assert result.tables["layers"][-1]["bound_so_far"] == found["lipschitz_bound"]
+    assert set(result.figures) == {"tails", "lipschitz"}
+
+
+def test_other_laws_of_z_and_maps_without_a_bound():
+    result = scores(Linear(60, 20, heavy=True), 60, 20, z=Bernoulli(dim=1), N=60, m=30)
+    assert result.manifest["z"] == "bernoulli(p=0.5)"
+    assert result.scores["lipschitz_bound"] is None
+    assert "no bound: contains reciprocal" in result.scores["lipschitz_note"]
+    assert result.scores["q_norm"] is None  # 30 images
+    assert "layers" not in result.tables
