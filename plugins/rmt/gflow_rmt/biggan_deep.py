@@ -13,7 +13,6 @@ reversed weights (`interpolation`), and the last convolution has as many maps as
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,37 +119,7 @@ def no_autocast(x: Tensor) -> AbstractContextManager[None]:
     return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
 
 
-class Keeping(nn.Module):
-    """A module that works something out of its tensors once, and again when one of them has changed.
-
-    Changes are known by the counter that in-place operations raise. Writing to a tensor's `.data` does not raise it.
-    """
-
-    _kept: tuple[list[Tensor], list[int], Any] | None = None
-
-    def once(self, work: Callable[[], Any], tensors: list[Tensor]) -> Any:
-        """`work()`, or what it was when the tensors were last as they are."""
-        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
-            return work()  # part of a graph, which lives as long as its user wants
-        versions = [tensor._version for tensor in tensors]
-        if self._kept is not None:
-            known, when, kept = self._kept
-            if versions == when and all(a is b for a, b in zip(known, tensors, strict=True)):
-                return kept
-        with torch.inference_mode(False), torch.no_grad():
-            kept = work()
-        self._kept = tensors, versions, kept
-        return kept
-
-    def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        self._kept = None  # .to() changes tensors behind their counters
-        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_kept": None}  # a copy's counters start anew
-
-
-class SpectralNorm(Keeping):
+class SpectralNorm(nn.Module):
     """Mixed into a layer: its weight is weight_orig / sigma, sigma = u'Wv of its matrix [out, the rest] (eq. 4).
 
     In training mode each forward does one step of the power method for u and v; otherwise they stand still.
@@ -170,11 +139,7 @@ class SpectralNorm(Keeping):
 
     @property
     def weight(self) -> Tensor:
-        """The normalised weight."""
-        normalised: Tensor = self.once(self._normalised, [self.weight_orig, self.weight_u, self.weight_v])
-        return normalised
-
-    def _normalised(self) -> Tensor:
+        """The normalised weight, computed anew in each forward: little work beside that of a batch of images."""
         with no_autocast(self.weight_orig):
             u, v = self.weight_u.clone(), self.weight_v.clone()  # they may move on before this graph is differentiated
             return self.weight_orig / u.dot(self.weight_orig.flatten(1).mv(v))
@@ -235,7 +200,7 @@ def rows_of(truncation: float, interpolation: str) -> list[tuple[int, float]]:
     return [(row, first), (row + 1, 1 - first)]
 
 
-class BatchNorm(Keeping):
+class BatchNorm(nn.Module):
     """Batch norm by running statistics, then ReLU (eqs. 6-9): relu((x - mean) / sqrt(var + 1e-4) * w + b).
 
     w = 1 + scale(c) and b = offset(c) depend on the image; without `condition` they are parameters (eqs. 57-60).
@@ -259,7 +224,7 @@ class BatchNorm(Keeping):
         """x [B, C, H, W] and c [B, condition] -> [B, C, H, W]."""
         # Statistics, gain and shift in float32 under autocast as well; only the affine map is in x's type.
         with no_autocast(x):
-            mean, deviation = self.once(self._statistics, [self.running_means, self.running_vars])
+            mean, deviation = self._statistics()
             if self.scale is not None and self.offset is not None:
                 gain, shift = 1 + self.scale(c), self.offset(c)
             else:

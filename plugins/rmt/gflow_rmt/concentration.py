@@ -8,21 +8,22 @@ A random vector x is (q-exponentially) concentrated if for every 1-Lipschitz f, 
 Lipschitz maps make of them; that GAN features behave as a Gaussian mixture rests on it. Of all 1-Lipschitz f these are
 looked at: projections u'x on random unit vectors, the norm |x|, the distance |x - a| to other images' features, and the
 largest feature. Class by class, f(x) less its median is divided by its scale 1.4826 median|f - m_f|, a robust standard
-deviation. The exponent q is the slope of log(-log P) over log t in the upper tail; of a Gaussian it is not 2 there (the
-estimate has no C, and t is finite), so the same estimate on Gaussian mixtures of the same size stands beside it. The
-contrast is Student's multivariate t law of the same moments, x = mean + sqrt((nu - 2) / chi2_nu) g C^(1/2): one random
-length for all features, so that it is not concentrated.
+deviation. The exponent q is the slope of log(-log P) over log t in the upper tail. Of a Gaussian it is not 2 there (the
+estimate has no C, and t is finite), so the same estimate on normal features of the same means and covariances stands
+beside it: the features themselves, rotated (`rotation`), which makes the p-values exact. The contrast is Student's
+multivariate t law of the same moments, mean + sqrt((nu - 2) / chi2_nu) (x - mean) for normal x: one random length for
+all features, so that it is not concentrated.
 
 A few f can show that x is not concentrated; that it is they make plausible at most.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
-import numpy.typing as npt
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -30,31 +31,29 @@ from matplotlib.lines import Line2D
 from scipy import stats
 from torch import Generator, Tensor
 
-from gflow_core.builtin.latents import Normal
 from gflow_core.contracts import Result, Subject
 from gflow_rmt.lipschitz import Lipschitz, measure
 from gflow_rmt.representation import Representation
-from gflow_rmt.spectra import share_above
+from gflow_rmt.rotation import rotations
+from gflow_rmt.spectra import Floats, share_above
 from gflow_rmt.surrogate import Mixture
 
 if TYPE_CHECKING:
     from gflow_rmt.parts import Concentration
 
-__all__ = ["Observer", "concentration", "exponent", "scaled", "student"]
+__all__ = ["concentration", "exponent", "observe", "scaled", "student"]
 
-Floats = npt.NDArray[np.float64]
 Scores = dict[str, float | int | str | None]
 
 OBSERVATIONS = ("projections", "norm", "distance", "maximum")
-LAWS = {"GAN": "#0072B2", "Gaussian mixture": "#E69F00", "Student t": "#CC79A7"}
+GAN, NORMAL, STUDENT = "GAN", "normal features", "Student t"
+LAWS = {GAN: "#0072B2", NORMAL: "#E69F00", STUDENT: "#CC79A7"}
+"""With Okabe and Ito's colours."""
 LINES = {"norm": "-", "distance": "--", "maximum": ":"}
 IN_WORDS = {"norm": "|x|", "distance": "|x - a|", "maximum": "max x"}
 
 ANCHORS = 10
 """Points of each class that distances are taken to."""
-
-BOOTSTRAP = 100
-"""Resamples of the images."""
 
 TAIL = 0.25
 """Probability at which the upper tail begins."""
@@ -63,30 +62,18 @@ LEVELS = 20
 """Quantiles through which the line is laid."""
 
 
-@attrs.frozen(eq=False)
-class Observer:
-    """The 1-Lipschitz observations."""
+def observe(x: Tensor, directions: Tensor, anchors: Tensor) -> dict[str, Floats]:
+    """The 1-Lipschitz observations of x [K, n, p]: of each kind its values, scaled in each class, [K, n, how many].
 
-    directions: Tensor
-    """Unit vectors [p, R]."""
-    anchors: Tensor
-    """Points [K, A, p] from other images than those observed."""
-
-    @classmethod
-    def of(cls, moments: Tensor, projections: int, generator: Generator) -> Observer:
-        """With random directions, and the first of the images in moments [K, m, p] for anchors."""
-        u = torch.randn(moments.shape[2], projections, generator=generator).to(moments)
-        return cls(u / u.norm(dim=0), moments[:, :ANCHORS])
-
-    def __call__(self, x: Tensor) -> dict[str, Floats]:
-        """Of x [K, n, p]: the values of each kind, scaled within classes, [K, n, as many as there are of the kind]."""
-        found = {
-            "projections": x @ self.directions,
-            "norm": x.norm(dim=2, keepdim=True),
-            "distance": torch.cdist(x, self.anchors),
-            "maximum": x.amax(2, keepdim=True),
-        }
-        return {name: scaled(values.double().numpy()) for name, values in found.items()}
+    `directions` [p, R] are unit vectors, `anchors` [K, A, p] other images' features.
+    """
+    found = {
+        "projections": x @ directions,
+        "norm": x.norm(dim=2, keepdim=True),
+        "distance": torch.cdist(x, anchors),
+        "maximum": x.amax(2, keepdim=True),
+    }
+    return {name: scaled(values.double().numpy()) for name, values in found.items()}
 
 
 def scaled(f: Floats) -> Floats:
@@ -113,64 +100,60 @@ def exponent(s: Floats, images: int) -> float | None:
     return float(np.polyfit(np.log(t), np.log(-np.log(p)), 1)[0])
 
 
-def spread(s: Floats, generator: Generator) -> float | None:
-    """Standard error of `exponent` of s [n, R], images resampled with all their observations."""
-    found = []
-    for _ in range(BOOTSTRAP):
-        rows = torch.randint(len(s), (len(s),), generator=generator).numpy()
-        q = exponent(s[rows].ravel(), len(s))
-        if q is not None:
-            found.append(q)
-    return float(np.std(found)) if found else None
-
-
-def student(x: Tensor, mixture: Mixture, nu: int, generator: Generator) -> Tensor:
-    """Gaussian draws x [K, n, p] of the mixture -> multivariate t of nu degrees of freedom and the same moments."""
-    means = torch.stack([component.mean for component in mixture.components])[:, None]
+def student(x: Tensor, means: Tensor, nu: int, generator: Generator) -> Tensor:
+    """Normal rows x [K, n, p] about means [K, 1, p] -> multivariate t of nu degrees of freedom and the same moments."""
     chi2 = torch.randn(*x.shape[:2], nu, generator=generator).square().sum(2, keepdim=True).to(x)
     drawn: Tensor = means + (x - means) * ((nu - 2) / chi2).sqrt()
     return drawn
 
 
+@attrs.frozen(eq=False)
+class Sample:
+    """What is kept of a sample."""
+
+    q: dict[str, float | None]
+    """The exponent of each kind of observation."""
+    norm_std: Floats
+    """Standard deviation of |x| in every class, [K], in units of sqrt(tr C / p); 0 where there is one image."""
+
+    @classmethod
+    def of(cls, x: Tensor, values: Mapping[str, Floats], unit: Tensor) -> Sample:
+        """Of x [K, n, p] and what is observed of it."""
+        q = {name: exponent(s.ravel(), s.shape[0] * s.shape[1]) for name, s in values.items()}
+        norm_std = x.norm(dim=2).std(1, correction=min(1, x.shape[1] - 1)) / unit
+        return cls(q, norm_std.double().numpy())
+
+
 def concentration(part: Concentration, subject: Subject) -> Result:
     """Tables `tails`, `classes` and, where there is a bound, `layers`; figures `tails` and `lipschitz`.
 
-    Scores: q of each observation with its bootstrap standard error, beside mean and standard deviation of q over
-    Gaussian mixtures, and the share of those whose tails are at least as heavy (q_..._p); the standard deviation of |x|
-    in units of sqrt(tr C / p); the Lipschitz constants.
+    Scores: q of each observation, beside its mean and standard deviation over normal features, and the share of those
+    whose tails are at least as heavy (q_..._p); the standard deviation of |x| in units of sqrt(tr C / p), and the share
+    of normal features whose |x| vary at least as much; the Lipschitz constants.
     """
-    representation = Representation.of(part, subject)
-    streams = subject.streams
-    moments, sample = representation.split(representation.draw(part.N, streams))
-    mixture = Mixture.of(moments)
-    observer = Observer.of(moments, part.projections, streams["directions"])
+    representation, streams = Representation.of(part, subject), subject.streams
+    features = representation.draw(part.N, streams)
+    Mixture.of(features)  # says in words where a class does not vary
+    means, unit = features.mean(1, keepdim=True), features.var(1, correction=0).mean(1).sqrt()
+    directions = torch.randn(features.shape[2], part.projections, generator=streams["directions"]).to(features)
+    directions /= directions.norm(dim=0)
 
-    observed = {"GAN": observer(sample)}
-    norms: dict[str, list[Tensor]] = {"GAN": [_norm_std(sample)], "Gaussian mixture": [], "Student t": []}
-    exponents: dict[str, list[dict[str, float | None]]] = {"Gaussian mixture": [], "Student t": []}
-    images = part.K * part.n
-    for i in range(part.reference):
-        gaussian = mixture.draw(part.n, Normal(dim=1), streams["surrogate"])  # type: ignore[arg-type]
-        drawn = {"Gaussian mixture": gaussian, "Student t": student(gaussian, mixture, part.nu, streams["chi2"])}
-        for law, x in drawn.items():
-            found = observer(x)
-            observed.setdefault(law, found)
-            norms[law].append(_norm_std(x))
-            exponents[law].append({name: exponent(s.ravel(), images) for name, s in found.items()})
-        subject.progress("reference", i + 1, part.reference)
+    # The same work on the features as they are, and rotated as normal features might as well have been.
+    samples: dict[str, list[Sample]] = {law: [] for law in LAWS}
+    observed: dict[str, dict[str, Floats]] = {}
+    for i in range(part.reference + 1):
+        q = rotations(part.K, part.N, streams["rotation"]) if i else torch.eye(part.N).expand(part.K, -1, -1)
+        anchors, x = (rows.to(features) @ features for rows in (q[:, : min(ANCHORS, part.m)], q[:, part.m :]))
+        drawn = {NORMAL: x, STUDENT: student(x, means, part.nu, streams["chi2"])} if i else {GAN: x}
+        for law, each in drawn.items():
+            values = observe(each, directions, anchors)
+            observed.setdefault(law, values)
+            samples[law].append(Sample.of(each, values, unit))
+        subject.progress("rotations", i, part.reference)
     lipschitz = measure(representation, part.points, part.pairs, part.batch_size, streams.fork("lipschitz"))
 
-    tails = [
-        _tail(name, law, found[name], exponents.get(law), streams["bootstrap"])
-        for name in OBSERVATIONS
-        for law, found in observed.items()
-    ]
-    unit = torch.stack([c.centred.square().sum() / c.m / c.centred.shape[1] for c in mixture.components]).sqrt()
-    scores = _tail_scores(tails, exponents["Gaussian mixture"])
-    for suffix, law in (("", "GAN"), ("_gaussian", "Gaussian mixture"), ("_student", "Student t")):
-        ratio = torch.stack(norms[law]) / unit
-        scores[f"norm_std{suffix}"] = float(ratio.square().mean().sqrt()) if part.n > 1 else None
-    scores |= _lipschitz_scores(lipschitz)
+    tails = [_tail(name, law, observed[law][name], samples) for name in OBSERVATIONS for law in LAWS]
+    scores = _tail_scores(tails, samples) | _lipschitz_scores(lipschitz)
 
     manifest = representation.manifest(
         projections=part.projections,
@@ -180,13 +163,14 @@ def concentration(part: Concentration, subject: Subject) -> Result:
         points=part.points,
         pairs=part.pairs,
     )
-    tables = {"tails": tails, "classes": _classes(part.labels, sample, unit, norms)}
+    tables = {"tails": tails, "classes": _classes(part.labels, features[:, part.m :], unit, samples)}
     if lipschitz.bound.layers:
         tables["layers"] = [
             {"operation": name, "stretches_by": factor, "bound_so_far": value}
             for name, factor, value in lipschitz.bound.layers
         ]
-    title = f"step {subject.step}, {representation.encoder.name}, p = {sample.shape[2]}, K n = {images} images"
+    images = part.K * part.n
+    title = f"step {subject.step}, {representation.encoder.name}, p = {features.shape[2]}, K n = {images} images"
     return Result(
         scores=scores,
         tables=tables,
@@ -198,47 +182,40 @@ def concentration(part: Concentration, subject: Subject) -> Result:
     )
 
 
-def _norm_std(x: Tensor) -> Tensor:
-    """Standard deviation of |x| in every class, [K]; 0 where there is one image."""
-    found: Tensor = x.norm(dim=2).std(1, correction=min(1, x.shape[1] - 1))
-    return found
-
-
-def _tail(
-    name: str, law: str, s: Floats, draws: list[dict[str, float | None]] | None, generator: Generator
-) -> dict[str, Any]:
-    """What is known of one observation under one law; of the surrogates, over their draws."""
-    images = s.shape[0] * s.shape[1]
-    if draws is None:
-        q, error = exponent(s.ravel(), images), spread(s.reshape(images, -1), generator)
-    else:
-        values = [draw[name] for draw in draws]
-        known = [v for v in values if v is not None]
-        q, error = (float(np.mean(known)), float(np.std(known))) if known else (None, None)
-    finite = s[np.isfinite(s)]
+def _tail(name: str, law: str, values: Floats, samples: Mapping[str, Sequence[Sample]]) -> dict[str, Any]:
+    """What is known of one observation under one law: q over all samples, and the share beyond 3 in the first."""
+    found, normal = ([q for s in samples[each] if (q := s.q[name]) is not None] for each in (law, NORMAL))
+    finite = values[np.isfinite(values)]
     return {
         "observation": name,
         "law": law,
-        "q": q,
-        "q_std": error,
+        "q": float(np.mean(found)) if found else None,
+        "q_std": float(np.std(found)) if len(found) > 1 else None,
+        "p": share_above(-found[0], [-q for q in normal]) if law == GAN and found and normal else None,
         "beyond_3": float((finite >= 3).mean()) if len(finite) else None,
         "beyond_3_normal": 2 * float(stats.norm.sf(3)),
     }
 
 
-def _tail_scores(tails: list[dict[str, Any]], gaussian: list[dict[str, float | None]]) -> Scores:
+def _tail_scores(tails: Sequence[Mapping[str, Any]], samples: Mapping[str, Sequence[Sample]]) -> Scores:
     scores: Scores = {}
     by_key = {(row["observation"], row["law"]): row for row in tails}
     for name in OBSERVATIONS:
         own, normal, heavy = (by_key[name, law] for law in LAWS)
-        chance = [-q for draw in gaussian if (q := draw[name]) is not None]
         scores |= {
             f"q_{name}": own["q"],
-            f"q_{name}_se": own["q_std"],
-            f"q_{name}_gaussian": normal["q"],
-            f"q_{name}_gaussian_std": normal["q_std"],
+            f"q_{name}_normal": normal["q"],
+            f"q_{name}_normal_std": normal["q_std"],
             f"q_{name}_student": heavy["q"],
-            f"q_{name}_p": share_above(-own["q"], chance) if own["q"] is not None and chance else None,
+            f"q_{name}_p": own["p"],
+        }
+    spread = {law: [float(np.sqrt((s.norm_std**2).mean())) for s in found] for law, found in samples.items()}
+    if spread[GAN][0] > 0:
+        scores |= {
+            "norm_std": spread[GAN][0],
+            "norm_std_normal": float(np.mean(spread[NORMAL])),
+            "norm_std_student": float(np.mean(spread[STUDENT])),
+            "norm_std_p": share_above(spread[GAN][0], spread[NORMAL]),
         }
     return scores
 
@@ -252,7 +229,6 @@ def _lipschitz_scores(found: Lipschitz) -> Scores:
         "lipschitz_empirical_max": float(found.empirical.max()) if len(found.empirical) else None,
         "lipschitz_local": float(local.mean()) if len(local) else None,
         "lipschitz_local_max": top,
-        "lipschitz_iterations": found.iterations,
         "lipschitz_bound": value,
         "lipschitz_bound_over_local": value / top if value is not None and top else None,
         "lipschitz_note": "; ".join([found.words, *reasons, *([found.note] if found.note else [])]),
@@ -260,19 +236,19 @@ def _lipschitz_scores(found: Lipschitz) -> Scores:
 
 
 def _classes(
-    labels: tuple[int, ...], sample: Tensor, unit: Tensor, norms: dict[str, list[Tensor]]
+    labels: tuple[int, ...], x: Tensor, unit: Tensor, samples: Mapping[str, Sequence[Sample]]
 ) -> list[dict[str, Any]]:
-    """The norm in every class; of the surrogates, the mean over draws."""
-    mean = sample.norm(dim=2).mean(1)
-    std = {law: torch.stack(values).mean(0) for law, values in norms.items()}
+    """The norm of x [K, n, p] in every class; of normal and Student's features, the mean over samples."""
+    mean = x.norm(dim=2).mean(1)
+    std = {law: np.mean([sample.norm_std for sample in found], 0) for law, found in samples.items()}
     return [
         {
             "class": label,
             "norm_mean": float(mean[a]),
-            "norm_std": float(std["GAN"][a]),
-            "norm_std_gaussian": float(std["Gaussian mixture"][a]),
-            "norm_std_student": float(std["Student t"][a]),
             "feature_std": float(unit[a]),
+            "norm_std": std[GAN][a],
+            "norm_std_normal": std[NORMAL][a],
+            "norm_std_student": std[STUDENT][a],
         }
         for a, label in enumerate(labels)
     ]
@@ -291,7 +267,7 @@ def _survival(axes: Axes, s: Floats, **style: Any) -> None:
 
 
 def _tails_figure(
-    observed: dict[str, dict[str, Floats]], tails: list[dict[str, Any]], images: int, nu: int, title: str
+    observed: Mapping[str, Mapping[str, Floats]], tails: list[dict[str, Any]], images: int, nu: int, title: str
 ) -> Figure:
     """Projections left, norms right: one line a law, and for projections a faint one for each class."""
     figure = Figure(figsize=(10, 4.6), layout="constrained")
@@ -301,27 +277,29 @@ def _tails_figure(
 
     def words(name: str, law: str) -> str:
         row = q[name, law]
-        value = "" if row["q"] is None else f", q = {row['q']:.2f} \u00b1 {row['q_std']:.2f}"
-        return (f"{law} ({nu})" if law == "Student t" else law) + value
+        value = "" if row["q"] is None else f", q = {row['q']:.2f}"
+        value += "" if row["q_std"] is None else f" \u00b1 {row['q_std']:.2f}"
+        value += "" if row["p"] is None else f" (p = {row['p']:.2g})"
+        return (f"{law} ({nu})" if law == STUDENT else law) + value
 
-    for own in observed["GAN"]["projections"]:
-        _survival(left, own, color=LAWS["GAN"], lw=0.6, alpha=0.4)
+    for own in observed[GAN]["projections"]:
+        _survival(left, own, color=LAWS[GAN], lw=0.6, alpha=0.4)
     for law, found in observed.items():
         _survival(left, found["projections"], color=LAWS[law], lw=1.8, label=words("projections", law))
         for name, line in LINES.items():
             _survival(right, found[name], color=LAWS[law], ls=line, lw=1.4)
     for axes in (left, right):
-        axes.plot(t, 2 * stats.norm.sf(t), color="black", lw=1, ls=(0, (1, 1)), label="normal law")
+        axes.plot(t, 2 * stats.norm.sf(t), color="black", lw=1, ls=(0, (1, 1)), label="N(0, 1)")
         axes.set(yscale="log", xlim=(0, 8), ylim=(0.3 / max(images, 10), 1.2))
         axes.set_xlabel("t = |f - median| in robust standard deviations")
         axes.grid(color="0.92")
     left.set_ylabel("P(|f - median| \u2265 t)")
     left.set_title("projections u'x (faint: GAN, each class)", fontsize=10)
-    right.set_title("norms", fontsize=10)
+    right.set_title("norm, distances to other images, largest feature", fontsize=10)
     left.legend(fontsize=8, loc="upper right")
     marks = [Line2D([], [], color=color, lw=2, label=law) for law, color in LAWS.items()]
     marks += [Line2D([], [], color="0.3", ls=line, label=IN_WORDS[name]) for name, line in LINES.items()]
-    marks.append(Line2D([], [], color="black", lw=1, ls=(0, (1, 1)), label="normal law"))
+    marks.append(Line2D([], [], color="black", lw=1, ls=(0, (1, 1)), label="N(0, 1)"))
     right.legend(handles=marks, fontsize=8, loc="upper right", ncols=2)
     figure.suptitle(title, fontsize=10)
     return figure

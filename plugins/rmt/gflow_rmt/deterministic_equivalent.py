@@ -16,8 +16,9 @@ Hence the mean of log(g + z) over the eigenvalues g of G, whose derivative is tr
 and the distribution function of the eigenvalues, F(t) = Im Phi(-t + i0) / pi: at any t by itself, with no integration.
 
 C_l = A_l'A_l is known by its rows A_l, m_l centred features over sqrt(m_l) and the mean. Nothing p x p is formed where
-r = sum_l (m_l + 1) is not much more than p: with B = A A' [r, r], w_l = (n_l/p)/(1 + delta_l) and D = diag(z/w_l),
-A Q A' = w^-1 - z w^-1 (B + D)^-1 w^-1, so that a step is one inverse of r rows, and Newton's derivative comes with it.
+r = sum_l (m_l + 1) is less than p, or not much more: with B = A A' [r, r], w_l = (n_l/p)/(1 + delta_l) and
+D = diag(z/w_l), A Q A' = w^-1 - z w^-1 (B + D)^-1 w^-1, so that a step is one inverse of r rows, and Newton's
+derivative comes with it.
 """
 
 from __future__ import annotations
@@ -47,13 +48,16 @@ ANGLE = 0.03
 NODES_PER_DECADE = 16
 DECADES = 8
 """Below the largest eigenvalue; what is smaller counts as 0 (float32 features carry no more)."""
-FEW = 1e-3
-"""Share of the positive eigenvalues that may lie below the smallest node."""
+FEW = 0.05
+"""Expected number of positive eigenvalues that may lie below the smallest node."""
 GAP = 1.15
 TOLERANCE = 3e-2
 """Of a node's last Newton step: what is left is its square, and Phi feels that squared again."""
-PROBES = 24
-"""Random signs by which tr(C_l Q C_k Q) is estimated where exact products of p x p cost too much."""
+LIMIT = 400
+SMALL = 200
+"""Features up to which exact derivatives cost little."""
+SIGNS = 32
+"""Random vectors of signs g for tr M = E g'M g."""
 
 
 def spectral_density(
@@ -141,36 +145,40 @@ class Equivalent:
 
     @cached_property
     def _form(self) -> _Dual | _Primal:
-        """The cheaper of r x r and p x p; the derivative takes some products more in the second."""
+        """The cheaper of r x r and p x p."""
         total = sum(map(len, self.rows))
         return _Dual(self.rows, self.means) if total <= 1.3 * self.p else _Primal(self.rows, self.means)
 
     def solve(self, z: complex, start: Numbers | None = None, tolerance: float = 1e-10) -> Solution:
         """The fixed point at z > 0, or Im z > 0, by Newton's method until its step is less than tolerance (1 + delta).
 
-        Where a step leaves the set in which the solution is unique (delta > 0; or Im delta <= 0 <= Im z delta), or the
-        residual grows, half a step of the plain iteration is taken, which always contracts there. Raises GflowError if
-        that does not come to rest.
+        Where a step leaves the set in which the solution is unique (delta > 0; or Im delta <= 0 <= Im z delta), or
+        makes the residual larger, some half steps of the plain iteration are taken instead, which always contracts
+        there. Raises GflowError if that does not come to rest.
         """
         traces = np.array([np.einsum("ij,ij->", a, a) for a in self.rows])
         delta: Numbers = traces / (self.p * z) if start is None else start
-        last = np.inf
-        for evaluation in range(1, 201):
+        rounding = 10 * np.finfo(float).eps * float(self.counts @ traces) / (self.p * abs(z))
+        before: tuple[Numbers, float] | None = None  # the last Newton step: where half a plain step led, the residual
+        plain, pause, exact = 0, 1, self.p <= SMALL
+        for evaluation in range(1, LIMIT + 1):
             weights = self.counts / self.p / (1 + delta)
-            terms = self._form.terms(weights, z)
+            terms = self._form.terms(weights, z, exact)
             gap = terms.traces / self.p - delta
             jacobian = np.eye(len(delta)) - terms.products * (weights / (1 + delta)) / self.p
             step = np.linalg.solve(jacobian, gap)
             residual = float(np.abs(gap / (1 + delta)).max())
-            if _admissible(delta + step, z) and residual < last:
-                delta = delta + step
-                if float(np.abs(step / (1 + delta)).max()) < tolerance:
-                    return Solution(z, delta, self._phi(delta - step, z, terms.logdet), terms.means, evaluation)
-                last = residual
+            if before and residual > before[1]:
+                (delta, _), before = before, None
+                plain, pause, exact = pause, 2 * pause, True
+            elif plain or not _admissible(delta + step, z):
+                delta, before, plain = delta + gap / 2, None, max(0, plain - 1)
+            elif float(np.abs(step / (1 + delta + step)).max()) < max(tolerance, rounding):
+                return Solution(z, delta + step, self._phi(delta, z, terms.logdet), terms.means, evaluation)
             else:
-                delta, last = delta + gap / 2, np.inf
+                delta, before = delta + step, (delta + gap / 2, residual)
         raise GflowError(
-            f"theory: the fixed point of the deterministic equivalent at z = {z:.3g} is not reached in 200 steps "
+            f"theory: the fixed point of the deterministic equivalent at z = {z:.3g} is not reached in {LIMIT} steps "
             f"(residual {residual:.1e}); the features may be of scales too far apart"
         )
 
@@ -211,7 +219,7 @@ class Equivalent:
             slopes.append(complex(self.counts @ (1 / (1 + solution.delta))) / total)  # dPhi / dlog z
             values.append((solution.phi.imag + ANGLE * slopes[-1].real) / np.pi)
             progress("deterministic equivalent", round(100 * min(1.0, (1 - values[-1]) / (1 - zero))), 100)
-            if values[-1] - zero < FEW * (1 - zero):
+            if values[-1] - zero < max(FEW / total, 1e-5):
                 values[-1] = zero
                 break
         # Rounding, and the second order of the angle, may break the order by some 1e-4.
@@ -256,7 +264,7 @@ class _Dual:
         scaled: Floats = root[:, None] * self.b * root
         return scaled
 
-    def terms(self, weights: Numbers, z: complex) -> _Terms:
+    def terms(self, weights: Numbers, z: complex, exact: bool = True) -> _Terms:
         scale = z / weights
         diagonal = np.repeat(scale, self.sizes)
         matrix = self.b.astype(diagonal.dtype)
@@ -277,44 +285,75 @@ class _Dual:
         return _Terms(traces, products, means, complex(logdet - np.log(diagonal).sum()))
 
 
+def _times(c: Floats, other: Numbers) -> Numbers:
+    """c [K, p, p] times other [p, q], whose parts numpy would else multiply with a complex copy of c."""
+    if np.isrealobj(other):
+        return c @ other
+    return np.asarray(c @ other.real + 1j * (c @ other.imag))
+
+
 class _Primal:
-    """The covariances C_l [K, p, p] themselves, where p is the smaller size."""
+    """The covariances C_l [K, p, p] themselves, where p is the smaller size.
+
+    tr(C_l Q C_k Q) takes K products of matrices, or an estimate by random signs: it is Newton's derivative, no result.
+    """
 
     def __init__(self, rows: Sequence[Floats], means: Floats) -> None:
         self.c = np.stack([a.T @ a for a in rows])
         self.means = means
-        # Newton's derivative needs no exact traces, the residual does: tr(C Q C Q) by random signs.
-        self.probes = np.random.default_rng(0).choice([-1.0, 1.0], (means.shape[1], PROBES))
+        self.signs = np.random.default_rng(0).choice([-1.0, 1.0], (means.shape[1], SIGNS))
+        self.signed = self.c @ self.signs
 
     def mean_covariance(self, weights: Floats) -> Floats:
         """p x p: sum_l w_l C_l."""
         total: Floats = np.tensordot(weights, self.c, 1)
         return total
 
-    def terms(self, weights: Numbers, z: complex) -> _Terms:
+    def terms(self, weights: Numbers, z: complex, exact: bool = True) -> _Terms:
         matrix = np.tensordot(weights, self.c, 1)
         matrix[np.diag_indices_from(matrix)] += z
         inverse, logdet = inverse_logdet(matrix)
-        traces = np.einsum("lij,ij->l", self.c, inverse)
-        left = self.c @ self.probes  # C_l g
-        right = inverse @ (self.c @ (inverse @ self.probes))  # Q C_k Q g
-        products = np.einsum("lpg,kpg->lk", left, right) / PROBES
-        p = len(matrix)
+        p, k = len(matrix), len(weights)
+        flat = self.c.reshape(k, -1)
+        traces = flat @ inverse.real.ravel() + (0 if np.isrealobj(inverse) else 1j * (flat @ inverse.imag.ravel()))
+        if exact:
+            cq = _times(self.c, inverse)
+            products = cq.reshape(k, -1) @ cq.transpose(0, 2, 1).reshape(k, -1).T
+        else:
+            products = np.einsum("lpg,kpg->lk", self.signed, inverse @ _times(self.c, inverse @ self.signs)) / SIGNS
         return _Terms(traces, products, self.means @ inverse @ self.means.T, complex(logdet - p * np.log(z)))
 
 
-def inverse_logdet(matrix: Numbers, leaf: int = 64) -> tuple[Numbers, complex]:
+def inverse_logdet(matrix: Numbers) -> tuple[Numbers, complex]:
     """Inverse and log det of a symmetric matrix [r, r] that is positive definite, or whose imaginary part is so.
 
-    Halves and Schur complements: two thirds of the work of a general inverse; and, since complements inherit the
-    property and pivots then lie in the upper half plane, log det comes on its continuous branch, 0 <= Im < pi r.
+    Then all eigenvalues lie in the upper half plane, and log det is on its continuous branch, 0 <= Im < pi r.
+    """
+    if np.isrealobj(matrix):
+        return np.linalg.inv(matrix), complex(np.linalg.slogdet(matrix)[1])
+    inverse, logdet = by_halves(matrix)
+    ones = np.ones(len(matrix))
+    if np.abs(matrix @ (inverse @ ones) - ones).max() < 1e-5:
+        return inverse, logdet
+    # Halves have lost their digits, as they do where many rows depend on each other. With X v = theta Y v, V'Y V = I of
+    # the parts, (X + iY)^-1 = V (theta + i)^-1 V': stable, in two to three times the time.
+    theta, v = scipy.linalg.eigh(matrix.real, matrix.imag, check_finite=False)
+    logdet = complex(np.log(theta + 1j).sum() + np.linalg.slogdet(matrix.imag)[1])
+    scale = 1 / (theta + 1j)
+    return (v * scale.real) @ v.T + 1j * ((v * scale.imag) @ v.T), logdet
+
+
+def by_halves(matrix: Numbers, leaf: int = 64) -> tuple[Numbers, complex]:
+    """The same by halves and Schur complements, with half the work of a general inverse, and without pivoting.
+
+    Complements inherit the positive imaginary part, so that all pivots lie in the upper half plane.
     """
     if len(matrix) <= leaf:
         return np.linalg.inv(matrix), complex(np.log(_pivots(matrix)).sum())
     h = len(matrix) // 2
-    first, first_log = inverse_logdet(matrix[:h, :h], leaf)
+    first, first_log = by_halves(matrix[:h, :h], leaf)
     across = first @ matrix[:h, h:]
-    second, second_log = inverse_logdet(matrix[h:, h:] - matrix[h:, :h] @ across, leaf)
+    second, second_log = by_halves(matrix[h:, h:] - matrix[h:, :h] @ across, leaf)
     corner = across @ second
     inverse = np.empty_like(matrix)
     inverse[:h, :h] = first + corner @ across.T

@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -38,15 +37,14 @@ from torch import Tensor
 from gflow_core.contracts import Result, Subject
 from gflow_core.errors import GflowError
 from gflow_rmt.representation import Representation, law_name
-from gflow_rmt.spectra import gram, share_above
+from gflow_rmt.rotation import Rows, share_beyond
+from gflow_rmt.spectra import Floats, gram
 from gflow_rmt.surrogate import Mixture
 
 if TYPE_CHECKING:
     from gflow_rmt.parts import Eigenvectors
 
 __all__ = ["Leading", "Prediction", "eigenvectors", "means_distance", "nearest_mean", "spike"]
-
-Floats = npt.NDArray[np.float64]
 
 COLOURS = ("#332288", "#DDAA33", "#117733", "#CC6677", "#88CCEE", "#882255", "#999933", "#AA4499", "#44AA99", "#777777")
 MARKERS = ("o", "^", "s", "D", "v", "P", "X")
@@ -64,12 +62,11 @@ class Leading:
     """Eigenvectors [k, K, n], each with mean square 1: sqrt(K n) times the unit vector."""
 
     @classmethod
-    def of(cls, x: Tensor, k: int) -> Leading:
-        """The k leading eigenpairs of G of the rows of x [K, n, p]; the class farthest from 0 is above it."""
-        classes, n, _ = x.shape
-        total = classes * n
-        values, vectors = linalg.eigh(gram(x).cpu().numpy(), subset_by_index=(total - k, total - 1))
-        found = cls(values[::-1].clip(0), (vectors.T[::-1] * total**0.5).reshape(k, classes, n))
+    def of(cls, matrix: Tensor, classes: int, k: int) -> Leading:
+        """The k leading eigenpairs of G [K n, K n]; of each vector the class farthest from 0 is above it."""
+        total = len(matrix)
+        values, vectors = linalg.eigh(matrix.numpy(), subset_by_index=(total - k, total - 1))
+        found = cls(values[::-1].clip(0), (vectors.T[::-1] * total**0.5).reshape(k, classes, -1))
         far = np.take_along_axis(found.means, np.abs(found.means).argmax(1, keepdims=True), 1)
         return found.signed(np.where(far < 0, -1.0, 1.0)[:, 0])
 
@@ -146,7 +143,7 @@ class Prediction:
         left singular vectors of X: so no p x p matrix is formed.
         """
         classes, m, p = moments.shape
-        values, vectors = linalg.eigh(gram(moments).cpu().numpy() * (p / (classes * m)))
+        values, vectors = linalg.eigh(gram(moments).numpy() * (p / (classes * m)))
         values = values[::-1].clip(0)
         scores = vectors.T[::-1].reshape(-1, classes, m) * (classes * m) ** 0.5
         psi, weights = (each[:k] for each in spike(values, classes * n))
@@ -206,44 +203,34 @@ def eigenvectors(part: Eigenvectors, subject: Subject) -> Result:
     """Table `eigenvectors`, a row each; table `classes`, the class means; figure `eigenvectors`.
 
     Scores: the accuracy of the nearest class mean on the leading eigenvectors, and the distance of the class means from
-    the mixture's, beside what it is between a sample of that mixture and the mixture fitted to other rows of it. Raises
-    GflowError where features are single numbers.
+    the mixture's, beside what it is where features are normal, with the p-value (`rotation`, two-sided); the share of
+    each eigenvector's variance that lies between classes. Raises GflowError where features are single numbers.
     """
-    representation = Representation.of(part, subject)
-    features = representation.draw(part.N, subject.streams)
+    representation, streams = Representation.of(part, subject), subject.streams
+    features = representation.draw(part.N, streams)
     k = min(part.vectors, features.shape[2])
     if k < 2:
         raise GflowError("rmt.eigenvectors: features are single numbers (p = 1), of which there is one eigenvector")
-    moments, sample = representation.split(features)
-    mixture = Mixture.of(moments)
+    moments, _ = representation.split(features)
+    Mixture.of(moments)  # says in words where a class does not vary
 
-    gan = Leading.of(sample, k)
-    gmm = Leading.of(mixture.draw(part.n, part.t, subject.streams["surrogate"]), k).like(gan.means)
+    # The same work on the features as they are, and rotated as normal features might as well have been.
+    rows, pairs = Rows.of(features), []
+    noise = rows.noise(part.n, part.t, streams["surrogate"])
+    for i, q in enumerate(rows.rotated(part.reference, streams["rotation"])):
+        fitted_to, sample = representation.split(q)
+        drawn = rows.mixture(fitted_to, noise)
+        pairs.append([Leading.of(rows.product(c, c), part.K, k) for c in (sample, drawn)])
+        subject.progress("rotations", i, part.reference)
+    gan, gmm = pairs[0][0], pairs[0][1].like(pairs[0][0].means)
     predicted = Prediction.of(moments, part.n, k).like(gan.means)
 
-    # The same with a sample that is the mixture's: of it, too, the moments are only known from m rows.
-    chance, spread = [], []
-    small = mixture.compact(part.t)
-    for i in range(part.reference):
-        generator = subject.streams["reference"]
-        other, other_sample = representation.split(small.draw(part.N, part.t, generator))
-        one = Leading.of(other_sample, k)
-        two = Leading.of(Mixture.of(other).draw(part.n, part.t, generator), k)
-        chance.append(means_distance(two.means, one.means))
-        spread.append(one.overlaps)
-        subject.progress("reference", i + 1, part.reference)
-
-    signed, turned = means_distance(gmm.means, gan.means)
-    scores: dict[str, float | int | str | None] = {
-        "distance": signed,
-        "distance_chance": float(np.mean([pair[0] for pair in chance])),
-        "distance_p": share_above(signed, [pair[0] for pair in chance]),
-        "distance_rotated": turned,
-        "distance_rotated_chance": float(np.mean([pair[1] for pair in chance])),
-        "distance_rotated_p": share_above(turned, [pair[1] for pair in chance]),
-        "distance_predicted": means_distance(predicted.means, gan.means)[0],
-        "distance_predicted_mixture": means_distance(predicted.means, gmm.means)[0],
-    }
+    scores: dict[str, float | int | str | None] = {}
+    distances = np.array([means_distance(two.means, one.means) for one, two in pairs])
+    for name, (value, *chance) in zip(("distance", "distance_procrustes"), distances.T.tolist(), strict=True):
+        scores |= {name: value, f"{name}_chance": float(np.mean(chance)), f"{name}_p": share_beyond(value, chance)}
+    scores["distance_predicted"] = means_distance(predicted.means, gan.means)[0]
+    scores["distance_predicted_mixture"] = means_distance(predicted.means, gmm.means)[0]
     if part.K > 1 and part.n > 1:
         for name, found in (("accuracy", gan), ("accuracy_mixture", gmm)):
             accuracy = nearest_mean(found.vectors)
@@ -253,7 +240,7 @@ def eigenvectors(part: Eigenvectors, subject: Subject) -> Result:
         scores |= {f"eta2_{i + 1}": float(gan.eta_squared[i]), f"eta2_{i + 1}_mixture": float(gmm.eta_squared[i])}
     scores["eta2_chance"] = (part.K - 1) / (part.K * part.n - 1) if part.K * part.n > 1 else None
 
-    rows = [_row(i, gan, gmm, predicted, np.array(spread)[:, i], part.n) for i in range(k)]
+    normal = np.quantile([one.overlaps for one, _ in pairs[1:]], (0.025, 0.975), axis=0)
     classes = [
         {
             "eigenvector": i + 1,
@@ -266,21 +253,30 @@ def eigenvectors(part: Eigenvectors, subject: Subject) -> Result:
         for i in range(k)
         for a, label in enumerate(part.labels)
     ]
-    manifest = representation.manifest(t=law_name(part.t), vectors=k, reference=part.reference)
+    manifest = representation.manifest(
+        t=law_name(part.t), vectors=k, reference=f"rotation test, {part.reference} rotations"
+    )
     names = tuple(map(str, part.labels)) if manifest["classes"] else ("",)
-    title = f"step {subject.step}, {representation.encoder.name}, p = {features.shape[2]}, {part.n} of each class"
+    title = (
+        f"step {subject.step}, {representation.encoder.name}, p = {features.shape[2]}, {part.n} of each class\n"
+        f"class means: distance from the mixture's {scores['distance']:.2f}, were features normal "
+        f"{scores['distance_chance']:.2f} (p = {scores['distance_p']:.2g})"
+    )
     if "accuracy" in scores:
         accuracies = f"{scores['accuracy']:.1%} of the GAN, {scores['accuracy_mixture']:.1%} of the mixture"
         title += f"\nnearest class mean right: {accuracies}; by chance {scores['accuracy_chance']:.1%}"
     return Result(
         scores=scores,
-        tables={"eigenvectors": rows, "classes": classes},
+        tables={
+            "eigenvectors": [_row(i, gan, gmm, predicted, normal[:, i], part.n) for i in range(k)],
+            "classes": classes,
+        },
         figures={"eigenvectors": _figure(gan, gmm, predicted, names, title)},
         manifest=manifest,
     )
 
 
-def _row(i: int, gan: Leading, gmm: Leading, predicted: Prediction, spread: Floats, n: int) -> dict[str, Any]:
+def _row(i: int, gan: Leading, gmm: Leading, predicted: Prediction, normal: Floats, n: int) -> dict[str, Any]:
     """What is known of one eigenvector; an eigenvalue is predicted where its eigenvector can be told."""
     told = predicted.overlap[i] > 0
     return {
@@ -290,8 +286,8 @@ def _row(i: int, gan: Leading, gmm: Leading, predicted: Prediction, spread: Floa
         "eigenvalue_predicted": float(predicted.values[i]) if told else None,
         "overlap": float(gan.overlaps[i]),
         "overlap_mixture": float(gmm.overlaps[i]),
-        "overlap_mixture_mean": float(spread.mean()),
-        "overlap_mixture_std": float(spread.std()),
+        "overlap_normal_low": normal[0],
+        "overlap_normal_high": normal[1],
         "overlap_predicted": float(predicted.overlaps[i]),
         "overlap_chance": 1 / n,
         "kept_predicted": float(predicted.overlap[i]),

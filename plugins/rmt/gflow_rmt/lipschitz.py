@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -105,27 +104,35 @@ def ratios(f: Function, z: Tensor, other: Tensor) -> Tensor:
 
 def jacobian_norms(
     f: Function, z: Tensor, generator: Generator, *, tolerance: float = 1e-3, most: int = 1000
-) -> tuple[Tensor, int]:
-    """The largest singular value of the Jacobian of f at each row of z [B, d], [B] float64, and the iterations taken.
+) -> Tensor:
+    """The largest singular value of the Jacobian J of f at each row of z [B, d]: [B], float64.
 
     Power iteration on J'J, all rows together, until no value changes by more than its `tolerance`-fold, `most` times
-    at most: estimates from below. Rows of f must not depend on each other (batch norm in eval mode).
+    at most: estimates from below. Rows of f must not depend on each other (batch norm in eval mode). Raises
+    NotImplementedError where f, or its gradient, has no derivative.
     """
+    with torch.enable_grad():
+        z = z.detach().requires_grad_()
+        out = f(z)
+        u = torch.zeros_like(out).requires_grad_()
+        # J'u, linear in u: its own gradient is J v.
+        (pulled,) = torch.autograd.grad(out, z, u, create_graph=True) if out.requires_grad else (out,)
+        if not pulled.requires_grad:
+            raise NotImplementedError("features carry no gradient")
     v = torch.randn(z.shape, generator=generator).to(z)
     v = v / v.norm(dim=1, keepdim=True)
-    _, pull = torch.func.vjp(f, z)  # type: ignore[misc]
     found = torch.zeros(len(z), dtype=torch.float64)
-    iterations = 0
-    while iterations < most:
-        iterations += 1
-        _, pushed = torch.func.jvp(f, (z,), (v,))  # type: ignore[misc]
+    for _ in range(most):
+        (pushed,) = torch.autograd.grad(pulled, u, v, retain_graph=True, allow_unused=True)
+        if pushed is None:
+            raise NotImplementedError("an operation can be differentiated only once")
         last, found = found, pushed.double().norm(dim=1).cpu()
         if bool(((found - last).abs() <= tolerance * found).all()):
             break
-        (back,) = pull(pushed)
+        (back,) = torch.autograd.grad(out, z, pushed, retain_graph=True)
         size = back.norm(dim=1, keepdim=True)
         v = torch.where(size > 0, back / size, v)
-    return found, iterations
+    return found
 
 
 # ------------------------------------------------------------------ from above
@@ -153,19 +160,18 @@ def bound(f: Function, z: Tensor, norms: dict[str, float] | None = None) -> Boun
     """
     with torch.no_grad(), _Tape() as tape:
         out = f(z)
-    steps = tape.steps
-    found = _walk(steps, z, out, lambda step: 1.0)  # without the work of norms: is there a bound at all?
+    found = _walk(tape.steps, z, out, lambda step, x: 1.0)  # without the work of norms: is there a bound at all?
     if found.value is None:
         return found
     norms = {} if norms is None else norms
 
-    def norm(step: _Step) -> float:
-        key = step.key()
+    def norm(step: _Step, x: Tensor) -> float:
+        key = step.key(x)
         if key not in norms:
-            norms[key] = step.operator_norm()
+            norms[key] = operator_norm(lambda value: step.again(x, value), x)
         return norms[key]
 
-    return _walk(steps, z, out, norm)
+    return _walk(tape.steps, z, out, norm)
 
 
 @attrs.frozen(eq=False)
@@ -176,8 +182,6 @@ class _Step:
     given: Mapping[str, Any]
     """Argument -> value, defaults included."""
     outputs: tuple[Tensor, ...]
-    depends: tuple[Tensor, ...] = ()
-    """Tensors among the arguments that depend on z; set in the walk."""
 
     @property
     def name(self) -> str:
@@ -202,26 +206,20 @@ class _Step:
         """By how much broadcasting x to the output stretches it."""
         return math.sqrt(self.out.numel() / x.numel())
 
-    def key(self) -> str:
-        """The operation, the shape of its input, and the contents of all else."""
-        (x,) = self.depends
-        fixed = [each.contiguous() for each in self.tensors() if each is not x]
+    def key(self, x: Tensor) -> str:
+        """The operation, the shape of its argument x, and the contents of all else."""
+        fixed = [each.cpu() for each in self.tensors() if each is not x]
         rest = [value for value in self.given.values() if not isinstance(value, Tensor)]
         return f"{self.op} {tuple(x.shape)} {rest} {fingerprint(*fixed)}"
 
-    def operator_norm(self) -> float:
-        """Of an operation that is affine in its one argument that depends on z."""
-        (x,) = self.depends
-
-        def affine(value: Tensor) -> Tensor:
-            value = value.clone() if self.in_place else value
-            given = {k: value if v is x else v for k, v in self.given.items()}
-            positional = [given[a.name] for a in self.op._schema.arguments if not a.kwarg_only]
-            named = {a.name: given[a.name] for a in self.op._schema.arguments if a.kwarg_only}
-            result: Tensor = self.op(*positional, **named)
-            return result
-
-        return operator_norm(affine, x)
+    def again(self, x: Tensor, value: Tensor) -> Tensor:
+        """The result for another value of the argument x."""
+        value = value.clone() if self.in_place else value
+        given = {k: value if v is x else v for k, v in self.given.items()}
+        positional = [given[a.name] for a in self.op._schema.arguments if not a.kwarg_only]
+        named = {a.name: given[a.name] for a in self.op._schema.arguments if a.kwarg_only}
+        result: Tensor = self.op(*positional, **named)
+        return result
 
 
 def operator_norm(affine: Function, like: Tensor, tolerance: float = 1e-5) -> float:
@@ -268,44 +266,34 @@ class _Tape(TorchDispatchMode):
         return out
 
 
-def _walk(steps: list[_Step], z: Tensor, out: Tensor, norm: Callable[[_Step], float]) -> Bound:
-    """Constants of all tensors in turn: infinite where there is none, with the operation that is the first such."""
-    constants: dict[int, float] = {id(z): 1.0}
-    whys: dict[int, str] = {}
-    layers = []
+def _walk(steps: Sequence[_Step], z: Tensor, out: Tensor, norm: Callable[[_Step, Tensor], float]) -> Bound:
+    """Constants of all tensors in turn, 0 of those that do not depend on z and infinite where none is known."""
+    constants, seen = {id(z): 1.0}, [z]
+    unknown, layers = [], []
     for step in steps:
-        depends = tuple(x for x in step.tensors() if constants.get(id(x), 0.0) > 0)
-        before = {id(x): constants[id(x)] for x in depends}
-        lost = next((whys[key] for key, value in before.items() if math.isinf(value)), None)
-        constant, why = 0.0, ""
-        if lost is not None:
-            constant, why = math.inf, lost
-        elif depends:
-            known = attrs.evolve(step, depends=depends)
+        depends = [x for x in step.tensors() if constants.get(id(x), 0.0) > 0]
+        largest = max((constants[id(x)] for x in depends), default=0.0)
+        constant = largest
+        if depends:
             try:
-                constant = _constant(known, before, norm)
+                constant = _constant(step, depends, constants, norm)
             except _NoBoundError as error:
-                constant, why = math.inf, str(error)
-            largest = max(before.values())
-            if not why and not math.isclose(constant, largest, rel_tol=1e-9):
+                constant = math.inf
+                unknown.append(str(error))
+            if not step.outputs:
+                return Bound(None, unknown[0], ())  # a number of Python's: what is done with it is not on the tape
+            if not math.isclose(constant, largest, rel_tol=1e-9):
                 layers.append((step.name, constant / largest, constant))
-        if step.in_place:
-            _alias(step, constants, constant, [s for other in steps for s in other.outputs] + [z])
+        if step.in_place:  # other tensors on the memory that was overwritten hold old entries beside new ones
+            place = step.out.untyped_storage().data_ptr()
+            for other in seen:
+                if other is not step.out and other.untyped_storage().data_ptr() == place:
+                    constants[id(other)] = math.hypot(constants[id(other)], constant)
         for each in step.outputs:
-            constants[id(each)] = constant
-            whys[id(each)] = why
+            constants[id(each)] = constant if each.is_floating_point() or not depends else math.inf
+            seen.append(each)
     value = constants.get(id(out), 0.0)
-    if math.isinf(value):
-        return Bound(None, whys[id(out)], ())
-    return Bound(value, "", tuple(layers))
-
-
-def _alias(step: _Step, constants: dict[int, float], constant: float, tensors: list[Tensor]) -> None:
-    """Other tensors on the memory that was overwritten hold old entries beside new ones."""
-    place = step.out.untyped_storage().data_ptr()
-    for other in {id(t): t for t in tensors}.values():
-        if other is not step.out and other.untyped_storage().data_ptr() == place and id(other) in constants:
-            constants[id(other)] = math.hypot(constants[id(other)], constant)
+    return Bound(None, unknown[0], ()) if math.isinf(value) else Bound(value, "", tuple(layers))
 
 
 # ------------------------------------------------------------------ the constant of each operation
@@ -323,20 +311,8 @@ _SHAPES = frozenset(
 """They move entries, or leave some out."""
 
 _AFFINE = frozenset(
-    {
-        "adaptive_avg_pool2d",
-        "addcmul",
-        "addmm",
-        "avg_pool2d",
-        "bmm",
-        "convolution",
-        "div",
-        "expand",
-        "index_select",
-        "mean",
-        "mm",
-    }
-    | {"mul", "mv", "reflection_pad2d", "repeat", "replication_pad2d", "sum", "upsample_bicubic2d"}
+    {"adaptive_avg_pool2d", "addcmul", "addmm", "avg_pool2d", "bmm", "convolution", "div", "expand", "index_select"}
+    | {"mean", "mm", "mul", "mv", "reflection_pad2d", "repeat", "replication_pad2d", "sum", "upsample_bicubic2d"}
     | {"upsample_bicubic2d_aa", "upsample_bilinear2d", "upsample_bilinear2d_aa", "upsample_nearest2d"}
 )
 """Affine in one argument: exact norms, whatever the size of the input, stride and padding."""
@@ -357,36 +333,42 @@ _ELEMENTWISE: Mapping[str, Callable[[Mapping[str, Any]], float]] = {
 }
 
 
-def _constant(step: _Step, before: Mapping[int, float], norm: Callable[[_Step], float]) -> float:
+def _constant(
+    step: _Step, depends: Sequence[Tensor], constants: Mapping[int, float], norm: Callable[[_Step, Tensor], float]
+) -> float:
     """Of the operation's output, by the constants of its arguments that depend on z. Raises _NoBoundError."""
     name, given = step.name, step.given
-    largest = max(before.values())
+    largest = max(constants[id(x)] for x in depends)
+    if math.isinf(largest):
+        raise _NoBoundError(f"contains {name} by indices that depend on z")  # or an earlier operation is the reason
+    if not step.outputs:
+        raise _NoBoundError(f"reads a number off what depends on z ({name})")
     if not step.out.is_floating_point():
         raise _NoBoundError(f"contains {name}, whose results are whole numbers")
     if name in _SHAPES or name in ("amax", "amin") or (name in ("max", "min") and "other" not in given):
         return largest
-    if name == "as_strided" and _whole(step.out):
+    if name == "as_strided" and _whole(step.out) and depends[0].numel() == step.out.numel():
         return largest
-    if name in _ELEMENTWISE:
-        return largest * _ELEMENTWISE[name](given)
     if name in ("add", "sub", "rsub"):
-        scale = {"other": abs(given.get("alpha", 1))} if name != "rsub" else {"self": abs(given.get("alpha", 1))}
+        scale = {"self" if name == "rsub" else "other": abs(given.get("alpha", 1))}
         terms = [(k, given[k]) for k in ("self", "other") if isinstance(given[k], Tensor)]
-        return float(sum(scale.get(k, 1) * before.get(id(x), 0.0) * step.spread(x) for k, x in terms))
+        return float(sum(scale.get(k, 1) * constants.get(id(x), 0.0) * step.spread(x) for k, x in terms))
     if name in ("cat", "stack"):
-        return math.hypot(*(before.get(id(x), 0.0) for x in given["tensors"]))
+        return math.hypot(*(constants.get(id(x), 0.0) for x in given["tensors"]))
     if name == "copy":
-        return before.get(id(given["src"]), 0.0) * step.spread(given["src"])
-    if name in ("native_batch_norm", "native_batch_norm_legit_no_training", "cudnn_batch_norm"):
-        return largest * _batch_norm(step)
+        return constants.get(id(given["src"]), 0.0) * step.spread(given["src"])
     if name == "max_pool2d_with_indices":
         return largest * _max_pool(given)
-    if name in _AFFINE:
-        if len(step.depends) > 1 or (name == "div" and step.depends[0] is given["other"]):
-            raise _NoBoundError(f"contains {name} of two things that depend on z")
-        if given.get("rounding_mode"):
-            raise _NoBoundError("contains a division that is rounded")
-        return largest * norm(step)
+
+    # All that follow are bounded in one argument, the others fixed.
+    if len(depends) > 1 or (name == "div" and depends[0] is given["other"]):
+        raise _NoBoundError(f"contains {name} of two things that depend on z")
+    if name in _ELEMENTWISE and depends[0] is given["self"] and depends[0].numel() == step.out.numel():
+        return largest * _ELEMENTWISE[name](given)
+    if name in ("native_batch_norm", "native_batch_norm_legit_no_training", "cudnn_batch_norm"):
+        return largest * _batch_norm(given)
+    if name in _AFFINE and not given.get("rounding_mode"):
+        return largest * norm(step, depends[0])
     raise _NoBoundError(f"contains {name}, for which no constant is known")
 
 
@@ -396,12 +378,10 @@ def _whole(x: Tensor) -> bool:
     return dense and x.untyped_storage().nbytes() == x.numel() * x.element_size()
 
 
-def _batch_norm(step: _Step) -> float:
-    given = step.given
+def _batch_norm(given: Mapping[str, Any]) -> float:
+    """The largest of the channels' factors."""
     if given.get("training"):
         raise _NoBoundError("contains batch norm by the batch's own statistics")
-    if len(step.depends) > 1:
-        raise _NoBoundError("contains batch norm with parameters that depend on z")
     variance = given["running_var"]
     weight = torch.ones_like(variance) if given["weight"] is None else given["weight"]
     return float((weight.abs() / (variance + given.get("eps", given.get("epsilon"))).sqrt()).max())
@@ -429,8 +409,6 @@ class Lipschitz:
     """Of pairs, [at most pairs], float64."""
     local: Tensor
     """Of points, [points], float64; empty where the map cannot be differentiated."""
-    iterations: int
-    """Of the power iteration, where most were needed."""
     bound: Bound
     """The largest over the classes."""
     words: str
@@ -441,47 +419,36 @@ class Lipschitz:
 
 def measure(representation: Representation, points: int, pairs: int, batch_size: int, streams: Streams) -> Lipschitz:
     """Of z -> features, at z by its law and the classes in turn."""
-    subject, part = representation.subject, representation.part
-    device = subject.runtime.device
-    conditional = subject.spec.sampler.conditional
-    law = representation.law()
+    subject, part, law = representation.subject, representation.part, representation.law()
+    device, conditional = subject.runtime.device, subject.spec.sampler.conditional
+    classes = torch.tensor(part.labels, device=device)
 
-    def labels(n: int) -> Tensor | None:
-        return torch.tensor(part.labels).repeat(-(-n // part.K))[:n].to(device) if conditional else None
+    def draw(n: int, name: str) -> Tensor:
+        return law.draw(n, streams[name]).to(device)
 
-    def pieces(*tensors: Tensor | None) -> Iterator[list[Tensor | None]]:
-        split = [[None] * -(-len(tensors[0]) // batch_size) if t is None else t.split(batch_size) for t in tensors]  # type: ignore[arg-type]
-        yield from map(list, zip(*split, strict=True))
+    def pieces(n: int) -> Iterator[tuple[Tensor, Function]]:
+        """Indices below n, a batch at a time, and the map for their classes."""
+        for i in torch.arange(n, device=device).split(batch_size):
+            yield i, mapping.at(classes[i % part.K] if conditional else None)
 
-    with _differentiable():
+    with torch.inference_mode(False):
         mapping = Map.of(representation)
-        a, b = (law.draw(pairs, streams["pairs"]).to(device) for _ in range(2))
-        empirical = torch.cat([ratios(mapping.at(y), u, v).cpu() for u, v, y in pieces(a, b, labels(pairs))])  # type: ignore[arg-type]
+        a, b = draw(pairs, "pairs"), draw(pairs, "pairs")
+        empirical = torch.cat([ratios(f, a[i], b[i]).cpu() for i, f in pieces(pairs)])
 
-        local, iterations, note, done = [], 0, "", 0
+        z, local, note = draw(points, "points"), [], ""
         try:
-            for z, y in pieces(law.draw(points, streams["points"]).to(device), labels(points)):
-                assert z is not None
-                values, needed = jacobian_norms(mapping.at(y), z, streams["directions"])
-                local.append(values)
-                iterations, done = max(iterations, needed), done + len(z)
-                subject.progress("Jacobians", done, points)
-        except (NotImplementedError, RuntimeError) as error:  # an operation without a derivative of its own
+            for i, f in pieces(points):
+                local.append(jacobian_norms(f, z[i], streams["directions"]))
+                subject.progress("Jacobians", int(i[-1]) + 1, points)
+        except NotImplementedError as error:
             local, note = [], f"the map cannot be differentiated: {str(error).splitlines()[0]}"
 
-        norms: dict[str, float] = {}
-        z = law.draw(1, streams["bound"]).to(device)
-        found = []
-        for i, label in enumerate(part.labels if conditional else (0,)):
-            found.append(bound(mapping.at(torch.tensor([label], device=device) if conditional else None), z, norms))
+        z, norms, found = draw(1, "bound"), dict[str, float](), []
+        for label in classes.split(1) if conditional else [None]:
+            found.append(bound(mapping.at(label), z, norms))
             if found[-1].value is None:
                 break
-            subject.progress("Lipschitz bound", i + 1, part.K if conditional else 1)
+            subject.progress("Lipschitz bound", len(found), part.K)
         largest = max(found, key=lambda each: math.inf if each.value is None else each.value)
-    return Lipschitz(empirical, torch.cat(local) if local else torch.zeros(0), iterations, largest, mapping.words, note)
-
-
-@contextmanager
-def _differentiable() -> Iterator[None]:
-    with torch.inference_mode(False):
-        yield
+    return Lipschitz(empirical, torch.cat(local) if local else torch.zeros(0), largest, mapping.words, note)

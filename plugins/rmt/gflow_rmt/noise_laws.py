@@ -22,9 +22,9 @@ from gflow_core.contracts import Latent, Result, Subject
 from gflow_core.pictures import image_grid
 from gflow_core.rng import Streams
 from gflow_rmt.representation import Representation, law_name
-from gflow_rmt.rotation import Rows, from_centre, resolved, rotations
+from gflow_rmt.rotation import Rows, from_centre, resolved
 from gflow_rmt.spectra import Floats, distance, gram_eigenvalues, share_above
-from gflow_rmt.spectrum import overlay, remark, scored
+from gflow_rmt.spectrum import READING, log_bins, overlay, remark, scored
 
 if TYPE_CHECKING:
     from gflow_rmt.parts import NoiseLaws
@@ -70,30 +70,18 @@ def noise_laws(part: NoiseLaws, subject: Subject) -> Result:
         again.append(resolved(gram_eigenvalues(x)))
         subject.progress("samples under the first law of z", i + 1, part.repeats)
 
-    pairs, values = [], []
-    for (i, z), (j, t) in product(enumerate(z_names), enumerate(t_names)):
-        sample, mixture = found[i].samples, found[i].mixtures[j]
-        distances = [distance(a, b) for a, b in zip(sample, mixture, strict=True)]
-        pairs.append({"z": z, "t": t, **scored("", distances)})
-        leading = {"gan": sample[0][:LISTED], "mixture": mixture[0][:LISTED]}
-        numbered = {f"{name}_{k}": value for name, some in leading.items() for k, value in enumerate(some, 1)}
-        values.append({"z": z, "t": t, **numbered})
-    laws = [
-        {
-            "z": z,
-            **_moments(law),
-            "feature_variance": one.variance,
-            "effective_rank": one.effective_rank,
-            **scored("normal_", from_centre(one.samples)),
-        }
-        for z, law, one in zip(z_names, part.laws_z, found, strict=True)
-    ]
-    by_z = [{"z": z, **apart(again, one.samples[0])} for z, one in zip(z_names, found, strict=True)]
-    by_t = [
-        {"z": z, "t": t, **apart(one.floor, one.mixtures[j][0])}
-        for z, one in zip(z_names, found, strict=True)
-        for j, t in enumerate(t_names)
-    ]
+    laws, normal, pairs, leading, by_z, by_t = [], [], [], [], [], []
+    for z, law, one in zip(z_names, part.laws_z, found, strict=True):
+        sample = one.samples[0]
+        laws.append({"z": z, **_moments(law), "feature_variance": one.variance, "effective_rank": one.effective_rank})
+        normal.append({"z": z, **scored("", from_centre(one.samples), two_sided=False)})
+        leading.append({"z": z, "of": "GAN", **_leading(sample)})
+        by_z.append({"z": z, **apart(again, sample)})
+        for t, mixtures in zip(t_names, one.mixtures, strict=True):
+            distances = [distance(a, b) for a, b in zip(one.samples, mixtures, strict=True)]
+            pairs.append({"z": z, "t": t, **scored("", distances)})
+            leading.append({"z": z, "of": f"mixture, t {t}", **_leading(mixtures[0])})
+            by_t.append({"z": z, "t": t, **apart(one.floor, mixtures[0])})
 
     figures = {
         "spectra": _grid(part, found, pairs, subject.step),
@@ -103,7 +91,14 @@ def noise_laws(part: NoiseLaws, subject: Subject) -> Result:
         figures["samples"] = _picture(part, representation, z_names)
     return Result(
         scores=_summary(pairs, by_z, by_t),
-        tables={"laws_z": laws, "pairs": pairs, "eigenvalues": values, "invariance_z": by_z, "invariance_t": by_t},
+        tables={
+            "laws_z": laws,
+            "normal_features": normal,
+            "pairs": pairs,
+            "eigenvalues": leading,
+            "invariance_z": by_z,
+            "invariance_t": by_t,
+        },
         figures=figures,
         manifest=representation.manifest(
             z=z_names,
@@ -120,19 +115,20 @@ def _spectra(representation: Representation, features: Tensor, streams: Streams,
     """Everything that one law of z's features [K, N, p] give."""
     part: NoiseLaws = representation.part  # type: ignore[assignment]
     rows = Rows.of(features)
+    noises = [rows.noise(part.n, law, streams[f"t{j}"]) for j, law in enumerate(part.laws_t)]
     samples: list[Floats] = []
     mixtures: list[list[Floats]] = [[] for _ in part.laws_t]
-    for i in range(part.reference + 1):
-        q = rows.identity() if i == 0 else rotations(part.K, part.N, streams["rotation"])
+    for i, q in enumerate(rows.rotated(part.reference, streams["rotation"])):
         moments, sample = representation.split(q)
         samples.append(rows.eigenvalues(sample))
-        for j, law in enumerate(part.laws_t):
-            mixtures[j].append(rows.eigenvalues(rows.mixture(moments, part.n, law, streams[f"t{j}"])))
+        for spectra, noise in zip(mixtures, noises, strict=True):
+            spectra.append(rows.eigenvalues(rows.mixture(moments, noise)))
         representation.subject.progress(f"{what}rotations", i, part.reference)
     moments, _ = representation.split(rows.identity())
-    floor = [
-        rows.eigenvalues(rows.mixture(moments, part.n, part.laws_t[0], streams["floor"])) for _ in range(part.repeats)
-    ]
+    floor = []
+    for _ in range(part.repeats):
+        noise = rows.noise(part.n, part.laws_t[0], streams["floor"])
+        floor.append(rows.eigenvalues(rows.mixture(moments, noise)))
     centred = (features - features.mean(1, keepdim=True)).double()
     inner = centred @ centred.mT
     trace, squares = inner.diagonal(dim1=1, dim2=2).sum(1), inner.square().sum((1, 2))
@@ -163,6 +159,11 @@ def apart(equals: list[Floats], other: Floats) -> dict[str, float | None]:
     return found
 
 
+def _leading(values: Floats) -> dict[str, float]:
+    """The largest eigenvalues, a column each."""
+    return {f"lambda_{i}": value for i, value in enumerate(values[:LISTED].tolist(), 1)}
+
+
 def _moments(law: Latent) -> dict[str, float | None]:
     """Of z, where the law states them."""
     moments = law.moments() if hasattr(law, "moments") else None
@@ -183,7 +184,7 @@ def _summary(
         if rows:
             worst = max(rows, key=lambda row: row["ks_ratio"] or 0.0)
             found |= {f"{name}_ks_ratio_most": worst["ks_ratio"], f"{name}_ks_ratio_most_at": worst[name]}
-    return found
+    return found | {"note": READING}
 
 
 # ------------------------------------------------------------------ pictures
@@ -194,18 +195,18 @@ def _grid(part: NoiseLaws, found: list[Found], pairs: list[dict[str, Any]], step
     rows, columns = len(part.laws_z), len(part.laws_t)
     figure = Figure(figsize=(1.2 + 3.6 * columns, 0.9 + 1.75 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    edges = _edges([*(one.samples[0] for one in found), *(m[0] for one in found for m in one.mixtures)])
+    edges = log_bins([*(one.samples[0] for one in found), *(m[0] for one in found for m in one.mixtures)], 40)
     for axes, (i, j), row in zip(panels.flat, product(range(rows), range(columns)), pairs, strict=True):
         sample, mixture = found[i].samples[0], found[i].mixtures[j][0]
         overlay(axes, sample, mixture, edges)
-        title = f"KS {row['ks']:.3f} (if normal {row['ks_chance']:.3f}, p = {row['ks_p']:.2g})"
+        title = f"KS {row['ks']:.3f} (normal features {row['ks_chance']:.3f}, p = {row['ks_p']:.2g})"
         axes.set_title(f"t {row['t']}\n{title}" if i == 0 else title, fontsize=8)
-        below = [float((values < edges[0]).mean()) for values in (sample, mixture)]
-        if any(below):
+        zeros = [float((values == 0).mean()) for values in (sample, mixture)]
+        if any(zeros):
             axes.text(
                 0.98,
                 0.94,
-                f"below the axis\nGAN {below[0]:.0%}\nmixture {below[1]:.0%}",
+                f"at 0\nGAN {zeros[0]:.0%}\nmixture {zeros[1]:.0%}",
                 transform=axes.transAxes,
                 ha="right",
                 va="top",
@@ -226,14 +227,6 @@ def _grid(part: NoiseLaws, found: list[Found], pairs: list[dict[str, Any]], step
     return figure
 
 
-def _edges(spectra: list[Floats]) -> Floats:
-    """Forty bins, alike in log; of eigenvalues spread over many decades, the smallest 0.2 % may lie below them."""
-    values = np.concatenate(spectra)
-    values = values[values > 0]
-    edges: Floats = np.geomspace(np.quantile(values, 0.002) / 1.1, values.max() * 1.1, 41)
-    return edges
-
-
 PALETTE = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#D55E00", "#F0E442")
 STYLES = ("-", "--", ":", "-.")
 
@@ -246,7 +239,7 @@ def _invariance(z_names: list[str], t_names: list[str], found: list[Found], agai
     _functions(right, t_names, [m[0] for m in found[0].mixtures], found[0].floor)
     left.set_title("GAN, by law of z; grey: repeats under the first", fontsize=9, loc="left")
     right.set_title(f"mixture, by law of t (z {z_names[0]}); grey: repeats under the first", fontsize=9, loc="left")
-    left.set(ylabel="share of the eigenvalues below", xlim=_edges([one.samples[0] for one in found])[[0, -1]])
+    left.set(ylabel="share of the eigenvalues below")
     for axes in (left, right):
         axes.set_xlabel(r"$\lambda$")
         axes.legend(fontsize=8, loc="upper left")

@@ -386,7 +386,9 @@ class Eigenvectors(_Surrogate):
     """Leading eigenvectors of both Gram matrices as scatter plots by class, with the class means' prediction."""
 
     vectors: int = option(4, doc="Leading eigenvectors, which are shown in pairs of neighbours.", ge=2)
-    reference: int = option(20, doc="Samples of the mixture, fitted again, that calibrate the distance.", ge=1)
+    reference: int = option(
+        100, doc="Rotations of each class's features that calibrate the distance, as in rmt.spectrum.", ge=1
+    )
 
     def check(self, spec: Spec) -> Iterable[str]:
         yield from super().check(spec)
@@ -404,10 +406,10 @@ class Theory(_Surrogate):
     """What random-matrix theory says of the spectrum: Marchenko-Pastur, deterministic equivalent, spikes."""
 
     reference: int = option(20, doc="Mixtures drawn, whose distances from the theory calibrate that observed.", ge=1)
-    refits: int = option(
+    rotated: int = option(
         1,
-        doc="Mixtures drawn in place of the features and split, fitted and compared as they are: what estimating the "
-        "moments costs. Each takes as long as the theory itself.",
+        doc="Rotations of the features, normal features of the same means and covariances, that are split, fitted and "
+        "compared as they are: what estimating the moments costs. Each takes as long as the theory itself.",
         ge=0,
     )
     level: float = option(0.01, doc="Of the Tracy-Widom edge test.", gt=0, lt=0.5)
@@ -425,7 +427,12 @@ class Concentration(Represented):
 
     projections: int = option(100, doc="Random unit vectors u, whose u'x are observed.", ge=1)
     nu: int = option(5, doc="Degrees of freedom of Student's t vectors, which are not concentrated.", ge=3)
-    reference: int = option(20, doc="Gaussian mixtures whose exponents calibrate those observed.", ge=1)
+    reference: int = option(
+        100,
+        doc="Rotations of each class's features, normal features of the same means and covariances, whose exponents "
+        "calibrate those observed.",
+        ge=1,
+    )
     points: int = option(16, doc="Points z, of the classes in turn, at which the Jacobian's norm is estimated.", ge=1)
     pairs: int = option(200, doc="Pairs z, z' whose |f(z) - f(z')| / |z - z'| are taken.", ge=1)
 

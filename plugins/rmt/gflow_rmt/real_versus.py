@@ -8,74 +8,65 @@ spectra agree, which is the third comparison here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Generator, Tensor
 
 from gflow_core.contracts import Progress, Result, Subject
-from gflow_core.rng import Streams
 from gflow_core.spec import Spec
 from gflow_rmt.representation import Representation, law_name
-from gflow_rmt.rotation import Rows, compare, from_centre, resolved, rotations
-from gflow_rmt.spectra import Floats, distance, gram_eigenvalues
-from gflow_rmt.spectrum import COLOURS, histogram, log_bins, remark, scored
+from gflow_rmt.rotation import Rows, from_centre, rotated_pairs
+from gflow_rmt.spectra import Floats, distance
+from gflow_rmt.spectrum import COLOURS, RANGE, READING, band, histogram, log_bins, remark, scored
 from gflow_rmt.surrogate import Mixture
 
 if TYPE_CHECKING:
     from gflow_rmt.parts import RealVersus
 
-__all__ = ["halves", "real_versus"]
+__all__ = ["exchanged", "real_versus"]
 
 REAL = "#009E73"
 """Okabe and Ito's bluish green."""
-
-QUANTILES = (0.025, 0.975)
 
 
 def real_versus(part: RealVersus, subject: Subject) -> Result:
     """Three comparisons, each with its p-value; tables `distances` and `eigenvalues`, figure `spectra`.
 
-    Real images: the first max(N, 2 n) of each class in a fixed order. DataError where the data has fewer.
+    Real images: the first N of each class in a fixed order. DataError where the data has fewer.
     """
     data, streams = subject.data, subject.streams
     assert data is not None
     representation = Representation.of(part, subject)
-    found_real = representation.real(max(part.N, 2 * part.n), data)
-    real = found_real[:, : part.N]
-    gan = representation.draw(part.N, streams.fork("features"))
-    for features in (real, gan):
-        Mixture.of(features)  # says in words where a class does not vary
+    features = {
+        "real": representation.real(part.N, data),
+        "gan": representation.draw(part.N, streams.fork("features")),
+    }
+    for some in features.values():
+        Mixture.of(some)  # says in words where a class does not vary
 
     # Each with the mixture fitted to it: as they are, and rotated as normal features might as well have been.
     spectra: dict[str, list[Floats]] = {}
     scores: dict[str, float | int | str | None] = {}
-    for name, features in (("real", real), ("gan", gan)):
-        pairs = _with_mixture(part, representation, features, streams.fork(name), subject.progress, name)
-        spectra[name], spectra[f"{name}_mixture"] = (list(side) for side in zip(*pairs, strict=True))
-        scores |= scored(f"{name}_", [distance(*pair) for pair in pairs])
-        scores |= scored(f"{name}_normal_", from_centre(spectra[name]))
+    for name, some in features.items():
+        found = rotated_pairs(representation, some, part.t, part.reference, streams.fork(name), f"rotations, {name}")
+        spectra |= {name: [pair.sample for pair in found], f"{name}_mixture": [pair.mixture for pair in found]}
+        scores |= scored(f"{name}_", [pair.distance for pair in found])
+        scores |= scored(f"{name}_normal_", from_centre(spectra[name]), two_sided=False)
 
-    # One with the other, and two halves of the real ones.
-    others = []
-    for i in range(part.reference):
-        others.append([resolved(gram_eigenvalues(x)) for x in halves(found_real, part.n, streams["halves"])])
-        subject.progress("halves of the real images", i + 1, part.reference)
-    observed = distance(spectra["gan"][0], spectra["real"][0])
-    scores |= scored("gan_real_", [observed, *(distance(*pair) for pair in others)])
-    spectra["halves"] = [pair[0] for pair in others]
+    # One with the other.
+    gan, real = (representation.split(features[name])[1] for name in ("gan", "real"))
+    other = exchanged(gan, real, part.reference, streams["exchange"], subject.progress)
+    scores |= scored("gan_real_", [distance(*pair) for pair in other], two_sided=False)
+    spectra["mixed"] = [values for pair in other[1:] for values in pair]
 
     words = _trained_on(subject.spec)
     scores["note"] = (
-        f"real images: {words}. Chance is, for a mixture, what normal features with the same moments show (rotation "
-        "test); for gan_real, what two halves of the real images show (without a common image, but from one set). "
-        "A mixture is the further off the fewer images m it is fitted to: whether features are normal, real_normal and "
-        "gan_normal tell."
+        f"real images: {words}. {READING} Of GAN and real, chance is between two samples to which the images "
+        "of both were dealt out at random, class by class (permutation test)."
     )
     return Result(
         scores=scores,
@@ -83,38 +74,29 @@ def real_versus(part: RealVersus, subject: Subject) -> Result:
         figures={"spectra": _figure(part, spectra, scores, f"{representation.encoder.name}, step {subject.step:,}")},
         manifest=representation.manifest(
             t=law_name(part.t),
-            n_real=found_real.shape[1],
+            n_real=part.N,
             real_images=words,
-            reference=f"{part.reference} rotations; {part.reference} pairs of halves",
-            remark=remark(part, gan),
+            reference=f"{part.reference} rotations; {part.reference} permutations",
+            remark=remark(part, features["gan"]),
         ),
     )
 
 
-def _with_mixture(
-    part: RealVersus,
-    representation: Representation,
-    features: Tensor,
-    streams: Streams,
-    progress: Progress,
-    name: str,
+def exchanged(
+    a: Tensor, b: Tensor, count: int, generator: Generator, progress: Progress
 ) -> list[tuple[Floats, Floats]]:
-    """Spectra of sample and mixture: of features [K, N, p] first, then of as many rotated ones as `reference` says."""
-    rows, found = Rows.of(features), []
-    for i in range(part.reference + 1):
-        q = rows.identity() if i == 0 else rotations(part.K, part.N, streams["rotation"])
-        pair = compare(rows, *representation.split(q), part.t, streams["surrogate"], 1)
-        found.append((pair.sample, pair.mixture))
-        progress(f"rotations, {name}", i, part.reference)
+    """Spectra of a and b [K, n, p], then `count` times those of two samples that their rows were dealt out to.
+
+    Class by class, at random. If rows of each class have one law in a and b, all these pairs are exchangeable.
+    """
+    classes, n, _ = a.shape
+    rows, found = Rows.of(torch.cat([a, b], 1)), []
+    for i in range(count + 1):
+        order = torch.rand(classes, 2 * n, generator=generator).argsort(1) if i else torch.arange(2 * n)
+        c = torch.eye(2 * n, dtype=torch.float64)[order].expand(classes, 2 * n, 2 * n)
+        found.append((rows.eigenvalues(c[:, :n]), rows.eigenvalues(c[:, n:])))
+        progress("GAN and real images exchanged", i, count)
     return found
-
-
-def halves(features: Tensor, n: int, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Two disjoint random choices of n of each class's features [K, N, p], N >= 2 n: [K, n, p] each."""
-    classes, size, _ = features.shape
-    order = torch.rand(classes, size, generator=generator).argsort(1)[:, : 2 * n]
-    chosen = features[torch.arange(classes)[:, None], order]
-    return chosen[:, :n], chosen[:, n:]
 
 
 def _trained_on(spec: Spec) -> str:
@@ -150,15 +132,15 @@ def _distances(scores: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _eigenvalues(part: RealVersus, spectra: dict[str, list[Floats]]) -> list[dict[str, Any]]:
-    """The largest eigenvalues side by side, and where 95 % of the halves of the real images have them."""
+    """The largest eigenvalues side by side, and where 95 % of samples of GAN and real images, mixed, have them."""
     top = min(part.top, part.K * part.n)
-    low, high = np.quantile([values[:top] for values in spectra["halves"]], QUANTILES, axis=0)
+    low, high = np.quantile([values[:top] for values in spectra["mixed"]], RANGE, axis=0)
     return [
         {
             "i": i + 1,
             **{name: float(spectra[name][0][i]) for name in ("real", "real_mixture", "gan", "gan_mixture")},
-            "real_halves_low": float(low[i]),
-            "real_halves_high": float(high[i]),
+            "mixed_low": float(low[i]),
+            "mixed_high": float(high[i]),
         }
         for i in range(top)
     ]
@@ -168,7 +150,7 @@ def _eigenvalues(part: RealVersus, spectra: dict[str, list[Floats]]) -> list[dic
 
 
 def _figure(part: RealVersus, spectra: dict[str, list[Floats]], scores: dict[str, Any], place: str) -> Figure:
-    """A panel a comparison, all over the same bins; grey is what chance makes of the first."""
+    """A panel a comparison, all over the same bins; grey is what chance makes."""
     edges = log_bins([spectra[name][0] for name in ("real", "real_mixture", "gan", "gan_mixture")], 50)
     figure = Figure(figsize=(14, 4.9), layout="constrained")
     panels = figure.subplots(1, 3, sharey=True)
@@ -176,11 +158,11 @@ def _figure(part: RealVersus, spectra: dict[str, list[Floats]], scores: dict[str
     shown = (
         (("real_", "real_normal_"), "real", REAL, "real_mixture", red, "95 % of rotated samples", spectra["real"][1:]),
         (("gan_", "gan_normal_"), "gan", blue, "gan_mixture", red, "95 % of rotated samples", spectra["gan"][1:]),
-        (("gan_real_",), "real", REAL, "gan", blue, "95 % of halves of real images", spectra["halves"]),
+        (("gan_real_",), "real", REAL, "gan", blue, "95 % of both, mixed", spectra["mixed"]),
     )
     names = {"real": "real", "gan": "GAN", "real_mixture": "its mixture", "gan_mixture": "its mixture"}
-    for axes, (titles, first, colour, second, other, band, chance) in zip(panels, shown, strict=True):
-        _band(axes, chance, edges, band)
+    for axes, (titles, first, colour, second, other, words, chance) in zip(panels, shown, strict=True):
+        band(axes, chance, edges, words)
         for name, own, width in ((first, colour, 2.0), (second, other, 1.4)):
             axes.stairs(histogram(spectra[name][0], edges), edges, color=own, linewidth=width, label=names[name])
         axes.set(xscale="log", xlim=(edges[0], edges[-1]), xlabel=r"eigenvalue $\lambda$ of $XX^\top/p$")
@@ -198,8 +180,3 @@ def _figure(part: RealVersus, spectra: dict[str, list[Floats]], scores: dict[str
 def _words(scores: dict[str, Any], prefix: str) -> str:
     ks, chance, p = (scores[f"{prefix}ks{suffix}"] for suffix in ("", "_chance", "_p"))
     return f"KS {ks:.3f} (chance {chance:.3f}, p = {p:.2g})"
-
-
-def _band(axes: Axes, chance: Sequence[Floats], edges: Floats, label: str) -> None:
-    low, high = np.quantile([histogram(values, edges) for values in chance], QUANTILES, axis=0)
-    axes.stairs(high, edges, baseline=low, fill=True, color=COLOURS["normal"], label=label)

@@ -22,7 +22,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from scipy.spatial.distance import cdist
 from torch import Generator, Tensor, nn
-from torch.nn import functional as F
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.utils import parametrize
 
@@ -31,7 +30,7 @@ from gflow_core.errors import GflowError
 from gflow_core.pictures import image_grid
 from gflow_core.rng import Streams, seeded
 from gflow_rmt.representation import Representation, law_name
-from gflow_rmt.rotation import Rows, resolved, rotations
+from gflow_rmt.rotation import Pair, resolved, rotated_pairs
 from gflow_rmt.spectra import Floats, distance, gram_eigenvalues, share_above
 from gflow_rmt.spectrum import log_bins, overlay, remark, scored
 from gflow_rmt.surrogate import Mixture
@@ -52,9 +51,6 @@ COLOURS = {"trained": "black", "resampled": "#CC79A7"}
 MANY = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
 """Okabe and Ito's, for eigenvalues 2 to 6."""
 
-Pair = tuple[Floats, Floats]
-"""Spectra of a sample and of a draw from its mixture."""
-
 COLUMNS = 8
 """Images of each class in the picture."""
 
@@ -70,15 +66,15 @@ def layers_of(module: nn.Module) -> dict[str, nn.Module]:
 def effective_weight(layer: nn.Module) -> Tensor:
     """The weight that the layer multiplies by in eval mode, normalised where the layer normalises it; a copy."""
     with torch.no_grad():
-        if hasattr(layer, "weight_orig"):  # torch.nn.utils.spectral_norm, whose `weight` is of its last forward
-            weight, u, v = _tensors(layer)
+        if hasattr(layer, "weight_u"):  # torch.nn.utils.spectral_norm, whose `weight` is of its last forward
+            weight, u, v = _spectral(layer)
             return weight / u.dot(_matrix(weight, layer) @ v)
         found = layer.weight
         assert isinstance(found, Tensor)
         return found.clone()
 
 
-def _tensors(layer: nn.Module) -> list[Tensor]:
+def _spectral(layer: nn.Module) -> list[Tensor]:
     """What torch.nn.utils.spectral_norm, and whoever follows its names, normalises a weight by: W, u and v."""
     return [tensor for name in ("orig", "u", "v") if isinstance(tensor := getattr(layer, f"weight_{name}"), Tensor)]
 
@@ -129,12 +125,8 @@ def resampled(sampler: nn.Module, layers: Sequence[str], law: str, generator: Ge
             drawn = values.mean() + values.std(correction=0) * g
             values = drawn * (values.norm() / drawn.norm().clamp(min=torch.finfo(torch.float64).tiny))
         new = values.view(weight.shape).to(weight)
-        try:
-            _set_weight(layer, new)
-            agrees = torch.allclose(effective_weight(layer), new, rtol=1e-3, atol=1e-5 * float(new.abs().max()))
-        except (AttributeError, KeyError, RuntimeError, ValueError):
-            agrees = False
-        if not agrees:
+        _set_weight(layer, new)
+        if not torch.allclose(effective_weight(layer), new, rtol=1e-3, atol=1e-5 * float(new.abs().max())):
             raise GflowError(
                 f"rmt.resample_weights: layer {name} ({type(layer).__name__}) computes its weight in a way that is not "
                 f"known here, so it cannot be set; leave it out of `layers`"
@@ -143,23 +135,16 @@ def resampled(sampler: nn.Module, layers: Sequence[str], law: str, generator: Ge
 
 
 def _set_weight(layer: nn.Module, weight: Tensor) -> None:
-    """Make `weight` the layer's effective one."""
+    """Make `weight` the layer's effective one, if the layer is of a kind that is known."""
     if parametrize.is_parametrized(layer, "weight"):
         # One more, after the others: to remove them would take them from what the layer was copied from, too.
         parametrize.register_parametrization(layer, "weight", _Fixed(weight), unsafe=True)
-    elif hasattr(layer, "weight_orig"):
-        # In eval mode the layer divides by u'Wv: u and v of this W, u over the singular value, make that 1.
-        original, left, right = _tensors(layer)
-        matrix = _matrix(weight, layer)
-        v = F.normalize(matrix.sum(0), dim=0)
-        for _ in range(10):
-            v = F.normalize(matrix.mT @ (matrix @ v), dim=0)
-        u = matrix @ v
-        for tensor, value in ((original, weight), (left, u / u.dot(u)), (right, v)):
-            tensor.copy_(value)
-    else:
-        parameter = layer._parameters["weight"]
-        assert parameter is not None
+    elif hasattr(layer, "weight_u"):
+        original, u, v = _spectral(layer)
+        onto = _matrix(weight, layer) @ v
+        original.copy_(weight)
+        u.copy_(onto / onto.dot(onto))  # in eval mode the layer divides by u'Wv, which this makes 1
+    elif (parameter := layer._parameters.get("weight")) is not None:
         parameter.copy_(weight)
 
 
@@ -204,7 +189,10 @@ def _layer_rows(before: nn.Module, after: nn.Module, patterns: Sequence[str]) ->
 
 
 def analyze(part: ResampleWeights, subject: Subject) -> Result:
-    """Spectra of features with trained and with resampled weights, over repeats and beside their own mixtures."""
+    """Spectra of features with trained and with resampled weights, over repeats and beside their own mixtures.
+
+    The p-values of the difference are of the one draw of weights, unless `redraw` has each repeat draw its own.
+    """
     sampler, streams = subject.sampler, subject.streams
     assert sampler is not None
     representation = Representation.of(part, subject)
@@ -235,7 +223,7 @@ def analyze(part: ResampleWeights, subject: Subject) -> Result:
         scores |= {f"{prefix}{name}": value for name, value in found.items()}
     scores["scale_ratio"] = float(drawn.mean() / trained.mean())
     for name, found_pairs in pairs.items():
-        scores |= scored(f"mixture_{name}_", [distance(*pair) for pair in found_pairs])
+        scores |= scored(f"mixture_{name}_", [pair.distance for pair in found_pairs])
 
     rows = _eigenvalue_rows(trained, drawn, representation.encoder.dim)
     scores["eigenvalue_ratio_furthest"] = max((row["ratio"] for row in rows), key=lambda r: abs(np.log(r)))
@@ -269,14 +257,7 @@ def _against_mixture(part: ResampleWeights, representation: Representation, name
         Mixture.of(representation.split(features)[0])
     except GflowError as error:
         raise GflowError(f"{name} weights: {error}") from None
-    rows, pairs = Rows.of(features), []
-    for i in range(part.reference + 1):
-        q = rows.identity() if i == 0 else rotations(part.K, part.N, streams["rotation"])
-        moments, sample = representation.split(q)
-        mixture = rows.mixture(moments, part.n, part.t, streams["surrogate"])
-        pairs.append((rows.eigenvalues(sample), rows.eigenvalues(mixture)))
-        representation.subject.progress(f"rotations, {name}", i, part.reference)
-    return pairs
+    return rotated_pairs(representation, features, part.t, part.reference, streams, f"rotations, {name}")
 
 
 def contrast(trained: Floats, drawn: Floats, generator: Generator) -> dict[str, float]:
@@ -373,9 +354,9 @@ def _spectra(
     figure = Figure(figsize=(13, 4.6), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
     middle.sharey(left)
-    edges = log_bins([values for found in pairs.values() for values in found[0]], 50)
+    edges = log_bins([values for found in pairs.values() for values in (found[0].sample, found[0].mixture)], 50)
     for axes, (name, found) in zip((left, middle), pairs.items(), strict=True):
-        overlay(axes, *found[0], edges)
+        overlay(axes, found[0].sample, found[0].mixture, edges)
         axes.set(xlabel=r"eigenvalue $\lambda$ of $XX^\top/p$", ylabel="share of the eigenvalues per decade")
         axes.set_title(
             f"{name} weights and their mixture: KS {scores[f'mixture_{name}_ks']:.3f}\n"

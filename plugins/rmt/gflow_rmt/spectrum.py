@@ -16,17 +16,27 @@ from torch import Tensor
 from gflow_core.contracts import Result, Subject
 from gflow_rmt.deterministic_equivalent import spectral_density
 from gflow_rmt.representation import Representation, law_name
-from gflow_rmt.rotation import Pair, Rows, compare, from_centre, resolved, rotations
+from gflow_rmt.rotation import Pair, from_centre, resolved, rotated_pairs, share_beyond
 from gflow_rmt.spectra import Distance, Floats, distance, gram_eigenvalues, share_above
 from gflow_rmt.surrogate import Mixture
 
 if TYPE_CHECKING:
     from gflow_rmt.parts import Represented, Spectrum
 
-__all__ = ["COLOURS", "histogram", "log_bins", "overlay", "remark", "scored", "spectrum"]
+__all__ = ["COLOURS", "READING", "band", "histogram", "log_bins", "overlay", "remark", "scored", "spectrum"]
 
 COLOURS = {"GAN": "#0072B2", "mixture": "#D55E00", "normal": "0.72"}
 """Okabe and Ito's blue and vermilion, which all eyes tell apart."""
+
+RANGE = (0.025, 0.975)
+"""Quantiles that hold 95 %."""
+
+READING = (
+    "A mixture is fitted to m images, so even normal features lie apart from theirs: chance is by how much (rotation "
+    "test). The p of a mixture is two-sided: where it is small, features are not normal, be they nearer to their "
+    "mixture than normal ones or further from it. The p of normal features asks the same without a mixture."
+)
+"""How to read the scores, in a score of its own."""
 
 
 def spectrum(part: Spectrum, subject: Subject) -> Result:
@@ -36,42 +46,43 @@ def spectrum(part: Spectrum, subject: Subject) -> Result:
     mixture = Mixture.of(representation.split(features)[0])
 
     # The same work on the features as they are, and rotated as normal features might as well have been.
-    rows, top = Rows.of(features), min(part.top, part.K * part.n)
-    pairs = []
-    for i in range(part.reference + 1):
-        q = rows.identity() if i == 0 else rotations(part.K, part.N, streams["rotation"])
-        pairs.append(compare(rows, *representation.split(q), part.t, streams["surrogate"], top))
-        subject.progress("rotations", i, part.reference)
+    top = min(part.top, part.K * part.n, features.shape[2])
+    found = rotated_pairs(representation, features, part.t, part.reference, streams, "rotations", top)
 
     scores: dict[str, float | int | str | None] = {
-        **scored("", [pair.distance for pair in pairs]),
-        **scored("normal_", from_centre([pair.sample for pair in pairs])),
+        **scored("", [pair.distance for pair in found]),
+        **scored("normal_", from_centre([pair.sample for pair in found]), two_sided=False),
     }
     if part.repeat:
         again = representation.draw(part.n, streams.fork("repeat"), what="features again")
-        apart = distance(pairs[0].sample, resolved(gram_eigenvalues(again)))
+        apart = distance(found[0].sample, resolved(gram_eigenvalues(again)))
         scores |= {f"{name}_repeat": value for name, value in _numbers(apart).items()}
+    scores["note"] = READING
     theory = spectral_density(mixture, part.n, progress=subject.progress) if part.theory else None
     place = f"{representation.encoder.name}, step {subject.step:,}"
     return Result(
         scores=scores,
-        tables={"eigenvalues": _table(pairs, features.shape[2])},
-        figures={"spectrum": _figure(part, pairs, theory, scores, place)},
+        tables={"eigenvalues": _table(found, features.shape[2])},
+        figures={"spectrum": _figure(part, found, theory, scores, place)},
         manifest=representation.manifest(
             t=law_name(part.t), reference=f"rotation test, {part.reference} rotations", remark=remark(part, features)
         ),
     )
 
 
-def scored(prefix: str, distances: list[Distance]) -> dict[str, float]:
-    """The first distance, the mean of the others, and the share of them that are as large: the p-value."""
+def scored(prefix: str, distances: list[Distance], *, two_sided: bool = True) -> dict[str, float]:
+    """The first distance, the mean of the others, which chance made, and the p-value of the first among them.
+
+    Two-sided for distances to a mixture, which may be too small as well as too large; else the share as large.
+    """
+    p_value = share_beyond if two_sided else share_above
     found: dict[str, float] = {}
     for name in _numbers(distances[0]):
         value, *others = (getattr(d, name) for d in distances)
         found |= {
             f"{prefix}{name}": value,
             f"{prefix}{name}_chance": float(np.mean(others)),
-            f"{prefix}{name}_p": share_above(value, others),
+            f"{prefix}{name}_p": p_value(value, others),
         }
     return found
 
@@ -97,20 +108,20 @@ def _zeros(values: Floats) -> float:
     return float((values == 0).mean())
 
 
-def _table(pairs: list[Pair], p: int) -> list[dict[str, Any]]:
+def _table(found: list[Pair], p: int) -> list[dict[str, Any]]:
     """The leading eigenvalues and how the spans of as many directions align, each with what normal features give."""
-    samples, alignments = np.array([pair.sample for pair in pairs]), np.array([pair.alignment for pair in pairs])
-    low, high = np.quantile(samples[1:], (0.025, 0.975), axis=0)
+    samples, alignments = np.array([pair.sample for pair in found]), np.array([pair.alignment for pair in found])
+    low, high = np.quantile(samples[1:], RANGE, axis=0)
     return [
         {
             "i": i + 1,
-            "gan": pairs[0].sample[i],
-            "mixture": pairs[0].mixture[i],
+            "gan": found[0].sample[i],
+            "mixture": found[0].mixture[i],
             "normal_low": low[i],
             "normal_high": high[i],
             "alignment": alignments[0, i],
             "alignment_chance": alignments[1:, i].mean(),
-            "alignment_p": share_above(-alignments[0, i], (-alignments[1:, i]).tolist()),
+            "alignment_p": share_beyond(alignments[0, i], alignments[1:, i].tolist()),
             "alignment_random": (i + 1) / p,
         }
         for i in range(alignments.shape[1])
@@ -140,27 +151,25 @@ def overlay(axes: Axes, sample: Floats, mixture: Floats, edges: Floats) -> None:
     axes.set(xscale="log", xlim=(edges[0], edges[-1]))
 
 
+def band(axes: Axes, spectra: list[Floats], edges: Floats, label: str) -> None:
+    """Where 95 % of the spectra have each bin of their histograms."""
+    low, high = np.quantile([histogram(values, edges) for values in spectra], RANGE, axis=0)
+    axes.stairs(high, edges, baseline=low, fill=True, color=COLOURS["normal"], label=label)
+
+
 def _figure(
     part: Spectrum,
-    pairs: list[Pair],
+    found: list[Pair],
     theory: tuple[Floats, Floats, float] | None,
     scores: dict[str, Any],
     place: str,
 ) -> Figure:
     """Left all eigenvalues, right the leading ones; grey is where normal features have them."""
-    observed, normal = pairs[0], np.array([pair.sample for pair in pairs[1:]])
+    observed, normal = found[0], [pair.sample for pair in found[1:]]
     figure = Figure(figsize=(11, 4.8), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1.7, 1))
     edges = log_bins([observed.sample, observed.mixture], 50)
-    low, high = np.quantile([histogram(values, edges) for values in normal], (0.025, 0.975), axis=0)
-    left.stairs(
-        high,
-        edges,
-        baseline=low,
-        fill=True,
-        color=COLOURS["normal"],
-        label="95 % of normal features, same moments",
-    )
+    band(left, normal, edges, "95 % of normal features, same moments")
     overlay(left, observed.sample, observed.mixture, edges)
     if theory is not None:
         grid, density, _ = theory
@@ -169,16 +178,16 @@ def _figure(
     note = "; at 0: " + ", ".join(f"{name} {share:.1%}" for name, share in zeros.items()) if any(zeros.values()) else ""
     left.set(xlabel=r"eigenvalue $\lambda$ of $XX^\top/p$" + note, ylabel="share of the eigenvalues per decade")
     left.set_title(
-        f"KS distance of GAN and mixture {scores['ks']:.3f}; were features normal, {scores['ks_chance']:.3f} "
-        f"(p = {scores['ks_p']:.2g})\nof GAN and normal features {scores['normal_ks']:.3f}; by chance "
-        f"{scores['normal_ks_chance']:.3f} (p = {scores['normal_ks_p']:.2g})",
+        f"KS distance of GAN and its mixture {scores['ks']:.3f}, of normal features and theirs "
+        f"{scores['ks_chance']:.3f} (two-sided p = {scores['ks_p']:.2g})\nof GAN and normal features "
+        f"{scores['normal_ks']:.3f}; by chance {scores['normal_ks_chance']:.3f} (p = {scores['normal_ks_p']:.2g})",
         fontsize=9,
         loc="left",
     )
 
     top = observed.alignment.size
     i = np.arange(1, top + 1)
-    low, high = np.quantile(normal[:, :top], (0.025, 0.975), axis=0)
+    low, high = np.quantile([values[:top] for values in normal], RANGE, axis=0)
     right.vlines(i, low, high, color=COLOURS["normal"], lw=7)
     right.plot(i, observed.sample[:top], "o", color=COLOURS["GAN"], ms=6)
     right.plot(i, observed.mixture[:top], "x", color=COLOURS["mixture"], ms=7, mew=2)

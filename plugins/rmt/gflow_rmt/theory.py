@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from matplotlib.figure import Figure
-from torch import Generator, Tensor
+from torch import Tensor
 
 from gflow_core.contracts import Result, Subject
 from gflow_rmt import marchenko_pastur, spikes
 from gflow_rmt.deterministic_equivalent import Equivalent, SpectralLaw
 from gflow_rmt.representation import Representation, law_name
+from gflow_rmt.rotation import rotations
 from gflow_rmt.spectra import gram, gram_eigenvalues
 from gflow_rmt.surrogate import Mixture
 
@@ -34,7 +35,8 @@ BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
 def theory(part: Theory, subject: Subject) -> Result:
     """Both spectra against three theories: scores, tables `eigenvalues` and `class_means`, figure `theory`."""
     representation = Representation.of(part, subject)
-    moments, sample = representation.split(representation.draw(part.N, subject.streams))
+    features = representation.draw(part.N, subject.streams)
+    moments, sample = representation.split(features)
     mixture = Mixture.of(moments)
     generator = subject.streams["mixture"]
     total, p = part.K * part.n, sample.shape[-1]
@@ -55,11 +57,11 @@ def theory(part: Theory, subject: Subject) -> Result:
         "KS(GMM, theory)_largest": max(chance),
     }
     errors = {"GAN": fitted.errors(sample), "GMM": fitted.errors(surrogate)}
-    if part.refits:
-        # The same with the mixture's draws for features: moments of m rows are not those of the law.
-        refitted = [_refitted(part, representation, mixture, generator, subject) for _ in range(part.refits)]
-        scores["KS(refitted GMM, theory)"] = float(np.mean([distance for distance, _ in refitted]))
-        errors["refitted GMM"] = {z: float(np.mean([error[z] for _, error in refitted])) for z in DAMPING}
+    if part.rotated:
+        # The same with normal features of the same means and covariances: moments of m images are not the law's.
+        found = [_rotated(features, representation, subject) for _ in range(part.rotated)]
+        scores["KS(normal, theory)"] = float(np.mean([distance for distance, _ in found]))
+        errors["normal"] = {z: float(np.mean([error[z] for _, error in found])) for z in DAMPING}
     scores |= {f"resolvent_error({name}, z={z:g})": e for name, found in errors.items() for z, e in found.items()}
     scores |= {
         "bulk_edge": law.edge,
@@ -85,7 +87,7 @@ def theory(part: Theory, subject: Subject) -> Result:
         tables=tables,
         figures={"theory": _figure(part, subject.step, gan, drawn, law, variance, p)},
         manifest=representation.manifest(
-            t=law_name(part.t), reference=part.reference, refits=part.refits, level=part.level
+            t=law_name(part.t), reference=part.reference, rotated=part.rotated, level=part.level
         ),
     )
 
@@ -114,12 +116,12 @@ class _Fitted:
         return found
 
 
-def _refitted(
-    part: Theory, representation: Representation, mixture: Mixture, generator: Generator, subject: Subject
-) -> tuple[float, dict[float, float]]:
-    """KS distance and resolvent errors where N rows of each class of the mixture stand for the features."""
-    moments, sample = representation.split(mixture.draw(part.N, part.t, generator))
-    fitted = _Fitted.to(Mixture.of(moments), part.n, subject)
+def _rotated(features: Tensor, representation: Representation, subject: Subject) -> tuple[float, dict[float, float]]:
+    """KS distance and resolvent errors of the features [K, N, p] rotated, and fitted anew (see `rotation`)."""
+    classes, size, _ = features.shape
+    turned = rotations(classes, size, subject.streams["rotation"]) @ features.double()
+    moments, sample = representation.split(turned.to(features))
+    fitted = _Fitted.to(Mixture.of(moments), representation.part.n, subject)
     return fitted.law.distance(gram_eigenvalues(sample)), fitted.errors(sample)
 
 

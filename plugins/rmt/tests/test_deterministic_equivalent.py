@@ -55,6 +55,18 @@ def test_the_fixed_point_solves_the_equations_as_written(z, m):
     assert found.means == pytest.approx(means @ q @ means.T, abs=1e-8)
 
 
+def test_derivatives_by_random_signs_lead_to_the_same_fixed_point(monkeypatch):
+    model = de.Equivalent.of(Mixture.of(features(m=200)), 40)
+    exact = [model.solve(z, tolerance=1e-9).delta for z in (0.1, -0.5 + 0.02j)]
+    monkeypatch.setattr(de, "SMALL", 0)
+    estimated = [model.solve(z, tolerance=1e-9).delta for z in (0.1, -0.5 + 0.02j)]
+    assert np.abs(np.array(exact) - np.array(estimated)).max() < 1e-8
+    weights = np.array([0.3, 0.5, 0.7])
+    products = [model._form.terms(weights, 0.1, kind).products for kind in (True, False)]
+    assert products[0] != pytest.approx(products[1], rel=1e-9)
+    assert products[0] == pytest.approx(products[1], rel=0.5)
+
+
 @pytest.mark.parametrize("z", [0.3, -0.3 + 0.1j])
 def test_newtons_derivative_and_the_logarithm_are_those_of_the_traces(z):
     """d tr(C_l Q)/d w_k = -tr(C_l Q C_k Q), and Phi is stationary in delta, with d Phi/dz = tr R / n."""
@@ -73,13 +85,28 @@ def test_the_inverse_by_halves():
     x = np.random.default_rng(0).standard_normal((150, 150))
     symmetric = (x + x.T) / 10
     matrix = symmetric + 0.05j * np.diag(np.linspace(1, 2, 150))
-    inverse, logdet = de.inverse_logdet(matrix, leaf=16)
+    inverse, logdet = de.by_halves(matrix, leaf=16)
     assert np.abs(inverse @ matrix - np.eye(150)).max() < 1e-9
     # Eigenvalues in the upper half plane: the sum of their principal logarithms is the continuous branch.
     assert logdet == pytest.approx(np.log(np.linalg.eigvals(matrix)).sum(), rel=1e-10)
     real, logdet = de.inverse_logdet(x @ x.T + np.eye(150))
     assert real.dtype == np.float64
     assert logdet == pytest.approx(np.linalg.slogdet(x @ x.T + np.eye(150))[1])
+
+
+def test_the_inverse_of_rows_that_depend_on_each_other():
+    """Rank 20 of 150, and a shift of 1e-8 of it: halves fail there, the answer must not."""
+    x = np.random.default_rng(0).standard_normal((150, 20))
+    shift = (-1 + 0.03j) * 1e-8 * np.linspace(1, 2, 150)
+    matrix = x @ x.T + np.diag(shift)
+    inverse, logdet = de.inverse_logdet(matrix)
+    # Woodbury, and the determinant's lemma
+    inner = np.eye(20) + x.T / shift @ x
+    expected = np.diag(1 / shift) - (x / shift[:, None]) @ np.linalg.solve(inner, x.T / shift)
+    assert np.abs(inverse - expected).max() < 1e-5 * np.abs(expected).max()
+    assert logdet.real == pytest.approx(np.log(np.abs(shift)).sum() + np.linalg.slogdet(inner)[1], rel=1e-8)
+    # 20 positive eigenvalues, 130 of the shift's angle
+    assert logdet.imag == pytest.approx(130 * (np.pi - np.arctan(0.03)), rel=1e-4)
 
 
 # ------------------------------------------------------------------ class blocks of the resolvent

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils import prune
 
 from gflow_core.builtin.latents import Normal
 from gflow_core.errors import GflowError
@@ -115,10 +116,15 @@ def test_what_a_norm_makes_of_a_weight_is_resampled(make, apply, law):
         torch.testing.assert_close(new.flatten().sort().values, old.flatten().sort().values)
 
 
-def test_a_weight_that_cannot_be_set_is_refused():
+def old_weight_norm(layer):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = nn.Sequential(nn.utils.weight_norm(nn.Linear(3, 3)))
+        return nn.utils.weight_norm(layer)
+
+
+@pytest.mark.parametrize("change", [old_weight_norm, lambda layer: prune.random_unstructured(layer, "weight", 0.5)])
+def test_a_weight_that_cannot_be_set_is_refused(change):
+    model = nn.Sequential(change(nn.Linear(3, 3)))
     with pytest.raises(GflowError, match=r"layer 0 \(Linear\) computes its weight in a way that is not known here"):
         resampled(model, ["0"], "normal", generator())
 

@@ -9,10 +9,10 @@ from torch import nn
 
 from gflow_core.builtin.latents import Bernoulli, Normal
 from gflow_rmt.parts import Spectrum
-from gflow_rmt.rotation import Rows, compare, from_centre, resolved, rotations
+from gflow_rmt.rotation import Rows, compare, from_centre, resolved, rotations, share_beyond
 from gflow_rmt.spectra import distance, gram_eigenvalues, share_above
 from gflow_rmt.spectrum import histogram, log_bins
-from gflow_rmt.surrogate import Mixture
+from gflow_rmt.surrogate import Mixture, standardised
 
 LAWS = [Normal(dim=1), Bernoulli(dim=1)]
 
@@ -29,10 +29,10 @@ def generator(seed=0):
 
 
 def test_rotations_are_orthogonal_keep_the_mean_and_are_uniform():
-    q = rotations(1000, 4, generator())
+    q = rotations(2000, 4, generator())
     one = torch.ones(4, dtype=torch.float64)
     torch.testing.assert_close(q @ q.mT, torch.eye(4, dtype=torch.float64).expand_as(q))
-    torch.testing.assert_close(q @ one, one.expand(1000, 4))
+    torch.testing.assert_close(q @ one, one.expand(2000, 4))
     entry = q[:, 0, 0] - 1 / 4  # a'Oa of a uniform O in 3 dimensions, |a|^2 = 3/4: mean 0, variance |a|^4 / 3
     assert float(entry.mean()) == pytest.approx(0, abs=0.05)
     assert float(entry.var()) == pytest.approx(0.75**2 / 3, rel=0.15)
@@ -53,18 +53,23 @@ def test_combinations_of_rows_are_the_mixture_that_features_make(law, size):
     x = features(size=size).double()
     q = rotations(2, size, generator(1))
     m, rows = size - 4, Rows.of(x)
-    mixture = Mixture.of(q[:, :m] @ x)
-    wanted = mixture.draw(5, law, generator(2))
-    drawn = rows.mixture(q[:, :m], 5, law, generator(2))
+    drawn = rows.mixture(q[:, :m], rows.noise(5, law, generator(2)))
+    wanted = drawn_from(Mixture.of(q[:, :m] @ x), 5, law, generator(2))
     np.testing.assert_allclose(rows.eigenvalues(drawn), resolved(gram_eigenvalues(wanted)), rtol=1e-8, atol=1e-10)
     torch.testing.assert_close(drawn @ x, wanted, rtol=1e-6, atol=1e-6)
+
+
+def drawn_from(mixture, n, law, g):
+    """mean + t C^(1/2), of normal t too."""
+    return torch.stack([c.mean + c.root(standardised(law, n, len(c.mean), g).double()) for c in mixture.components])
 
 
 def test_alignment_is_that_of_right_singular_vectors():
     x = features().double()
     rows = Rows.of(x)
-    pair = compare(rows, rows.identity()[:, :8], rows.identity()[:, 8:], LAWS[0], generator(2), 4)
-    drawn = Mixture.of(x[:, :8]).draw(4, LAWS[0], generator(2))
+    moments, sample = rows.identity().split([8, 4], 1)
+    pair = compare(rows, moments, sample, rows.noise(4, LAWS[0], generator(2)), 4)
+    drawn = drawn_from(Mixture.of(x[:, :8]), 4, LAWS[0], generator(2))
     a, b = (torch.linalg.svd(y.flatten(0, 1), full_matrices=False)[2] for y in (x[:, 8:], drawn))
     wanted = [float((a[:i] @ b[:i].T).square().sum() / i) for i in (1, 2, 3, 4)]
     np.testing.assert_allclose(pair.alignment, wanted, rtol=1e-6)
@@ -72,22 +77,36 @@ def test_alignment_is_that_of_right_singular_vectors():
     assert pair.distance == distance(pair.sample, pair.mixture)
 
 
+def test_directions_that_are_not_there_align_with_none():
+    """Rows in two of the dimensions: the third eigenvalue is 0, and has no direction."""
+    x = features(1, 12, 5).double() * torch.tensor([1.0, 1, 0, 0, 0])
+    rows = Rows.of(x)
+    moments, sample = rows.identity().split([8, 4], 1)
+    pair = compare(rows, moments, sample, rows.noise(4, LAWS[0], generator(2)), 4)
+    assert pair.sample[2] == 0
+    assert pair.alignment == pytest.approx([pair.alignment[0], 1, 2 / 3, 2 / 4])
+
+
 def p_values(x, m, seed, count=19):
-    """Of the distance to the mixture, and of the distance from rotated samples."""
-    rows, g = Rows.of(x), generator(seed)
-    qs = [rows.identity(), *(rotations(len(x), x.shape[1], g) for _ in range(count))]
-    samples = [rows.eigenvalues(q[:, m:]) for q in qs]
-    mixtures = [rows.eigenvalues(rows.mixture(q[:, :m], x.shape[1] - m, LAWS[0], g)) for q in qs]
-    pairs = [distance(a, b).wasserstein for a, b in zip(samples, mixtures, strict=True)]
-    centres = [d.wasserstein for d in from_centre(samples)]
-    return [share_above(values[0], values[1:]) for values in (pairs, centres)]
+    """Of the distance to the mixture, one- and two-sided, and of the distance from rotated samples."""
+    rows, g = Rows.of(x), generator(1000 + seed)  # other numbers than those of x
+    noise = rows.noise(x.shape[1] - m, LAWS[0], g)
+    pairs = [compare(rows, q[:, :m], q[:, m:], noise, 0) for q in rows.rotated(count, g)]
+    apart = [pair.distance.wasserstein for pair in pairs]
+    centres = [d.wasserstein for d in from_centre([pair.sample for pair in pairs])]
+    return [share_above(apart[0], apart[1:]), share_beyond(apart[0], apart[1:]), share_above(centres[0], centres[1:])]
 
 
 def test_the_p_value_is_uniform_for_normal_features_even_where_m_is_less_than_p():
     scale = torch.linspace(0.2, 3, 40)
     found = np.array([p_values(features(1, 16, 40, seed) * scale, 10, seed) for seed in range(40)])
-    assert found.mean(0) == pytest.approx([0.525, 0.525], abs=0.16)  # of 1/20 .. 20/20; three and a half deviations
-    assert (found <= 0.2).mean(0) == pytest.approx([0.2, 0.2], abs=0.2)
+    assert found.mean(0) == pytest.approx([0.525, 0.55, 0.525], abs=0.16)  # three and a half deviations
+    assert (found <= 0.2).mean(0) == pytest.approx([0.2, 0.2, 0.2], abs=0.2)
+
+
+def test_the_two_sided_p_value_is_small_at_both_ends():
+    chance = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
+    assert [share_beyond(value, chance) for value in (0.0, 8.0, 1.5, 4.0)] == [2 / 8, 2 / 8, 4 / 8, 1.0]
 
 
 def test_features_whose_length_varies_are_told_from_normal_ones():
@@ -95,7 +114,7 @@ def test_features_whose_length_varies_are_told_from_normal_ones():
     for seed in range(5):
         x = features(2, 60, 80, seed)
         length = torch.rand(2, 60, 1, generator=generator(seed)) * 1.6 + 0.2
-        found.append(p_values((x - x.mean(1, keepdim=True)) * length, 40, seed)[1])
+        found.append(p_values((x - x.mean(1, keepdim=True)) * length, 40, seed)[2])
     assert max(found) == pytest.approx(1 / 20)
 
 
