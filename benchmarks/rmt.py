@@ -1,12 +1,11 @@
 """What the analyses of Gram spectra cost: gflow's way against the plain one, section by section, in one run.
 
-    python benchmarks/rmt.py [surrogate] [spectrum] [stream] [lanczos] [bootstrap] [bf16] [simulations] [biggan] ...
+    python benchmarks/rmt.py [surrogate] [spectrum] [stream] [lanczos] [bf16] [simulations] [biggan] ...
 
 surrogate    a draw from the mixture, fit included, against scipy.linalg.sqrtm of the p x p covariance
 spectrum     eigenvalues of X X' / p from the smaller side of X, against those of the larger side
 stream       the spectrum of 100,000 rows that never stand in memory together: rows a second, and memory
 lanczos      the law of the eigenvalues by stochastic Lanczos quadrature, against all eigenvalues
-bootstrap    a repeat of the bootstrap that fits again, on the mixture's compact form and on p features
 bf16         what bf16 does to the spectrum of the MLP GAN's features, against what another z does
 simulations  repeats of the MNIST experiment a minute, against a plain implementation, class by class
 biggan       BigGAN-deep at 256 px: images a minute, and the share of the measured convolution peak
@@ -44,7 +43,7 @@ from gflow_core.spec import Spec
 from gflow_rmt.parts import BigGanDeep, MlpSampler, Represented, Simulations
 from gflow_rmt.representation import Representation
 from gflow_rmt.spectra import GramStream, distance, gram_density, gram_eigenvalues
-from gflow_rmt.surrogate import Mixture, bootstrap
+from gflow_rmt.surrogate import Mixture
 
 NORMAL, SIGNS = Normal(dim=1), Bernoulli(dim=1)  # 0 and 1 become -1 and +1 once standardised
 
@@ -162,24 +161,6 @@ def lanczos(options: Options) -> None:
         )
 
 
-def bootstrapping(options: Options) -> None:
-    mixture, generator = Mixture.of(features(10, 150, 9216)), torch.Generator().manual_seed(0)
-    (once,) = race({"": lambda: mixture.compact(NORMAL)}, 1).values()
-    compact = mixture.compact(NORMAL)
-
-    def repeat(of: Mixture, law: Any) -> Callable[[], Any]:
-        return lambda: bootstrap(of, 50, 150, law, "split", 1, generator, lambda done: None)
-
-    # Fitted to few enough features, the compact form is its own.
-    ways = {"compact": repeat(compact, NORMAL), "t of +-1": repeat(mixture, SIGNS)}
-    seconds = race(ways, options.repeats)
-    print(
-        f"K = 10, m = 150, n = 50, p = 9216: {seconds['compact']:.3f} s a repeat for normal t, of r = "
-        f"{len(compact.components[0].mean)} features ({once:.1f} s to find them); {seconds['t of +-1']:.2f} s for t of "
-        "+-1, of all p"
-    )
-
-
 # ------------------------------------------------------------------ the MNIST experiment
 
 OPTIONS: dict[str, Any] = {"encoder": MnistCnn(weights="random"), "K": 10, "N": 200, "m": 150}
@@ -294,7 +275,6 @@ SECTIONS: dict[str, Callable[[Options], None]] = {
     "spectrum": spectrum,
     "stream": stream,
     "lanczos": lanczos,
-    "bootstrap": bootstrapping,
     "bf16": precision,
     "simulations": simulating,
     "biggan": biggan,

@@ -54,8 +54,10 @@ SMALL = {
     "kmeans_patches": 100,
     "fine": 10,
     "concepts": "[]",  # an untrained classifier sees one class in all
-    "N": 8,
-    "m": 5,
+    "N": 5,
+    "m": 3,
+    "points": 2,
+    "pairs": 8,
     "S": 8,
     "reference": 2,
     "repeats": 2,

@@ -78,7 +78,7 @@ def fresh(name: str, make: Callable[[], nn.Module]) -> nn.Module:
 def weights_hash(network: nn.Module) -> str:
     """sha256 over parameters and buffers in the order of their names."""
     state = network.state_dict()
-    return fingerprint(*(state[name] for name in sorted(state)))
+    return fingerprint(*(state[name].cpu() for name in sorted(state)))
 
 
 def resized(x: Tensor, size: int) -> Tensor:

@@ -284,7 +284,8 @@ def _walk(steps: Sequence[_Step], z: Tensor, out: Tensor, norm: Callable[[_Step,
                 return Bound(None, unknown[0], ())  # a number of Python's: what is done with it is not on the tape
             if not math.isclose(constant, largest, rel_tol=1e-9):
                 layers.append((step.name, constant / largest, constant))
-        if step.in_place:  # other tensors on the memory that was overwritten hold old entries beside new ones
+        if step.in_place and step.outputs:
+            # Other tensors on the memory that was overwritten hold old entries beside new ones.
             place = step.out.untyped_storage().data_ptr()
             for other in seen:
                 if other is not step.out and other.untyped_storage().data_ptr() == place:
@@ -365,7 +366,7 @@ def _constant(
         raise _NoBoundError(f"contains {name} of two things that depend on z")
     if name in _ELEMENTWISE and depends[0] is given["self"] and depends[0].numel() == step.out.numel():
         return largest * _ELEMENTWISE[name](given)
-    if name in ("native_batch_norm", "native_batch_norm_legit_no_training", "cudnn_batch_norm"):
+    if "running_var" in given and depends[0] is given["input"]:  # the batch norms
         return largest * _batch_norm(given)
     if name in _AFFINE and not given.get("rounding_mode"):
         return largest * norm(step, depends[0])
@@ -380,7 +381,7 @@ def _whole(x: Tensor) -> bool:
 
 def _batch_norm(given: Mapping[str, Any]) -> float:
     """The largest of the channels' factors."""
-    if given.get("training"):
+    if given.get("training") or given["running_var"] is None:
         raise _NoBoundError("contains batch norm by the batch's own statistics")
     variance = given["running_var"]
     weight = torch.ones_like(variance) if given["weight"] is None else given["weight"]

@@ -287,7 +287,7 @@ class Spectrum(_Surrogate):
     reference: int = option(
         100,
         doc="Rotations of each class's features that calibrate the distances: what normal features of the same means "
-        "and covariances give.",
+        "and covariances give. Two-sided p-values are at least 2 / (reference + 1).",
         ge=1,
     )
     top: int = option(10, doc="Largest eigenvalues, and leading directions, that are compared one by one.", ge=1)
@@ -450,8 +450,8 @@ class RealVersus(_Surrogate):
 
     reference: int = option(
         100,
-        doc="Rotations of each class's features, as in rmt.spectrum, and pairs of halves of the real images, that "
-        "calibrate the distances.",
+        doc="Rotations of each class's features, as in rmt.spectrum, and permutations of real and generated images, "
+        "that calibrate the distances.",
         ge=1,
     )
     top: int = option(10, doc="Largest eigenvalues listed side by side.", ge=1)

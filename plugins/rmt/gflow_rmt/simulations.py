@@ -12,14 +12,11 @@ the control shows is due to moments that were estimated from m images.
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
@@ -29,16 +26,18 @@ from gflow_core.contracts import Result, Subject
 from gflow_core.data import fingerprint
 from gflow_core.errors import GflowError
 from gflow_core.rng import Streams
+from gflow_rmt.journal import journal
+from gflow_rmt.repeated import compared, normality, paired
 from gflow_rmt.representation import Representation, law_name
 from gflow_rmt.rotation import rotations
 from gflow_rmt.spectra import Floats, gram_eigenvalues
-from gflow_rmt.spectrum import COLOURS as HOUSE
+from gflow_rmt.spectrum import COLOURS, RANGE
 from gflow_rmt.surrogate import Mixture
 
 if TYPE_CHECKING:
     from gflow_rmt.parts import Simulations
 
-__all__ = ["anderson_darling", "compared", "holm", "journal", "normality", "paired", "simulations"]
+__all__ = ["simulations"]
 
 Row = dict[str, Any]
 
@@ -57,8 +56,7 @@ LEVEL = 0.05
 PAIRS = {"gan": "mixture", "rotated": "rotated_mixture"}
 """What is compared: features and the mixture fitted to them, of the sampler and in the control."""
 
-COLOURS = {"sample": HOUSE["GAN"], "mixture": HOUSE["mixture"]}
-LABELS = {"sample": "GAN", "mixture": "its mixture"}
+LABELS = {"GAN": "GAN", "mixture": "its mixture"}
 
 
 def simulations(part: Simulations, subject: Subject) -> Result:
@@ -111,8 +109,9 @@ def simulations(part: Simulations, subject: Subject) -> Result:
         "comparison": table(comparison),
         "moments": _moments(part.eigenvalues, values),
         "repeats": [
-            {"repeat": i, **{f"{name}_{k}": float(v) for name, top in tops.items() for k, v in enumerate(top[i], 1)}}
+            {"repeat": i, "of": name, **{f"lambda_{k}": float(v) for k, v in enumerate(top[i], 1)}}
             for i in range(part.S)
+            for name, top in tops.items()
         ],
     }
     if rotation:
@@ -167,6 +166,8 @@ def _identity(part: Simulations, subject: Subject, representation: Representatio
     assert subject.sampler is not None
     runtime = subject.runtime
     return {
+        "format": FORMAT,
+        "torch": torch.__version__,
         "z": repr(representation.law()),
         "t": repr(part.t),
         "sampler": repr(subject.spec.sampler),
@@ -183,193 +184,6 @@ def _weights(network: nn.Module) -> str:
     """sha256 over the names and values of parameters and buffers."""
     state = {name: value.detach().cpu() for name, value in sorted(network.state_dict().items())}
     return hashlib.sha256(f"{list(state)} {fingerprint(*state.values())}".encode()).hexdigest()
-
-
-# ------------------------------------------------------------------ repeats already there
-
-
-@contextmanager
-def journal(work: Path | None, key: Mapping[str, Any]) -> Iterator[tuple[list[Row], Callable[[Row], None]]]:
-    """The repeats found under this key, and the function that adds one, in work/repeats.jsonl or only in memory.
-
-    A header with the key, then a line a repeat, flushed to the disk before the next one starts. A last line that was
-    cut short is dropped; under another key the file starts anew. GflowError where it cannot be read or written.
-    """
-    rows: list[Row] = []
-    if work is None:
-        yield rows, rows.append
-        return
-    path = work / "repeats.jsonl"
-    header = json.dumps({"format": FORMAT, **key}, sort_keys=True, default=str).encode() + b"\n"
-    with _refusing(path):
-        work.mkdir(parents=True, exist_ok=True)
-        rows, whole = _read(path, header)
-        file = path.open("ab")
-        file.truncate(whole)
-    with file:
-
-        def write(line: bytes) -> None:
-            with _refusing(path):
-                file.write(line)
-                file.flush()
-                os.fsync(file.fileno())
-
-        def append(row: Row) -> None:
-            write(json.dumps(row).encode() + b"\n")
-            rows.append(row)
-
-        if not whole:
-            write(header)
-        yield rows, append
-
-
-def _read(path: Path, header: bytes) -> tuple[list[Row], int]:
-    """The repeats in a journal with this header, up to the first line that is not whole, and the bytes they take."""
-    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    if not lines or lines[0] != header:
-        return [], 0
-    rows: list[Row] = []
-    whole = len(header)
-    for line in lines[1:]:
-        try:
-            row = json.loads(line) if line.endswith(b"\n") else None
-        except ValueError:
-            row = None
-        if not isinstance(row, dict) or row.get("repeat") != len(rows):
-            break
-        rows.append(row)
-        whole += len(line)
-    return rows, whole
-
-
-@contextmanager
-def _refusing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise GflowError(
-            f"{path}: {error.strerror}; it keeps the repeats, make room for it or let it be written"
-        ) from error
-
-
-# ------------------------------------------------------------------ statistics
-
-
-def normality(values: Floats) -> list[dict[str, float]]:
-    """Of each column of values [S, k], S independent numbers: tests of normality, and how far from normal it is.
-
-    Shapiro-Wilk and Anderson-Darling with their p-values, raw and after Holm's correction over the k columns; skewness
-    and excess kurtosis, which for a normal law have the standard errors sqrt(6/S) and sqrt(24/S).
-    """
-    rows = []
-    for x in values.T:
-        shapiro, (a2, p) = stats.shapiro(x), anderson_darling(x)
-        rows.append(
-            {
-                "skewness": float(stats.skew(x)),
-                "excess_kurtosis": float(stats.kurtosis(x)),
-                "shapiro_w": float(shapiro.statistic),
-                "shapiro_p": float(shapiro.pvalue),
-                "anderson_a2": a2,
-                "anderson_p": p,
-            }
-        )
-    return _with_holm(rows, "shapiro", "anderson")
-
-
-def compared(a: Floats, b: Floats) -> list[dict[str, float]]:
-    """Of each column of a and b [S, k], independent samples: do they have one law, and how far apart are they?
-
-    Two-sample Kolmogorov-Smirnov and Welch's t with their p-values, raw and after Holm's correction over the columns.
-    `smd` is (mean of a - mean of b) over the root of the mean variance, `smd_error` its standard error, `sd_ratio` the
-    standard deviation of a over that of b.
-    """
-    s, rows = len(a), []
-    for x, y in zip(a.T, b.T, strict=True):
-        ks, welch = stats.ks_2samp(x, y), stats.ttest_ind(x, y, equal_var=False)
-        sd_x, sd_y = float(x.std(ddof=1)), float(y.std(ddof=1))
-        smd = float(x.mean() - y.mean()) / ((sd_x**2 + sd_y**2) / 2) ** 0.5
-        rows.append(
-            {
-                "smd": smd,
-                "smd_error": (2 / s + smd**2 / (4 * s)) ** 0.5,
-                "sd_ratio": sd_x / sd_y,
-                "ks": float(ks.statistic),
-                "ks_p": float(ks.pvalue),
-                "welch_t": float(welch.statistic),
-                "welch_p": float(welch.pvalue),
-            }
-        )
-    return _with_holm(rows, "ks", "welch")
-
-
-def paired(a: Floats, b: Floats) -> list[dict[str, float]]:
-    """Of each column of a and b [S, k], whose rows belong together: the mean difference over the deviation of a.
-
-    With its standard error and the paired t test, raw and after Holm's correction over the columns. Where a_i and b_i
-    may be exchanged, as eigenvalues of normal features and of rotated ones may, differences are symmetric about 0.
-    """
-    rows = []
-    for x, y in zip(a.T, b.T, strict=True):
-        test, sd = stats.ttest_rel(x, y), float(x.std(ddof=1))
-        rows.append(
-            {
-                "smd": float((x - y).mean()) / sd,
-                "smd_error": float(stats.sem(x - y)) / sd,
-                "paired_t": float(test.statistic),
-                "paired_p": float(test.pvalue),
-            }
-        )
-    return _with_holm(rows, "paired")
-
-
-def anderson_darling(x: Floats) -> tuple[float, float]:
-    """A^2 of numbers x [S] against the normal law with their mean and variance, and its p-value, at least 1e-24.
-
-    The p-value by D'Agostino & Stephens (1986, table 4.9), for S >= 8. (SciPy's stops at 0.01, too soon to correct for
-    several tests.)
-    """
-    s = len(x)
-    z = np.sort((x - x.mean()) / x.std(ddof=1))
-    odd = 2 * np.arange(1, s + 1) - 1
-    a2 = float(-s - (odd * (stats.norm.logcdf(z) + stats.norm.logsf(z[::-1]))).mean())
-    a = min(a2 * (1 + 0.75 / s + 2.25 / s**2), 10.0)  # beyond 10 the fitted parabola turns round
-    if a >= 0.6:
-        p = np.exp(1.2937 - 5.709 * a + 0.0186 * a**2)
-    elif a > 0.34:
-        p = np.exp(0.9177 - 4.279 * a - 1.38 * a**2)
-    elif a > 0.2:
-        p = 1 - np.exp(-8.318 + 42.796 * a - 59.938 * a**2)
-    else:
-        p = 1 - np.exp(-13.436 + 101.14 * a - 223.73 * a**2)
-    return a2, float(p)
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """Holm's step-down correction of p-values: rejecting where it is <= alpha errs anywhere with probability <= alpha.
-
-    Whatever the dependence of the tests (Holm 1979); eigenvalues of one matrix are dependent.
-    """
-    order = np.argsort(p)
-    steps = np.maximum.accumulate(np.asarray(p)[order] * np.arange(len(p), 0, -1)).clip(max=1)
-    corrected = np.empty(len(p))
-    corrected[order] = steps
-    return [float(value) for value in corrected]
-
-
-def _with_holm(rows: list[dict[str, float]], *tests: str) -> list[dict[str, float]]:
-    """The rows, with `TEST_holm` beside every `TEST_p`."""
-    corrected = {test: holm([row[f"{test}_p"] for row in rows]) for test in tests}
-    found = []
-    for i, row in enumerate(rows):
-        new = {}
-        for name, value in row.items():
-            new[name] = value
-            test = name.removesuffix("_p")
-            if name.endswith("_p"):
-                new[f"{test}_holm"] = corrected[test][i]
-        found.append(new)
-    return found
 
 
 def _moments(numbers: Sequence[int], values: Mapping[str, Floats]) -> list[dict[str, Any]]:
@@ -421,13 +235,15 @@ def _note(part: Simulations) -> str:
     if part.refit:
         words.append(
             "The mixture differs from normal features too, by moments estimated from m images: what is rejected of "
-            "rotated features as well says nothing against the sampler. Whether its features are normal is what the "
-            "rotation rows test."
+            "rotated features as well says nothing against the sampler. Whether its features are normal, the rotation "
+            "rows ask of the mean of each eigenvalue."
         )
     else:
         words.append("The mixture was fitted once: smd and the tests of gan hold the error of that one fit.")
     if part.moments == "reuse":
-        words.append("Moments and sample share images, so ks_p and welch_p, which take them for independent, are off.")
+        words.append(
+            "Moments and sample share images, so smd_error, ks_p and welch_p, which take them for independent, are off."
+        )
     return " ".join(words)
 
 
@@ -445,7 +261,7 @@ def _eigenvalues(
     figure = Figure(figsize=(max(6.5, 3.1 * k), 6.6), layout="constrained")
     panels = figure.subplots(2, k, squeeze=False)
     for i, number in enumerate(part.eigenvalues):
-        shown = {"sample": values["gan"][:, i], "mixture": values["mixture"][:, i]}
+        shown = {"GAN": values["gan"][:, i], "mixture": values["mixture"][:, i]}
         _histogram(panels[0, i], shown)
         _quantiles(panels[1, i], shown)
         lines = []
@@ -487,17 +303,21 @@ def _histogram(axes: Axes, shown: Mapping[str, Floats]) -> None:
 
 
 def _quantiles(axes: Axes, shown: Mapping[str, Floats]) -> None:
-    """Standardised order statistics against normal quantiles, with the 95 % range of each for a normal law."""
+    """Standardised order statistics against normal quantiles, with the range of each in 95 % of normal samples."""
     s = len(next(iter(shown.values())))
-    rank = np.arange(1, s + 1)
-    theory = stats.norm.ppf((rank - 0.5) / s)
-    low, high = (stats.norm.ppf(stats.beta.ppf(q, rank, s + 1 - rank)) for q in (0.025, 0.975))
+    theory = stats.norm.ppf((np.arange(1, s + 1) - 0.5) / s)
+    low, high = np.quantile(_standardised(np.random.default_rng(0).normal(size=(2000, s))), RANGE, axis=0)
     axes.fill_between(theory, low, high, color="0.85", linewidth=0, label="95 % of normal samples, point by point")
     axes.plot(theory, theory, color="0.4", linewidth=0.8)
     for name, x in shown.items():
-        z = np.sort((x - x.mean()) / x.std(ddof=1))
-        axes.plot(theory, z, ".", color=COLOURS[name], markersize=3, alpha=0.7)
+        axes.plot(theory, _standardised(x), ".", color=COLOURS[name], markersize=3, alpha=0.7)
     axes.set(xlabel="normal quantile")
+
+
+def _standardised(x: Floats) -> Floats:
+    """Numbers [..., S] in order, brought to mean 0 and variance 1."""
+    found: Floats = np.sort((x - x.mean(-1, keepdims=True)) / x.std(-1, ddof=1, keepdims=True))
+    return found
 
 
 def _spectrum(part: Simulations, pairs: Mapping[str, str], rows: Sequence[Row]) -> Figure:
@@ -509,7 +329,7 @@ def _spectrum(part: Simulations, pairs: Mapping[str, str], rows: Sequence[Row]) 
     first, last = (inside[0], inside[-1]) if len(inside) else (0, len(EDGES) - 2)
     titles = {"gan": "features of generated images", "rotated": "control: the same, rotated as normal features may be"}
     for axes, pair in zip(panels, pairs.items(), strict=True):
-        for name, colour, filled in zip(pair, COLOURS.values(), (True, False), strict=True):
+        for name, colour, filled in zip(pair, (COLOURS["GAN"], COLOURS["mixture"]), (True, False), strict=True):
             axes.stairs(
                 counts[name][first : last + 1],
                 EDGES[first : last + 2],

@@ -1,4 +1,4 @@
-"""Spectra of Gram matrices G = X X' / p (eq. 125), and distances between spectra and between eigenspaces.
+"""Spectra of Gram matrices G = X X' / p (eq. 125), and distances between spectra.
 
 Three ways to a spectrum, all in float64: `gram_eigenvalues` of rows in memory, from the smaller side of X;
 `spectrum_of` rows that come in pieces and never stand in memory together, in O(p^2); `lanczos_density` where neither n
@@ -12,25 +12,20 @@ from collections.abc import Callable, Iterable, Sequence
 import attrs
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg
 import torch
 from scipy import stats
 from scipy.linalg.blas import dsyrk
 from torch import Generator, Tensor
 
 __all__ = [
-    "Alignment",
     "Distance",
     "GramStream",
     "Quadrature",
-    "alignment",
     "distance",
     "gram",
     "gram_density",
     "gram_eigenvalues",
-    "gram_eigenvectors",
     "lanczos_density",
-    "reference",
     "share_above",
     "spectrum_of",
 ]
@@ -69,26 +64,6 @@ def gram_eigenvalues(x: Tensor) -> Floats:
     return _descending(gram(rows).numpy())
 
 
-def gram_eigenvectors(x: Tensor, k: int) -> tuple[Floats, Floats]:
-    """The k largest eigenvalues of G = X X' / p [k], largest first, and their orthonormal eigenvectors [n, k].
-
-    Of each vector's two signs that is chosen where its entry of the largest modulus is positive. k <= n; where n > p,
-    k <= the rank of X.
-    """
-    rows = x.flatten(0, -2)
-    n, p = rows.shape
-    if n <= p:
-        values, vectors = scipy.linalg.eigh(gram(rows).numpy(), subset_by_index=(n - k, n - 1))
-    else:
-        stream = GramStream.over(rows.split(_PIECE))
-        values, directions = scipy.linalg.eigh(stream.products, subset_by_index=(p - k, p - 1))
-        values /= p
-        vectors = np.concatenate([_double(piece) @ directions for piece in rows.split(_PIECE)])
-        vectors /= np.linalg.norm(vectors, axis=0)
-    signs = np.sign(vectors[np.abs(vectors).argmax(0), np.arange(k)])
-    return values[::-1].copy(), (vectors * signs)[:, ::-1].copy()
-
-
 def _double(x: Tensor) -> Floats:
     return x.detach().cpu().numpy().astype(np.float64)
 
@@ -105,19 +80,17 @@ def _descending(symmetric: Floats) -> Floats:
 
 @attrs.define(eq=False)
 class GramStream:
-    """X'X and the mean of rows that come in pieces: one pass, O(p^2) memory whatever the number of rows."""
+    """X'X of rows that come in pieces: one pass, O(p^2) memory whatever the number of rows."""
 
     products: Floats
     """X'X [p, p], float64."""
-    total: Floats
-    """The sum of the rows, [p]."""
     n: int = 0
     """Rows so far."""
 
     @classmethod
     def of(cls, p: int) -> GramStream:
         """Before the first row of p features."""
-        return cls(np.zeros((p, p), order="F"), np.zeros(p))
+        return cls(np.zeros((p, p), order="F"))
 
     @classmethod
     def over(cls, pieces: Iterable[Tensor]) -> GramStream:
@@ -135,28 +108,11 @@ class GramStream:
             rows = _double(piece)
             # BLAS's symmetric update of the lower triangle, in place: half the work, and no second p x p array.
             self.products = dsyrk(1.0, rows.T, beta=1.0, c=self.products, lower=1, overwrite_c=1)
-            self.total += rows.sum(0)
             self.n += len(rows)
-
-    @property
-    def mean(self) -> Floats:
-        """The mean row, [p]."""
-        return self.total / self.n
-
-    @property
-    def second_moment(self) -> Floats:
-        """X'X / n, [p, p]: what the covariance is without taking the mean off."""
-        lower = np.tril(self.products)
-        return (lower + np.tril(lower, -1).T) / self.n
-
-    @property
-    def covariance(self) -> Floats:
-        """The rows' covariance, over n, [p, p]."""
-        return self.second_moment - np.outer(self.mean, self.mean)
 
     def eigenvalues(self) -> Floats:
         """The n eigenvalues of G = X X' / p, largest first: those of X'X / p and n - p zeros, or its first n."""
-        p = len(self.total)
+        p = len(self.products)
         values = _descending(self.products / p)[: self.n]
         return np.concatenate([values, np.zeros(self.n - len(values))])
 
@@ -274,36 +230,6 @@ def distance(a: Floats, b: Floats) -> Distance:
         ks=float(stats.ks_2samp(a, b, method="asymp").statistic),
         wasserstein=float(stats.wasserstein_distance(a, b) / b.mean()),
     )
-
-
-@attrs.frozen(eq=False)
-class Alignment:
-    """How two k-dimensional subspaces of R^n lie to each other."""
-
-    angles: Floats
-    """Principal angles [k], ascending, in radians: 0 in common, pi/2 orthogonal."""
-    share: float
-    """Mean squared cosine of the angles, |U'V|^2 / k in [0, 1]; k/n for subspaces of independent directions."""
-
-
-def alignment(u: Floats, v: Floats, k: int) -> Alignment:
-    """Between the spans of the first k columns of u and v [n, >= k], each orthonormal."""
-    angles = np.sort(scipy.linalg.subspace_angles(u[:, :k], v[:, :k]))
-    return Alignment(angles, float(np.square(u[:, :k].T @ v[:, :k]).sum() / k))
-
-
-def reference(draw: Callable[[int], Floats], pairs: int, progress: Callable[[int], None]) -> list[Distance]:
-    """Distances between `pairs` pairs of independent spectra of one law: how large a distance chance alone makes.
-
-    `draw(i)` is the i-th spectrum. (Eigenvalues of one matrix repel each other, so a test that takes them for
-    independent numbers, as the usual Kolmogorov-Smirnov test does, is wrong by far; this one is not.) It is the chance
-    between two samples of one mixture that is known; what estimating the mixture adds, `surrogate.bootstrap` has too.
-    """
-    found = []
-    for i in range(pairs):
-        found.append(distance(draw(2 * i), draw(2 * i + 1)))
-        progress(i + 1)
-    return found
 
 
 def share_above(observed: float, chance: Sequence[float]) -> float:

@@ -7,7 +7,6 @@ the smaller of A A' and A' A in float64. For normal t that is in law g Xc / sqrt
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 from typing import Literal
 
@@ -18,9 +17,8 @@ from torch import Generator, Tensor
 from gflow_core.builtin.latents import Normal
 from gflow_core.contracts import Latent
 from gflow_core.errors import GflowError
-from gflow_rmt.spectra import Distance, distance, gram, gram_eigenvalues
 
-__all__ = ["Component", "Mixture", "bootstrap", "split", "standardised"]
+__all__ = ["Component", "Mixture", "split", "standardised"]
 
 
 @attrs.define(eq=False)
@@ -96,23 +94,6 @@ class Mixture:
         """n rows of each class, [K, n, p]."""
         return torch.stack([component.draw(n, law, generator) for component in self.components])
 
-    def compact(self, law: Latent) -> Mixture:
-        """A mixture of fewer features, whose draws of the law have Gram matrices X X' / p of the same law.
-
-        Draws of normal t are combinations of the means and the centred rows, r <= K (m + 1) vectors W; their
-        coordinates Y with Y Y' / r = W W' / p give the same Gram matrices, also after another fit to what was drawn.
-        Other laws are those of p components, and keep them: there the mixture itself comes back.
-        """
-        p, m = self.components[0].centred.shape[1], self.components[0].m
-        if not isinstance(law, Normal) or len(self.components) * (m + 1) >= p:
-            return self
-        w = torch.cat([torch.cat([c.mean[None], c.centred]) for c in self.components])
-        values, vectors = torch.linalg.eigh(gram(w))
-        kept = values > values[-1] * len(values) * torch.finfo(values.dtype).eps
-        y = vectors[:, kept] * (values[kept] * int(kept.sum())).sqrt()
-        parts = y.to(w).view(len(self.components), m + 1, -1)
-        return Mixture(tuple(Component(part[0], part[1:]) for part in parts))
-
 
 def standardised(law: Latent, n: int, dim: int, generator: Generator) -> Tensor:
     """n draws of the law in `dim` dimensions, each component brought to mean 0 and variance 1: [n, dim]."""
@@ -129,31 +110,3 @@ def split(features: Tensor, m: int, moments: Literal["split", "reuse"]) -> tuple
     """
     start = 0 if moments == "split" else features.shape[1] - m
     return features[:, start : start + m], features[:, m:]
-
-
-def bootstrap(
-    mixture: Mixture,
-    n: int,
-    m: int,
-    law: Latent,
-    moments: Literal["split", "reuse"],
-    repeats: int,
-    generator: Generator,
-    progress: Callable[[int], None],
-) -> list[Distance]:
-    """Distances that the whole pipeline finds where features ARE the mixture: a parametric bootstrap that fits again.
-
-    Each repeat draws N = n + m rows of each class from the mixture as if they were features, fits a mixture to m of
-    them, draws n rows of each class from that, and measures the distance of its spectrum to that of the n sample rows:
-    what `reference` leaves out, the error of moments estimated from m images, is in it. `law` is that of t, here and
-    there. It takes the mixture's covariance for the true one, so it holds where m is many times the dimensions that the
-    features vary in; with m <= p, rank m - 1 of its draws, even exactly normal features are mostly rejected
-    (`rotation` has a test for them that is exact).
-    """
-    compact, found = mixture.compact(law), []
-    for i in range(repeats):
-        fitted_to, sample = split(compact.draw(n + m, law, generator), m, moments)
-        drawn = Mixture.of(fitted_to).draw(n, law, generator)
-        found.append(distance(gram_eigenvalues(sample), gram_eigenvalues(drawn)))
-        progress(i + 1)
-    return found

@@ -140,7 +140,7 @@ def reference(state, z, y, *, size, channels, truncation, interpolation):
 @pytest.mark.parametrize(
     ("size", "interpolation", "truncations"),
     [
-        (128, "published", (0.4, 0.14, 0.58)),
+        (128, "published", (0.4, 0.14)),
         (128, "corrected", (0.413,)),
         (256, "published", (0.43,)),
         (512, "corrected", (0.777,)),

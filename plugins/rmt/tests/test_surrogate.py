@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from scipy import stats
 
 from gflow_core.builtin.latents import Bernoulli, Normal, StudentT, Uniform
 from gflow_core.errors import GflowError
-from gflow_rmt.spectra import distance, gram, gram_eigenvalues, share_above
-from gflow_rmt.surrogate import Component, Mixture, bootstrap, split, standardised
+from gflow_rmt.surrogate import Component, Mixture, split, standardised
 
 LAWS = [Normal(dim=1), Bernoulli(dim=1), StudentT(dim=1, nu=3.0), Uniform(dim=1, low=0.0, high=1.0)]
 
@@ -106,59 +104,9 @@ def test_a_class_that_does_not_vary_is_refused():
         Mixture.of(x)
 
 
-def test_the_compact_mixture_has_the_same_gram_matrices():
-    """The same g gives the same G, for draws, and for draws from a mixture fitted to draws."""
-    x = rows(3, 10, 70)
-    mixture, law = Mixture.of(x), Normal(dim=1)
-    compact = mixture.compact(law)
-    assert compact.components[0].mean.shape == (30,)  # 3 means, and 3 times 9 independent centred rows
-    a, b = (part.draw(20, law, generator(1)) for part in (mixture, compact))
-    assert (gram(a) - gram(b)).abs().max() <= 1e-13 * gram(a).max()
-    a, b = (Mixture.of(drawn[:, :12]).draw(9, law, generator(2)) for drawn in (a, b))
-    assert (gram(a) - gram(b)).abs().max() <= 1e-13 * gram(a).max()
-    assert mixture.compact(Bernoulli(dim=1)) is mixture  # +-1 in other axes would be another law
-    assert Mixture.of(rows(3, 10, 20)).compact(law).components[0].mean.shape == (20,)
-
-
 def test_split():
     x = torch.arange(10.0).view(1, 10, 1)
     moments, sample = split(x, 6, "split")
     assert (moments.flatten().tolist(), sample.flatten().tolist()) == ([0, 1, 2, 3, 4, 5], [6, 7, 8, 9])
     moments, sample = split(x, 6, "reuse")
     assert (moments.flatten().tolist(), sample.flatten().tolist()) == ([4, 5, 6, 7, 8, 9], [6, 7, 8, 9])
-
-
-def p_value(x, m, draws, repeats=29):
-    """Of the Wasserstein distance by the bootstrap, for features x [K, N, p]."""
-    moments, sample = split(x, m, "split")
-    mixture, n, law = Mixture.of(moments), sample.shape[1], Normal(dim=1)
-    observed = distance(gram_eigenvalues(sample), gram_eigenvalues(mixture.draw(n, law, draws)))
-    chance = bootstrap(mixture, n, m, law, "split", repeats, draws, lambda done: None)
-    return share_above(observed.wasserstein, [found.wasserstein for found in chance])
-
-
-def test_bootstrap_p_values_are_uniform_for_a_mixture_and_small_for_a_law_of_two_spreads():
-    """Two classes, p = 24, moments from m = 150: as many dimensions as m can tell apart."""
-    draws, spread = generator(1), torch.linspace(0.5, 1.5, 24)
-
-    def features(scale=1.0):
-        noise = torch.randn(2, 162, 24, generator=draws) * spread
-        return noise * scale + torch.arange(2.0).view(2, 1, 1)
-
-    ps = [p_value(features(), 150, draws) for _ in range(25)]
-    assert stats.kstest(ps, "uniform").pvalue > 0.01
-    # A fifth of each class is seven times as wide as the rest, at the same means and nearly the same covariances.
-    narrow = []
-    for _ in range(6):
-        wide = torch.rand(2, 162, 1, generator=draws) < 0.2
-        narrow.append(p_value(features(torch.where(wide, 2.1, 0.3)), 150, draws))
-    assert np.mean(narrow) <= 0.1
-    assert stats.kstest(narrow, "uniform").pvalue < 1e-3
-
-
-def test_bootstrap_reports_and_repeats():
-    x, seen = rows(2, 20, 30), []
-    runs = [bootstrap(Mixture.of(x), 5, 8, law, "reuse", 3, generator(), seen.append) for law in (LAWS[1], LAWS[1])]
-    assert seen == [1, 2, 3, 1, 2, 3]
-    assert runs[0] == runs[1]
-    assert len(set(runs[0])) == 3
