@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench wheels clean
 
 # Train VGrow on 5,000 real digits and show where the pictures are (minutes on 2 cores).
 demo: .venv/ready
@@ -27,6 +27,10 @@ bench: .venv/ready
 	$(BIN)/python benchmarks/dcgan_features.py
 	$(BIN)/python benchmarks/rmt.py
 
+# The six distributions, to be installed anywhere: an sdist of each and, built from that, a wheel, in dist/.
+wheels: .venv/ready
+	for folder in . plugins/*; do $(BIN)/python -m build --no-isolation --outdir dist $$folder || exit 1; done
+
 .venv/ready: requirements.txt constraints.txt pyproject.toml $(wildcard plugins/*/pyproject.toml)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gflow needs Python 3.11 or newer; try make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
@@ -34,4 +38,4 @@ bench: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist

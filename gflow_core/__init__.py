@@ -1,1 +1,31 @@
-"""gflow: adversarial and gradient-flow generative models, composed from plugins by TOML recipes."""
+"""gflow: adversarial and gradient-flow generative models, composed from plugins by TOML recipes.
+
+from gflow_core import Recipe, load_run, run
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gflow_core.api import Run, load_run, run
+    from gflow_core.recipe import Recipe
+
+__all__ = ["Recipe", "Run", "load_run", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when asked for: the command line lists and checks without torch.
+    if name == "Recipe":
+        from gflow_core.recipe import Recipe
+
+        return Recipe
+    if name in __all__:
+        from gflow_core import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,10 +23,9 @@ from torch import Tensor
 
 from gflow_core.errors import CheckpointError
 
-__all__ = ["Checkpoint", "names", "order", "pack", "read", "unpack", "write"]
+__all__ = ["Checkpoint", "pack", "read", "unpack", "write"]
 
 _JSON = "checkpoint.json"
-_NAME = re.compile(r"\d{6,}(-\d{3,})?")
 
 
 @attrs.frozen
@@ -88,17 +86,6 @@ def unpack(note: Any, tensors: Mapping[str, Tensor]) -> Any:
 
 
 # ------------------------------------------------------------------ folders
-
-
-def names(folder: Path) -> list[str]:
-    """The checkpoints in `folder`, oldest first: "000100", or "000100-007" seven safe points into the next step."""
-    found = [path.name for path in folder.iterdir() if _NAME.fullmatch(path.name)] if folder.is_dir() else []
-    return sorted(found, key=order)
-
-
-def order(name: str) -> list[int]:
-    """Checkpoint names in the order of training: [step] or [step, safe point]."""
-    return [int(part) for part in name.split("-")]
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 
 from gflow_core.errors import GflowError, did_you_mean
+from gflow_core.files import read_result
 
 __all__ = ["Cell", "Comparison", "Group", "Row", "compare"]
 
@@ -33,6 +34,7 @@ _APART = frozenset(
         "train.sample_every",
         "train.checkpoint_every",
         "train.keep",
+        "train.tensorboard",
     }
 )
 """What two runs of one group may differ in: seeds, where things are, how often one looks. So may [[analyze]] tables:
@@ -171,10 +173,12 @@ def _read(path: Path, only: Sequence[str]) -> _Run:
     if not files:
         raise GflowError(f"{path}: holds no results yet; gflow analyze {path} makes them")
     tables = table.get("analyze", [])
+    if not isinstance(tables, list) or not all(isinstance(analysis, Mapping) for analysis in tables):
+        raise GflowError(f"{recipe}: damaged (analyze is no list of tables)")
     order = [analysis.get("name", analysis.get("use")) for analysis in tables]
     uses = {name: analysis.get("use") for name, analysis in zip(order, tables, strict=True)}
     names = sorted(files, key=lambda name: order.index(name) if name in order else len(order))
-    found = {name: _result(files[name]) for name in names if not only or name in only}
+    found = {name: read_result(files[name]) for name in names if not only or name in only}
     # Pictures and notes have no scores to compare.
     silent = {name for name, result in found.items() if name not in only and not set(result["scores"]) - {"note"}}
     found = {name: result for name, result in found.items() if name not in silent}
@@ -191,18 +195,6 @@ def _read(path: Path, only: Sequence[str]) -> _Run:
     manifests = {name: {"analyzer": uses.get(name, name), **result["manifest"]} for name, result in found.items()}
     steps = {name: int(result.get("step", 0)) for name, result in found.items()}
     return _Run(path, str(table.get("title", "")), options, names, manifests, steps, scores)
-
-
-def _result(file: Path) -> dict[str, Any]:
-    try:
-        result = json.loads(file.read_text(encoding="utf-8"))
-        parts = [result["scores"], result["manifest"], *(one["scores"] for one in result.get("seeds", []))]
-        if not all(isinstance(part, dict) for part in parts):
-            raise ValueError("scores and manifest are tables")
-    except (ValueError, KeyError, TypeError) as error:
-        run = file.parents[2]
-        raise GflowError(f"{file}: damaged ({error}); gflow analyze {run} {file.parent.name} makes it anew") from error
-    return dict(result)
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,13 +1,19 @@
-"""What a run says while it works: live progress in a terminal, plain lines in a log file."""
+"""What a run says while it works: live progress in a terminal, plain lines in a log file.
+
+Live is a terminal that moves its cursor: not a file or a pipe, not TERM=dumb, not a log of continuous integration (CI).
+Nowhere else is a control code written. NO_COLOR takes the colours, not the progress.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console as Rich
@@ -27,12 +33,13 @@ from rich.table import Table
 from rich.text import Text
 
 from gflow_core.contracts import Phase, Result
-from gflow_core.record import RunFolder
+from gflow_core.runs import duration
 from gflow_core.runtime import world_size
 
 __all__ = ["RunConsole"]
 
-_EVERY = 5.0  # seconds between lines where there is no terminal
+_EVERY, _LONGEST = 5.0, 300.0  # seconds between lines where there is no terminal: at first, and at most
+_SHARE = 0.05  # and in between this share of the time that training has taken: an hour is some fifty lines
 _ROWS = 120  # rows of a table worth printing; longer ones are read from their files
 _LOG_WIDTH = 160  # columns where there is no terminal
 _LABEL = 16  # columns of what is going on
@@ -65,13 +72,29 @@ def _listen(say: Callable[[str], None]) -> None:
     logger.setLevel(logging.INFO)
 
 
-class RunConsole:
-    """Meets `session.Console`. Only the first of several processes speaks."""
+def _live() -> bool:
+    """Whether standard output is a terminal that shows progress in place."""
+    plain = os.environ.get("TERM", "").lower() in ("dumb", "unknown")
+    automatic = os.environ.get("CI", "").lower() not in ("", "0", "false")
+    return sys.stdout.isatty() and not plain and not automatic
 
-    def __init__(self) -> None:
-        self.rich: Rich = _Pipe(quiet=world_size() > 1 and os.environ.get("RANK", "0") != "0", highlight=False)
-        if not self.rich.is_terminal:
-            self.rich.width = _LOG_WIDTH
+
+class RunConsole:
+    """Meets `session.Console`. Only the first of several processes speaks; nobody does if it is to be `quiet`.
+
+    A context: no progress is shown once it is left.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        live = _live()
+        self.rich: Rich = _Pipe(
+            quiet=quiet or (world_size() > 1 and os.environ.get("RANK", "0") != "0"),
+            force_terminal=live,
+            color_system="auto" if live else None,
+            width=None if live else _LOG_WIDTH,
+            highlight=False,
+            emoji=False,
+        )
         self._live: Live | None = None
         self._bars: Progress
         self._metrics = ""
@@ -83,14 +106,19 @@ class RunConsole:
         self._asked = False
         _listen(self.say)
 
-    def show(self, work: Callable[[], RunFolder]) -> None:
-        """Do the work, then say where its last picture and its folder are."""
-        try:
-            folder = work()
-        finally:
-            self.close()
-        pictures = sorted((folder.path / "samples").glob("*.png"))
-        self.say(f"done: {folder.path}")
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def done(self, path: Path) -> None:
+        """A run is finished: say where its folder and its last picture are."""
+        self.close()
+        pictures = sorted((path / "samples").glob("*.png"))
+        self.say(f"done: {path}")
         if pictures:
             self.say(f"samples: {pictures[-1]}")
 
@@ -115,7 +143,8 @@ class RunConsole:
 
     def training(self, first: int, steps: int) -> None:
         self.close()
-        self._first, self._steps, self._start = first, steps, time.monotonic()
+        self._first, self._steps = first, steps
+        self._start = self._spoke = time.monotonic()
         if self.rich.is_terminal:
             self._open()
             self._step = self._bars.add_task("step", total=steps, completed=first)
@@ -125,6 +154,8 @@ class RunConsole:
             if self._phase is None:
                 self._phase = self._bars.add_task(phase.name)
             self._bars.update(self._phase, description=phase.name, completed=phase.done, total=phase.total)
+        elif self._live is None and self._due():  # a step may take minutes
+            self.say(f"step {step}/{self._steps}: {phase.name} {phase.done} of {phase.total}")
         self._tell()
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -132,11 +163,18 @@ class RunConsole:
         if self._live is not None and self._step is not None:
             self._metrics = text
             self._bars.update(self._step, completed=step)
-        elif time.monotonic() - self._spoke > _EVERY or step == self._steps:
-            self._spoke = time.monotonic()
-            left = (self._spoke - self._start) / max(step - self._first, 1) * (self._steps - step)
-            self.say(f"step {step}/{self._steps}  {text}  ({left:.0f} s left)")
+        elif self._due() or step in (self._first + 1, self._steps):
+            left = (time.monotonic() - self._start) / max(step - self._first, 1) * (self._steps - step)
+            self.say(f"step {step}/{self._steps}  {text}  ({duration(left)} left)")
         self._tell()
+
+    def _due(self) -> bool:
+        """Whether it is time for a line of training where there is no terminal; it counts as said."""
+        now = time.monotonic()
+        if now - self._spoke <= min(max(_EVERY, _SHARE * (now - self._start)), _LONGEST):
+            return False
+        self._spoke = now
+        return True
 
     def stopping(self) -> None:
         self._asked = True  # a signal may come while a line is being written: said at the next call

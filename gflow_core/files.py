@@ -1,15 +1,32 @@
-"""Files that are whole or not there, and metrics, of which the last line may not be."""
+"""The files of a run folder, read without torch; and files that are whole or not there."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["read_metrics", "written_aside"]
+from gflow_core.errors import GflowError
+
+__all__ = [
+    "checkpoint_names",
+    "checkpoint_order",
+    "held",
+    "in_use",
+    "last_metrics",
+    "read_manifest",
+    "read_metrics",
+    "read_result",
+    "written_aside",
+]
+
+_CHECKPOINT = re.compile(r"\d{6,}(-\d{3,})?")
+_TAIL = 1 << 16  # bytes at the end of metrics.jsonl in which its last line is looked for
 
 
 @contextmanager
@@ -23,12 +40,112 @@ def written_aside(path: Path) -> Iterator[Path]:
         aside.unlink(missing_ok=True)
 
 
+# ------------------------------------------------------------------ manifest, metrics, results
+
+
+def read_manifest(run: Path) -> dict[str, Any]:
+    """What a run's manifest.json says; empty where there is none. Raises GflowError where it is damaged."""
+    path = run / "manifest.json"
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise GflowError(f"{path}: damaged ({error}); delete it to go on without") from error
+    if not isinstance(manifest, dict):
+        raise GflowError(f"{path}: damaged (not a JSON object); delete it to go on without")
+    return manifest
+
+
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Every line of a metrics.jsonl that can be read; one that a crash cut short is left out."""
+    return _lines(path.read_bytes()) if path.exists() else []
+
+
+def last_metrics(path: Path) -> dict[str, Any] | None:
+    """The last line of a metrics.jsonl that can be read, without reading the rest; None where there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(file.seek(0, os.SEEK_END) - _TAIL, 0))
+            return next(reversed(_lines(file.read())), None)
+    except FileNotFoundError:
+        return None
+
+
+def _lines(text: bytes) -> list[dict[str, Any]]:
     found = []
-    for raw in path.read_bytes().splitlines() if path.exists() else ():
+    for raw in text.splitlines():
         with suppress(ValueError):
             line = json.loads(raw)
             if isinstance(line, dict) and isinstance(line.get("step"), int):
                 found.append(line)
     return found
+
+
+def read_result(file: Path) -> dict[str, Any]:
+    """An analysis's result.json. Raises GflowError where it is damaged."""
+    try:
+        result = json.loads(file.read_text(encoding="utf-8"))
+        parts = [result["scores"], result["manifest"], *(one["scores"] for one in result.get("seeds", []))]
+        if not all(isinstance(part, dict) for part in parts):
+            raise ValueError("scores and manifest are tables")
+    except (ValueError, KeyError, TypeError) as error:
+        place = next(folder for folder in file.parents if folder.name == "analysis")
+        again = f"gflow analyze {place.parent} {file.relative_to(place).parts[0]}"
+        raise GflowError(f"{file}: damaged ({error}); {again} makes it anew") from error
+    return dict(result)
+
+
+# ------------------------------------------------------------------ checkpoints
+
+
+def checkpoint_names(folder: Path) -> list[str]:
+    """The checkpoints in `folder`, oldest first: "000100", or "000100-007" seven safe points into the next step."""
+    found = [name for name in os.listdir(folder) if _CHECKPOINT.fullmatch(name)] if folder.is_dir() else []
+    return sorted(found, key=checkpoint_order)
+
+
+def checkpoint_order(name: str) -> list[int]:
+    """Checkpoint names in the order of training: [step] or [step, safe point]."""
+    return [int(part) for part in name.split("-")]
+
+
+# ------------------------------------------------------------------ who is at work
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Claim a file within the block. Raises BlockingIOError if another process holds it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with path.open("rb") as handle:
+        for patience in (0.05, 0.05, None):  # `in_use` may be looking, for microseconds
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if patience is None:
+                    raise
+                time.sleep(patience)
+            except OSError:  # a file system without locks
+                break
+        yield
+
+
+def in_use(path: Path) -> bool:
+    """Whether a process holds the file; False where the system cannot tell."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return False
+    with path.open("rb") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:  # a file system without locks
+            pass
+    return False

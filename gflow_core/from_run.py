@@ -13,6 +13,7 @@ import attrs
 
 from gflow_core.contracts import DataShape, Latent
 from gflow_core.errors import CheckpointError, GflowError
+from gflow_core.files import checkpoint_names, checkpoint_order
 from gflow_core.options import option
 from gflow_core.spec import Spec
 
@@ -86,19 +87,17 @@ class FromRun:
 
     def checkpoint(self) -> Path:
         """The folder of the run's newest checkpoint. CheckpointError where there is none, or training is not done."""
-        from gflow_core import checkpoint
-
         folder = Path(self.from_run).expanduser() / "checkpoints"
-        names = checkpoint.names(folder)
+        names = checkpoint_names(folder)
         if not names:
             raise CheckpointError(
                 f"sampler.from_run: {self.from_run} has no checkpoint; train it with gflow run "
                 f"{self.from_run}/recipe.toml"
             )
         steps = self.run.train.steps if self.run.train else 0
-        if checkpoint.order(names[-1]) != [steps]:
+        if checkpoint_order(names[-1]) != [steps]:
             raise CheckpointError(
-                f"sampler.from_run: {self.from_run} has done {checkpoint.order(names[-1])[0]} of {steps} steps; finish "
+                f"sampler.from_run: {self.from_run} has done {checkpoint_order(names[-1])[0]} of {steps} steps; finish "
                 f"it with gflow resume {self.from_run}"
             )
         return folder / names[-1]
@@ -122,9 +121,7 @@ class FromRun:
         return module
 
     def _mend(self, folder: Path) -> str:
-        from gflow_core import checkpoint
-
-        before = checkpoint.names(folder.parent)[:-1]
+        before = checkpoint_names(folder.parent)[:-1]
         if before:
             return f"gflow resume {self.from_run} --checkpoint {before[-1]} trains its end again"
         return f"train it again with gflow run {self.from_run}/recipe.toml"

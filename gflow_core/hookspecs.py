@@ -23,7 +23,12 @@ import pluggy
 __all__ = ["API_VERSION", "ENTRY_POINT_GROUP", "HOOKS", "hookimpl", "hookspec"]
 
 API_VERSION = 1
-"""A plugin module may state `API_VERSION`; one that states another number is refused with a reason."""
+"""A plugin module may state `API_VERSION`; one that states another number is refused with a reason.
+
+What may change within a version stands in docs/plugins.md. A hook that a later version will not have is marked
+`@hookspec(warn_on_impl=DeprecationWarning("..."))`, an argument `warn_on_impl_args={"name": ...}`: `gflow plugins`
+shows the warning beside each plugin that uses it.
+"""
 
 ENTRY_POINT_GROUP = "gflow.plugins"
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import re
+import warnings
 from collections.abc import Iterable, Sequence
-from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import Any, Literal
@@ -18,11 +19,14 @@ from gflow_core import hookspecs
 from gflow_core.errors import GflowError, PluginError, UnknownPart, did_you_mean
 from gflow_core.registry import Registry
 
-__all__ = ["KINDS", "PluginRecord", "Plugins", "load", "plugins"]
+__all__ = ["KINDS", "ONLY", "PluginRecord", "Plugins", "load", "plugins"]
 
 KINDS = tuple(hookspecs.HOOKS)
 
 CORE = "gflow-core"
+
+ONLY = "GFLOW_LOAD_PLUGINS"
+"""Environment variable: the plugins that are loaded besides the core, separated by commas; all where it is not set."""
 
 
 @attrs.define
@@ -38,6 +42,8 @@ class PluginRecord:
     error: str = ""
     parts: list[tuple[str, str]] = attrs.field(factory=list)
     """(kind, name) of every part it registered."""
+    warnings: list[str] = attrs.field(factory=list)
+    """What it uses that a later version of the plugin API will not have."""
 
     def fail(self, error: str) -> None:
         """Note one thing that is wrong with it."""
@@ -51,6 +57,10 @@ class Plugins:
 
     registries: dict[str, Registry[Any]] = attrs.field(factory=lambda: {kind: Registry(kind) for kind in KINDS})
     records: list[PluginRecord] = attrs.field(factory=list)
+    left_out: tuple[str, ...] = ()
+    """Plugins that are installed, and that GFLOW_LOAD_PLUGINS does not name."""
+    unknown: tuple[str, ...] = ()
+    """Names in GFLOW_LOAD_PLUGINS that no installed plugin has."""
 
     def get(self, kind: str, name: str) -> type[Any]:
         """The part `name` of `kind`; UnknownPart tells of a broken plugin where the name is that plugin's."""
@@ -64,16 +74,26 @@ class Plugins:
                         f'{kind} "{name}" belongs to the plugin {record.name} ({record.dist}), which is broken: '
                         f"{record.error}"
                     ) from error
+            if prefix in self.left_out:
+                raise UnknownPart(
+                    f'{kind} "{name}" belongs to the plugin {prefix}, which {ONLY} leaves out; add it there'
+                ) from error
             raise
 
-    def register(self, plugin: object, record: PluginRecord) -> None:
-        """Run the hooks of one plugin. On any failure its record says BROKEN and why."""
+    def register(self, plugin: object, record: PluginRecord | None = None) -> PluginRecord:
+        """Run the hooks of one plugin, and note in its record what became of it: BROKEN, and why, on any failure.
+
+        Without a record, as in tests, the plugin goes by its module's name.
+        """
+        if record is None:
+            name = getattr(plugin, "__name__", type(plugin).__name__)
+            record = PluginRecord(name, "?", "?", name, getattr(plugin, "__file__", None) or "")
         self.records.append(record)
         try:
-            parts = _collect(plugin)
+            parts = _collect(plugin, record)
         except PluginError as error:
             record.fail(str(error))
-            return
+            return record
         for kind, name, part in parts:
             try:
                 if record.dist != CORE and isinstance(name, str) and re.fullmatch(r"[a-z][a-z0-9_]*", name):
@@ -89,13 +109,14 @@ class Plugins:
                 for other in others:
                     other.parts.remove((kind, name))
                     other.fail(conflict)
+        return record
 
 
 def _provider(record: PluginRecord) -> str:
     return f"{record.dist} {record.version}"
 
 
-def _collect(plugin: object) -> list[tuple[str, str, type[Any]]]:
+def _collect(plugin: object, record: PluginRecord) -> list[tuple[str, str, type[Any]]]:
     """Every (kind, name, part) that the plugin's hooks register; PluginError says what is wrong with it."""
     stated = getattr(plugin, "API_VERSION", hookspecs.API_VERSION)
     if stated != hookspecs.API_VERSION:
@@ -107,7 +128,11 @@ def _collect(plugin: object) -> list[tuple[str, str, type[Any]]]:
     manager = pluggy.PluginManager("gflow")
     manager.add_hookspecs(hookspecs)
     try:
-        manager.register(plugin)
+        # Of a hook or an argument that is deprecated pluggy warns here; the warning belongs to the plugin's record.
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            manager.register(plugin)
+        record.warnings += dict.fromkeys(str(warning.message) for warning in said)
         manager.check_pending()
     except pluggy.PluginValidationError as error:
         raise PluginError(_misfit(plugin) or str(error).replace(f" {plugin!r}", "")) from error
@@ -138,12 +163,21 @@ def _misfit(plugin: object) -> str:
 
 
 def load(points: Iterable[EntryPoint] | None = None) -> Plugins:
-    """The core's own parts, then every entry point of the group `gflow.plugins`, in name order."""
+    """The core's own parts, then every entry point of the group `gflow.plugins`, in name order.
+
+    Without `points` they are those of the environment, or the ones of them that GFLOW_LOAD_PLUGINS names.
+    """
     loaded = Plugins()
     core = importlib.import_module("gflow_core.builtin.plugin")
     loaded.register(core, PluginRecord("core", CORE, _version(CORE), core.__name__, core.__file__ or ""))
     if points is None:
         points = entry_points(group=hookspecs.ENTRY_POINT_GROUP)
+        if (listed := os.environ.get(ONLY)) is not None:
+            wanted = dict.fromkeys(word.strip() for word in listed.split(",") if word.strip())
+            installed = dict.fromkeys(point.name for point in points)
+            loaded.left_out = tuple(sorted(name for name in installed if name not in wanted))
+            loaded.unknown = tuple(name for name in wanted if name not in installed and name != "core")
+            points = [point for point in points if point.name in wanted]
     for point in _unique(sorted(points, key=lambda p: (p.name, p.value))):
         dist = point.dist
         record = PluginRecord(
@@ -181,7 +215,12 @@ def _version(dist: str) -> str:
         raise GflowError(f"{dist} is not installed; run pip install -r requirements.txt") from error
 
 
-@cache
+_loaded: Plugins | None = None
+
+
 def plugins() -> Plugins:
     """The plugins of this environment, loaded once."""
-    return load()
+    global _loaded
+    if _loaded is None:
+        _loaded = load()
+    return _loaded

@@ -10,7 +10,7 @@ import os
 import re
 import tomllib
 from ast import literal_eval
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,10 @@ from gflow_core import plugins as _plugins
 from gflow_core import schema
 from gflow_core.errors import Problem, RecipeError, did_you_mean, printable
 from gflow_core.plugins import Plugins
+from gflow_core.shipped import find, shipped
 from gflow_core.spec import Spec
 
-__all__ = ["Recipe", "dumps", "load"]
+__all__ = ["Recipe", "dumps", "load", "standalone"]
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 16
@@ -42,6 +43,15 @@ class Recipe:
     """("sampler", "channels") -> "recipes/x.toml" or "override sampler.channels=64"."""
     spec: Spec
 
+    @classmethod
+    def load(cls, path: Path | str, *overrides: str) -> Recipe:
+        """The recipe in a file, with overrides such as "train.steps=200"; see the module's `load`."""
+        return load(path, overrides)
+
+    def dumps(self) -> str:
+        """The resolved recipe as TOML, every default filled in."""
+        return dumps(self.spec)
+
 
 @attrs.frozen
 class _Leaf:
@@ -55,12 +65,13 @@ _Node = dict[str, Any] | _Leaf
 
 
 def load(path: Path | str, overrides: Sequence[str] = (), plugins: Plugins | None = None) -> Recipe:
-    """Read a recipe with its parents, apply overrides left to right, and check it.
+    """Read a recipe, a file or the name of a shipped one, with its parents; apply overrides left to right; check it.
 
     Raises RecipeError with every problem, each with the file or override that it came from.
     """
     loaded = plugins if plugins is not None else _plugins.plugins()
-    tree = _read(Path(path))
+    path = _located(Path(path), loaded)
+    tree = _read(path)
     for text in overrides:
         _override(tree, text, loaded)
     table = {key: _value(node) for key, node in tree.items()}
@@ -75,7 +86,7 @@ def load(path: Path | str, overrides: Sequence[str] = (), plugins: Plugins | Non
                 return found[0] if len(found) == 1 else f"{base} with {changed}" if changed else base
         return str(path)
 
-    return Recipe(Path(path), table, origins, schema.structure(table, loaded, source))
+    return Recipe(path, table, origins, schema.structure(table, loaded, source))
 
 
 def _fail(source: object, message: str, path: schema.Path = ()) -> RecipeError:
@@ -83,6 +94,23 @@ def _fail(source: object, message: str, path: schema.Path = ()) -> RecipeError:
 
 
 # ------------------------------------------------------------------ reading and extending
+
+
+def _located(path: Path, plugins: Plugins) -> Path:
+    """The path itself, or the file of the shipped recipe that a bare word names."""
+    try:
+        os.lstat(path)
+        return path
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError):
+        return path  # reading it tells why
+    if path.suffix != ".toml" and path.name == str(path):
+        return find(path.name, plugins)
+    for recipe in shipped(plugins):
+        if recipe.name == path.stem:
+            raise _fail(path, f"no such file; for the one that comes with {recipe.dist} write {recipe.name}")
+    return path
 
 
 def _read(path: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -311,29 +339,72 @@ def dumps(spec: Spec, origins: Mapping[schema.Path, str] | None = None, plugins:
     With `origins`, a comment on each line says where its value came from.
     """
     import tomlkit
+
+    def item(value: Any, path: schema.Path) -> Any:
+        made = tomlkit.item(_inline(value))
+        if origins is not None and path != ("gflow",):
+            made.comment(printable("; ".join(_origins_below(origins, path))) or "default")
+        return made
+
+    return _written(schema.unstructure(spec, plugins if plugins is not None else _plugins.plugins()), item)
+
+
+def standalone(path: Path | str, name: str, plugins: Plugins | None = None) -> str:
+    """The text of a recipe, a file or the name of a shipped one, for a file `name` that may lie anywhere.
+
+    Its launch lines, `gflow run FILE`, name the new file. A recipe that extends another is written out with what it
+    inherits, not with defaults: its opening comment, then its tables, each value as its own file has it, with the
+    comment beside it. Raises RecipeError where a file cannot be read, or a recipe that extends another is not valid.
+    """
+    import tomlkit
+    from tomlkit import items
+    from tomlkit.container import Container
+
+    loaded = plugins if plugins is not None else _plugins.plugins()
+    path = _located(Path(path), loaded)
+    own = _parse(path)
+    text = path.read_text(encoding="utf-8-sig")
+    launch = rf"gflow run (\S*/)?{re.escape(path.name)}(?!\S)"
+    text = re.sub(launch, lambda _: f"gflow run {name}", text)
+    if "extends" not in own:
+        return text
+
+    recipe = load(path, plugins=loaded)
+    files = {file: tomlkit.parse(Path(file).read_text("utf-8-sig")) for file in dict.fromkeys(recipe.origins.values())}
+
+    def item(value: Any, place: schema.Path) -> Any:
+        origins = _origins_below(recipe.origins, place)
+        if len(origins) == 1:
+            at: Any = files[origins[0]]
+            for key in place[:-1]:
+                at = at[key]
+            table = at if isinstance(at, Container) else at.value
+            found = table.item(str(place[-1])) if isinstance(table, Container) else None
+            if isinstance(found, items.Item) and not isinstance(found, items.Table):
+                found.trivia.indent, found.trivia.trail = "", "\n"
+                return found
+        return tomlkit.item(_inline(value))
+
+    head = re.match(r"(#.*\n)*", text)
+    above = ", ".join(os.path.relpath(file, path.parent) for file in files if file != str(path))
+    order = ["gflow", *(field.name for field in attrs.fields(Spec))]
+    merged = {key: recipe.table[key] for key in sorted(recipe.table, key=order.index)}
+    return f"{head[0] if head else ''}# Written out with what it extends: {above}.\n{_written(merged, item)}"
+
+
+def _written(table: Mapping[str, Any], item: Callable[[Any, schema.Path], Any]) -> str:
+    """A recipe's table as TOML; `item` makes the tomlkit item of each value that is no table of its own."""
+    import tomlkit
     from tomlkit import items
 
-    found = plugins if plugins is not None else _plugins.plugins()
     document = tomlkit.document()
 
-    def note(item: Any, path: schema.Path) -> Any:
-        if origins is not None and path != ("gflow",):
-            item.comment(printable("; ".join(_origins_below(origins, path))) or "default")
-        return item
-
-    def inline(value: Any) -> Any:
-        if isinstance(value, dict):
-            table = tomlkit.inline_table()
-            table.update({key: inline(child) for key, child in value.items()})
-            return table
-        return [inline(child) for child in value] if isinstance(value, list) else value
-
-    def fill(table: Any, values: Mapping[str, Any], path: schema.Path) -> Any:
+    def fill(made: Any, values: Mapping[str, Any], path: schema.Path) -> Any:
         for key, value in values.items():
-            table.add(key, note(tomlkit.item(inline(value)), (*path, key)))
-        return table
+            made.add(key, item(value, (*path, key)))
+        return made
 
-    for key, value in schema.unstructure(spec, found).items():
+    for key, value in table.items():
         if key == "optimizer":
             tables = tomlkit.table(is_super_table=True)
             for name, options in value.items():
@@ -347,5 +418,16 @@ def dumps(spec: Spec, origins: Mapping[schema.Path, str] | None = None, plugins:
         elif isinstance(value, dict):
             document.add(key, fill(tomlkit.table(), value, (key,)))
         else:
-            document.add(key, note(tomlkit.item(value), (key,)))
+            document.add(key, item(value, (key,)))
     return tomlkit.dumps(document)
+
+
+def _inline(value: Any) -> Any:
+    """Tables as tomlkit's inline ones, at every depth."""
+    import tomlkit
+
+    if isinstance(value, dict):
+        table = tomlkit.inline_table()
+        table.update({key: _inline(child) for key, child in value.items()})
+        return table
+    return [_inline(child) for child in value] if isinstance(value, list) else value

@@ -7,6 +7,7 @@ runs/vgrow_mnist5k-s0-001/
   samples/000100.png
   checkpoints/000100/
   analysis/NAME/      result.json, figures as PNG, tables as CSV
+  tensorboard/        with train.tensorboard: the curves and pictures again, for TensorBoard
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import re
 import shutil
 import tomllib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from gflow_core import checkpoint
 from gflow_core.checkpoint import Checkpoint
 from gflow_core.contracts import Result
 from gflow_core.errors import CheckpointError, GflowError
-from gflow_core.files import read_metrics, written_aside
+from gflow_core.files import checkpoint_names, checkpoint_order, held, read_manifest, read_metrics, written_aside
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,16 +90,7 @@ class RunFolder:
 
     def read_manifest(self) -> dict[str, Any]:
         """What manifest.json says; empty where there is none. Raises GflowError where it is damaged."""
-        path = self.path / "manifest.json"
-        try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        except ValueError as error:
-            raise GflowError(f"{path}: damaged ({error}); delete it to go on without") from error
-        if not isinstance(manifest, dict):
-            raise GflowError(f"{path}: damaged (not a JSON object); delete it to go on without")
-        return manifest
+        return read_manifest(self.path)
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
         """Append one line to metrics.jsonl."""
@@ -111,7 +103,7 @@ class RunFolder:
 
     def rewind(self, name: str) -> None:
         """Drop what was recorded after the checkpoint `name`: the resumed run will do it again."""
-        step = checkpoint.order(name)[0]
+        step = checkpoint_order(name)[0]
         lines = [line for line in self.metrics() if line["step"] <= step]
         _write(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
         for picture in (self.path / "samples").glob("*.png"):
@@ -122,24 +114,17 @@ class RunFolder:
                 if found.is_dir() and found.name.isdigit() and int(found.name) > step:
                     shutil.rmtree(found)
         for later in self.checkpoints():
-            if checkpoint.order(later) > checkpoint.order(name):
+            if checkpoint_order(later) > checkpoint_order(name):
                 shutil.rmtree(self.path / "checkpoints" / later)
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Claim the folder within the block. Raises GflowError if another process is at work on it."""
-        try:
-            import fcntl
-        except ImportError:  # Windows
-            yield
-            return
-        with self.recipe.open("rb") as handle:
+        with ExitStack() as stack:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                stack.enter_context(held(self.recipe))
             except BlockingIOError:
                 raise GflowError(f"{self.path}: another process is at work on this run") from None
-            except OSError:  # a file system without locks
-                pass
             yield
 
     # -------------------------------------------------------------- pictures and analyses
@@ -183,8 +168,8 @@ class RunFolder:
     # -------------------------------------------------------------- checkpoints
 
     def checkpoints(self) -> list[str]:
-        """Names of the checkpoints, oldest first; see `checkpoint.names`."""
-        return checkpoint.names(self.path / "checkpoints")
+        """Names of the checkpoints, oldest first; see `files.checkpoint_names`."""
+        return checkpoint_names(self.path / "checkpoints")
 
     def checkpoint_name(self, wanted: str | None = None) -> str:
         """The newest checkpoint's name, or that of the one wanted ("100" will do for "000100")."""

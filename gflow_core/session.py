@@ -7,6 +7,7 @@ import platform
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -19,6 +20,7 @@ import attrs
 import torch
 from torch import Tensor, distributed, nn
 
+from gflow_core import tensorboard
 from gflow_core.analyze import analyze, pool
 from gflow_core.build import build, single
 from gflow_core.checkpoint import Checkpoint
@@ -35,6 +37,7 @@ from gflow_core.record import RunFolder
 from gflow_core.rng import Streams, seeded
 from gflow_core.runtime import Runtime, choose_device
 from gflow_core.spec import Analysis, Spec
+from gflow_core.tensorboard import Curves
 from gflow_core.train import train
 
 __all__ = ["Console", "Session", "draw", "reanalyze", "resume", "run"]
@@ -80,6 +83,7 @@ def run(recipe: Recipe, runs: Path, console: Console) -> RunFolder:
     """Build, train and analyze a recipe in a new folder under `runs`. Raises GflowError for all that goes wrong."""
     if recipe.spec.objective is None and not recipe.spec.analyze:
         raise GflowError(f"{recipe.path}: nothing to do: it has neither an [objective] nor an [[analyze]] table")
+    _check_extras(recipe.spec)
     experiment = _build(recipe, console)
     _prepare(experiment, console)
     path: list[Path | None] = [None]
@@ -110,6 +114,7 @@ def resume(path: Path, console: Console, checkpoint: str | None = None, steps: i
     train_options = recipe.spec.train
     if recipe.spec.objective is None or train_options is None:
         raise GflowError(f"{path}: the recipe trains nothing, there is nothing to resume; use gflow analyze {path}")
+    _check_extras(recipe.spec)
     name = folder.checkpoint_name(checkpoint)
     state = folder.load(name)
     if state.step > train_options.steps:
@@ -177,6 +182,12 @@ def reanalyze(path: Path, console: Console, names: tuple[str, ...] = (), overrid
     return folder
 
 
+def _check_extras(spec: Spec) -> None:
+    """What the recipe wants beyond gflow's own requirements is installed. Raises GflowError if not."""
+    if spec.train is not None and spec.train.tensorboard:
+        tensorboard.require()
+
+
 def _build(recipe: Recipe, console: Console) -> Experiment:
     experiment = build(recipe.spec, progress=console.progress)
     console.close()
@@ -240,6 +251,7 @@ class Session:
         self.console = console
         self.stop = Stop()
         self.main = experiment.runtime.main
+        self.curves: Curves | None = None
         self._part_way = part_way
         self._step = 0
         # Seconds go on counting where the last line of an earlier stretch stopped.
@@ -248,6 +260,12 @@ class Session:
 
     def go(self, done: int) -> None:
         """Train from `done` to the end, then run the analyzers that wait for it."""
+        clock = self.experiment.spec.train
+        wanted = self.main and clock is not None and clock.tensorboard and done < clock.steps
+        with Curves(self.folder.path / "tensorboard", done) if wanted else nullcontext() as self.curves:
+            self._go(done)
+
+    def _go(self, done: int) -> None:
         spec = self.experiment.spec
         step = 0
         if spec.train is not None and self.experiment.objective is not None:
@@ -282,6 +300,10 @@ class Session:
             line["seeds"] = {str(seed): {name: values[i] for name, values in metrics.items()} for i, seed in own}
         if self.main:
             self.folder.log(step, line)
+        if self.curves is not None:
+            self.curves.scalars(step, means, "train")
+            for seed, own_metrics in line.get("seeds", {}).items():
+                self.curves.scalars(step, own_metrics, f"train, seed {seed}")
         self.console.log(step, means)
 
     def sample(self, step: int) -> None:
@@ -293,9 +315,11 @@ class Session:
         path = self.folder.sample_path(step)
         if shape.kind == "image" and experiment.spec.sampler.conditional:
             draw_samples(path, _label_grid(experiment), shape, columns=_COLUMNS)
-            return
-        x = torch.cat(list(_chunks(experiment, _IMAGES if shape.kind == "image" else _POINTS, "preview")))
-        draw_samples(path, x, shape, _some_real(experiment))
+        else:
+            x = torch.cat(list(_chunks(experiment, _IMAGES if shape.kind == "image" else _POINTS, "preview")))
+            draw_samples(path, x, shape, _some_real(experiment))
+        if self.curves is not None:
+            self.curves.picture(step, path)
 
     def analyze(self, step: int) -> None:
         for analysis in self.experiment.spec.analyze:
@@ -316,6 +340,8 @@ class Session:
             train_options = self.experiment.spec.train
             assert train_options is not None
             self.folder.save(state, self._part_way if phase else 0, keep=train_options.keep)
+            if self.curves is not None:  # a run that is killed goes on from here
+                self.curves.flush()
         self.experiment.runtime.barrier()
 
     # -- analyzers
@@ -367,6 +393,8 @@ class Session:
         if self.experiment.replicas:
             result = pool(results)
             where = self.folder.write_result(analysis.name, result, step, final=final)
+        if self.curves is not None:
+            self.curves.scalars(step, result.scores, analysis.name)
         self.console.result(analysis.name, result, where)
 
     def _analyze(self, one: Experiment, analysis: Analysis, name: str, step: int) -> Result:
@@ -405,7 +433,10 @@ class Stop:
 
     @contextmanager
     def listening(self, console: Console) -> Iterator[None]:
-        """Take the signals within the block."""
+        """Take the signals within the block; outside the main thread Python has none to take."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
 
         def ask(number: int, _frame: FrameType | None) -> None:
             if self.requested and number == signal.SIGINT:

@@ -52,6 +52,9 @@ class Train:
     sample_every: int = option(100, doc="Draw a sample picture; 0 draws only the last.", unit="steps", ge=0)
     checkpoint_every: int = option(100, doc="Save a checkpoint; 0 saves only the last.", unit="steps", ge=0)
     keep: int = option(2, doc="Checkpoints kept, newest first; the final one always stays.", ge=1)
+    tensorboard: bool = option(
+        False, doc="Write metrics, sample pictures and scores under tensorboard/ of the run folder, too."
+    )
     ema: Ema | None = option(None, doc="Average the sampler's weights: { decay, start }.")
 
 

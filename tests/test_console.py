@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import io
 import logging
+import os
+import re
+import subprocess
+import sys
+from itertools import pairwise
 from pathlib import Path
 
+import pytest
 from rich.console import Console as Rich
 
-from gflow_core.cli.console import RunConsole
+from gflow_core.console import RunConsole
 from gflow_core.contracts import Phase, Result
 
 
@@ -64,3 +70,93 @@ def test_only_the_first_process_speaks(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
     assert RunConsole().rich.quiet
+
+
+COLOUR = re.compile("\x1b\\[[0-9;]*3[0-8][;m]")
+
+
+class Terminal(io.StringIO):
+    """What a terminal would get."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+def shown(monkeypatch, **environment: str) -> str:
+    """What a terminal gets, in such an environment."""
+    for name in ("CI", "NO_COLOR", "FORCE_COLOR", "COLORTERM", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"TERM": "xterm-256color", **environment}.items():
+        monkeypatch.setenv(name, value)
+    out = Terminal()
+    monkeypatch.setattr(sys, "stdout", out)
+    told(RunConsole())
+    return out.getvalue()
+
+
+def test_live_progress_is_for_terminals(monkeypatch):
+    text = shown(monkeypatch)
+    assert "\x1b[?25l" in text, "the cursor is hidden while lines are drawn in place"
+    assert COLOUR.search(text)
+
+
+def test_no_color_takes_the_colours_and_leaves_the_progress(monkeypatch):
+    text = shown(monkeypatch, NO_COLOR="1")
+    assert "\x1b[?25l" in text
+    assert not COLOUR.search(text)
+
+
+@pytest.mark.parametrize("environment", [{"TERM": "dumb"}, {"CI": "true"}])
+def test_terminals_that_are_logs_get_lines(monkeypatch, environment):
+    text = shown(monkeypatch, **environment)
+    assert "\x1b" not in text
+    assert "step 2/2  loss 0.5" in text
+
+
+def test_a_pipe_gets_lines_even_where_colours_are_forced(tmp_path):
+    code = (
+        "from gflow_core.console import RunConsole\nfrom gflow_core.contracts import Phase, Result\n"
+        "with RunConsole() as console:\n"
+        "    console.training(0, 1)\n    console.phase(1, Phase('inner loop', 1, 2))\n    console.log(1, {'loss': 1})\n"
+        "    console.result('x', Result(tables={'rows': [{'a': 1}]}), '.')\n"
+    )
+    environment = {**os.environ, "FORCE_COLOR": "1", "TERM": "xterm-256color", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, check=True)
+    assert b"step 1/1  loss 1" in done.stdout
+    assert b"\x1b" not in done.stdout + done.stderr
+
+
+def test_lines_come_seldomer_as_training_goes_on(monkeypatch, capsys):
+    now = [1000.0]
+    monkeypatch.setattr("gflow_core.console.time.monotonic", lambda: now[0])
+    console = RunConsole()
+    console.training(0, 36_000)
+    spoken = []
+    for step in range(1, 36_001):  # ten hours of a step a second
+        now[0] += 1
+        console.log(step, {"loss": 1.0})
+        if capsys.readouterr().out:
+            spoken.append(step)
+    assert spoken[:3] == [1, 6, 12]
+    assert len([step for step in spoken if step <= 3600]) < 100
+    assert max(b - a for a, b in pairwise(spoken)) <= 301
+    assert len(spoken) < 250
+    assert spoken[-1] == 36_000
+
+
+def test_a_long_step_says_where_it_is(monkeypatch, capsys):
+    now = [0.0]
+    monkeypatch.setattr("gflow_core.console.time.monotonic", lambda: now[0])
+    console = RunConsole()
+    console.training(0, 3)
+    for loop in range(1, 4):
+        now[0] += 4
+        console.phase(1, Phase("inner loop", loop, 20))
+    assert capsys.readouterr().out == "step 1/3: inner loop 2 of 20\n"
+
+
+def test_quiet_is_quiet(capsys):
+    told(RunConsole(quiet=True))
+    assert capsys.readouterr() == ("", "")

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
 from importlib.metadata import distributions
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+from click.testing import CliRunner
 
+from gflow_core import hookspecs
+from gflow_core.cli import main
 from gflow_core.errors import UnknownPart
 from gflow_core.plugins import PluginRecord, Plugins, load
 
@@ -167,3 +173,199 @@ def test_an_entry_point_may_name_an_object(install, tmp_path):
     (info / "entry_points.txt").write_text(points)
     plugins = load([point for dist in distributions(path=[str(tmp_path)]) for point in dist.entry_points])
     assert record(plugins, "mine").parts == [("sampler", "mine.unet")]
+
+
+# ------------------------------------------------------------------ a plugin by itself
+
+
+def test_a_plugin_without_a_record_goes_by_its_module(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "alone_plugin.py").write_text(HEAD + GOOD.format(name="alone"))
+    import alone_plugin
+
+    plugins = load([])
+    found = plugins.register(alone_plugin)
+    assert (found.name, found.status, found.parts) == ("alone_plugin", "ok", [("sampler", "alone.unet")])
+    assert plugins.records[-1] is found
+
+
+# ------------------------------------------------------------------ GFLOW_LOAD_PLUGINS
+
+
+def test_only_named_plugins_are_loaded(install, monkeypatch):
+    install("mine", GOOD.format(name="mine"))
+    install("bad", "raise RuntimeError('never imported')")
+    monkeypatch.setenv("GFLOW_LOAD_PLUGINS", " mine, core,, mien")
+    plugins = load()
+    assert [(r.name, r.status) for r in plugins.records] == [("core", "ok"), ("mine", "ok")]
+    assert "bad" in plugins.left_out
+    assert "mine" not in plugins.left_out
+    assert plugins.unknown == ("mien",)
+    with pytest.raises(UnknownPart) as error:
+        plugins.get("sampler", "bad.unet")
+    assert str(error.value) == (
+        'sampler "bad.unet" belongs to the plugin bad, which GFLOW_LOAD_PLUGINS leaves out; add it there'
+    )
+
+
+def test_an_empty_list_of_plugins_is_none(install, monkeypatch):
+    install("mine", GOOD.format(name="mine"))
+    monkeypatch.setenv("GFLOW_LOAD_PLUGINS", "")
+    plugins = load()
+    assert [r.name for r in plugins.records] == ["core"]
+    assert "mine" in plugins.left_out
+
+
+def test_what_is_left_out_is_said(install, monkeypatch):
+    install("mine", GOOD.format(name="mine"))
+    monkeypatch.setenv("GFLOW_LOAD_PLUGINS", "mien")
+    monkeypatch.setattr("gflow_core.plugins._loaded", None)
+    result = CliRunner().invoke(main, ["plugins"])
+    assert result.exit_code == 0
+    assert result.stderr == 'warning: GFLOW_LOAD_PLUGINS names mien, which is not installed; did you mean "mine"?\n'
+    assert re.search(r"^left out by GFLOW_LOAD_PLUGINS: .*\bmine\b", result.stdout, re.MULTILINE)
+    assert "vgrow.mlp" not in result.stdout
+
+
+# ------------------------------------------------------------------ deprecated hooks
+
+
+@pytest.fixture
+def later(monkeypatch) -> ModuleType:
+    """A version of the hooks in which one, and one argument of another, are going to go."""
+    specs = ModuleType("later_hookspecs")
+    for name in ("API_VERSION", "ENTRY_POINT_GROUP"):
+        setattr(specs, name, getattr(hookspecs, name))
+    specs.HOOKS = {"sampler": "register_samplers", "latent": "register_latents"}
+
+    @hookspecs.hookspec(warn_on_impl=DeprecationWarning("register_samplers goes in API 2; use register_generators"))
+    def register_samplers(add):
+        """Going."""
+
+    @hookspecs.hookspec(warn_on_impl_args={"add": DeprecationWarning("add goes in API 2; return a list")})
+    def register_latents(add):
+        """Its argument is going."""
+
+    specs.register_samplers, specs.register_latents = register_samplers, register_latents
+    monkeypatch.setattr("gflow_core.plugins.hookspecs", specs)
+    return specs
+
+
+def test_a_deprecated_hook_works_and_is_noted_beside_the_plugin(later, install, loaded, monkeypatch, recwarn):
+    install("old", GOOD.format(name="old"))
+    install("older", "@hookimpl\ndef register_latents(add): add('older.z', Unet)")
+    install("new", "")
+    plugins = loaded()
+    assert record(plugins, "old").status == "ok"
+    assert "old.unet" in plugins.registries["sampler"], "it goes on working until then"
+    assert record(plugins, "old").warnings == ["register_samplers goes in API 2; use register_generators"]
+    assert record(plugins, "older").warnings == ["add goes in API 2; return a list"]
+    assert record(plugins, "new").warnings == []
+    assert [w for w in recwarn if "API 2" in str(w.message)] == [], "no warning of Python's"
+
+    monkeypatch.setattr("gflow_core.plugins._loaded", plugins)
+    shown = CliRunner().invoke(main, ["plugins"]).stdout
+    assert "    deprecated: register_samplers goes in API 2; use register_generators\n" in shown
+    told = {r["name"]: r["warnings"] for r in json.loads(CliRunner().invoke(main, ["plugins", "--json"]).stdout)}
+    assert told["older"] == ["add goes in API 2; return a list"]
+
+
+# ------------------------------------------------------------------ gflow plugins check
+
+
+CHECKED = """
+from typing import ClassVar
+
+from gflow_core.builtin.latents import Normal
+from gflow_core.contracts import Latent, Moments
+from gflow_core.options import option
+
+
+@attrs.frozen(kw_only=True)
+class Loud(Normal):
+    '''A law that states too little.'''
+
+    def moments(self):
+        return Moments(0.0, 0.5)
+
+
+@attrs.frozen(kw_only=True)
+class File:
+    '''Points of a file.'''
+
+    root: str = option(doc="The file.")
+
+    def data_shape(self): ...
+    def load(self, progress): ...
+
+
+@attrs.frozen(kw_only=True)
+class Look:
+    '''An analyzer.'''
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    def build(self): ...
+
+
+@hookimpl
+def register_latents(add):
+    add("sound.normal", type("Normal", (Normal,), {"__doc__": "As the core's."}))
+    add("sound.loud", Loud)
+
+
+@hookimpl
+def register_datasets(add):
+    add("sound.file", File)
+
+
+@hookimpl
+def register_analyzers(add):
+    add("sound.look", Look)
+"""
+
+
+@pytest.fixture
+def check(loaded, monkeypatch):
+    """`gflow plugins check NAME` among what `install` wrote."""
+
+    def call(*words):
+        monkeypatch.setattr("gflow_core.plugins._loaded", loaded())
+        return CliRunner().invoke(main, ["plugins", "check", *words])
+
+    return call
+
+
+def test_check_says_of_each_part_whether_it_keeps_its_promises(install, check):
+    install("sound", CHECKED)
+    result = check("sound")
+    whole, file, look, quiet, loud = result.stdout.splitlines()
+    assert whole == "sound (gflow-sound 1.5): ok, plugin API 1"
+    assert quiet == "latent sound.normal: ok"
+    assert loud.startswith("latent sound.loud: moments() states variance 0.5, 20000 draws have ")
+    assert file == "dataset sound.file: declared well; not tried, it has no default for root"
+    assert look == "analyzer sound.look: ok; not run without --full"
+    assert (result.exit_code, result.stderr) == (2, "error: sound: 1 of the above is wrong\n")
+
+
+def test_check_runs_analyzers_when_asked(install, check):
+    install("sound", CHECKED)
+    assert "analyzer sound.look: looking at a run on nothing raised TypeError" in check("sound", "--full").stdout
+
+
+def test_check_of_a_broken_plugin(install, check):
+    install("bad", BROKEN["misspells a hook"][0])
+    install("empty", "")
+    result = check("bad")
+    assert (result.exit_code, len(result.stdout.splitlines())) == (2, 1)
+    assert "bad (gflow-bad 1.5): register_sampler is no hook" in result.stdout
+    assert "registers no part" in check("empty").stdout
+
+
+def test_check_of_a_plugin_that_is_not_there(install, check):
+    install("mine", GOOD.format(name="mine"))
+    result = check("mien")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        'error: no plugin "mien" is installed; did you mean "mine"? (installed: core, mine)\n',
+    )

@@ -23,12 +23,15 @@ COMMANDS = {
     "sample": "Draw from a run's sampler into a picture.",
     "analyze": "Run analyzers over a run.",
     "compare": "Put the scores of runs side by side.",
+    "report": "Write a page about a run, or a comparison of several.",
     "data": "Prepare and look at data sets.",
     "validate": "Check recipes without running them.",
     "resolve": "Print a recipe with parents, overrides and defaults filled in.",
-    "ls": "List parts and recipes.",
+    "cp": "Copy a recipe into a file of your own.",
+    "ls": "List parts, recipes and runs.",
     "show": "Show one part: its options, defaults and source.",
-    "plugins": "List plugins, and what is wrong with broken ones.",
+    "plugins": "List plugins, and what is wrong with broken ones; check one.",
+    "new-plugin": "Write a plugin to begin with.",
 }
 """Command -> its line in `gflow --help`, which so imports none of them."""
 

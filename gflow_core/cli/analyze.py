@@ -20,13 +20,8 @@ def command(run: Path, words: tuple[str, ...]) -> None:
     \b
     gflow analyze runs/vgrow_ring8-s0-001 vgrow.flow_field analyze.0.particles=1000
     """
-    from gflow_core import session
-    from gflow_core.cli.console import RunConsole
+    from gflow_core import load_run
 
     names = tuple(word for word in words if "=" not in word and not word.startswith("~"))
     overrides = tuple(word for word in words if word not in names)
-    console = RunConsole()
-    try:
-        session.reanalyze(run, console, names, overrides)
-    finally:
-        console.close()
+    load_run(run).analyze(*names, overrides=overrides)

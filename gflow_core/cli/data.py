@@ -26,13 +26,10 @@ def prepare(recipe: Path, overrides: tuple[str, ...]) -> None:
     dataset = load(recipe, overrides).spec.dataset
     if dataset is None:
         raise GflowError(f"{recipe}: dataset: there is no [dataset] to prepare")
-    from gflow_core.cli.console import RunConsole
+    from gflow_core.console import RunConsole
 
-    console = RunConsole()
-    try:
+    with RunConsole() as console:
         source = dataset.load(console.progress)
-    finally:
-        console.close()
     console.say(f"{len(source):,} items, {source.shape}")
     console.say(f"cache {source.cache}" if source.cache else "no cache: this set needs no decoding")
     console.say(f"fingerprint {source.fingerprint}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from gflow_core.errors import did_you_mean
 from gflow_core.from_run import FromRun
@@ -28,6 +29,9 @@ class Kind(click.ParamType[str]):
             known = ", ".join(dict.fromkeys(self.words.values()))
             self.fail(f'there is no kind "{value}"{did_you_mean(value, self.words)} (known: {known})', param, ctx)
         return self.words[value]
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(word) for word in self.words if word.startswith(incomplete)]
 
 
 def name_of(kind: str, part: Any) -> str:

@@ -7,7 +7,10 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,28 +18,43 @@ from gflow_core.cli.kinds import ALL, Kind
 from gflow_core.errors import RecipeError, printable
 from gflow_core.plugins import plugins
 from gflow_core.recipe import load
+from gflow_core.runs import Summary, duration, summaries
 from gflow_core.schema import registry_of
+from gflow_core.shipped import shipped
 
 __all__ = ["command"]
 
+_SCORES = 3  # in a run's line; --json has all
+_RUNS = Path("runs")  # where gflow run makes them
+
 
 @click.command("ls")
-@click.argument("what", required=False, type=Kind("recipes"), metavar="[KIND|recipes]")
+@click.argument("what", required=False, type=Kind("recipes", "runs"), metavar="[KIND|recipes|runs]")
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(what: str | None, as_json: bool) -> None:
-    """List every part, the parts of one KIND, or the recipes in ./recipes.
+def command(what: str | None, folder: Path | None, as_json: bool) -> None:
+    """List every part, the parts of one KIND, the recipes in ./recipes and of installed plugins, or the
+    runs in FOLDER (./runs).
 
     KIND is samplers, discriminators, objectives, datasets, analyzers, encoders, latents, optimizers or schedules.
+
+    A run is running, stopped, trained (analyses are lacking, or it has none), analyzed, or broken. The newest comes
+    first, with the first score of some of its analyses.
     """
-    recipes = what == "recipes"
+    if folder is not None and what != "runs":
+        raise click.UsageError(f"a folder goes with runs only: gflow ls runs {folder}")
+    if what == "runs":
+        _list_runs(folder, as_json)
+        return
+    if what == "recipes":
+        _list_recipes(as_json)
+        return
     kinds = [what] if what else ALL
-    rows = [_recipe(path) for path in sorted(Path("recipes").glob("*.toml"))] if recipes else _parts(kinds)
+    rows = _parts(kinds)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     elif not rows:
-        click.echo("none in ./recipes" if recipes else "none", err=True)
-    elif recipes:
-        _print([(row["recipe"], row["title"]) for row in rows])
+        click.echo("none", err=True)
     else:
         # One heading a kind; the columns of all kinds stand below each other.
         width = max(len(row["name"]) for row in rows)
@@ -66,16 +84,77 @@ def _provider(row: dict[str, str]) -> str:
     return "" if row["provider"].partition(" ")[0] == f"gflow-{plugin}" else f" ({row['provider']})"
 
 
-def _recipe(path: Path) -> dict[str, str]:
+def _list_recipes(as_json: bool) -> None:
+    """Those in ./recipes first; then, under each distribution, those that come with it, by name."""
+    ours = {recipe.path: recipe for recipe in shipped(plugins())}
+    here = {path.resolve(): path for path in sorted(Path("recipes").glob("*.toml"))}
+    rows = [_recipe(str(path), "") for real, path in here.items() if real not in ours]
+    # In a checkout they are the same files, and listed once.
+    rows += [_recipe(str(here.get(path, recipe.name)), recipe.dist) for path, recipe in ours.items()]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    elif not rows:
+        click.echo("none in ./recipes, and no installed plugin ships any", err=True)
+    else:
+        for dist, group in groupby(rows, key=lambda row: row["dist"]):
+            if dist:
+                click.echo(printable(dist))
+            indent = "  " if dist else ""
+            _print([(indent + row["recipe"], row["title"]) for row in group])
+
+
+def _recipe(name: str, dist: str) -> dict[str, str]:
     try:
-        return {"recipe": str(path), "title": load(path).spec.title}
+        title = load(name).spec.title
     except RecipeError as error:
-        return {"recipe": str(path), "title": f"BROKEN: {error.problems[0]} (gflow validate {path})"}
+        title = f"BROKEN: {error.problems[0]} (gflow validate {name})"
+    return {"recipe": name, "title": title, "dist": dist}
 
 
-def _print(rows: Sequence[tuple[str, str]]) -> None:
-    """Two aligned columns, cut at the width of a terminal."""
-    width = max(len(first) for first, _ in rows)
+def _list_runs(folder: Path | None, as_json: bool) -> None:
+    found = [] if folder is None and not _RUNS.is_dir() else summaries(folder or _RUNS)
+    if as_json:
+        click.echo(json.dumps([_run(one) for one in found], indent=2))
+    elif not found:
+        click.echo(f"none in {folder or './runs'}", err=True)
+    else:
+        _print([("run", "seed", "steps", "state", "age", "scores"), *map(_line, found)])
+
+
+def _run(one: Summary) -> dict[str, Any]:
+    return {
+        "run": str(one.path),
+        "recipe": one.recipe,
+        "title": one.title,
+        "seed": one.seed,
+        "step": one.step,
+        "steps": one.steps,
+        "state": one.state,
+        "problem": one.problem,
+        "created": datetime.fromtimestamp(one.created, UTC).isoformat(timespec="seconds"),
+        "scores": one.scores,
+    }
+
+
+def _line(one: Summary) -> tuple[str, ...]:
+    seed = "-" if one.seed is None else str(one.seed)
+    steps = f"{one.step}/{one.steps}" if one.steps else "-"
+    return str(one.path), seed, steps, one.state, duration(one.age), one.problem or _scores(one)
+
+
+def _scores(one: Summary) -> str:
+    """The first number of each of the first analyses that found one."""
+    numbers = [
+        next((f"{key} {value:.4g}" for key, value in scores.items() if isinstance(value, int | float)), None)
+        for scores in one.scores.values()
+    ]
+    return "  ".join([text for text in numbers if text][:_SCORES])
+
+
+def _print(rows: Sequence[tuple[str, ...]]) -> None:
+    """Aligned columns, cut at the width of a terminal."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     limit = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    for first, second in rows:
-        click.echo(printable(f"{first.ljust(width)}  {second}".rstrip())[:limit])
+    for row in rows:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo(printable(line.rstrip())[:limit])

@@ -1,4 +1,4 @@
-"""gflow plugins: who provides what, and what is wrong."""
+"""gflow plugins: who provides what, what is wrong, and whether parts keep their promises."""
 
 from __future__ import annotations
 
@@ -8,17 +8,27 @@ import attrs
 import click
 
 from gflow_core import plugins as found
-from gflow_core.errors import printable
+from gflow_core.errors import GflowError, did_you_mean, printable
 from gflow_core.schema import defects
 
 __all__ = ["command"]
 
 
-@click.command("plugins")
+@click.group("plugins", invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(as_json: bool) -> None:
-    """List plugins: provider, version, file, parts, and ok or BROKEN with the reason."""
-    records = [_examined(record) for record in found.plugins().records]
+@click.pass_context
+def command(ctx: click.Context, as_json: bool) -> None:
+    """List plugins: provider, version, file, parts, and ok or BROKEN with the reason.
+
+    GFLOW_LOAD_PLUGINS=NAME,NAME loads these alone, besides the core; empty, none.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    loaded = found.plugins()
+    for name in loaded.unknown:
+        close = did_you_mean(name, loaded.left_out)
+        click.echo(printable(f"warning: {found.ONLY} names {name}, which is not installed{close}"), err=True)
+    records = [_examined(record) for record in loaded.records]
     if as_json:
         click.echo(json.dumps([attrs.asdict(record) for record in records], indent=2))
         return
@@ -26,9 +36,32 @@ def command(as_json: bool) -> None:
         status = "ok" if record.status == "ok" else f"BROKEN: {record.error}"
         click.echo(printable(f"{record.name}  {record.dist} {record.version}  {status}"))
         click.echo(f"    {record.file or record.module}")
+        for warning in record.warnings:
+            click.echo(printable(f"    deprecated: {warning}"))
         for kind in found.KINDS:
             if names := [name for of, name in record.parts if of == kind]:
                 click.echo(f"    {kind}s: {', '.join(names)}")
+    if loaded.left_out:
+        click.echo(f"left out by {found.ONLY}: {', '.join(loaded.left_out)}")
+
+
+@command.command("check")
+@click.argument("name")
+@click.option("--full", is_flag=True, help="Run analyzers too, and train on every kind of data, however long it takes.")
+def check(name: str, full: bool) -> None:
+    """Try every part of the plugin NAME on tiny data: does it keep the promises of its kind?
+
+    Prints a line for each part, and leaves with exit code 2 if anything is wrong. Parts are tried with their default
+    options; with smaller ones a plugin's own tests are the place (gflow_core.testing).
+    """
+    from gflow_core.testing.report import examine
+
+    wrong = 0
+    for line in examine(name, full=full):
+        click.echo(printable(f"{line.what}: {line.said}"))
+        wrong += not line.ok
+    if wrong:
+        raise GflowError(f"{name}: {wrong} of the above {'is' if wrong == 1 else 'are'} wrong")
 
 
 def _examined(record: found.PluginRecord) -> found.PluginRecord:

@@ -10,7 +10,7 @@ __all__ = ["command"]
 
 
 @click.command("resolve")
-@click.argument("recipe")
+@click.argument("recipe", type=click.Path())
 @click.argument("overrides", nargs=-1)
 @click.option("--origins", is_flag=True, help="Say on each line where its value came from.")
 def command(recipe: str, overrides: tuple[str, ...], origins: bool) -> None:

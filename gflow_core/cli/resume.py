@@ -30,8 +30,6 @@ def command(run: Path, checkpoint: str | None, steps: int | None) -> None:
 
 
 def _work(run: Path, checkpoint: str | None, steps: int | None) -> None:
-    from gflow_core import session
-    from gflow_core.cli.console import RunConsole
+    from gflow_core import load_run
 
-    console = RunConsole()
-    console.show(lambda: session.resume(run, console, checkpoint, steps))
+    load_run(run).resume(checkpoint=checkpoint, steps=steps)

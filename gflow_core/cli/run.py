@@ -42,9 +42,6 @@ def command(recipe: Path, overrides: tuple[str, ...], dry_run: bool, runs: Path)
 
 
 def _work(recipe: Path, overrides: tuple[str, ...], runs: Path) -> None:
-    from gflow_core import session
-    from gflow_core.cli.console import RunConsole
-    from gflow_core.recipe import load
+    from gflow_core import api
 
-    console = RunConsole()
-    console.show(lambda: session.run(load(recipe, overrides), runs, console))
+    api.run(recipe, *overrides, runs=runs)

@@ -47,7 +47,7 @@ def command(
     import numpy as np
     import torch
 
-    from gflow_core.cli.console import RunConsole
+    from gflow_core.console import RunConsole
     from gflow_core.files import written_aside
     from gflow_core.pictures import draw_samples
     from gflow_core.session import Drawing
@@ -64,13 +64,12 @@ def command(
         need, free = n * first.numel() * 4, shutil.disk_usage(out.parent).free
         if need > free:
             raise GflowError(f"--n {n}: needs {need / 1e9:.3g} GB at {out.parent}, which has {free / 1e9:.3g} GB free")
-        console, done = RunConsole(), 0
-        with written_aside(out) as aside:
+        done = 0
+        with RunConsole() as console, written_aside(out) as aside:
             array = np.lib.format.open_memmap(aside, "w+", np.float32, (n, *first.shape))
             for x in drawing.chunks(n):
                 array[done : done + len(x)] = x.float().numpy()
                 done += len(x)
                 console.progress("drawing", done, n)
             array.flush()
-        console.close()
     click.echo(f"{n} samples: {out}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import textwrap
@@ -31,29 +32,48 @@ STEPS = "required with an [objective]"
 """What train.steps = 0, its default, stands for."""
 
 
+def _names(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """For the shell: the parts of the kind that is there already."""
+    kind = ctx.params.get("kind")
+    names = registry_of(plugins(), kind) if kind and kind != "train" else ()
+    return [name for name in names if name.startswith(incomplete)]
+
+
 @click.command("show")
 @click.argument("kind", type=Kind("train"), metavar="KIND")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=_names)
 @click.option("--toml", "as_toml", is_flag=True, help="Print a table to paste into a recipe.")
-def command(kind: str, name: str | None, as_toml: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(kind: str, name: str | None, as_toml: bool, as_json: bool) -> None:
     """Show the part NAME of KIND: provider, place, options with types, defaults and ranges.
 
     `gflow ls` lists kinds and names. `gflow show train` shows the options of [train].
     """
+    if as_toml and as_json:
+        raise click.UsageError("--toml and --json: choose one")
+    about: dict[str, Any] = {"kind": kind, "name": name, "provider": None, "file": None, "line": None}
+    found: list[str] = []
     if kind == "train":
         if name is not None:
             raise click.UsageError(f"`gflow show train` takes no name, got {name}")
         part: type[Any] = Train
-        head = "train: options of the table [train]"
+        doc = "options of the table [train]"
+        head = f"train: {doc}"
     else:
         if name is None:
             raise click.UsageError(f"which {kind}? `gflow ls {kind}s` lists them")
         registry = registry_of(plugins(), kind)
         part = plugins().get(kind, name) if kind in KINDS else registry.get(name)
-        place = registry.find(name)
-        head = f"{name}: {kind} of {registry.entry(name).provider}\n{place.file}:{place.line}\n\n{_prose(place.doc)}"
-        for defect in defects(kind, name, plugins()):
+        place, provider = registry.find(name), registry.entry(name).provider
+        doc, found = place.doc, list(defects(kind, name, plugins()))
+        about |= {"provider": provider, "file": str(place.file), "line": place.line}
+        head = f"{name}: {kind} of {provider}\n{place.file}:{place.line}\n\n{_prose(doc)}"
+        for defect in found:
             head += f"\n\nBROKEN: {defect}"
+    if as_json:
+        options = [_described(field) for field in options_of(part)]
+        click.echo(json.dumps({**about, "doc": doc, "defects": found, "options": options}, indent=2))
+        return
     if as_toml:
         click.echo(TABLES.get(kind, f"[{kind}]"))
         if name is not None:
@@ -79,6 +99,20 @@ def _prose(text: str, indent: str = "") -> str:
         else textwrap.fill(block, width, initial_indent=indent, subsequent_indent=indent, break_long_words=False)
         for block in text.split("\n\n")
     )
+
+
+def _described(field: attrs.Attribute[Any]) -> dict[str, Any]:
+    """The option as JSON; the default of a required one is null."""
+    required = field.default is attrs.NOTHING
+    return {
+        "name": field.name,
+        "type": toml_type(field.type),
+        "range": option_range(field) or None,
+        "unit": option_unit(field) or None,
+        "required": required,
+        "default": None if required else default_of(field, plugins()),
+        "doc": option_doc(field),
+    }
 
 
 def _about(field: attrs.Attribute[Any]) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
+import attrs
 import click
 
 from gflow_core.cli.kinds import name_of
@@ -15,26 +18,38 @@ __all__ = ["command"]
 
 
 @click.command("validate")
-@click.argument("recipes", nargs=-1, required=True, metavar="RECIPE...")
-def command(recipes: tuple[str, ...]) -> None:
+@click.argument("recipes", nargs=-1, required=True, type=click.Path(), metavar="RECIPE...")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; problems are told on standard error as well.")
+def command(recipes: tuple[str, ...], as_json: bool) -> None:
     """Check recipes without running them: every problem of every file.
 
     Exit code 0 when all are good, 2 otherwise.
     """
     problems: list[Problem] = []
+    rows: list[dict[str, Any]] = []
     for path in recipes:
-        if (path.startswith("~") or "=" in path) and not Path(path).exists():
-            told = "no such file; validate takes files only, `gflow resolve RECIPE OVERRIDES` checks overrides"
-            problems.append(Problem("", told, path))
-            continue
-        try:
-            click.echo(printable(f"ok  {path}  {_summary(load(path))}"))
-        except RecipeError as error:
-            problems += error.problems
+        found, summary = _check(path)
+        problems += found
+        rows.append({"recipe": path, "ok": not found, "summary": summary, "problems": [attrs.asdict(p) for p in found]})
+        if not found and not as_json:
+            click.echo(printable(f"ok  {path}  ({summary})"))
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
     if problems:
         # One after another on two streams: what is good first, then what is not.
         sys.stdout.flush()
         raise RecipeError(problems)
+
+
+def _check(path: str) -> tuple[list[Problem], str]:
+    """What is wrong with a recipe, or its parts in one line."""
+    if (path.startswith("~") or "=" in path) and not Path(path).exists():
+        told = "no such file; validate takes files only, `gflow resolve RECIPE OVERRIDES` checks overrides"
+        return [Problem("", told, path)], ""
+    try:
+        return [], _summary(load(path))
+    except RecipeError as error:
+        return list(error.problems), ""
 
 
 def _summary(recipe: Recipe) -> str:
@@ -49,4 +64,4 @@ def _summary(recipe: Recipe) -> str:
         parts.append(f"{spec.train.steps} steps")
     if spec.analyze:
         parts.append("analyze " + " ".join(analysis.name for analysis in spec.analyze))
-    return f"({', '.join(parts) or 'empty'})"
+    return ", ".join(parts) or "empty"

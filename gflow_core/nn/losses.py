@@ -1,17 +1,20 @@
 """Adversarial losses on logits.
 
 Each takes logits d(real) and d(fake) of shape [..., B] and returns means over the last axis, [...]: leading axes are
-replicas. The discriminator minimises `discriminator(d_real, d_fake)`, the sampler `sampler(d_fake)`.
+replicas. The discriminator minimises `discriminator(d_real, d_fake)`, the sampler `sampler(d_fake)`. Torch is imported
+when a loss is computed: reports read the equilibria without it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import attrs
-from torch import Tensor
-from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["LOSSES", "Loss"]
 
@@ -26,19 +29,25 @@ class Loss:
     """(discriminator, sampler); None where the optimal discriminator leaves the sampler's value open."""
 
 
+def _softplus(d: Tensor) -> Tensor:
+    from torch.nn.functional import softplus
+
+    return softplus(d)
+
+
 def _logistic(d_real: Tensor, d_fake: Tensor) -> Tensor:
-    return F.softplus(-d_real).mean(-1) + F.softplus(d_fake).mean(-1)
+    return _softplus(-d_real).mean(-1) + _softplus(d_fake).mean(-1)
 
 
 LOSSES: Mapping[str, Loss] = {
     # Goodfellow et al. 2014, eq. 1: -E log D(x) - E log(1 - D(G(z))), D = sigmoid(d); d* = log p/q, here 0.
     # The sampler maximises log D(G(z)) (section 3: the same fixed point, stronger gradients early).
-    "nonsaturating": Loss(_logistic, lambda d: F.softplus(-d).mean(-1), (2 * math.log(2), math.log(2))),
+    "nonsaturating": Loss(_logistic, lambda d: _softplus(-d).mean(-1), (2 * math.log(2), math.log(2))),
     # The same game as printed in eq. 1: the sampler minimises log(1 - D(G(z))).
-    "minimax": Loss(_logistic, lambda d: -F.softplus(d).mean(-1), (2 * math.log(2), -math.log(2))),
+    "minimax": Loss(_logistic, lambda d: -_softplus(d).mean(-1), (2 * math.log(2), -math.log(2))),
     # Lim and Ye 2017; Miyato et al. 2018, eqs. 16 and 17. With one law every d in [-1, 1] is optimal.
     "hinge": Loss(
-        lambda d_real, d_fake: F.relu(1 - d_real).mean(-1) + F.relu(1 + d_fake).mean(-1),
+        lambda d_real, d_fake: (1 - d_real).relu().mean(-1) + (1 + d_fake).relu().mean(-1),
         lambda d: -d.mean(-1),
         (2.0, None),
     ),

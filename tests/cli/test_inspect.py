@@ -183,11 +183,12 @@ def test_ls_recipes_shows_titles_and_what_is_broken(recipe, tmp_path):
     assert lines[0].startswith("recipes/bad.toml    BROKEN: recipes/bad.toml: line 2")
     assert lines[1] == "recipes/plane.toml  two dimensions"
     rows = json.loads(gflow("ls", "recipes", "--json").stdout)
-    assert rows[1] == {"recipe": "recipes/plane.toml", "title": "two dimensions"}
+    assert rows[1] == {"recipe": "recipes/plane.toml", "title": "two dimensions", "dist": ""}
 
 
 def test_ls_recipes_where_there_are_none(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("gflow_core.cli.ls.shipped", lambda plugins: [])
     result = gflow("ls", "recipes")
     assert (result.exit_code, result.stdout) == (0, "")
     assert gflow("ls", "recipes", "--json").stdout == "[]\n"

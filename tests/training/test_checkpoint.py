@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from gflow_core import checkpoint
 from gflow_core.checkpoint import Checkpoint, pack, unpack
 from gflow_core.errors import CheckpointError
+from gflow_core.files import checkpoint_names, checkpoint_order
 from gflow_core.record import RunFolder
 
 dtypes = st.sampled_from([torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.uint8, torch.bool])
@@ -112,8 +113,8 @@ def test_only_some_parts(tmp_path):
 
 
 def test_names_stand_in_the_order_of_training(tmp_path):
-    assert checkpoint.names(tmp_path / "nothing") == []
+    assert checkpoint_names(tmp_path / "nothing") == []
     for name in ("000010", "1000000", "000009-012", "000009-002", "000009", ".000011.tmp", "000012.old", "12"):
         (tmp_path / name).mkdir()
-    assert checkpoint.names(tmp_path) == ["000009", "000009-002", "000009-012", "000010", "1000000"]
-    assert [checkpoint.order(name) for name in ("000009-012", "1000000")] == [[9, 12], [1_000_000]]
+    assert checkpoint_names(tmp_path) == ["000009", "000009-002", "000009-012", "000010", "1000000"]
+    assert [checkpoint_order(name) for name in ("000009-012", "1000000")] == [[9, 12], [1_000_000]]

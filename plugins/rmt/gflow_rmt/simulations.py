@@ -11,7 +11,6 @@ the control shows is due to moments that were estimated from m images.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +19,10 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
-from torch import Tensor, nn
+from torch import Tensor
 
+from gflow_core.builtin.encoders.network import weights_hash
 from gflow_core.contracts import Result, Subject
-from gflow_core.data import fingerprint
 from gflow_core.errors import GflowError
 from gflow_core.rng import Streams
 from gflow_rmt.journal import journal
@@ -171,7 +170,7 @@ def _identity(part: Simulations, subject: Subject, representation: Representatio
         "z": repr(representation.law()),
         "t": repr(part.t),
         "sampler": repr(subject.spec.sampler),
-        "sampler_sha256": _weights(subject.sampler),
+        "sampler_sha256": weights_hash(subject.sampler),
         "classifier_weights": representation.classifier.weights if representation.classifier else None,
         "batch_size": part.batch_size,
         "seed": subject.streams.seed,
@@ -180,10 +179,7 @@ def _identity(part: Simulations, subject: Subject, representation: Representatio
     }
 
 
-def _weights(network: nn.Module) -> str:
-    """sha256 over the names and values of parameters and buffers."""
-    state = {name: value.detach().cpu() for name, value in sorted(network.state_dict().items())}
-    return hashlib.sha256(f"{list(state)} {fingerprint(*state.values())}".encode()).hexdigest()
+# ------------------------------------------------------------------ tables and scores
 
 
 def _moments(numbers: Sequence[int], values: Mapping[str, Floats]) -> list[dict[str, Any]]:

@@ -1,0 +1,27 @@
+"""gflow new-plugin: a package to begin with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gflow_core.skeleton import create
+
+__all__ = ["command"]
+
+
+@click.command("new-plugin")
+@click.argument("name")
+@click.option("--into", type=click.Path(path_type=Path, file_okay=False), default=".", help="Where; here by default.")
+def command(name: str, into: Path) -> None:
+    """Write the distribution gflow-NAME: a sampler, an objective, an analyzer, a recipe, and tests that pass.
+
+    NAME is the prefix of its parts in recipes: lower-case letters, digits and _.
+    """
+    folder = create(name, into)
+    click.echo(f"{folder}: made. What follows:")
+    click.echo(f"    pip install -e {folder}")
+    click.echo(f"    pytest {folder}")
+    click.echo(f"    gflow run {name}_ring")
+    click.echo(f"    gflow plugins check {name}")

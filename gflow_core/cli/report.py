@@ -1,0 +1,39 @@
+"""gflow report RUN..."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+__all__ = ["command"]
+
+
+@click.command("report")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Folder for the page: by default the run's own, and report/ for several runs.",
+)
+@click.option("--only", multiple=True, metavar="NAME", help="An analysis that counts; may be repeated. All by default.")
+@click.option("--open", "show", is_flag=True, help="Open the page in the browser.")
+def command(runs: tuple[Path, ...], out: Path | None, only: tuple[str, ...], show: bool) -> None:
+    """Write a page about a run, or a comparison of several: samples, curves, scores, recipe, environment.
+
+    The page is one HTML file that needs no network and nothing beside it.
+
+    \b
+    gflow report runs/vgrow_ring8-s0-001 --open
+    gflow report runs/vgrow_ring8-s* --out report
+    """
+    from gflow_core.errors import printable
+    from gflow_core.report import report
+
+    path, missing = report(runs, out, only)
+    for sentence in missing:
+        click.echo("note: " + "\n".join(map(printable, sentence.split("\n"))), err=True)
+    click.echo(path)
+    if show:
+        click.launch(str(path.resolve()))

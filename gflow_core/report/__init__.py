@@ -1,0 +1,52 @@
+"""`gflow report`: a page about one run, or a comparison of several, in one HTML file that needs nothing else.
+
+    RUN/report.html      pictures as data URIs, styles, script and plotly.js inline
+
+One file rather than links into the run folder, so that it can be mailed, archived or copied without breaking. What
+that costs is plotly.js, 4.8 MB of text (1.5 MB zipped): the Python package ships only the full bundle, and packing
+it by other means would need a build step or a decompressor in the page. A page without curves leaves it out. Pictures
+are limited (`pictures.BUDGET`); what is left out is said. A content security policy forbids the page every request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gflow_core.errors import GflowError
+from gflow_core.files import written_aside
+from gflow_core.report.page import comparison_page, run_page
+from gflow_core.report.read import read
+
+__all__ = ["report"]
+
+NAME = "report.html"
+
+
+def report(paths: Sequence[Path], out: Path | None = None, only: Sequence[str] = ()) -> tuple[Path, list[str]]:
+    """Write the page of one run, or the comparison of several; its path, and what it had to leave out.
+
+    `out` is a folder, made where it is missing: by default the run's own, and `report/` for a comparison. `only`
+    names the analyses that count, all by default. Raises GflowError where a folder is no run, an analysis is not
+    there, or the page cannot be written.
+    """
+    runs = [read(path) for path in paths]
+    found = list(dict.fromkeys(analysis.name for run in runs for analysis in run.analyses))
+    for name in only:
+        if name not in found:
+            raise GflowError(f"no run has an analysis {name} (there are {', '.join(found) or 'none'})")
+    if len(runs) == 1:
+        html, missing = run_page(runs[0], only)
+        folder = out or paths[0]
+    else:
+        html, missing = comparison_page(runs, only)
+        folder = out or Path("report")
+    path = folder / NAME
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with written_aside(path) as aside:
+            # Names may hold what is no text (lone surrogates); it must not cost the page.
+            aside.write_bytes(html.encode("utf-8", "replace"))
+    except OSError as error:
+        raise GflowError(f"{path}: cannot be written: {error.strerror or error}; choose a folder with --out") from error
+    return path, missing

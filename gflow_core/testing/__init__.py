@@ -1,0 +1,94 @@
+"""For the tests of plugins: fixtures, tiny data and networks, and checks of every contract. A pytest plugin.
+
+    from gflow_core.testing import check_sampler
+
+    def test_my_sampler_keeps_its_promises():
+        check_sampler(MySampler(width=8))
+
+pytest loads this module wherever gflow-core is installed, so it imports nothing of gflow before it is used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from gflow_core.plugins import Plugins
+    from gflow_core.testing.analyzers import check_analyzer
+    from gflow_core.testing.objectives import check_objective
+    from gflow_core.testing.parts import (
+        Untried,
+        check_dataset,
+        check_discriminator,
+        check_encoder,
+        check_latent,
+        check_sampler,
+    )
+    from gflow_core.testing.tiny import TINY, TinyData, TinyDiscriminator, TinySampler
+
+__all__ = [
+    "TINY",
+    "TinyData",
+    "TinyDiscriminator",
+    "TinySampler",
+    "Untried",
+    "check_analyzer",
+    "check_dataset",
+    "check_discriminator",
+    "check_encoder",
+    "check_latent",
+    "check_objective",
+    "check_sampler",
+    "isolated_plugins",
+    "tiny_data",
+]
+
+_IN = {
+    "gflow_core.testing.analyzers": ("check_analyzer",),
+    "gflow_core.testing.objectives": ("check_objective",),
+    "gflow_core.testing.tiny": ("TINY", "TinyData", "TinyDiscriminator", "TinySampler"),
+}
+"""Module -> what it holds; the rest is in gflow_core.testing.parts."""
+
+_TINY = tuple(f"{kind}{labels}" for kind in ("grey", "rgb", "vector") for labels in ("", "-classes", "-conditions"))
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    module = next((module for module, names in _IN.items() if name in names), "gflow_core.testing.parts")
+    return getattr(import_module(module), name)
+
+
+@pytest.fixture
+def isolated_plugins(monkeypatch: pytest.MonkeyPatch) -> Plugins:
+    """The core, the data set, sampler and discriminator "tiny", and what the test registers; nothing that is installed.
+
+    Everything in this process that asks for the plugins of the environment gets these: recipes, `gflow` commands.
+
+        isolated_plugins.register(gflow_mine.plugin)
+    """
+    from gflow_core import plugins
+    from gflow_core.testing import tiny
+
+    found = plugins.load([])
+    found.registries["dataset"].add("tiny", tiny.TinyData, "gflow_core.testing")
+    found.registries["sampler"].add("tiny", tiny.TinySampler, "gflow_core.testing")
+    found.registries["discriminator"].add("tiny", tiny.TinyDiscriminator, "gflow_core.testing")
+    monkeypatch.setattr(plugins, "_loaded", found)
+    return found
+
+
+@pytest.fixture(params=_TINY)
+def tiny_data(request: pytest.FixtureRequest) -> TinyData:
+    """Each kind of data in turn: grey or RGB images or vectors, without labels, with classes, with real conditions.
+
+    A data set part: `tiny_data.data_shape()` is its DataShape, `tiny_data.load()` its Source.
+    """
+    from gflow_core.testing.tiny import TINY
+
+    return TINY[request.param]

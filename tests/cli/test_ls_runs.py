@@ -1,0 +1,115 @@
+"""gflow ls runs, and --json of the looking commands."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from gflow_core.cli import main
+
+
+def gflow(*words: str):
+    return CliRunner().invoke(main, words)
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name, steps in (("ring-s0-001", 4), ("ring-s1-001", "true")):
+        run = tmp_path / "runs" / name
+        (run / "analysis" / "two_sample").mkdir(parents=True)
+        (run / "recipe.toml").write_text(f'[train]\nsteps = {steps}\n[[analyze]]\nuse = "two_sample"\n')
+        scores = {"note": "text", "sliced_w2": 0.123456, "mmd2": 0.5}
+        body = {"step": 4, "scores": scores, "manifest": {}, "files": []}
+        (run / "analysis" / "two_sample" / "result.json").write_text(json.dumps(body))
+    (tmp_path / "runs" / "ring-s0-001" / "manifest.json").write_text('{"created": "2026-01-02T00:00:00+00:00"}')
+    (tmp_path / "runs" / "ring-s1-001" / "manifest.json").write_text("{")
+    return tmp_path / "runs"
+
+
+def test_a_line_for_each_run(runs):
+    head, *lines = gflow("ls", "runs").stdout.splitlines()
+    assert head.split() == ["run", "seed", "steps", "state", "age", "scores"]
+    broken, stopped = lines
+    assert stopped.split()[:4] == ["runs/ring-s0-001", "0", "0/4", "stopped"]
+    assert stopped.endswith("sliced_w2 0.1235")
+    assert broken.split()[0] == "runs/ring-s1-001"
+    assert "broken" in broken
+    assert "manifest.json: damaged" in broken
+
+
+def test_json_has_everything(runs):
+    rows = json.loads(gflow("ls", "runs", "--json").stdout)
+    assert rows[1] == {
+        "run": "runs/ring-s0-001",
+        "recipe": "ring",
+        "title": "",
+        "seed": 0,
+        "step": 0,
+        "steps": 4,
+        "state": "stopped",
+        "problem": "",
+        "created": "2026-01-02T00:00:00+00:00",
+        "scores": {"two_sample": {"note": "text", "sliced_w2": 0.123456, "mmd2": 0.5}},
+    }
+    assert rows[0]["state"] == "broken"
+
+
+def test_folders(runs, tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    assert gflow("ls", "runs", str(runs / "ring-s0-001")).stdout.count("\n") == 2
+    none = gflow("ls", "runs", "empty")
+    assert (none.exit_code, none.stdout, none.stderr) == (0, "", "none in empty\n")
+    missing = gflow("ls", "runs", "nothing")
+    assert (missing.exit_code, missing.stderr.splitlines()[0][:30]) == (2, "error: nothing: no such folder")
+    assert gflow("ls", "samplers", "empty").exit_code == 2
+    monkeypatch.chdir(tmp_path / "empty")
+    assert gflow("ls", "runs").exit_code == 0
+    assert gflow("ls", "runs", "--json").stdout == "[]\n"
+
+
+def test_torch_is_not_imported(runs):
+    code = (
+        "import sys; from gflow_core.cli import main; main(['ls', 'runs'], standalone_mode=False); "
+        "sys.exit(3 * bool({'torch', 'numpy', 'rich'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_show_as_json():
+    shown = json.loads(gflow("show", "objective", "vgrow.flow", "--json").stdout)
+    assert (shown["kind"], shown["name"]) == ("objective", "vgrow.flow")
+    assert shown["provider"].startswith("gflow-vgrow ")
+    assert shown["file"].endswith("parts.py")
+    options = {option["name"]: option for option in shown["options"]}
+    assert options["step_size"] | {"doc": ""} == {
+        "name": "step_size",
+        "type": "float",
+        "range": "> 0",
+        "unit": None,
+        "required": False,
+        "default": 0.5,
+        "doc": "",
+    }
+    rate = next(o for o in json.loads(gflow("show", "optimizer", "adam", "--json").stdout)["options"] if o["required"])
+    assert (rate["name"], rate["default"]) == ("lr", None)
+    assert json.loads(gflow("show", "train", "--json").stdout)["name"] is None
+    assert gflow("show", "train", "--json", "--toml").exit_code == 2
+
+
+def test_validate_as_json(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("good.toml").write_text("gflow = 1\n")
+    Path("bad.toml").write_text("gflow = 1\n[train]\nstesp = 5\n")
+    result = gflow("validate", "good.toml", "bad.toml", "--json")
+    assert result.exit_code == 2
+    good, bad = json.loads(result.stdout)
+    assert good == {"recipe": "good.toml", "ok": True, "summary": "empty", "problems": []}
+    assert (bad["ok"], bad["problems"][0]["path"], bad["problems"][0]["source"]) == (False, "train.stesp", "bad.toml")
+    assert result.stderr.startswith("error: bad.toml: train.stesp: unknown option")
+    assert gflow("validate", "good.toml", "--json").exit_code == 0

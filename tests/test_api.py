@@ -1,0 +1,185 @@
+"""gflow from Python: what notebooks and scripts do."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+import gflow_core
+from gflow_core import Recipe, load_run, run
+from gflow_core.cli import main
+from gflow_core.errors import GflowError, RecipeError
+
+PLANE = """
+gflow = 1
+dataset = { use = "ring", n = 200 }
+sampler = { use = "vgrow.mlp", width = 8 }
+discriminator = { use = "vgrow.mlp", width = 8 }
+objective = { use = "adversarial" }
+optimizer = { sampler = { use = "adam", lr = 1e-3 }, discriminator = { use = "adam", lr = 1e-3 } }
+[train]
+steps = 4
+batch_size = 16
+checkpoint_every = 2
+device = "cpu"
+[[analyze]]
+use = "mode_coverage"
+samples = 100
+"""
+
+
+@pytest.fixture
+def plane(tmp_path, monkeypatch) -> str:
+    monkeypatch.chdir(tmp_path)
+    Path("plane.toml").write_text(PLANE)
+    return "plane.toml"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """A run that the tests below look at and do not change."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "plane.toml").write_text(PLANE)
+    return run(folder / "plane.toml", runs=folder / "runs", quiet=True).path
+
+
+def test_the_names_are_there_and_cost_no_torch_before_they_are_used():
+    assert set(gflow_core.__all__) <= set(dir(gflow_core))
+    assert all(getattr(gflow_core, name).__doc__ for name in gflow_core.__all__)
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = gflow_core.nothing
+    code = "import sys; from gflow_core import Recipe; sys.exit(3 * ('torch' in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_run_in_three_lines(plane, capsys):
+    done = run(Recipe.load(plane, "train.steps=2", "train.seed=7"))
+    assert done.path == Path("runs/plane-s7-001")
+    assert done.recipe.spec.train.steps == 2
+    assert [line["step"] for line in done.metrics()] == [1, 2]
+    assert set(done.scores()) == {"mode_coverage"}
+    assert done.results()["mode_coverage"]["step"] == 2
+    assert done.manifest["versions"]["torch"] == torch.__version__
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        f"done: {done.path}",
+        f"samples: {done.path}/samples/000002.png",
+    ]
+
+
+def test_quiet_says_nothing(plane, capfd):
+    done = run(plane, "train.steps=2", runs="elsewhere", quiet=True)
+    done = done.resume(steps=3, quiet=True).analyze("mode_coverage", overrides=["analyze.0.samples=50"], quiet=True)
+    assert capfd.readouterr() == ("", "")
+    assert done.path == Path("elsewhere/plane-s0-001")
+    assert done.metrics()[-1]["step"] == 3
+    assert done.results()["mode_coverage"]["manifest"]["overrides"] == ["analyze.0.samples=50"]
+
+
+def test_samples_are_those_of_the_command_line(finished, tmp_path):
+    x = load_run(finished).sample(5, seed=1)
+    out = tmp_path / "x.npy"
+    assert (
+        CliRunner().invoke(main, ["sample", str(finished), "--n", "5", "--seed", "1", "--out", str(out)]).exit_code == 0
+    )
+    np.testing.assert_array_equal(x, np.load(out))
+    done = load_run(str(finished))
+    assert x.shape == (5, 2)
+    assert torch.equal(done.sample(5), done.sample(5))
+    assert not torch.equal(done.sample(5), x)
+    assert not torch.equal(done.sample(5), done.sample(5, checkpoint="2"))
+    assert not done.sampler.training
+    assert done.sampler(torch.zeros(3, done.recipe.spec.sampler.latent.dim)).shape == (3, 2)
+
+
+def test_the_command_line_trains_what_python_trains(finished, plane):
+    assert CliRunner().invoke(main, ["run", plane]).exit_code == 0
+    assert torch.equal(load_run("runs/plane-s0-001").sample(9), load_run(finished).sample(9))
+
+
+def test_a_thread_may_train(plane):
+    """Signals are the main thread's; notebooks' servers and schedulers call from others."""
+    done = []
+    thread = threading.Thread(target=lambda: done.append(run(plane, quiet=True)))
+    thread.start()
+    thread.join()
+    assert done[0].metrics()[-1]["step"] == 4
+
+
+def test_what_goes_wrong_is_one_clear_message(plane, finished, tmp_path):
+    with pytest.raises(RecipeError, match=r'train.stesp: unknown option; did you mean "steps"'):
+        run(plane, "train.stesp=3")
+    with pytest.raises(GflowError, match=r"give them to Recipe\.load"):
+        run(Recipe.load(plane), "train.steps=3")
+    with pytest.raises(GflowError, match=r"train.devices = 2: .* set it to 1"):
+        run(plane, "train.devices=2")
+    assert not Path("runs").exists()
+    with pytest.raises(GflowError, match="not a run folder"):
+        load_run(tmp_path)
+    for options, message in (
+        ({"n": 0}, "n = 0"),
+        ({"n": 1, "label": 3}, "reads no labels"),
+        ({"n": 1, "checkpoint": "9"}, "no checkpoint 9; there are 000002, 000004"),
+        ({"n": 1, "replica": 2}, "no replica 2"),
+    ):
+        with pytest.raises(GflowError, match=message):
+            load_run(finished).sample(**options)
+    copy = tmp_path / "copy" / "analysis" / "x"
+    copy.mkdir(parents=True)
+    (tmp_path / "copy" / "recipe.toml").write_text("")
+    (copy / "result.json").write_text("{")
+    with pytest.raises(GflowError, match=r"result.json: damaged .* gflow analyze .*copy x makes it anew"):
+        load_run(tmp_path / "copy").results()
+
+
+# ------------------------------------------------------------------ TensorBoard
+
+
+def curves(path: Path) -> dict[str, list[int]]:
+    """Tag -> its steps, of scalars and images."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(path / "tensorboard"), size_guidance={"scalars": 0, "images": 0}).Reload()
+    tags = events.Tags()
+    found = {tag: [event.step for event in events.Scalars(tag)] for tag in tags["scalars"]}
+    return found | {tag: [event.step for event in events.Images(tag)] for tag in tags["images"]}
+
+
+def test_tensorboard_goes_on_with_the_same_curves(plane):
+    done = run(plane, "train.tensorboard=true", "train.sample_every=2", "analyze.0.every=2", quiet=True)
+    names = [name for name in done.metrics()[0] if name not in ("step", "seconds")]
+    first = curves(done.path)
+    assert names
+    assert all(first[f"train/{name}"] == [1, 2, 3, 4] for name in names)
+    assert first["samples"] == first["mode_coverage/modes_covered"] == [2, 4]
+    # Back to the checkpoint after step 2: steps 3 and 4 are done again, and stand there once.
+    done.resume(checkpoint="2", steps=6, quiet=True)
+    assert len(list((done.path / "tensorboard").iterdir())) == 2
+    second = curves(done.path)
+    assert all(second[f"train/{name}"] == [1, 2, 3, 4, 5, 6] for name in names)
+    assert second["samples"] == second["mode_coverage/modes_covered"] == [2, 4, 6]
+    # Nothing is left to train: nothing is written twice.
+    done.resume(quiet=True)
+    assert curves(done.path) == second
+
+
+def test_tensorboard_has_a_curve_for_each_replica(plane):
+    done = run(plane, "train.tensorboard=true", "train.replicas=2", "~analyze", quiet=True)
+    name = next(name for name in done.metrics()[0] if name not in ("step", "seconds", "seeds"))
+    found = curves(done.path)
+    assert found[f"train/{name}"] == found[f"train, seed 1/{name}"] == [1, 2, 3, 4]
+
+
+def test_without_tensorboard_nothing_begins(plane, monkeypatch):
+    monkeypatch.setattr("gflow_core.tensorboard.find_spec", lambda _: None)
+    with pytest.raises(GflowError, match=r'pip install "gflow-core\[tensorboard\]", or set train.tensorboard = false'):
+        run(plane, "train.tensorboard=true", quiet=True)
+    assert not Path("runs").exists()
+    assert json.loads(CliRunner().invoke(main, ["validate", plane, "--json"]).stdout)[0]["ok"]
