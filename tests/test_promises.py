@@ -60,7 +60,6 @@ SMALL = {
     "pairs": 8,
     "S": 8,
     "reference": 2,
-    "repeats": 2,
     "laws_z": '[{ use = "normal" }, { use = "bernoulli" }]',
     "laws_t": '[{ use = "normal" }]',
 }
@@ -77,7 +76,11 @@ SMALL_FEATURES = {
 }
 
 # Where one number does not suit all. (Half of an untrained sampler's pixels are above 0, wherever one looks.)
-SMALL_PARTS = {"DropFeature": {"samples": 30, "rule": "{ region = [0.0, 0.0, 1.0, 1.0] }"}}
+SMALL_PARTS = {
+    "DropFeature": {"samples": 30, "rule": "{ region = [0.0, 0.0, 1.0, 1.0] }"},
+    "NoiseLaws": {"repeats": 2},
+    "ResampleWeights": {"repeats": 2},
+}
 
 
 @pytest.fixture
