@@ -66,9 +66,7 @@ class Representation:
         `z` is a law in place of the part's own, `sampler` a network in place of the subject's, in eval mode on its
         device. `what` names the work in the progress, None keeps silent. Raises Diverged where features are not finite.
         """
-        if self.classifier is not None:
-            return self._sorted(n, streams, z, sampler, what)
-        found = list(self._encoded(n, streams, z, sampler, what))
+        found = list(self.pieces(n, streams, z=z, sampler=sampler, what=what))
         return torch.cat(found).view(len(self.part.labels), n, -1)
 
     def pieces(
@@ -86,12 +84,7 @@ class Representation:
         """
         if self.classifier is not None:
             yield self._sorted(n, streams, z, sampler, what).flatten(0, 1)
-        else:
-            yield from self._encoded(n, streams, z, sampler, what)
-
-    def _encoded(
-        self, n: int, streams: Streams, z: Latent | None, sampler: nn.Module | None, what: str | None
-    ) -> Iterator[Tensor]:
+            return
         total, done = len(self.part.labels) * n, 0
         for x in self.images(n, streams, z=z, sampler=sampler):
             yield self.encode(x).cpu()
