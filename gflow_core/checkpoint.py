@@ -23,7 +23,7 @@ from torch import Tensor
 
 from gflow_core.errors import CheckpointError
 
-__all__ = ["Checkpoint", "pack", "read", "unpack", "write"]
+__all__ = ["Checkpoint", "misfit", "pack", "read", "unpack", "write"]
 
 _JSON = "checkpoint.json"
 
@@ -112,6 +112,11 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
     shutil.rmtree(folder, ignore_errors=True)  # the same step once more, after a resume
     aside.rename(folder)
     _sync_folder(folder.parent)
+
+
+def misfit(error: Exception) -> str:
+    """What keeps a state from being loaded into a network, in a line: the first of the mismatches torch lists."""
+    return next((line for line in str(error).splitlines() if "mismatch" in line), str(error)).strip()
 
 
 def read(folder: Path, only: tuple[str, ...] | None = None) -> Checkpoint:

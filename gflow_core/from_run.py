@@ -78,10 +78,9 @@ class FromRun:
         except CheckpointError as error:
             raise CheckpointError(f"sampler.from_run: {error}; {self._mend(folder)}") from error
         except (KeyError, RuntimeError) as error:
-            first = next((line for line in str(error).splitlines() if "mismatch" in line), str(error)).strip()
             raise CheckpointError(
-                f"sampler.from_run: {folder} does not fit the run's own recipe.toml: {first}; put the recipe back as "
-                "it was"
+                f"sampler.from_run: {folder} does not fit the run's own recipe.toml: {checkpoint.misfit(error)}; put "
+                "the recipe back as it was"
             ) from error
         return module
 

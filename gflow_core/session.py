@@ -23,7 +23,7 @@ from torch import Tensor, distributed, nn
 from gflow_core import tensorboard
 from gflow_core.analyze import analyze, pool
 from gflow_core.build import build, single
-from gflow_core.checkpoint import Checkpoint
+from gflow_core.checkpoint import Checkpoint, misfit
 from gflow_core.contracts import Experiment, Phase, Result
 from gflow_core.errors import CheckpointError, GflowError, Interrupted, did_you_mean
 from gflow_core.from_run import FromRun
@@ -494,9 +494,8 @@ def _fitting(where: Path) -> Iterator[None]:
     try:
         yield
     except (KeyError, RuntimeError, ValueError, TypeError) as error:
-        first = next((line for line in str(error).splitlines() if "mismatch" in line), str(error)).strip()
         raise CheckpointError(
-            f"{where}: the checkpoint does not fit the recipe: {first}; put the recipe back as it was "
+            f"{where}: the checkpoint does not fit the recipe: {misfit(error)}; put the recipe back as it was "
             "when the run began"
         ) from error
 
