@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gflow_core.api import Run, load_run, run
     from gflow_core.recipe import Recipe
+    from gflow_core.sweeps import sweep
 
-__all__ = ["Recipe", "Run", "load_run", "run"]
+__all__ = ["Recipe", "Run", "load_run", "run", "sweep"]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,6 +21,10 @@ def __getattr__(name: str) -> Any:
         from gflow_core.recipe import Recipe
 
         return Recipe
+    if name == "sweep":
+        from gflow_core.sweeps import sweep
+
+        return sweep
     if name in __all__:
         from gflow_core import api
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console as Rich
@@ -34,9 +34,8 @@ from rich.text import Text
 
 from gflow_core.contracts import Phase, Result
 from gflow_core.runs import duration
-from gflow_core.runtime import world_size
 
-__all__ = ["RunConsole"]
+__all__ = ["RunConsole", "terminal"]
 
 _EVERY, _LONGEST = 5.0, 300.0  # seconds between lines where there is no terminal: at first, and at most
 _SHARE = 0.05  # and in between this share of the time that training has taken: an hour is some fifty lines
@@ -72,11 +71,25 @@ def _listen(say: Callable[[str], None]) -> None:
     logger.setLevel(logging.INFO)
 
 
-def _live() -> bool:
-    """Whether standard output is a terminal that shows progress in place."""
+def terminal(quiet: bool = False, stderr: bool = False) -> Rich:
+    """A console on standard output or standard error; `is_terminal` where it shows progress in place."""
+    live = _live(sys.stderr if stderr else sys.stdout)
+    return _Pipe(
+        quiet=quiet,
+        stderr=stderr,
+        force_terminal=live,
+        color_system="auto" if live else None,
+        width=None if live else _LOG_WIDTH,
+        highlight=False,
+        emoji=False,
+    )
+
+
+def _live(stream: TextIO) -> bool:
+    """Whether the stream is a terminal that shows progress in place."""
     plain = os.environ.get("TERM", "").lower() in ("dumb", "unknown")
     automatic = os.environ.get("CI", "").lower() not in ("", "0", "false")
-    return sys.stdout.isatty() and not plain and not automatic
+    return stream.isatty() and not plain and not automatic
 
 
 class RunConsole:
@@ -86,15 +99,9 @@ class RunConsole:
     """
 
     def __init__(self, quiet: bool = False) -> None:
-        live = _live()
-        self.rich: Rich = _Pipe(
-            quiet=quiet or (world_size() > 1 and os.environ.get("RANK", "0") != "0"),
-            force_terminal=live,
-            color_system="auto" if live else None,
-            width=None if live else _LOG_WIDTH,
-            highlight=False,
-            emoji=False,
-        )
+        from gflow_core.runtime import world_size  # torch's, which not everyone with a console needs
+
+        self.rich = terminal(quiet=quiet or (world_size() > 1 and os.environ.get("RANK", "0") != "0"))
         self._live: Live | None = None
         self._bars: Progress
         self._metrics = ""

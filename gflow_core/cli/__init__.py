@@ -20,6 +20,7 @@ __all__ = ["COMMANDS", "main", "reporting"]
 COMMANDS = {
     "run": "Train and analyze a recipe.",
     "resume": "Continue a run that was stopped.",
+    "sweep": "Run a grid of runs, here or on a cluster.",
     "sample": "Draw from a run's sampler into a picture.",
     "analyze": "Run analyzers over a run.",
     "compare": "Put the scores of runs side by side.",
@@ -59,7 +60,9 @@ class _Commands(click.Group):
             raise click.UsageError(error.message.rstrip(".") + did_you_mean(args[0], COMMANDS), ctx) from None
 
     def invoke(self, ctx: click.Context) -> Any:
-        with reporting(quiet=os.environ.get("RANK", "0") != "0"):
+        # Of a machine's processes the first one speaks: what is wrong may be wrong on that machine alone.
+        rank = os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0"))
+        with reporting(quiet=rank != "0"):
             return super().invoke(ctx)
 
 
@@ -91,9 +94,14 @@ def reporting(quiet: bool = False) -> Iterator[None]:
 
 
 def _of_the_machine(error: Exception) -> str | None:
-    """What the machine refused, in one line: a file, or memory. None for anything else, which is a defect."""
+    """What the machine refused, in one line: a file, memory, another process. None for all else, which is a defect."""
     if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
         return ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
+    if "closed by peer" in str(error) or "reset by peer" in str(error):
+        return (
+            "another process of this run has ended, and says why where it ran; once that is mended, gflow resume goes "
+            "on from the newest checkpoint"
+        )
     if isinstance(error, MemoryError) or re.search(r"can't allocate|out of memory", str(error)):
         return f"not enough memory: {str(error).strip().splitlines()[-1] if str(error) else 'allocation failed'}"
     return None

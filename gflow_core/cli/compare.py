@@ -13,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from gflow_core.compare import Cell, Comparison
 
-__all__ = ["command"]
+__all__ = ["command", "plain", "print_comparison"]
 
 _LOG_WIDTH = 160  # columns where there is no terminal
 
@@ -42,12 +42,13 @@ def command(runs: tuple[Path, ...], only: tuple[str, ...], as_json: bool, out: P
     if out is not None:
         _write_csv(found, out)
     if as_json:
-        click.echo(json.dumps(_plain(found), indent=2))
+        click.echo(json.dumps(plain(found), indent=2))
     else:
-        _print(found)
+        print_comparison(found)
 
 
-def _print(found: Comparison) -> None:
+def print_comparison(found: Comparison) -> None:
+    """A comparison as a table: a column a group, a row a score."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.markup import escape
@@ -91,7 +92,8 @@ def _cell(cell: Cell, n: int) -> str:
     return mean + ("" if cell.std is None else f" ± {cell.std:.2g}") + few
 
 
-def _plain(found: Comparison) -> dict[str, Any]:
+def plain(found: Comparison) -> dict[str, Any]:
+    """A comparison as JSON has it."""
     return {
         "groups": [
             {"name": g.name, "options": dict(g.options), "runs": list(g.runs), "seeds": list(g.seeds)}

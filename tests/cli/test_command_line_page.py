@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -21,21 +20,6 @@ TABLE = dict(re.findall(r"^\| `([\w-]+)` \| .+ \| `(gflow .+)` \|$", PAGE, re.MU
 
 def test_every_command_has_a_line_and_an_example():
     assert sorted(TABLE) == sorted(COMMANDS)
-
-
-@pytest.mark.parametrize("command", TABLE)
-def test_every_example_is_understood(command):
-    gflow, *words = shlex.split(TABLE[command])
-    assert (gflow, words[0]) == ("gflow", command)
-    result = CliRunner().invoke(main, [*words, "--help"])
-    assert result.exit_code == 0, result.output
-    # The words without --help, up to the point where the command would begin.
-    context = main.make_context("gflow", words, resilient_parsing=True)
-    name, found, rest = main.resolve_command(context, words)
-    assert name == command
-    while rest and hasattr(found, "get_command"):
-        found, rest = found.get_command(context, rest[0]), rest[1:]
-    found.make_context(name, rest, parent=context)
 
 
 def test_exit_codes_of_what_can_be_mended():

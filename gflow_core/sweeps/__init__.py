@@ -1,0 +1,331 @@
+"""Sweeps: a grid of runs, on this machine or on a cluster (dask.distributed), with no books but the run folders.
+
+from gflow_core import sweep
+
+sweep("recipes/vgrow_ring8.toml", "objective.divergence=kl,js", "seeds=0:10").comparison
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from queue import Empty, Queue
+from typing import TYPE_CHECKING, Any, Literal
+from uuid import uuid4
+
+import attrs
+
+from gflow_core import cluster
+from gflow_core.compare import Comparison, compare
+from gflow_core.errors import GflowError, Interrupted
+from gflow_core.runs import duration, summary
+from gflow_core.sweeps.grid import Cell, cells, name_of
+from gflow_core.sweeps.work import Outcome, Task, look, stop, task_of, work
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+    from gflow_core.sweeps.progress import SweepConsole
+
+__all__ = ["Member", "Sweep", "plan", "sweep"]
+
+State = Literal["new", "stopped", "trained", "finished", "busy", "failed"]
+
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+_STATES: dict[str, State] = {
+    "run": "new",
+    "resume": "stopped",
+    "analyze": "trained",
+    "nothing": "finished",
+    "wait": "busy",
+    "mend": "failed",
+}
+
+
+@attrs.frozen
+class Member:
+    """One run of a sweep, and how it stands."""
+
+    cell: Cell
+    state: State
+    """new: not begun; stopped: to be resumed; trained: analyses are lacking; finished: all is there; busy: a process
+    that is not of this sweep is at work on it; failed: `problem` says why."""
+    step: int = 0
+    """Steps that its newest checkpoint holds."""
+    path: Path | None = None
+    """Its run folder, once there is one."""
+    problem: str = ""
+    log: Path | None = None
+    """What it said, where a sweep has started it."""
+
+
+@attrs.frozen
+class Sweep:
+    """The runs of a sweep, and their scores side by side."""
+
+    runs: tuple[Member, ...]
+    comparison: Comparison | None = None
+    """Over all finished runs; None where their scores do not compare."""
+    note: str = ""
+    """Which analyses the comparison leaves out, or why there is none."""
+
+    def of(self, state: State) -> list[Member]:
+        """The runs in this state."""
+        return [member for member in self.runs if member.state == state]
+
+
+def plan(recipe: Path | str, *words: str, runs: Path | str | None = None) -> Sweep:
+    """The runs that `sweep` would see to, and how they stand. Writes nothing; raises as `sweep` does for its words."""
+    return _Driver(Path(recipe), words, runs).standing()
+
+
+def sweep(
+    recipe: Path | str,
+    *words: str,
+    runs: Path | str | None = None,
+    scheduler: str | None = None,
+    jobs: int | None = None,
+    quiet: bool = False,
+    stderr: bool = False,
+) -> Sweep:
+    """Bring every run of a grid to its end: finished ones are skipped, stopped ones resumed, new ones run.
+
+    `words` are overrides; `path=A,B` is an axis of the grid, `seeds=0:10` another. Run folders lie in `runs`
+    ("runs/NAME-sweep" by default). The runs are processes of a dask worker: of this machine, `jobs` at once (by default
+    one a GPU, or else one a core), or of the workers of a `scheduler`, an address or a scheduler file. Progress is told
+    on standard output, or on standard error. A run that fails is told of and costs the others nothing.
+
+    Raises RecipeError with every problem of every cell, GflowError for words that are no grid and where no scheduler
+    answers, and Interrupted where Ctrl-C, SIGTERM or SIGHUP stopped it: the runs are saved, and the same call goes on.
+    """
+    driver = _Driver(Path(recipe), words, runs)
+    if scheduler is not None and jobs is not None:
+        raise GflowError(
+            "--jobs is for the local cluster; the workers of --scheduler take as many runs as their threads"
+        )
+    cluster.require()
+    from gflow_core.sweeps.progress import SweepConsole
+
+    driver.begin()
+    with SweepConsole(len(driver.tasks), len(driver.tasks) - len(driver.waiting), quiet, stderr) as console:
+        console.say(driver.summary())
+        if driver.waiting:
+            with driver.cluster(scheduler, jobs) as client:
+                driver.drive(client, console)
+    done = driver.standing()
+    comparison, note = _compared(done)
+    return attrs.evolve(done, comparison=comparison, note=note)
+
+
+def _compared(done: Sweep) -> tuple[Comparison | None, str]:
+    """The finished runs side by side, and which analyses had to be left out, or why there is no comparison.
+
+    An analysis that depends on what the grid varies does not compare; the others still do.
+    """
+    finished = [member for member in done.runs if member.state == "finished" and member.path is not None]
+    paths = [member.path for member in finished if member.path is not None]
+    if not paths:
+        return None, "no run is finished: there is nothing to compare"
+    try:
+        return compare(paths), ""
+    except GflowError as error:
+        reason = str(error)
+    comparable, left_out = [], []
+    for name in dict.fromkeys(analysis.name for member in finished for analysis in member.cell.spec.analyze):
+        try:
+            compare(paths, [name])
+            comparable.append(name)
+        except GflowError as error:
+            left_out.append(str(error).split("\n")[0])
+    if not comparable:
+        return None, f"no comparison: {reason.splitlines()[0]}"
+    return compare(paths, comparable), f"left out of the comparison: {'; '.join(left_out)}"
+
+
+class _Driver:
+    """The client's side of a sweep."""
+
+    def __init__(self, recipe: Path, words: Sequence[str], runs: Path | str | None) -> None:
+        self.cells = cells(recipe, words)
+        name = name_of(recipe)
+        self.runs = Path(runs) if runs is not None else Path("runs") / f"{name}-sweep"
+        self.id = f"gflow-sweep-{uuid4().hex[:12]}"
+        self.tasks = [task_of(cell, i, name, self.runs, self.id) for i, cell in enumerate(self.cells)]
+        self.found = look(self.runs, self.tasks)
+        self.outcomes: dict[int, Outcome] = {}
+        self.waiting: list[Task] = []
+        """Runs that there is something to do for."""
+        self._working: dict[int, Path | None] = {}
+        """Runs that workers are at work on, and their folders once they are seen."""
+        self._asked = 0
+
+    # -- how the runs stand
+
+    def standing(self) -> Sweep:
+        return Sweep(tuple(self._member(task) for task in self.tasks))
+
+    def _member(self, task: Task) -> Member:
+        cell, found = self.cells[task.index], self.found.get(task.index)
+        outcome = self.outcomes.get(task.index)
+        state: State = _STATES[found.todo] if found else "new"
+        problem = (
+            f"{found.summary.path}: {found.summary.problem}; mend or delete it" if state == "failed" and found else ""
+        )
+        if outcome is not None and outcome.state in ("failed", "busy"):
+            state, problem = outcome.state, outcome.problem
+        path = found.summary.path if found else None
+        log = self.runs / task.log.relative_to(task.runs)
+        return Member(cell, state, found.summary.step if found else 0, path, problem, log if log.exists() else None)
+
+    def summary(self) -> str:
+        """`6 runs in runs/ring-sweep: 2 finished, 1 to resume, 3 new`."""
+        words = {
+            "finished": "finished",
+            "stopped": "to resume",
+            "trained": "to analyze",
+            "new": "new",
+            "busy": "that other processes are at work on",
+            "failed": "that cannot be read",
+        }
+        states = [member.state for member in self.standing().runs]
+        counts = ", ".join(f"{states.count(state)} {words[state]}" for state in words if state in states)
+        return f"{len(states)} run{'s' if len(states) > 1 else ''} in {self.runs}: {counts}"
+
+    def label(self, task: Task) -> str:
+        return self.cells[task.index].label or task.name
+
+    # -- on a cluster
+
+    def begin(self) -> None:
+        """What is left to do."""
+        states = {task.index: self._member(task).state for task in self.tasks}
+        self.waiting = [task for task in self.tasks if states[task.index] in ("new", "stopped", "trained")]
+
+    @contextmanager
+    def cluster(self, scheduler: str | None, jobs: int | None) -> Iterator[Client]:
+        """The cluster that does it, within the block; each run asks for its GPUs where the workers offer some."""
+        wanted = {task.index: _gpus(self.cells[task.index]) for task in self.waiting}
+        with cluster.connected(scheduler) if scheduler else self._local(jobs, any(wanted.values())) as client:
+            workers = client.scheduler_info()["workers"].values()
+            offered = max((int(worker["resources"].get("GPU", 0)) for worker in workers), default=0)
+            if offered:
+                if (most := max(wanted.values())) > offered:
+                    raise GflowError(f"train.devices = {most}: no worker offers more GPUs than {offered}")
+                self.waiting = [attrs.evolve(task, devices=wanted[task.index] or None) for task in self.waiting]
+            yield client
+
+    @contextmanager
+    def _local(self, jobs: int | None, wants_gpus: bool) -> Iterator[Client]:
+        from dask.system import CPU_COUNT
+
+        gpus = 0
+        if wants_gpus:
+            import torch
+
+            gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        with cluster.local(min(jobs or gpus or CPU_COUNT, len(self.waiting)), gpus) as client:
+            yield client
+
+    def drive(self, client: Client, console: SweepConsole) -> None:
+        """Have the workers do it, and tell how it goes. Raises Interrupted where it was asked to stop."""
+        news: Queue[tuple[int, dict[str, Any] | None]] = Queue()
+        client.subscribe_topic(self.id, lambda event: news.put((event[1]["index"], event[1])))
+        futures: dict[int, Future[Any]] = {}
+        for task in self.waiting:
+            resources = {"GPU": task.devices} if task.devices else None
+            futures[task.index] = client.submit(
+                work, task, key=f"{self.id}-{task.index}", pure=False, resources=resources
+            )
+        for index, future in futures.items():
+            future.add_done_callback(partial(lambda index, _: news.put((index, None)), index))
+        begun: set[int] = set()
+        shown = 0.0
+        with _listening() as asked:
+            while futures:
+                if len(asked) > self._asked:
+                    self._stop(client, console, [future for index, future in futures.items() if index not in begun])
+                with suppress(Empty):
+                    index, event = news.get(timeout=0.5)
+                    if event is not None and index in futures:
+                        begun.add(index)
+                        self._working[index] = None
+                        console.say(f"{self.label(self.tasks[index])}: {event['how']}")
+                    elif event is None:
+                        self._ended(self.tasks[index], _outcome(futures.pop(index)), console)
+                if console.live and time.monotonic() > shown + 1.0:
+                    shown = time.monotonic()
+                    console.show(self._steps(), len(self.tasks) - len(futures))
+        self.found = look(self.runs, self.tasks)
+        if self._asked:
+            done = len(self.standing().of("finished"))
+            raise Interrupted(f"stopped: {done} of {len(self.tasks)} runs are finished; the same command goes on")
+
+    def _ended(self, task: Task, outcome: Outcome, console: SweepConsole) -> None:
+        self.outcomes[task.index] = outcome
+        if outcome.state == "finished":
+            console.say(f"{self.label(task)}: finished in {duration(outcome.seconds)}")
+        elif outcome.problem:
+            console.say(f"{self.label(task)}: {outcome.state}: {outcome.problem}")
+        elif task.index in self._working:
+            console.say(f"{self.label(task)}: stopped")
+        self._working.pop(task.index, None)
+
+    def _stop(self, client: Client, console: SweepConsole, pending: Sequence[Future[Any]]) -> None:
+        """Begin nothing more; the runs at work are asked to save and leave, and the second time killed."""
+        self._asked += 1
+        if self._asked == 1:
+            console.say("stopping: the runs at work save and leave; Ctrl-C again kills them")
+        client.cancel(pending)
+        client.run(stop, self.id, signal.SIGTERM if self._asked == 1 else signal.SIGKILL, on_error="ignore")
+
+    def _steps(self) -> dict[str, tuple[int, int]]:
+        """Label -> steps done, steps in all, of the runs at work."""
+        unseen = [self.tasks[index] for index, path in self._working.items() if path is None]
+        if unseen:
+            self._working |= {index: found.summary.path for index, found in look(self.runs, unseen).items()}
+        steps = {}
+        for index, path in self._working.items():
+            about = summary(path) if path is not None else None
+            steps[self.label(self.tasks[index])] = (about.step, about.steps) if about else (0, 0)
+        return steps
+
+
+def _outcome(future: Future[Any]) -> Outcome:
+    if future.status == "finished":
+        outcome: Outcome = future.result()
+        return outcome
+    if future.status == "error":
+        error = future.exception()
+        return Outcome("failed", problem=f"{type(error).__name__}: {error}")
+    return Outcome("stopped")  # cancelled, or the scheduler is gone
+
+
+def _gpus(cell: Cell) -> int:
+    """GPUs that a run takes where there are some."""
+    train = cell.spec.train
+    if train is None:
+        return 1
+    return 0 if train.device not in ("auto", "cuda") else train.devices if cell.spec.objective is not None else 1
+
+
+@contextmanager
+def _listening() -> Iterator[list[int]]:
+    """The signals to stop that come within the block; outside the main thread Python has none to take."""
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    # What the caller had ignored stays ignored: nohup, background jobs.
+    heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, lambda number, _: asked.append(number)) for number in heard}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

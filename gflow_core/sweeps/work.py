@@ -1,0 +1,295 @@
+"""One run of a sweep: how far its folder is, and what brings it to its end. Needs no torch: the run is a process.
+
+`look` is the driver's; `work` is what a dask worker does. All that they know of earlier attempts is in the run folders.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import attrs
+
+from gflow_core.files import checkpoint_names, held, written_aside
+from gflow_core.runs import Summary, summary
+from gflow_core.sweeps.grid import Cell
+
+if TYPE_CHECKING:
+    from distributed import Worker
+
+__all__ = ["Found", "Outcome", "Task", "Todo", "look", "stop", "task_of", "work"]
+
+FOLDER = ".sweep"
+"""In the sweep's folder: each run's recipe, under the name that the run is to have, and its log."""
+
+_PATIENCE = 120.0  # seconds for a lost worker's run to leave in; a file server forgets a dead machine's locks in 90
+_LINES = 5  # lines of a log that tell why a run failed, where it does not say so itself
+
+Todo = Literal["nothing", "run", "resume", "analyze", "wait", "mend"]
+"""What is left to do for a run: wait while another process is at work on it, mend what cannot be read."""
+
+_FURTHER: tuple[Todo, ...] = ("mend", "run", "resume", "analyze", "nothing", "wait")
+
+
+@attrs.frozen
+class Found:
+    """The run folder of a cell; of several, the one that is furthest."""
+
+    summary: Summary
+    todo: Todo
+    lacking: tuple[str, ...]
+    """Analyses that have no result."""
+
+
+@attrs.frozen
+class Task:
+    """What a worker is told of one run. Its folders are absolute: workers see the same files."""
+
+    index: int
+    text: str
+    """The resolved recipe."""
+    trains: bool
+    analyses: tuple[str, ...]
+    name: str
+    """What the run is called after."""
+    runs: Path
+    cwd: Path
+    """Where relative paths of the recipe count from."""
+    devices: int | None
+    """GPUs that the run asks of the worker's resource GPU; None where it asks for none."""
+    sweep: str
+    """Names the sweep: the topic of its events, and what `stop` stops."""
+
+    @property
+    def own(self) -> Path:
+        """The folder of the run's recipe and log."""
+        return self.runs / FOLDER / sha256(self.text.encode()).hexdigest()[:12]
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe as a file; the worker that has the run in hand holds it."""
+        return self.own / f"{self.name}.toml"
+
+    @property
+    def log(self) -> Path:
+        """What the run says, one attempt after the other."""
+        return self.own / "log.txt"
+
+
+@attrs.frozen
+class Outcome:
+    """What became of a run."""
+
+    state: Literal["finished", "failed", "stopped", "busy"]
+    """stopped: asked to, and saved; busy: another process is at work on it."""
+    seconds: float = 0.0
+    problem: str = ""
+
+
+def task_of(cell: Cell, index: int, name: str, runs: Path, sweep: str) -> Task:
+    """What a worker needs to know of a cell."""
+    analyses = tuple(analysis.name for analysis in cell.spec.analyze)
+    return Task(
+        index, cell.text, cell.spec.objective is not None, analyses, name, runs.resolve(), Path.cwd(), None, sweep
+    )
+
+
+# ------------------------------------------------------------------ how far a run is
+
+
+def look(runs: Path, tasks: Iterable[Task]) -> dict[int, Found]:
+    """Index of a task -> its run in the folder `runs`, for those that are there; their recipe.toml tells."""
+    by_text = {task.text: task for task in tasks}
+    found: dict[int, Found] = {}
+    for path in sorted(runs.iterdir()) if runs.is_dir() else ():
+        with suppress(OSError, ValueError):  # no run, or one that another process is just making
+            task = by_text.get((path / "recipe.toml").read_text(encoding="utf-8"))
+            if task is not None:
+                one = _found(path, task)
+                found[task.index] = max(found.get(task.index, one), one, key=_distance)
+    return found
+
+
+def _found(path: Path, task: Task) -> Found:
+    about = summary(path)
+    lacking = tuple(name for name in task.analyses if not (path / "analysis" / name / "result.json").is_file())
+    return Found(about, _todo(about, task.trains, lacking), lacking)
+
+
+def _todo(about: Summary, trains: bool, lacking: tuple[str, ...]) -> Todo:
+    if about.state in ("running", "broken"):
+        return "wait" if about.state == "running" else "mend"
+    if trains and about.state == "stopped":
+        return "resume" if checkpoint_names(about.path / "checkpoints") else "run"
+    return "analyze" if lacking else "nothing"
+
+
+def _distance(found: Found) -> tuple[int, int]:
+    return _FURTHER.index(found.todo), found.summary.step
+
+
+# ------------------------------------------------------------------ on a worker
+
+_lock = threading.Lock()
+_processes: dict[int, tuple[str, subprocess.Popen[bytes]]] = {}
+"""Runs at work here: process id -> sweep, process."""
+_stopped: set[str] = set()
+"""Sweeps that were asked to stop: what begins later does not."""
+_taken: set[str] = set()
+"""GPUs in use."""
+
+
+def work(task: Task) -> Outcome:
+    """Bring a run to its end, from wherever its folder is: called again after a lost worker, it resumes."""
+    task.own.mkdir(parents=True, exist_ok=True)
+    if not task.recipe.exists():
+        with written_aside(task.recipe) as aside:
+            aside.write_text(task.text, encoding="utf-8")
+    end = time.monotonic() + _PATIENCE
+    while time.monotonic() < end:
+        with suppress(BlockingIOError), held(task.recipe):
+            found = look(task.runs, [task]).get(task.index)
+            if found is None or found.todo != "wait":
+                return _bring(task, found)
+        if task.sweep in _stopped:
+            return Outcome("stopped")
+        time.sleep(0.5)
+    return Outcome("busy", problem="another process is at work on it")
+
+
+def _bring(task: Task, found: Found | None) -> Outcome:
+    from distributed import Reschedule, get_worker
+    from distributed.worker import WORKER_ANY_RUNNING
+
+    if found is not None and found.todo == "mend":
+        return Outcome("failed", problem=f"{found.summary.path}: {found.summary.problem}; mend or delete it")
+    if found is not None and found.todo == "nothing":
+        return Outcome("finished")
+    if found is not None and found.todo == "run":
+        # Cut off before its first checkpoint, it has nothing to go on from, and makes room.
+        with held(found.summary.path / "recipe.toml"):
+            shutil.rmtree(found.summary.path)
+        found = None
+    if found is None:
+        how, words = "started", ["run", str(task.recipe), "--runs", str(task.runs)]
+    elif found.todo == "resume":
+        how, words = f"resumed after step {found.summary.step}", ["resume", str(found.summary.path)]
+    else:
+        how, words = f"analyzed: {', '.join(found.lacking)}", ["analyze", str(found.summary.path), *found.lacking]
+
+    worker, begun = get_worker(), time.monotonic()
+    with _devices(worker, task.devices) as environment, _started(task, words, environment) as process:
+        if process is None:
+            return Outcome("stopped")
+        worker.log_event(task.sweep, {"index": task.index, "how": how})
+        code = _waited(process, worker)
+    seconds = time.monotonic() - begun
+    if code == 0:
+        return Outcome("finished", seconds)
+    if code in (130, -signal.SIGTERM) or task.sweep in _stopped:
+        if worker.status not in WORKER_ANY_RUNNING and task.sweep not in _stopped:
+            raise Reschedule  # on another worker, which resumes it
+        return Outcome("stopped", seconds)
+    return Outcome("failed", seconds, _reason(task.log, code))
+
+
+def stop(sweep: str, number: int) -> None:
+    """Send a signal to the sweep's runs on this worker, and begin none any more. SIGKILL takes their children, too."""
+    with _lock:
+        _stopped.add(sweep)
+        mine = [process for owner, process in _processes.values() if owner == sweep]
+    for process in mine:
+        with suppress(OSError):
+            if number == signal.SIGKILL:
+                os.killpg(process.pid, number)  # each run leads a group of its own
+            else:
+                process.send_signal(number)
+
+
+@contextmanager
+def _devices(worker: Worker, wanted: int | None) -> Iterator[dict[str, str]]:
+    """The environment of a run: its threads, and GPUs of the worker that no other run has.
+
+    A worker's cores are shared among the runs that it takes at once.
+    """
+    from dask.system import CPU_COUNT
+
+    slots = worker.state.nthreads
+    mine: list[str] = []
+    chosen = {}
+    if wanted is not None:
+        have = int(worker.state.total_resources["GPU"])
+        slots = min(slots, max(have // wanted, 1))
+        listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+        names = [name.strip() for name in listed.split(",")] if listed else [str(i) for i in range(have)]
+        with _lock:
+            mine = [name for name in names if name not in _taken][:wanted]
+            _taken.update(mine)
+        chosen["CUDA_VISIBLE_DEVICES"] = ",".join(mine)
+    threads = str(max(CPU_COUNT // slots, 1))
+    try:
+        yield {**chosen, **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)}
+    finally:
+        with _lock:
+            _taken.difference_update(mine)
+
+
+@contextmanager
+def _started(task: Task, words: list[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes] | None]:
+    """The run's process within the block, its words in the log; None where the sweep was asked to stop."""
+    with task.log.open("ab") as log:
+        with _lock:
+            if task.sweep in _stopped:
+                yield None
+                return
+            process = subprocess.Popen(
+                [sys.executable, "-m", "gflow_core.cli.tethered", *words],
+                stdin=subprocess.PIPE,  # held here: the run stops itself when this worker is gone
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=task.cwd,
+                env={**os.environ, **environment},
+                start_new_session=True,  # Ctrl-C in the terminal is for the sweep, which asks its runs to stop
+            )
+            _processes[process.pid] = (task.sweep, process)
+        try:
+            yield process
+        finally:
+            with _lock:
+                del _processes[process.pid]
+            assert process.stdin is not None
+            process.stdin.close()
+
+
+def _waited(process: subprocess.Popen[bytes], worker: Worker) -> int:
+    """The run's exit code. A worker that is closing (at the end of its job's time) asks the run to save and leave."""
+    from distributed.worker import WORKER_ANY_RUNNING
+
+    asked = False
+    while True:
+        try:
+            return process.wait(timeout=1.0)
+        except subprocess.TimeoutExpired:
+            if not asked and worker.status not in WORKER_ANY_RUNNING:
+                process.terminate()
+                asked = True
+
+
+def _reason(log: Path, code: int) -> str:
+    """Why a run failed: the error that it named last, or the end of its log."""
+    if code < 0:
+        return f"killed by {signal.Signals(-code).name}" + (", perhaps for want of memory" if code == -9 else "")
+    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()][-_LINES:]
+    while any(line.startswith("error: ") for line in lines[1:]):
+        del lines[0]
+    return "\n".join(lines).removeprefix("error: ") or f"exit code {code}, and not a word"

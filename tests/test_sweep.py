@@ -1,0 +1,324 @@
+"""gflow sweep: the grid, which runs are skipped, resumed and left alone, and a cluster that loses a worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gflow_core import recipe as recipes
+from gflow_core.cli import main
+from gflow_core.errors import GflowError, RecipeError
+from gflow_core.files import held
+from gflow_core.sweeps import plan, sweep
+from gflow_core.sweeps.grid import cells, split
+from gflow_core.sweeps.work import _devices, _reason
+
+PLANE = """
+gflow = 1
+dataset = { use = "ring", n = 200 }
+sampler = { use = "vgrow.mlp", width = 8 }
+discriminator = { use = "vgrow.mlp", width = 8 }
+objective = { use = "adversarial" }
+optimizer = { sampler = { use = "adam", lr = 1e-3 }, discriminator = { use = "adam", lr = 1e-3 } }
+[train]
+steps = 30
+batch_size = 16
+sample_every = 0
+checkpoint_every = 1
+[[analyze]]
+use = "mode_coverage"
+samples = 100
+"""
+
+LR = "optimizer.sampler.lr"
+BOTH = "train.device=auto,cuda"  # started with no CUDA to be seen: the second fails
+
+
+@pytest.fixture
+def plane(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = Path("plane.toml")
+    path.write_text(PLANE)
+    return path
+
+
+# ------------------------------------------------------------------ the grid
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("kl,js", ["kl", "js"]),
+        ("[1, 2],[3, 4]", ["[1, 2]", "[3, 4]"]),
+        ('{ use = "normal", dim = 2 },{ use = "uniform" }', ['{ use = "normal", dim = 2 }', '{ use = "uniform" }']),
+        ("\"a,b\",'c,d'", ['"a,b"', "'c,d'"]),
+        (r'"a\",b",c', [r'"a\",b"', "c"]),
+        ("don't,won't", ["don't", "won't"]),
+        ("[a", ["[a"]),
+        ("", [""]),
+    ],
+)
+def test_values_part_at_top_level_commas(text, pieces):
+    assert split(text) == pieces
+
+
+VALUES = st.recursive(
+    st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text() | st.booleans(),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.lists(VALUES, min_size=1, max_size=5))
+def test_any_values_written_as_toml_part_where_they_were_joined(values):
+    texts = [json.dumps(value) for value in values]  # JSON's numbers, strings and lists are TOML's
+    assert split(",".join(texts)) == texts
+
+
+def test_a_grid_in_the_order_of_the_words_seeds_last(plane):
+    found = cells(plane, [f"{LR}=1e-3,1e-4", "train.steps=3", "seeds=0:2,7"])
+    assert [cell.label for cell in found[:3]] == [f"{LR}=1e-3 seed=0", f"{LR}=1e-3 seed=1", f"{LR}=1e-3 seed=7"]
+    assert [cell.spec.seed for cell in found] == [0, 1, 7, 0, 1, 7]
+    assert {cell.spec.train.steps for cell in found} == {3}
+    assert len({cell.text for cell in found}) == 6
+    assert [cell.spec.seed for cell in cells(plane, ["seeds=0:10:4"])] == [0, 4, 8]
+    (only,) = cells(plane, ["~analyze", "sampler=far.mlp"])
+    assert only.label == ""
+    assert not only.spec.analyze
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["seeds=1:1"], "the end is not part of a range"),
+        (["seeds=0:4:0"], "a step of 0"),
+        (["seeds=0,1,0"], "0 is there twice"),
+        (["seeds=a"], "expected whole numbers"),
+        (["seeds=0:99999999999"], "at most 10,000"),
+        (["seeds=0", "seeds=1"], "given twice"),
+        (["seeds=0:2", "train.seed=3"], "both name the seed"),
+        (["train.seed=1,2"], "are written seeds="),
+        ([f"{LR}=1,2", f"{LR}=3"], "named twice"),
+        ([f"{LR}=1,1"], "1 is there twice"),
+        ([f"{LR}=1,,2"], "an empty value"),
+        ([f"{LR}=[1,2"], "expected ]"),
+        ([f"{LR}=0.1,1e-1"], "are the same run"),
+        (["train.replicas=3", "seeds=0:4"], "as in seeds=0:6:3"),
+        (["~objective", "~optimizer", "~discriminator", "~train", "~analyze"], "nothing to do"),
+    ],
+)
+def test_what_is_no_grid_is_told_in_one_message(words, said, plane):
+    plane.write_text(PLANE.replace("[train]", '[train]\ndevice = "cpu"'))
+    with pytest.raises(GflowError) as error:
+        cells(plane, words)
+    assert said in str(error.value)
+
+
+def test_replicas_that_do_not_overlap_are_a_sweep(plane):
+    assert [list(cell.spec.seeds) for cell in cells(plane, ["train.replicas=2", "seeds=0:4:2"])] == [[0, 1], [2, 3]]
+
+
+def test_every_problem_of_every_cell_is_told_once(plane):
+    with pytest.raises(RecipeError) as error:
+        cells(plane, ["sampler.width=8,-1,x", "train.stepz=3", "seeds=0:3"])
+    assert len(error.value.problems) == 3
+    assert ["train.stepz" in str(error.value), "sampler.width=-1" in str(error.value)] == [True, True]
+
+
+# ------------------------------------------------------------------ how runs stand
+
+
+def made(cell_text: str, path: Path, step: int, analyzed: bool = False) -> Path:
+    """A run folder after some steps, without the weights."""
+    path.mkdir(parents=True)
+    (path / "recipe.toml").write_text(cell_text)
+    if step:
+        (path / "checkpoints" / f"{step:06d}").mkdir(parents=True)
+        (path / "checkpoints" / f"{step:06d}" / "checkpoint.json").write_text("{}")
+    if analyzed:
+        (path / "analysis" / "mode_coverage").mkdir(parents=True)
+        (path / "analysis" / "mode_coverage" / "result.json").write_text(
+            '{"step": 30, "scores": {"modes": 8}, "manifest": {}}'
+        )
+    return path
+
+
+def test_a_run_is_known_by_its_recipe_and_the_further_folder_counts(plane):
+    texts = [cell.text for cell in cells(plane, ["seeds=0:6"])]
+    runs = Path("runs/plane-sweep")
+    made(texts[0], runs / "any-name", 30, analyzed=True)
+    made(texts[1], runs / "plane-s1-001", 7)
+    made(texts[1], runs / "plane-s1-002", 5)
+    made(texts[2], runs / "plane-s2-001", 0)
+    made(texts[3], runs / "plane-s3-001", 30)
+    busy = made(texts[4], runs / "plane-s4-001", 7)
+    with held(busy / "recipe.toml"):
+        found = plan(plane, "seeds=0:6")
+        json_lines = CliRunner().invoke(main, ["sweep", "plane.toml", "seeds=0:6", "--dry-run", "--json"]).output
+    assert [m.state for m in found.runs] == ["finished", "stopped", "new", "trained", "busy", "new"]
+    assert found.runs[1].path == runs / "plane-s1-001"
+    assert found.runs[1].step == 7
+    assert [run["state"] for run in json.loads(json_lines)["runs"]] == [m.state for m in found.runs]
+    assert not (runs / ".sweep").exists()
+
+
+def test_finished_runs_need_no_cluster_and_no_torch(plane):
+    for seed, cell in enumerate(cells(plane, ["seeds=0:2"])):
+        made(cell.text, Path("runs/plane-sweep") / f"plane-s{seed}-001", 30, analyzed=True)
+    code = (
+        "import sys; from gflow_core.cli import main; "
+        "main(['sweep', 'plane.toml', 'seeds=0:2', *sys.argv[1:]], standalone_mode=False); "
+        "sys.exit(3 * bool({'torch', 'distributed'} & set(sys.modules)))"
+    )
+    for words in ([], ["--dry-run"]):
+        done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "finished" in done.stdout
+
+
+def test_jobs_and_an_existing_cluster_exclude_each_other(plane):
+    with pytest.raises(GflowError, match="--jobs is for the local cluster"):
+        sweep(plane, jobs=2, scheduler="tcp://127.0.0.1:1")
+
+
+# ------------------------------------------------------------------ on a worker
+
+
+def test_a_run_gets_gpus_that_no_other_has_and_its_share_of_the_cores(monkeypatch):
+    monkeypatch.setattr("dask.system.CPU_COUNT", 12)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6")
+    worker = SimpleNamespace(state=SimpleNamespace(nthreads=12, total_resources={"GPU": 3.0}))
+    with _devices(worker, 1) as first, _devices(worker, 2) as second:  # type: ignore[arg-type]
+        assert (first["CUDA_VISIBLE_DEVICES"], second["CUDA_VISIBLE_DEVICES"]) == ("4", "5,6")
+        assert (first["OMP_NUM_THREADS"], second["OMP_NUM_THREADS"]) == ("4", "12")
+    with _devices(worker, 1) as again:  # type: ignore[arg-type]
+        assert again["CUDA_VISIBLE_DEVICES"] == "4"
+    with _devices(worker, None) as none:  # type: ignore[arg-type]
+        assert "CUDA_VISIBLE_DEVICES" not in none
+        assert none["OMP_NUM_THREADS"] == "1"
+
+
+def test_the_reason_of_a_failure(tmp_path):
+    log = tmp_path / "log.txt"
+    log.write_text("step 1\nerror: first\nstep 2\nwarning\nerror: the loss is nan;\n  mend it\n")
+    assert _reason(log, 2) == "the loss is nan;\n  mend it"
+    log.write_text("Traceback\n  here\nValueError: no\n")
+    assert _reason(log, 1).endswith("ValueError: no")
+    assert _reason(log, -9) == "killed by SIGKILL, perhaps for want of memory"
+
+
+# ------------------------------------------------------------------ whole sweeps
+
+
+def until(condition: Callable[[], object], driver: subprocess.Popen[str] | None = None) -> object:
+    """What the condition comes to, once it is true, while the process that brings it about lives."""
+    end = time.monotonic() + 120
+    while not (found := condition()):
+        assert time.monotonic() < end, "waited in vain"
+        assert driver is None or driver.poll() is None, driver.communicate()[0]
+        time.sleep(0.01)
+    return found
+
+
+def started(*words: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    )
+
+
+@pytest.fixture
+def cluster(plane) -> Iterator[list[subprocess.Popen[str]]]:
+    """Two workers of a scheduler that scheduler.json leads to; each offers one GPU, and threads for two runs."""
+    scheduler = started(
+        "dask", "scheduler", "--host=127.0.0.1", "--port=0", "--no-dashboard", "--scheduler-file=scheduler.json"
+    )
+    until(Path("scheduler.json").exists)
+    words = ("--no-nanny", "--nthreads=2", "--resources=GPU=1", "--scheduler-file=scheduler.json", "--no-dashboard")
+    workers = [started("dask", "worker", *words) for _ in range(2)]
+    yield workers
+    for process in (*workers, scheduler):
+        process.kill()
+        process.wait()
+
+
+def checkpoint_of(run: Path) -> dict[str, bytes]:
+    """The files of the last checkpoint."""
+    (*_, last) = sorted((run / "checkpoints").iterdir())
+    return {file.name: file.read_bytes() for file in last.iterdir()}
+
+
+def test_a_sweep_outlives_a_worker_and_what_fails(plane, cluster):
+    words = ["sweep", "plane.toml", BOTH, "seeds=0:2"]
+    driver = started("gflow_core", *words, "--scheduler", "scheduler.json")
+    runs = Path("runs/plane-sweep")
+    good = {cell.text for cell in cells(plane, ["train.device=auto", "seeds=0:2"])}
+
+    def in_the_middle() -> tuple[Path, psutil.Process] | None:
+        """A worker with a run that has a checkpoint and steps to go, and the run."""
+        for recipe in runs.glob("*/recipe.toml"):
+            if recipe.read_text() not in good or not list(recipe.parent.glob("checkpoints/[0-9]*")):
+                continue
+            for worker in cluster:
+                for child in psutil.Process(worker.pid).children():
+                    if any(file.path == str(recipe.resolve()) for file in child.open_files()):
+                        child.suspend()  # it does nothing while the worker dies
+                        return recipe.parent, worker, child
+        return None
+
+    run, worker, child = until(in_the_middle, driver)
+    assert len(list(run.glob("checkpoints/000030"))) == 0
+    worker.kill()
+    worker.wait()
+    child.resume()
+    output, _ = driver.communicate(timeout=300)
+
+    assert driver.returncode == 2, output
+    lines = output.splitlines()
+    assert "4 runs in runs/plane-sweep: 4 new" in lines[0]
+    at_work = 0
+    for line in lines[1:]:  # a run asks for a GPU, and each worker has one
+        at_work += ": started" in line
+        assert at_work <= 2, output
+        at_work -= any(word in line for word in (": finished", ": failed:"))
+    assert sum(": resumed after step" in line for line in lines) == 1
+    assert "2 of 4 runs are not finished" in output
+    assert all("log.txt" in line for line in lines[-1:])
+    assert "mode_coverage" in output  # the table, over those that are finished
+
+    again = plan(plane, BOTH, "seeds=0:2")
+    assert [member.state for member in again.runs][:2] == ["finished", "finished"]
+    assert "finished" not in [member.state for member in again.runs][2:]
+    seed = recipes.load(run / "recipe.toml").spec.seed
+    assert json.loads((run / "manifest.json").read_text())["resumed"]
+
+    # What nobody interrupted, on a local cluster: the same bits.
+    whole = sweep(plane, "train.device=cpu", f"seeds={seed}", runs="whole", jobs=1, quiet=True)
+    assert whole.comparison is not None
+    assert checkpoint_of(whole.runs[0].path) == checkpoint_of(run)
+
+
+def test_ctrl_c_saves_and_the_same_command_goes_on(plane):
+    words = ["sweep", "plane.toml", "seeds=0:2", "train.steps=1000000", "--jobs", "1"]
+    driver = started("gflow_core", *words)
+    until(lambda: list(Path("runs").glob("*/*/checkpoints/[0-9]*")), driver)
+    children = psutil.Process(driver.pid).children()
+    driver.send_signal(signal.SIGINT)
+    output, _ = driver.communicate(timeout=300)
+    assert driver.returncode == 130, output
+    assert "0 of 2 runs are finished; the same command goes on" in output
+    assert not any(child.is_running() for child in children)
+    assert [m.state for m in plan(plane, *words[2:4]).runs] == ["stopped", "new"]
