@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from statistics import fmean, stdev
 
-from gflow_core.contracts import Experiment, Progress, Result, Subject, no_progress
+from gflow_core.contracts import Experiment, Map, Progress, Result, Subject, no_progress
 from gflow_core.nn.player import evaluating
 from gflow_core.rng import derive, seeded
 from gflow_core.spec import Analysis
@@ -25,6 +25,7 @@ def analyze(
     folder: Path | None = None,
     earlier: Mapping[int, Path] | None = None,
     work: Path | None = None,
+    map: Map = map,
 ) -> Result:
     """Run one analyzer on the experiment as it stands after `step`. Training goes on as if nothing happened."""
     streams = experiment.streams.fork(f"analyze.{analysis.name}.{step}")
@@ -47,6 +48,7 @@ def analyze(
             folder=folder,
             earlier=earlier or {},
             work=work,
+            map=map,
         )
         result: Result = analysis.part.build()(subject)
     return result

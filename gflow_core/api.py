@@ -30,9 +30,9 @@ __all__ = ["Run", "load_run", "run"]
 class Run:
     """A run folder, to be looked at, drawn from and continued. Each file is read when it is asked for."""
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str | RunFolder) -> None:
         """Open a run folder. Raises GflowError if it is not one."""
-        self._folder = RunFolder(Path(path))
+        self._folder = path if isinstance(path, RunFolder) else RunFolder(Path(path))
         self.path = self._folder.path
 
     def __repr__(self) -> str:
@@ -82,53 +82,74 @@ class Run:
         seed: int | None = None,
         checkpoint: str | None = None,
         replica: int = 0,
+        scheduler: str | None = None,
     ) -> Tensor:
         """n samples [n, *shape] on the CPU, in the data's range ([-1, 1] for images); the same ones at every call.
 
         `label` is what a conditional sampler is asked for: a class, or numbers such as "Smiling=1,Male=-1"; every class
         in turn without it. `seed` chooses other latents, `checkpoint` an earlier one (such as "000100"), `replica` one
-        of several. Raises GflowError for what does not fit the run.
+        of several, `scheduler` workers to draw them. Raises GflowError for what does not fit the run.
         """
         if n < 1:
             raise GflowError(f"n = {n}: ask for one sample or more")
-        return session.draw(self.path, n, checkpoint, seed, replica, None if label is None else str(label))[0]
+        wanted = None if label is None else str(label)
+        with session.workers(scheduler) as spread:
+            return session.draw(self.path, n, checkpoint, seed, replica, wanted, spread)[0]
 
-    def resume(self, *, checkpoint: str | None = None, steps: int | None = None, quiet: bool = False) -> Run:
+    def resume(
+        self,
+        *,
+        checkpoint: str | None = None,
+        steps: int | None = None,
+        quiet: bool = False,
+        scheduler: str | None = None,
+    ) -> Run:
         """Continue training bit for bit as if it had not stopped, to `steps` instead of the recipe's; returns the run.
 
-        `checkpoint` (such as "000100") goes back to an earlier one and drops what came after it. Raises as `run` does.
+        `checkpoint` (such as "000100") goes back to an earlier one and drops what came after it. `scheduler` as in
+        `run`. Raises as `run` does.
         """
         _check_processes(self.recipe.spec)
-        with RunConsole(quiet) as console:
-            folder = session.resume(self.path, console, checkpoint, steps)
+        with RunConsole(quiet) as console, session.workers(scheduler) as spread:
+            folder = session.resume(self.path, console, checkpoint, steps, spread)
             console.done(folder.path)
         return Run(folder.path)
 
-    def analyze(self, *names: str, overrides: Sequence[str] = (), quiet: bool = False) -> Run:
+    def analyze(
+        self, *names: str, overrides: Sequence[str] = (), quiet: bool = False, scheduler: str | None = None
+    ) -> Run:
         """Run its analyzers again: those named (also ones that the recipe lacks), or all; returns the run.
 
-        Overrides ("analyze.0.samples=1000") change their options. Raises GflowError for an analysis that fails, once
-        the others are written.
+        Overrides ("analyze.0.samples=1000") change their options. `scheduler` as in `run`. Raises GflowError for an
+        analysis that fails, once the others are written.
         """
-        with RunConsole(quiet) as console:
-            return Run(session.reanalyze(self.path, console, names, tuple(overrides)).path)
+        with RunConsole(quiet) as console, session.workers(scheduler) as spread:
+            return Run(session.reanalyze(self.path, console, names, tuple(overrides), spread).path)
 
 
-def run(recipe: Recipe | Path | str, *overrides: str, runs: Path | str = "runs", quiet: bool = False) -> Run:
+def run(
+    recipe: Recipe | Path | str,
+    *overrides: str,
+    runs: Path | str = "runs",
+    quiet: bool = False,
+    scheduler: str | None = None,
+) -> Run:
     """Train and analyze a recipe, or the file of one with overrides ("train.steps=200"), in a new folder under `runs`.
 
-    Reports as the command line does, or not at all if `quiet`. Raises RecipeError with every mistake in the recipe,
-    Interrupted where Ctrl-C stopped it (its state is saved), and other GflowErrors for all else that goes wrong.
+    Reports as the command line does, or not at all if `quiet`. Long analyses are spread over the workers of a dask
+    `scheduler`, given by its address ("tcp://HOST:8786") or its file. Raises RecipeError with every mistake in the
+    recipe, Interrupted where Ctrl-C stopped it (its state is saved), and other GflowErrors for all else that goes
+    wrong.
     """
     if not isinstance(recipe, Recipe):
         recipe = load(recipe, overrides)
     elif overrides:
         raise GflowError("overrides: the recipe is loaded already; give them to Recipe.load")
     _check_processes(recipe.spec)
-    with RunConsole(quiet) as console:
-        folder = session.run(recipe, Path(runs), console)
+    with RunConsole(quiet) as console, session.workers(scheduler) as spread:
+        folder = session.run(recipe, Path(runs), console, spread)
         console.done(folder.path)
-    return Run(folder.path)
+    return Run(folder)
 
 
 def load_run(path: Path | str) -> Run:

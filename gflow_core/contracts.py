@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 import attrs
 
@@ -39,6 +39,7 @@ __all__ = [
     "EncoderPart",
     "Experiment",
     "Latent",
+    "Map",
     "Metrics",
     "Moments",
     "Objective",
@@ -50,6 +51,9 @@ __all__ = [
     "Subject",
     "no_progress",
 ]
+
+X = TypeVar("X")
+Y = TypeVar("Y")
 
 
 @attrs.frozen
@@ -119,7 +123,9 @@ class Moments:
 class Latent(Protocol):
     """A law of the latent z. Frozen attrs class, registered as a latent."""
 
-    dim: int
+    @property
+    def dim(self) -> int:
+        """Numbers in z."""
 
     def draw(self, n: int, generator: Generator) -> Tensor:
         """n independent draws, [n, dim], on the CPU in torch's default dtype.
@@ -135,8 +141,13 @@ class SamplerPart(Protocol):
     without a [dataset].
     """
 
-    latent: Latent
-    conditional: bool
+    @property
+    def latent(self) -> Latent:
+        """The law of its z."""
+
+    @property
+    def conditional(self) -> bool:
+        """Whether it reads labels."""
 
     def check(self, data: DataShape | None) -> Iterable[str]:
         """Why it cannot produce items of this shape; nothing if it can. None: the recipe has no data set."""
@@ -148,7 +159,9 @@ class SamplerPart(Protocol):
 class DiscriminatorPart(Protocol):
     """A classifier of real against generated: x -> logit. `conditional` as a sampler's."""
 
-    conditional: bool
+    @property
+    def conditional(self) -> bool:
+        """Whether it reads labels."""
 
     def check(self, data: DataShape | None) -> Iterable[str]:
         """Why it cannot judge items of this shape; nothing if it can."""
@@ -158,18 +171,18 @@ class DiscriminatorPart(Protocol):
 
 
 class ObjectivePart(Protocol):
-    """A training method. It owns the step; the core owns the clock, seeds, devices and records."""
+    """A training method. It owns the step; the core owns the clock, seeds, devices and records.
+
+    It may also have `equilibrium() -> Mapping[str, float]`, metric -> its value where samples and data follow one law:
+    the reference lines of its curves; and `replicable: ClassVar[bool]`, whether it trains stacked replicas
+    [R, B, ...] as it trains one run (`train.replicas`).
+    """
 
     players: ClassVar[tuple[str, ...]]
     """The networks it trains, of "sampler" and "discriminator"; each needs a table in [optimizer]."""
-    replicable: ClassVar[bool]
-    """Whether it trains stacked replicas [R, B, ...] as it trains one run (`train.replicas`)."""
 
     def check(self, spec: Spec) -> Iterable[str]:
         """Why it cannot train this recipe; nothing if it can."""
-
-    def equilibrium(self) -> Mapping[str, float]:
-        """Metric -> its value where samples and data follow one law: the reference lines of its curves."""
 
     def build(self, experiment: Experiment) -> Objective:
         """The runnable objective over the built experiment (whose own `objective` is not set yet)."""
@@ -190,16 +203,17 @@ class DatasetPart(Protocol):
 
 
 class AnalyzerPart(Protocol):
-    """A measurement or a picture of a run, live or finished."""
+    """A measurement or a picture of a run, live or finished.
+
+    It may also have `prepare(spec: Spec, device: torch.device, progress: Progress) -> None`: fetch what it will need
+    from disk, before training starts. Raises GflowError where that is missing.
+    """
 
     needs: ClassVar[frozenset[str]]
     """What the recipe must have, of "dataset", "sampler", "discriminator", "objective"."""
 
     def check(self, spec: Spec) -> Iterable[str]:
         """Why it cannot look at this recipe's run; nothing if it can."""
-
-    def prepare(self, spec: Spec, device: torch.device, progress: Progress) -> None:
-        """Fetch what it will need from disk, before training starts. Raises GflowError where that is missing."""
 
     def build(self) -> Callable[[Subject], Result]:
         """The function that does the work."""
@@ -208,13 +222,21 @@ class AnalyzerPart(Protocol):
 class Encoder(Protocol):
     """A frozen representation network, on its device and in eval mode."""
 
-    name: str
-    """What scores on its features are called after: "inception", "resnet50 (random)"."""
-    dim: int
-    weights: str
-    """sha256 of its weights."""
-    resizer: str
-    """How items reach its input, in words: "bilinear to 299x299, antialiased"."""
+    @property
+    def name(self) -> str:
+        """What scores on its features are called after: "inception", "resnet50 (random)"."""
+
+    @property
+    def dim(self) -> int:
+        """Numbers in the features of an item."""
+
+    @property
+    def weights(self) -> str:
+        """sha256 of its weights."""
+
+    @property
+    def resizer(self) -> str:
+        """How items reach its input, in words: "bilinear to 299x299, antialiased"."""
 
     def __call__(self, x: Tensor) -> Tensor:
         """[B, *shape] in the data's range, on its device -> features [B, dim], float32, without gradient."""
@@ -305,6 +327,15 @@ class Experiment:
 # ------------------------------------------------------------------ analysis
 
 
+class Map(Protocol):
+    """`map(function, items)` -> an iterator of function(item), in the items' order, that takes items as it needs them.
+
+    Both must pickle. What `function` raises is raised where its result would have come.
+    """
+
+    def __call__(self, function: Callable[[X], Y], items: Iterable[X], /) -> Iterator[Y]: ...
+
+
 @attrs.define(eq=False)
 class Subject:
     """What an analyzer looks at: a run at one moment. Networks are in eval mode; draws are its own."""
@@ -325,6 +356,8 @@ class Subject:
     """Step -> folder of what this analyzer found earlier in the run, oldest first."""
     work: Path | None = None
     """A folder of this analyzer's own (it may not exist yet), where long work keeps what a killed run goes on from."""
+    map: Map = map
+    """Python's own map, or the workers of a cluster where one is given: for long work in independent pieces."""
 
     def protocol(self) -> dict[str, Any]:
         """What every score depends on, for its manifest: the data, its split, averaged weights or not, batch norm."""

@@ -14,6 +14,7 @@ from typing import Any
 from gflow_core.errors import GflowError
 
 __all__ = [
+    "RUN_NAME",
     "checkpoint_names",
     "checkpoint_order",
     "held",
@@ -24,6 +25,9 @@ __all__ = [
     "read_result",
     "written_aside",
 ]
+
+RUN_NAME = re.compile(r"(.+)-s\d+-\d{3,}")
+"""A run folder's name: stem of the recipe's file, seed, number."""
 
 _CHECKPOINT = re.compile(r"\d{6,}(-\d{3,})?")
 _TAIL = 1 << 16  # bytes at the end of metrics.jsonl in which its last line is looked for

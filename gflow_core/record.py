@@ -38,10 +38,13 @@ __all__ = ["RunFolder"]
 class RunFolder:
     """One run's folder. Nothing in it is ever left half-written."""
 
-    def __init__(self, path: Path) -> None:
-        """Open an existing run folder. Raises GflowError if it is not one."""
+    def __init__(self, path: Path, *, elsewhere: bool = False) -> None:
+        """Open an existing run folder. Raises GflowError if it is not one.
+
+        One that is `elsewhere`, where another machine's process writes it, is not looked for.
+        """
         self.path = path
-        if not (path / "recipe.toml").is_file():
+        if not elsewhere and not (path / "recipe.toml").is_file():
             raise GflowError(f"{path}: not a run folder (it has no recipe.toml); gflow run makes one under runs/")
 
     @classmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ import attrs
 
 from gflow_core.errors import GflowError
 from gflow_core.files import (
+    RUN_NAME,
     checkpoint_names,
     checkpoint_order,
     in_use,
@@ -27,7 +27,6 @@ __all__ = ["Summary", "duration", "summaries", "summary"]
 
 State = Literal["running", "stopped", "trained", "analyzed", "broken"]
 
-_NAME = re.compile(r"(.+)-s\d+-\d{3,}")
 _SIGNS = ("recipe.toml", "manifest.json", "metrics.jsonl", "checkpoints")
 
 
@@ -72,7 +71,7 @@ def summaries(folder: Path) -> list[Summary]:
 
 def summary(path: Path) -> Summary:
     """One run. What is damaged makes it broken; nothing is raised."""
-    named = _NAME.fullmatch(path.name)
+    named = RUN_NAME.fullmatch(path.name)
     about: dict[str, Any] = {"path": path, "recipe": named[1] if named else path.name, "created": _changed(path)}
     try:
         manifest = read_manifest(path)
@@ -108,7 +107,7 @@ def duration(seconds: float) -> str:
 
 
 def _is_run(folder: Path) -> bool:
-    return bool(_NAME.fullmatch(folder.name)) or any((folder / sign).exists() for sign in _SIGNS)
+    return bool(RUN_NAME.fullmatch(folder.name)) or any((folder / sign).exists() for sign in _SIGNS)
 
 
 def _runs_in(folder: Path, deeper: bool) -> Iterator[Path]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 
@@ -18,6 +19,10 @@ from gflow_core.errors import GflowError
 from gflow_core.spec import Train
 
 __all__ = ["Runtime", "choose_device", "computes_bf16", "keep_freed_memory", "world_size"]
+
+
+_CONNECT = timedelta(minutes=5)  # in which all processes arrive; where one fails before, its launcher may not tell
+_WAIT = timedelta(hours=24)  # for one another, once connected: others wait while the first one runs analyzers
 
 
 @attrs.frozen(eq=False)
@@ -42,13 +47,18 @@ class Runtime:
         rank, world = 0, world_size()
         if world > 1:
             # accelerate reads torchrun's, its own and Slurm's environments; told `cpu`, it connects with gloo.
-            # The waiting limit is long because other processes wait while the first one runs analyzers.
             from accelerate import PartialState
 
             try:
-                state = PartialState(cpu=device.type == "cpu", timeout=timedelta(hours=24))
+                state = PartialState(cpu=device.type == "cpu", timeout=_CONNECT)
             except (ValueError, RuntimeError) as error:
-                raise GflowError(f"cannot join the {world} processes that WORLD_SIZE announces: {error}") from error
+                reason = str(error).partition("\n")[0]
+                raise GflowError(
+                    f"cannot join the {world} processes that WORLD_SIZE announces: {reason}; another failed before, or "
+                    "is out of reach (GLOO_SOCKET_IFNAME or NCCL_SOCKET_IFNAME names the network interface)"
+                ) from error
+            assert distributed.group.WORLD is not None
+            distributed.group.WORLD.set_timeout(_WAIT)
             device, rank = state.device, state.process_index
             if train and train.batch_size % world:
                 raise GflowError(f"train.batch_size = {train.batch_size} does not divide among {world} processes")
@@ -107,6 +117,20 @@ class Runtime:
         """Wait for every process."""
         if self.world > 1:
             distributed.barrier()
+
+    def agree(self, things: Mapping[str, str]) -> None:
+        """Check that every process has the same texts, by their names. Raises GflowError, in all, for what differs."""
+        if self.world == 1:
+            return
+        mine = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in things.items()}
+        found: list[dict[str, str]] = [{}] * self.world
+        distributed.all_gather_object(found, mine)
+        for name in mine:
+            odd = [str(rank) for rank, theirs in enumerate(found) if theirs.get(name) != found[0][name]]
+            if odd:
+                raise GflowError(
+                    f"the processes differ in {name}: {', '.join(odd)} from process 0; every machine needs the same"
+                )
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Average gradients over processes by one flattened all-reduce."""

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -20,12 +21,13 @@ import attrs
 import torch
 from torch import Tensor, distributed, nn
 
-from gflow_core import tensorboard
+from gflow_core import cluster, tensorboard
 from gflow_core.analyze import analyze, pool
 from gflow_core.build import build, single
 from gflow_core.checkpoint import Checkpoint, misfit
-from gflow_core.contracts import Experiment, Phase, Result
-from gflow_core.errors import CheckpointError, GflowError, Interrupted, did_you_mean
+from gflow_core.contracts import Experiment, Map, Phase, Result
+from gflow_core.errors import CheckpointError, DataError, GflowError, Interrupted, did_you_mean
+from gflow_core.files import RUN_NAME
 from gflow_core.from_run import FromRun
 from gflow_core.nn.labels import label_rows, parse_label
 from gflow_core.nn.player import evaluating
@@ -40,7 +42,7 @@ from gflow_core.spec import Analysis, Spec
 from gflow_core.tensorboard import Curves
 from gflow_core.train import train
 
-__all__ = ["Console", "Session", "draw", "reanalyze", "resume", "run"]
+__all__ = ["Console", "Session", "draw", "reanalyze", "resume", "run", "workers"]
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -79,32 +81,39 @@ class Console(Protocol):
 # ------------------------------------------------------------------ run, resume
 
 
-def run(recipe: Recipe, runs: Path, console: Console) -> RunFolder:
-    """Build, train and analyze a recipe in a new folder under `runs`. Raises GflowError for all that goes wrong."""
+def run(recipe: Recipe, runs: Path, console: Console, map: Map = map) -> RunFolder:
+    """Build, train and analyze a recipe in a new folder under `runs`. Raises GflowError for all that goes wrong.
+
+    `map` is what analyzers spread their work with, here and below: see `workers`.
+    """
     if recipe.spec.objective is None and not recipe.spec.analyze:
         raise GflowError(f"{recipe.path}: nothing to do: it has neither an [objective] nor an [[analyze]] table")
     _check_extras(recipe.spec)
     experiment = _build(recipe, console)
+    experiment.runtime.agree({"the resolved recipe": dumps(recipe.spec), **_surroundings(experiment)})
     _prepare(experiment, console)
     path: list[Path | None] = [None]
     if experiment.runtime.main:
         name = recipe.path.stem if recipe.path else "recipe"
         if name == "recipe" and recipe.path:  # a run's own recipe.toml: the new run is named after that run
-            name = recipe.path.resolve().parent.name.rpartition("-s")[0] or name
+            named = RUN_NAME.fullmatch(recipe.path.resolve().parent.name)
+            name = named[1] if named else name
         folder = RunFolder.create(runs, name, recipe.spec.seed, dumps(recipe.spec))
         folder.write_manifest(_manifest(recipe, experiment))
         path = [folder.path]
     if experiment.runtime.world > 1:
         distributed.broadcast_object_list(path)
     assert path[0] is not None
-    folder = RunFolder(path[0])
+    folder = RunFolder(path[0], elsewhere=not experiment.runtime.main)
     console.say(f"run folder {folder.path}")
     with _held(folder, experiment):
-        Session(experiment, folder, console).go(done=0)
+        Session(experiment, folder, console, map=map).go(done=0)
     return folder
 
 
-def resume(path: Path, console: Console, checkpoint: str | None = None, steps: int | None = None) -> RunFolder:
+def resume(
+    path: Path, console: Console, checkpoint: str | None = None, steps: int | None = None, map: Map = map
+) -> RunFolder:
     """Continue a run from its newest checkpoint, bit for bit as if it had not stopped.
 
     From the checkpoint named, later ones are dropped, and what was recorded after it. `steps` is a new length.
@@ -121,9 +130,11 @@ def resume(path: Path, console: Console, checkpoint: str | None = None, steps: i
         raise GflowError(f"{path}: {state.step} steps are done already, more than {train_options.steps}")
     if state.threads:
         torch.set_num_threads(state.threads)
-    experiment = _build(recipe, console)
     manifest = folder.read_manifest()
+    with _data_of(manifest, recipe.spec):
+        experiment = _build(recipe, console)
     _check_data(manifest, experiment, path)
+    _check_copies(folder, name, experiment)
     _prepare(experiment, console)
     restore(experiment, state, folder.path / "checkpoints" / name)
     with _held(folder, experiment):
@@ -138,11 +149,14 @@ def resume(path: Path, console: Console, checkpoint: str | None = None, steps: i
             console.say(f"{path} is trained already, {state.step} steps; --steps N goes on from there")
         else:
             console.say(f"resuming {path} after step {state.step}" + (f", {state.phase}" if state.phase else ""))
-        Session(experiment, folder, console, part_way=int(name.partition("-")[2] or 0)).go(done=state.step)
+        part_way = int(name.partition("-")[2] or 0)
+        Session(experiment, folder, console, part_way, map).go(done=state.step)
     return folder
 
 
-def reanalyze(path: Path, console: Console, names: tuple[str, ...] = (), overrides: tuple[str, ...] = ()) -> RunFolder:
+def reanalyze(
+    path: Path, console: Console, names: tuple[str, ...] = (), overrides: tuple[str, ...] = (), map: Map = map
+) -> RunFolder:
     """Run a finished run's analyzers again, those named or all; a name may also be an analyzer's that it lacks.
 
     Overrides change their options, where the data lies, and the device; nothing that the run was trained with.
@@ -169,8 +183,9 @@ def reanalyze(path: Path, console: Console, names: tuple[str, ...] = (), overrid
     if not chosen:
         raise GflowError(f"{path}: its recipe has no [[analyze]] table; name an analyzer (gflow ls analyzers)")
     recipe = attrs.evolve(recipe, spec=_anywhere(recipe.spec))
-    experiment = _build(recipe, console)
     manifest = folder.read_manifest()
+    with _data_of(manifest, recipe.spec):
+        experiment = _build(recipe, console)
     _check_data(manifest, experiment, path)
     _check_origin(manifest, recipe.spec, path)
     step = 0
@@ -178,8 +193,22 @@ def reanalyze(path: Path, console: Console, names: tuple[str, ...] = (), overrid
         state = folder.load()
         restore(experiment, state, folder.path)
         step = state.step
-    Session(experiment, folder, console).analyze_all(chosen, step, overrides)
+    Session(experiment, folder, console, map=map).analyze_all(chosen, step, overrides)
     return folder
+
+
+@contextmanager
+def workers(scheduler: str | None) -> Iterator[Map]:
+    """A map over the workers of the dask scheduler at this address or of this file, within the block.
+
+    Python's own without one, and in all processes but the first, which alone runs analyzers. GflowError where no
+    scheduler answers, or it has no workers.
+    """
+    if scheduler is None or os.environ.get("RANK", "0") != "0":
+        yield map
+        return
+    with cluster.connected(scheduler) as client:
+        yield partial(cluster.spread, client)
 
 
 def _check_extras(spec: Spec) -> None:
@@ -223,6 +252,20 @@ def _held(folder: RunFolder, experiment: Experiment) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _data_of(manifest: Mapping[str, Any], spec: Spec) -> Iterator[None]:
+    """Reading a run's data again within the block; DataError says where a relative path to them counts from."""
+    try:
+        yield
+    except DataError as error:
+        root = getattr(spec.dataset, "root", None)
+        if root is None or Path(root).is_absolute() or not manifest.get("folder"):
+            raise
+        raise DataError(
+            f'{error}\nthe run began in {manifest["folder"]}, where its dataset.root = "{root}" counts from; go there'
+        ) from error
+
+
 def _check_data(manifest: Mapping[str, Any], experiment: Experiment, path: Path) -> None:
     before = manifest.get("data", {}).get("fingerprint")
     if before and experiment.data and experiment.data.fingerprint != before:
@@ -230,6 +273,26 @@ def _check_data(manifest: Mapping[str, Any], experiment: Experiment, path: Path)
             f"{path}: the data has changed since the run began (fingerprint {experiment.data.fingerprint[:12]}, was "
             f"{before[:12]}); put the old data back or start a new run"
         )
+
+
+def _check_copies(folder: RunFolder, name: str, experiment: Experiment) -> None:
+    """Machines without a common file system have a copy of the run each: the same one. Raises GflowError if not."""
+    saved = folder.path / "checkpoints" / name / "checkpoint.json"  # it holds the sha256 of all the others
+    experiment.runtime.agree(
+        {
+            str(folder.recipe): folder.recipe.read_text(encoding="utf-8"),
+            f"the newest checkpoint of {folder.path}": name + saved.read_text(encoding="utf-8"),
+            **_surroundings(experiment),
+        }
+    )
+
+
+def _surroundings(experiment: Experiment) -> dict[str, str]:
+    """What all machines of a run need the same of, by name."""
+    return {
+        "the versions of gflow, its plugins and torch": str(_versions()),
+        "the data": experiment.data.fingerprint if experiment.data else "",
+    }
 
 
 def _check_origin(manifest: Mapping[str, Any], spec: Spec, path: Path) -> None:
@@ -245,10 +308,13 @@ def _check_origin(manifest: Mapping[str, Any], spec: Spec, path: Path) -> None:
 class Session:
     """The events of training, recorded; only the first process writes."""
 
-    def __init__(self, experiment: Experiment, folder: RunFolder, console: Console, part_way: int = 0) -> None:
+    def __init__(
+        self, experiment: Experiment, folder: RunFolder, console: Console, part_way: int = 0, map: Map = map
+    ) -> None:
         self.experiment = experiment
         self.folder = folder
         self.console = console
+        self.map = map
         self.stop = Stop()
         self.main = experiment.runtime.main
         self.curves: Curves | None = None
@@ -409,6 +475,7 @@ class Session:
                 folder=self.folder.path,
                 earlier=earlier,
                 work=self.folder.path / "analysis" / name / "work",
+                map=self.map,
             )
         except GflowError:
             raise
@@ -561,9 +628,9 @@ class Drawing:
         if seed is not None:
             self.experiment.streams = Streams(seed)
 
-    def chunks(self, n: int) -> Iterator[Tensor]:
+    def chunks(self, n: int, map: Map = map) -> Iterator[Tensor]:
         """n samples [., *shape] on the CPU, some at a time; the same ones at every call."""
-        return _chunks(self.experiment, n, "sample", self.labels)
+        return _chunks(self.experiment, n, "sample", self.labels, map)
 
 
 def draw(
@@ -573,10 +640,11 @@ def draw(
     seed: int | None = None,
     replica: int = 0,
     label: str | None = None,
+    map: Map = map,
 ) -> tuple[Tensor, Recipe]:
     """n samples [n, *shape] of a run's sampler, and its recipe; see Drawing."""
     drawing = Drawing(path, checkpoint, seed, replica, label)
-    return torch.cat(list(drawing.chunks(n))), drawing.recipe
+    return torch.cat(list(drawing.chunks(n, map))), drawing.recipe
 
 
 def _wanted(spec: Spec, label: str | None) -> Tensor | None:
@@ -594,7 +662,9 @@ def _wanted(spec: Spec, label: str | None) -> Tensor | None:
         raise GflowError(f"--label {label}: {error}") from None
 
 
-def _chunks(experiment: Experiment, n: int, stream: str, labels: Tensor | None = None) -> Iterator[Tensor]:
+def _chunks(
+    experiment: Experiment, n: int, stream: str, labels: Tensor | None = None, map: Map = map
+) -> Iterator[Tensor]:
     """n samples on the CPU, in eval mode, from a stream that starts afresh: the same latents at every call.
 
     A conditional sampler's labels are dealt from `labels` in turn, or drawn as in the data.
@@ -606,7 +676,17 @@ def _chunks(experiment: Experiment, n: int, stream: str, labels: Tensor | None =
     if labels is None and spec.sampler.conditional:
         labels = label_pool(experiment.data, spec.data_shape())
     with evaluating(module):
-        for x in draw_chunks(module, spec.sampler, n, streams, experiment.runtime, labels=labels, in_turn=in_turn):
+        for x in draw_chunks(
+            module,
+            spec.sampler,
+            n,
+            streams,
+            experiment.runtime,
+            labels=labels,
+            in_turn=in_turn,
+            spread=map,
+            train=spec.train,
+        ):
             yield x.cpu()
 
 
@@ -637,12 +717,9 @@ def _manifest(recipe: Recipe, experiment: Experiment) -> dict[str, Any]:
     return {
         "created": _now(),
         "command": sys.argv,
+        "folder": str(Path.cwd()),
         "recipe": str(recipe.path) if recipe.path else None,
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            **{record.dist: record.version for record in plugins().records},
-        },
+        "versions": {"python": platform.python_version(), **_versions()},
         "platform": platform.platform(),
         "device": str(runtime.device),
         "device_name": torch.cuda.get_device_name(runtime.device)
@@ -658,6 +735,10 @@ def _manifest(recipe: Recipe, experiment: Experiment) -> dict[str, Any]:
             name: sum(p.numel() for p in module.parameters()) for name, module in _networks(experiment).items()
         },
     }
+
+
+def _versions() -> dict[str, str]:
+    return {"torch": torch.__version__, **{record.dist: record.version for record in plugins().records}}
 
 
 def _git() -> dict[str, Any] | None:

@@ -12,7 +12,10 @@ __all__ = ["command"]
 @click.command("analyze", context_settings={"ignore_unknown_options": True})
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[NAME | OVERRIDES]...")
-def command(run: Path, words: tuple[str, ...]) -> None:
+@click.option(
+    "--scheduler", metavar="ADDRESS|FILE", help="Spread long analyses over the workers of this dask scheduler."
+)
+def command(run: Path, words: tuple[str, ...], scheduler: str | None) -> None:
     """Run a finished run's analyzers again: those named, or all; overrides change their options.
 
     A name may also be an analyzer's that the recipe lacks; its options come after those of the recipe's own.
@@ -24,4 +27,4 @@ def command(run: Path, words: tuple[str, ...]) -> None:
 
     names = tuple(word for word in words if "=" not in word and not word.startswith("~"))
     overrides = tuple(word for word in words if word not in names)
-    load_run(run).analyze(*names, overrides=overrides)
+    load_run(run).analyze(*names, overrides=overrides, scheduler=scheduler)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 
 import click
@@ -17,19 +18,29 @@ __all__ = ["command"]
     help="Continue from this one (such as 000100) instead of the newest; what came after it is dropped.",
 )
 @click.option("--steps", type=click.IntRange(min=1), help="Train to this many steps instead of the recipe's.")
-def command(run: Path, checkpoint: str | None, steps: int | None) -> None:
+@click.option(
+    "--scheduler", metavar="ADDRESS|FILE", help="Spread long analyses over the workers of this dask scheduler."
+)
+def command(run: Path, checkpoint: str | None, steps: int | None, scheduler: str | None) -> None:
     """Continue a run that was stopped, killed or cut off.
 
     On the same machine it computes bit for bit what an uninterrupted run would have.
     """
     from gflow_core.cli.launch import launch
+    from gflow_core.errors import GflowError
     from gflow_core.recipe import load
     from gflow_core.record import RunFolder
+    from gflow_core.runtime import world_size
 
-    launch(load(RunFolder(run).recipe).spec, _work, (run, checkpoint, steps))
+    if world_size() > 1 and not run.exists():
+        raise GflowError(
+            f"{run}: not on this machine ({platform.node()}); every machine reads the run that it resumes: put it on a "
+            "file system that all see, or copy it to each"
+        )
+    launch(load(RunFolder(run).recipe).spec, _work, (run, checkpoint, steps, scheduler))
 
 
-def _work(run: Path, checkpoint: str | None, steps: int | None) -> None:
+def _work(run: Path, checkpoint: str | None, steps: int | None, scheduler: str | None) -> None:
     from gflow_core import load_run
 
-    load_run(run).resume(checkpoint=checkpoint, steps=steps)
+    load_run(run).resume(checkpoint=checkpoint, steps=steps, scheduler=scheduler)

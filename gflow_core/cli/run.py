@@ -13,6 +13,7 @@ __all__ = ["command"]
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.argument("overrides", nargs=-1, type=click.UNPROCESSED)
 @click.option("--dry-run", is_flag=True, help="Print the plan; write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="With --dry-run: print the plan as JSON.")
 @click.option(
     "--runs",
     type=click.Path(path_type=Path, file_okay=False),
@@ -20,7 +21,12 @@ __all__ = ["command"]
     show_default=True,
     help="Folder in which the run folder is made.",
 )
-def command(recipe: Path, overrides: tuple[str, ...], dry_run: bool, runs: Path) -> None:
+@click.option(
+    "--scheduler", metavar="ADDRESS|FILE", help="Spread long analyses over the workers of this dask scheduler."
+)
+def command(
+    recipe: Path, overrides: tuple[str, ...], dry_run: bool, as_json: bool, runs: Path, scheduler: str | None
+) -> None:
     """Train and analyze a recipe.
 
     \b
@@ -29,19 +35,21 @@ def command(recipe: Path, overrides: tuple[str, ...], dry_run: bool, runs: Path)
     """
     from gflow_core import recipe as recipes
 
+    if as_json and not dry_run:
+        raise click.UsageError("--json prints the plan: write --dry-run as well")
     loaded = recipes.load(recipe, overrides)
     if dry_run:
         from gflow_core.cli.plan import print_plan
 
-        print_plan(loaded)
+        print_plan(loaded, as_json=as_json)
         return
 
     from gflow_core.cli.launch import launch
 
-    launch(loaded.spec, _work, (recipe, overrides, runs))
+    launch(loaded.spec, _work, (recipe, overrides, runs, scheduler))
 
 
-def _work(recipe: Path, overrides: tuple[str, ...], runs: Path) -> None:
+def _work(recipe: Path, overrides: tuple[str, ...], runs: Path, scheduler: str | None) -> None:
     from gflow_core import api
 
-    api.run(recipe, *overrides, runs=runs)
+    api.run(recipe, *overrides, runs=runs, scheduler=scheduler)

@@ -30,8 +30,16 @@ _PICTURE = 10_000  # more would be no picture
     help="What a conditional sampler is asked for: a class such as 3, or a number for each condition, such as "
     "Smiling=1,Male=-1; without it every class in turn.",
 )
+@click.option("--scheduler", metavar="ADDRESS|FILE", help="Spread the work over the workers of this dask scheduler.")
 def command(
-    run: Path, n: int, out: Path, seed: int | None, checkpoint: str | None, replica: int, label: str | None
+    run: Path,
+    n: int,
+    out: Path,
+    seed: int | None,
+    checkpoint: str | None,
+    replica: int,
+    label: str | None,
+    scheduler: str | None,
 ) -> None:
     """Draw from a run's sampler (its averaged weights where it keeps them)."""
     from gflow_core.errors import GflowError
@@ -50,11 +58,12 @@ def command(
     from gflow_core.console import RunConsole
     from gflow_core.files import written_aside
     from gflow_core.pictures import draw_samples
-    from gflow_core.session import Drawing
+    from gflow_core.session import Drawing, workers
 
     drawing = Drawing(run, checkpoint, seed, replica, label)
     if kind == ".png":
-        x = torch.cat(list(drawing.chunks(n)))
+        with workers(scheduler) as spread:
+            x = torch.cat(list(drawing.chunks(n, spread)))
         shape = drawing.recipe.spec.data_shape()
         if shape is None:
             raise GflowError(f"--out {out}: the recipe has no [dataset] that says how to draw; write --out FILE.npy")
@@ -65,9 +74,9 @@ def command(
         if need > free:
             raise GflowError(f"--n {n}: needs {need / 1e9:.3g} GB at {out.parent}, which has {free / 1e9:.3g} GB free")
         done = 0
-        with RunConsole() as console, written_aside(out) as aside:
+        with workers(scheduler) as spread, RunConsole() as console, written_aside(out) as aside:
             array = np.lib.format.open_memmap(aside, "w+", np.float32, (n, *first.shape))
-            for x in drawing.chunks(n):
+            for x in drawing.chunks(n, spread):
                 array[done : done + len(x)] = x.float().numpy()
                 done += len(x)
                 console.progress("drawing", done, n)

@@ -2,49 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Generator, Tensor, nn
 
-from gflow_core.contracts import DataShape, SamplerPart, Subject
+from gflow_core.contracts import DataShape, Map, SamplerPart, Subject
 from gflow_core.data import Source
 from gflow_core.errors import GflowError
+from gflow_core.nn.portable import Portable, portable
 from gflow_core.rng import Streams
 from gflow_core.runtime import Runtime
+from gflow_core.spec import Train
 
-__all__ = ["by_label", "draw_chunks", "draw_from", "draw_labels", "label_pool", "push"]
+__all__ = [
+    "Given",
+    "by_label",
+    "draw_chunks",
+    "draw_from",
+    "draw_given",
+    "draw_labels",
+    "draw_through",
+    "label_pool",
+    "pieces",
+    "push",
+    "sample",
+]
+
+Y = TypeVar("Y")
 
 
 _DRAWN = 8192
 """Latents drawn at once: numbers depend on how many one call draws, and must not depend on `chunk`."""
 
 
+Given = tuple[Tensor, Tensor | None]
+"""Latents z [B, d] on the CPU and the labels [B] or [B, k] of a conditional sampler."""
+
+
 @torch.no_grad()
+def sample(sampler: nn.Module, runtime: Runtime, given: Given) -> Tensor:
+    """The sampler's items [B, *shape] at one piece, on the device, in z's type. Its mode is the caller's."""
+    here = [t.to(runtime.device) for t in given if t is not None]
+    with runtime.autocast():
+        x: Tensor = sampler(*here)
+    return x.to(given[0].dtype)
+
+
 def push(sampler: nn.Module, z: Tensor, y: Tensor | None, runtime: Runtime, *, chunk: int = 256) -> Iterator[Tensor]:
     """The sampler's items at latents z [n, d], in pieces [at most chunk, *shape] on the device, in z's type.
 
     Labels y [n] or [n, k] go with a conditional sampler, None with any other. Its mode is the caller's.
     """
-    for piece in range(0, len(z), chunk):
-        given = [t[piece : piece + chunk].to(runtime.device) for t in (z, y) if t is not None]
-        with runtime.autocast():
-            x = sampler(*given)
-        yield x.to(z.dtype)
+    return (sample(sampler, runtime, given) for given in pieces(z, y, chunk))
 
 
-def draw_chunks(
-    sampler: nn.Module,
-    part: SamplerPart,
-    n: int,
-    streams: Streams,
-    runtime: Runtime,
-    *,
-    labels: Tensor | None = None,
-    in_turn: bool = False,
-    chunk: int = 256,
-) -> Iterator[Tensor]:
-    """n samples in pieces [at most chunk, *shape], on the device; the sampler's mode is the caller's.
+def pieces(z: Tensor, y: Tensor | None, chunk: int) -> Iterator[Given]:
+    """Latents z [n, d] and labels y [n] or [n, k], at most `chunk` of them at a time."""
+    for start in range(0, len(z), chunk):
+        stop = start + chunk
+        # Copies: a view would travel to a worker with all that it is a view of.
+        yield z[start:stop].clone(), None if y is None else y[start:stop].clone()
+
+
+def draw_given(
+    part: SamplerPart, n: int, streams: Streams, *, labels: Tensor | None = None, in_turn: bool = False, chunk: int
+) -> Iterator[Given]:
+    """What n samples are made of, at most `chunk` at a time.
 
     A conditional sampler gets labels drawn with replacement from the pool `labels` [m] or [m, k], or dealt from it in
     turn.
@@ -57,7 +83,29 @@ def draw_chunks(
             assert labels is not None
             turn = torch.arange(start, start + size) % len(labels)
             y = labels[turn] if in_turn else draw_labels(labels, size, streams["label"])
-        yield from push(sampler, z, y, runtime, chunk=chunk)
+        yield from pieces(z, y, chunk)
+
+
+def draw_chunks(
+    sampler: nn.Module,
+    part: SamplerPart,
+    n: int,
+    streams: Streams,
+    runtime: Runtime,
+    *,
+    labels: Tensor | None = None,
+    in_turn: bool = False,
+    chunk: int = 256,
+    spread: Map = map,
+    train: Train | None = None,
+) -> Iterator[Tensor]:
+    """n samples in pieces [at most chunk, *shape], on the device; the sampler's mode is the caller's.
+
+    Labels as `draw_given` has them. `spread` may be the workers of a cluster, which choose a device as `train` asks.
+    """
+    given = draw_given(part, n, streams, labels=labels, in_turn=in_turn, chunk=chunk)
+    for x in spread(Portable(partial(sample, sampler), runtime, train), given):
+        yield x.to(runtime.device)
 
 
 def draw_labels(pool: Tensor, n: int, generator: Generator) -> Tensor:
@@ -76,10 +124,20 @@ def by_label(
 def draw_from(subject: Subject, n: int, chunk: int = 256) -> Iterator[Tensor]:
     """n samples of an analyzer's subject, in pieces on the device, from its own streams; labels as in the data."""
     assert subject.sampler is not None
-    labels = label_pool(subject.data, subject.spec.data_shape()) if subject.spec.sampler.conditional else None
-    yield from draw_chunks(
-        subject.sampler, subject.spec.sampler, n, subject.streams, subject.runtime, labels=labels, chunk=chunk
-    )
+    for x in draw_through(subject, partial(sample, subject.sampler), n, chunk):
+        yield x.to(subject.runtime.device)
+
+
+def draw_through(subject: Subject, function: Callable[[Runtime, Given], Y], n: int, chunk: int) -> Iterator[Y]:
+    """function(runtime, given) of what n samples are made of, a piece at a time and in order, over `subject.map`.
+
+    From workers tensors come on the CPU, otherwise on the device. What is one piece is not worth a journey.
+    """
+    part = subject.spec.sampler
+    labels = label_pool(subject.data, subject.spec.data_shape()) if part.conditional else None
+    given = draw_given(part, n, subject.streams, labels=labels, chunk=chunk)
+    spread: Map = subject.map if n > chunk else map
+    yield from spread(portable(function, subject), given)
 
 
 def label_pool(data: Source | None, shape: DataShape | None) -> Tensor:

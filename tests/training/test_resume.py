@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import random
-import re
 import shutil
 import signal
 import time
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from gflow_core.build import build
+from gflow_core.console import RunConsole
+from gflow_core.contracts import Phase
 from gflow_core.errors import Diverged
 from gflow_core.recipe import load
 from gflow_core.record import RunFolder
 from gflow_core.train import train
-
-
-def finish(start, run: Path) -> None:
-    process = start("resume", run)
-    out = process.communicate(timeout=120)[0]
-    assert process.returncode == 0, out
 
 
 def lines(run: Path) -> list[dict]:
@@ -55,7 +52,7 @@ def test_sigkill_at_random_times(kind, request, start, tmp_path, weights):
     process = start("run", recipe, *overrides, "--runs", tmp_path / "killed")
     wait_for(lambda: (run / "checkpoints").is_dir() and any((run / "checkpoints").glob("0*")), process)
     kills = 0
-    for _ in range(3):
+    for _ in range(2):
         time.sleep(random.uniform(0, 0.4))
         if process.poll() is not None:
             break
@@ -73,45 +70,47 @@ def test_sigkill_at_random_times(kind, request, start, tmp_path, weights):
     assert (run / "samples/000020.png").read_bytes() == (whole / "samples/000020.png").read_bytes()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_inside_the_step(number, images, start, tmp_path, weights):
-    overrides = ("train.steps=3", "objective.inner_loops=60", "train.checkpoint_every=1")
-    process = start("run", images, *overrides, "--runs", tmp_path / "whole")
-    assert process.wait(timeout=120) == 0
+@pytest.fixture
+def signal_at(monkeypatch):
+    """Send this process a signal at the n-th safe point that training passes from now on."""
 
+    def arm(number: signal.Signals, n: int) -> None:
+        passed = count(1)
+
+        def phase(console: RunConsole, step: int, phase: Phase) -> None:
+            if next(passed) == n:
+                os.kill(os.getpid(), number)
+
+        monkeypatch.setattr(RunConsole, "phase", phase)
+
+    return arm
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_inside_the_step(number, images, gflow, signal_at, tmp_path, weights):
+    overrides = ("train.steps=3", "train.checkpoint_every=1")
+    gflow("run", images, *overrides, "--runs", tmp_path / "whole")
     run = tmp_path / "stopped" / "images-s0-001"
-    process = start("run", images, *overrides, "--runs", tmp_path / "stopped")
-    wait_for(lambda: (run / "checkpoints/000001").is_dir(), process)
-    time.sleep(0.1)
-    process.send_signal(number)
-    out = process.communicate(timeout=60)[0]
-    assert process.returncode == 130, out
+    signal_at(number, 7)  # a step has five: three inner loops and two passes over the pool
+    out = gflow("run", images, *overrides, "--runs", tmp_path / "stopped", code=130).output
     assert "and saved" in out
     newest = sorted(p.name for p in (run / "checkpoints").iterdir())[-1]
-    assert newest.startswith("000001-"), f"{newest}: it should have stopped inside step 2"
-    finish(start, run)
+    assert newest == "000001-002", "it should have stopped inside step 2"
+    gflow("resume", run)
     assert weights(run) == weights(tmp_path / "whole" / "images-s0-001")
     assert lines(run) == lines(tmp_path / "whole" / "images-s0-001")
 
 
-def test_resuming_twice_inside_one_step(plane, start, tmp_path, weights):
-    overrides = ("train.steps=1", "objective.inner_loops=4000")
-    process = start("run", plane, *overrides, "--runs", tmp_path / "whole")
-    assert process.wait(timeout=120) == 0
+def test_resuming_twice_inside_one_step(plane, gflow, signal_at, tmp_path, weights):
+    overrides = ("train.steps=1", "objective.inner_loops=20")
+    gflow("run", plane, *overrides, "--runs", tmp_path / "whole")
     run = tmp_path / "stopped" / "plane-s0-001"
-    process = start("run", plane, *overrides, "--runs", tmp_path / "stopped")
-    names = []
-    for _ in range(2):
-        while not re.match(r"run folder|resuming", line := process.stdout.readline()):  # training begins
-            assert line, "it ended early"
-        time.sleep(0.3)
-        process.send_signal(signal.SIGINT)
-        out = process.communicate(timeout=60)[0]
-        assert process.returncode == 130, out
-        names.append(max((p.name for p in (run / "checkpoints").iterdir()), key=lambda n: int(n.partition("-")[2])))
-        process = start("resume", run)
-    assert int(names[1].partition("-")[2]) > int(names[0].partition("-")[2]), names
-    assert process.wait(timeout=120) == 0
+    signal_at(signal.SIGINT, 4)
+    gflow("run", plane, *overrides, "--runs", tmp_path / "stopped", code=130)
+    signal_at(signal.SIGINT, 7)
+    gflow("resume", run, code=130)
+    assert "000000-011" in [p.name for p in (run / "checkpoints").iterdir()]
+    gflow("resume", run)
     assert weights(run) == weights(tmp_path / "whole" / "plane-s0-001")
 
 

@@ -55,6 +55,30 @@ def test_its_recipe_repeats_it_bit_for_bit(gflow, images, tmp_path, weights):
     assert other["sampler.safetensors"] != weights(first)["sampler.safetensors"]
 
 
+def test_a_recipe_called_recipe_is_named_after_itself_unless_it_is_a_runs(gflow, plane, tmp_path):
+    recipe = tmp_path / "my-samples" / "recipe.toml"
+    recipe.parent.mkdir()
+    plane.rename(recipe)
+    gflow("run", recipe, "--runs", tmp_path / "runs", "train.steps=1")
+    assert [run.name for run in (tmp_path / "runs").iterdir()] == ["recipe-s0-001"]
+
+
+def test_a_run_whose_data_lie_elsewhere_says_where_it_began(gflow, plane, tmp_path, monkeypatch):
+    (tmp_path / "began").mkdir()
+    monkeypatch.chdir(tmp_path / "began")
+    np.save("points.npy", np.random.default_rng(0).normal(size=(100, 2)).astype(np.float32))
+    table = 'use = "array"\nroot = "points.npy"\nshape = [2]'
+    plane.write_text(plane.read_text().replace('use = "ring"\nn = 500', table))
+    gflow("run", plane, "--runs", tmp_path / "runs", "train.steps=2")
+    run = tmp_path / "runs" / "plane-s0-001"
+    monkeypatch.chdir("/")
+    for command in (["resume", run, "--steps", 3], ["analyze", run, "losses"]):
+        said = gflow(*command, code=2).output
+        assert f'the run began in {tmp_path / "began"}, where its dataset.root = "points.npy" counts from' in said
+    monkeypatch.chdir(tmp_path / "began")
+    gflow("resume", run, "--steps", 3)
+
+
 def test_runs_are_numbered(gflow, plane, tmp_path):
     for _ in range(2):
         gflow("run", plane, "--runs", tmp_path / "runs", "train.steps=1")
@@ -66,7 +90,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(gflow, images, tmp_path, mon
     before = set(tmp_path.rglob("*"))
     out = gflow("run", images, "--dry-run").output
     assert set(tmp_path.rglob("*")) == before
-    for word in ("mnist5k", "200 items", "vgrow.resnet", "parameters", "vgrow.flow", "RMSprop", "cpu", "bf16"):
+    for word in ("mnist5k", "200 items", "vgrow.resnet", "parameters", "vgrow.flow", "rmsprop", "cpu", "bf16"):
         assert word in out
 
 
@@ -103,10 +127,11 @@ def test_samples_come_from_the_average(gflow, images, tmp_path):
     """With decay 0 the average is the weights themselves; with a long memory it is not."""
     x = {}
     for decay in (0.0, 0.99):
-        gflow("run", images, "--runs", tmp_path / str(decay), f"train.ema={{ decay = {decay}, start = 1 }}")
+        words = ["train.steps=3", f"train.ema={{ decay = {decay}, start = 1 }}"]
+        gflow("run", images, "--runs", tmp_path / str(decay), *words)
         gflow("sample", tmp_path / str(decay) / "images-s0-001", "--out", tmp_path / "x.npy")
         x[decay] = np.load(tmp_path / "x.npy")
-    gflow("run", images, "--runs", tmp_path / "none", "~train.ema")
+    gflow("run", images, "--runs", tmp_path / "none", "train.steps=3", "~train.ema")
     gflow("sample", tmp_path / "none" / "images-s0-001", "--out", tmp_path / "x.npy")
     plain = np.load(tmp_path / "x.npy")
     assert np.array_equal(x[0.0], plain)

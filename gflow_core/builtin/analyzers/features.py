@@ -12,15 +12,16 @@ import attrs
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from gflow_core.cache import cache_folder
 from gflow_core.contracts import DataShape, Encoder, EncoderPart, Subject
 from gflow_core.data import Source, fingerprint
 from gflow_core.errors import DataError, Diverged
 from gflow_core.files import written_aside
-from gflow_core.nn.sampling import draw_from
+from gflow_core.nn.sampling import Given, draw_from, draw_through, sample
 from gflow_core.rng import derive
+from gflow_core.runtime import Runtime
 
 __all__ = ["Features", "Vectors", "as_stored", "distances", "real_index", "score_name"]
 
@@ -45,6 +46,33 @@ class Vectors:
 
     def classify(self, x: Tensor) -> Tensor:
         raise NotImplementedError("vectors are in no class")
+
+
+@attrs.frozen(eq=False)
+class _Look:
+    """What samples are made of -> samples of 8 bits -> features [B, dim]: what a worker of a cluster computes."""
+
+    sampler: nn.Module
+    shape: DataShape
+    encode: Callable[[Tensor], Tensor]
+    name: str
+    step: int
+    images: bool
+    """Whether the samples are wanted as well, which take longer to travel than their features."""
+
+    def __call__(self, runtime: Runtime, given: Given) -> tuple[Tensor, Tensor]:
+        x = as_stored(sample(self.sampler, runtime, given), self.shape)
+        return _finite(self.encode(x), self.name, self.step), x if self.images else x.new_empty(0)
+
+
+def _finite(found: Tensor, name: str, step: int) -> Tensor:
+    """Features of samples as they are; Diverged where they are not finite."""
+    if not bool(found.isfinite().all()):
+        raise Diverged(
+            f"step {step}: features of samples are NaN or infinite ({name}); the sampler has diverged: train with a "
+            "lower rate, or analyze an earlier checkpoint"
+        )
+    return found
 
 
 @attrs.frozen(eq=False)
@@ -78,17 +106,32 @@ class Features:
 
     def encode(self, x: Tensor, apply: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """x [B, *shape] -> features [B, dim], or what another method of the encoder makes; Diverged if not finite."""
-        found = (apply or self.encoder)(x)
-        if not bool(found.isfinite().all()):
-            raise Diverged(
-                f"step {self.subject.step}: features of samples are NaN or infinite ({self.encoder.name}); the sampler "
-                "has diverged: train with a lower rate, or analyze an earlier checkpoint"
-            )
-        return found
+        return _finite((apply or self.encoder)(x), self.encoder.name, self.subject.step)
+
+    def encoded(self, n: int, what: str, apply: Callable[[Tensor], Tensor] | None = None) -> Iterator[Tensor]:
+        """Features of n samples in pieces [B, dim] on the device, or what another method of the encoder makes."""
+        return (found for found, _ in self._through(n, what, apply or self.encoder, images=False))
+
+    def with_images(self, n: int, what: str) -> Iterator[tuple[Tensor, Tensor]]:
+        """Features [B, dim] of n samples and the samples [B, *shape], in pieces on the device."""
+        return self._through(n, what, self.encoder, images=True)
 
     def fake(self, n: int, what: str, apply: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """Features of n samples, [n, dim], on the CPU."""
-        return torch.cat([self.encode(x, apply).cpu() for x in self.samples(n, what)])
+        return torch.cat([found.cpu() for found in self.encoded(n, what, apply)])
+
+    def _through(
+        self, n: int, what: str, apply: Callable[[Tensor], Tensor], images: bool
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Features and, if wanted, samples (else [0]): sampler and encoder in one go, over `subject.map`."""
+        subject, device = self.subject, self.subject.runtime.device
+        assert subject.sampler is not None
+        look = _Look(subject.sampler, self._data.shape, apply, self.encoder.name, subject.step, images)
+        done = 0
+        for found, x in draw_through(subject, look, n, self.batch_size):
+            yield found.to(device), x.to(device)
+            done += len(found)
+            subject.progress(what, done, n)
 
     # -------------------------------------------------------------- data
 

@@ -102,7 +102,7 @@ def frechet(part: Frechet, subject: Subject) -> Result:
     if n_real < 4:
         raise GflowError(f"frechet: two halves of the data need two items each, the data set has {n_real}")
     half, other = _real_halves(features, n_real)
-    real, fake = half + other, Moments.stream(features.encode(x) for x in features.samples(part.samples, "frechet"))
+    real, fake = half + other, Moments.stream(features.encoded(part.samples, "frechet"))
     name = score_name("FID", "FD", features.encoder)
     return Result(
         scores={

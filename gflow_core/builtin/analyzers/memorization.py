@@ -34,8 +34,8 @@ def memorization(part: Memorization, subject: Subject) -> Result:
     real, _ = nearest(features.real(n_other, other).to(device), train)
 
     fake, pairs = [], _Closest(part.pairs)
-    for x in features.samples(part.samples, "memorization"):
-        distance, neighbour = nearest(features.encode(x), train)
+    for seen, x in features.with_images(part.samples, "memorization"):
+        distance, neighbour = nearest(seen, train)
         fake.append(distance)
         pairs.add(distance, x, neighbour)
     found = torch.cat(fake)

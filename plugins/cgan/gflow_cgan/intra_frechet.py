@@ -36,7 +36,7 @@ def intra_frechet(part: IntraFrechet, subject: Subject) -> Result:
         own = attrs.evolve(features, subject=only)
         n_real = own.count(part.real_samples_per_class)
         half, other = map(Moments.of, own.real(n_real).tensor_split(2))
-        fake = Moments.stream(own.encode(x) for x in own.samples(n_fake, f"intra_frechet, class {label}"))
+        fake = Moments.stream(own.encoded(n_fake, f"intra_frechet, class {label}"))
         rows.append(
             {
                 "class": label,

@@ -21,8 +21,9 @@ Row = dict[str, Any]
 def journal(work: Path | None, key: Mapping[str, Any]) -> Iterator[tuple[list[Row], Callable[[Row], None]]]:
     """The repeats found under this key, and the function that adds one, in a file of the key's own or only in memory.
 
-    work/repeats-HASH.jsonl: a header with the key, then a line a repeat, on the disk before the next one starts. From a
-    line that was cut short or damaged on, the file is dropped. GflowError where it cannot be read or written.
+    work/repeats-HASH.jsonl: a header with the key, then a line a repeat, in order, on the disk before the next one is
+    looked at. From a line that was cut short or damaged on, the file is dropped. GflowError where it cannot be read or
+    written.
     """
     rows: list[Row] = []
     if work is None:

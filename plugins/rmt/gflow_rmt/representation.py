@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import attrs
 import torch
 from torch import Tensor, nn
 
 from gflow_core.builtin.analyzers.features import Vectors, as_stored, real_index
-from gflow_core.contracts import DataShape, Encoder, Latent, Subject
+from gflow_core.contracts import DataShape, Encoder, Latent, Map, Subject
 from gflow_core.data import Source
 from gflow_core.errors import DataError, Diverged, GflowError
-from gflow_core.nn.sampling import push
+from gflow_core.nn.portable import Portable, portable
+from gflow_core.nn.sampling import Given, pieces, sample
 from gflow_core.rng import Streams
+from gflow_core.runtime import Runtime
+from gflow_core.spec import Spec
 from gflow_rmt.surrogate import split
 
 if TYPE_CHECKING:
     from gflow_rmt.parts import Represented
 
 __all__ = ["Representation", "law_name"]
+
+X = TypeVar("X")
+Y = TypeVar("Y")
 
 _PATIENCE = 50
 """Images drawn for one wanted, before a class that the classifier never sees is given up."""
@@ -86,9 +92,9 @@ class Representation:
             yield self._sorted(n, streams, z, sampler, what).flatten(0, 1)
             return
         total, done = len(self.part.labels) * n, 0
-        for x in self.images(n, streams, z=z, sampler=sampler):
-            yield self.encode(x).cpu()
-            done += len(x)
+        for features in self._spread(_encoded, self._given(n, streams, z), total, sampler):
+            yield features.cpu()
+            done += len(features)
             if what:
                 self.subject.progress(what, done, total)
 
@@ -96,17 +102,48 @@ class Representation:
         self, n: int, streams: Streams, *, z: Latent | None = None, sampler: nn.Module | None = None
     ) -> Iterator[Tensor]:
         """n images of each class, class after class, in pieces [B, *shape] on the device, as 8 bits would hold them."""
-        law, labels = self.law(z), self.part.labels
-        conditional = self.subject.spec.sampler.conditional
-        latents = law.draw(len(labels) * n, streams["latent"])
-        y = torch.tensor(labels).repeat_interleave(n) if conditional else None
-        yield from self._pieces(latents, y, sampler)
+        here = self if sampler is None else attrs.evolve(self, subject=attrs.evolve(self.subject, sampler=sampler))
+        return (here.at(given) for given in self._given(n, streams, z))
 
-    def _pieces(self, z: Tensor, y: Tensor | None, sampler: nn.Module | None) -> Iterator[Tensor]:
-        module = sampler if sampler is not None else self.subject.sampler
-        assert module is not None
-        for x in push(module, z, y, self.subject.runtime, chunk=self.part.batch_size):
-            yield as_stored(x, self.shape, self.part.conversion)
+    def at(self, given: Given) -> Tensor:
+        """The images [B, *shape] of latents and labels, on the device, as 8 bits would hold them."""
+        assert self.subject.sampler is not None
+        return as_stored(sample(self.subject.sampler, self.subject.runtime, given), self.shape, self.part.conversion)
+
+    def _given(self, n: int, streams: Streams, z: Latent | None) -> Iterator[Given]:
+        """What n images of each class are made of, class after class, a batch at a time."""
+        labels = self.part.labels
+        latents = self.law(z).draw(len(labels) * n, streams["latent"])
+        y = torch.tensor(labels).repeat_interleave(n) if self.subject.spec.sampler.conditional else None
+        return pieces(latents, y, self.part.batch_size)
+
+    # -------------------------------------------------------------- over the workers of a cluster
+
+    def _spread(
+        self,
+        function: Callable[[Representation, X], Y],
+        items: Iterable[X],
+        images: int,
+        sampler: nn.Module | None = None,
+    ) -> Iterator[Y]:
+        """function(representation, item) of each item, over `subject.map`; what is one batch is not worth a journey."""
+        spread: Map = self.subject.map if images > self.part.batch_size else map
+        return spread(self.portable(function, sampler), items)
+
+    def portable(self, function: Callable[[Representation, X], Y], sampler: nn.Module | None = None) -> Portable[X, Y]:
+        """function(representation, item) as a function of the item alone, that a worker can call as well.
+
+        The representation has the networks and what they need, but neither data nor folders, and reports no progress.
+        """
+        subject = self.subject
+        alone = Subject(
+            Spec(sampler=subject.spec.sampler, train=subject.spec.train),
+            subject.runtime,
+            Streams(subject.streams.seed),
+            subject.step,
+            sampler=sampler if sampler is not None else subject.sampler,
+        )
+        return portable(_Bound(function, attrs.evolve(self, subject=alone)), subject)
 
     def law(self, z: Latent | None = None) -> Latent:
         """The law of z, in as many dimensions as the sampler reads."""
@@ -135,14 +172,14 @@ class Representation:
         wanted, have = len(labels) * n, 0
         for _ in range(_PATIENCE):
             # As many latents as are wanted at once: what comes does not depend on the batches.
-            for x in self._pieces(law.draw(wanted, streams["latent"]), None, sampler):
-                logits = self.classifier.classify(x).cpu()
+            given = pieces(law.draw(wanted, streams["latent"]), None, self.part.batch_size)
+            for logits, features in self._spread(_judged, given, wanted, sampler):
                 if max(labels) >= logits.shape[1]:
                     raise GflowError(
                         f"classifier {self.classifier.name} knows the classes 0 to {logits.shape[1] - 1}, not "
                         f"{max(labels)}; set K and classes to some of those"
                     )
-                seen, features = logits.argmax(1), self.encode(x).cpu()
+                seen, features = logits.cpu().argmax(1), features.cpu()
                 for label, rows in found.items():
                     rows.extend(features[seen == label][: n - len(rows)])
                 have = sum(map(len, found.values()))
@@ -219,6 +256,29 @@ class Representation:
             "moments": part.moments,
             **own,
         }
+
+
+@attrs.frozen(eq=False)
+class _Bound(Generic[X, Y]):
+    """A function of a representation with it, wherever it is called."""
+
+    function: Callable[[Representation, X], Y]
+    representation: Representation
+
+    def __call__(self, runtime: Runtime, item: X) -> Y:
+        one = self.representation
+        return self.function(attrs.evolve(one, subject=attrs.evolve(one.subject, runtime=runtime)), item)
+
+
+def _encoded(one: Representation, given: Given) -> Tensor:
+    return one.encode(one.at(given))
+
+
+def _judged(one: Representation, given: Given) -> tuple[Tensor, Tensor]:
+    """The classifier's logits, and features."""
+    assert one.classifier is not None
+    x = one.at(given)
+    return one.classifier.classify(x), one.encode(x)
 
 
 def law_name(law: Latent) -> str:

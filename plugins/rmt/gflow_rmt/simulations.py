@@ -11,9 +11,10 @@ the control shows is due to moments that were estimated from m images.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import numpy as np
 import torch
 from matplotlib.axes import Axes
@@ -24,6 +25,7 @@ from torch import Tensor
 from gflow_core.builtin.encoders.network import weights_hash
 from gflow_core.contracts import Result, Subject
 from gflow_core.errors import GflowError
+from gflow_core.nn.portable import Portable
 from gflow_core.rng import Streams
 from gflow_rmt.journal import journal
 from gflow_rmt.repeated import compared, normality, paired
@@ -31,7 +33,7 @@ from gflow_rmt.representation import Representation, law_name
 from gflow_rmt.rotation import rotations
 from gflow_rmt.spectra import Floats, gram_eigenvalues
 from gflow_rmt.spectrum import COLOURS, RANGE
-from gflow_rmt.surrogate import Mixture
+from gflow_rmt.surrogate import Mixture, split
 
 if TYPE_CHECKING:
     from gflow_rmt.parts import Simulations
@@ -76,10 +78,10 @@ def simulations(part: Simulations, subject: Subject) -> Result:
     with journal(subject.work, key) as (rows, append):
         if len(rows) < part.S:
             subject.progress("repeats", len(rows), part.S)
-            repeat = _repeat(part, subject, representation)
-            for i in range(len(rows), part.S):
-                append({"repeat": i, **repeat(subject.streams.fork(f"repeat.{i}"))})
-                subject.progress("repeats", i + 1, part.S)
+            repeat = Repeat.of(part, subject, representation)
+            for row in subject.map(repeat, range(len(rows), part.S)):
+                append(row)
+                subject.progress("repeats", len(rows), part.S)
     rows = rows[: part.S]
 
     pairs = PAIRS if part.refit else {"gan": "mixture"}
@@ -129,28 +131,52 @@ def simulations(part: Simulations, subject: Subject) -> Result:
 # ------------------------------------------------------------------ the experiment
 
 
-def _repeat(part: Simulations, subject: Subject, representation: Representation) -> Callable[[Streams], Row]:
-    """What one repeat does, given its own streams (sections 6.1 and 7.3)."""
-    if not part.refit:
-        once = Mixture.of(representation.draw(part.m, subject.streams.fork("moments"), what="features for the moments"))
+@attrs.frozen(eq=False)
+class Repeat:
+    """What one repeat does, given its number, from streams of its own (sections 6.1 and 7.3).
 
-        def with_one_mixture(streams: Streams) -> Row:
-            sample = representation.draw(part.n, streams, what=None)
-            return {"gan": _kept(sample), "mixture": _kept(once.draw(part.n, part.t, streams["t"]))}
+    Repeats are independent, so workers of a cluster can share them out.
+    """
 
-        return with_one_mixture
+    part: Simulations
+    seed: int
+    """Of the streams that each repeat's own are forked from."""
+    features: Portable[tuple[int, Streams], Tensor]
+    """Images of each class and their streams -> features [K, n, p]."""
+    once: Mixture | None
+    """Where it is not fitted anew."""
 
-    def with_its_own(streams: Streams) -> Row:
-        features = representation.draw(part.N, streams, what=None)
+    @classmethod
+    def of(cls, part: Simulations, subject: Subject, representation: Representation) -> Repeat:
+        once = None
+        if not part.refit:
+            streams = subject.streams.fork("moments")
+            once = Mixture.of(representation.draw(part.m, streams, what="features for the moments"))
+        return cls(part, subject.streams.seed, representation.portable(_features), once)
+
+    def __call__(self, i: int) -> Row:
+        streams = Streams(self.seed).fork(f"repeat.{i}")
+        return {"repeat": i, **(self._with_its_own(streams) if self.once is None else self._with(self.once, streams))}
+
+    def _with(self, mixture: Mixture, streams: Streams) -> Row:
+        part = self.part
+        sample = self.features((part.n, streams))
+        return {"gan": _kept(sample), "mixture": _kept(mixture.draw(part.n, part.t, streams["t"]))}
+
+    def _with_its_own(self, streams: Streams) -> Row:
+        part = self.part
+        features = self.features((part.N, streams))
         rotated = rotations(part.K, part.N, streams["rotation"]).to(features) @ features
         row: Row = {}
         for (name, other), x in zip(PAIRS.items(), (features, rotated), strict=True):
-            moments, sample = representation.split(x)
+            moments, sample = split(x, part.m, part.moments)
             mixture = Mixture.of(moments).draw(part.n, part.t, streams["t"])
             row |= {name: _kept(sample), other: _kept(mixture)}
         return row
 
-    return with_its_own
+
+def _features(representation: Representation, wanted: tuple[int, Streams]) -> Tensor:
+    return representation.draw(*wanted, what=None)
 
 
 def _kept(x: Tensor) -> dict[str, Any]:
