@@ -63,11 +63,11 @@ class Plugins:
     """Names in GFLOW_LOAD_PLUGINS that no installed plugin has."""
 
     def get(self, kind: str, name: str) -> type[Any]:
-        """The part `name` of `kind`; UnknownPart tells of a broken plugin where the name is that plugin's."""
+        """The part `name` of `kind`; UnknownPart tells of the plugin that it belongs to, broken or not installed."""
         try:
             return self.registries[kind].get(name)
         except UnknownPart as error:
-            prefix = name.partition(".")[0]
+            prefix, dot, _ = name.partition(".")
             for record in self.records:
                 if record.status == "broken" and prefix == record.name:
                     raise UnknownPart(
@@ -78,7 +78,17 @@ class Plugins:
                 raise UnknownPart(
                     f'{kind} "{name}" belongs to the plugin {prefix}, which {ONLY} leaves out; add it there'
                 ) from error
+            if dot and prefix not in self._prefixes():
+                close = did_you_mean(prefix, self._prefixes())
+                install = f"; pip install gflow-{prefix}" if re.fullmatch(r"[a-z][a-z0-9_]*", prefix) else ""
+                raise UnknownPart(
+                    f'unknown {kind} "{name}": no plugin {prefix} is installed{install}{close}'
+                ) from error
             raise
+
+    def _prefixes(self) -> set[str]:
+        """What the names of parts begin with here: plugins, and whatever else they claim."""
+        return {record.name for record in self.records}.union(*(r.prefixes() for r in self.registries.values()))
 
     def register(self, plugin: object, record: PluginRecord | None = None) -> PluginRecord:
         """Run the hooks of one plugin, and note in its record what became of it: BROKEN, and why, on any failure.

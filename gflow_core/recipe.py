@@ -81,6 +81,8 @@ def load(path: Path | str, overrides: Sequence[str] = (), plugins: Plugins | Non
         """The origin of the value or table at or next around `place`: one file or override, or both together."""
         for end in range(len(place), 0, -1):
             if found := _origins_below(origins, place[:end]):
+                if place in (("sampler",), ("discriminator",)):  # what is wrong may be the data that it is to suit
+                    found += [one for one in _origins_below(origins, ("dataset",)) if one.startswith(_OVERRIDE)]
                 base = found[0] if place[:end] in origins else str(path)
                 changed = " and ".join(origin for origin in found if origin.startswith(_OVERRIDE) and origin != base)
                 return found[0] if len(found) == 1 else f"{base} with {changed}" if changed else base
@@ -340,10 +342,15 @@ def dumps(spec: Spec, origins: Mapping[schema.Path, str] | None = None, plugins:
     """
     import tomlkit
 
+    def origin(path: schema.Path) -> str | None:
+        return None if origins is None else printable("; ".join(_origins_below(origins, path))) or "default"
+
     def item(value: Any, path: schema.Path) -> Any:
+        if _is_of_tables(value):
+            return _in_lines(value, [origin((*path, i)) for i in range(len(value))])
         made = tomlkit.item(_inline(value))
-        if origins is not None and path != ("gflow",):
-            made.comment(printable("; ".join(_origins_below(origins, path))) or "default")
+        if (comment := origin(path)) and path != ("gflow",):
+            made.comment(comment)
         return made
 
     return _written(schema.unstructure(spec, plugins if plugins is not None else _plugins.plugins()), item)
@@ -383,7 +390,7 @@ def standalone(path: Path | str, name: str, plugins: Plugins | None = None) -> s
             if isinstance(found, items.Item) and not isinstance(found, items.Table):
                 found.trivia.indent, found.trivia.trail = "", "\n"
                 return found
-        return tomlkit.item(_inline(value))
+        return _in_lines(value, [None] * len(value)) if _is_of_tables(value) else tomlkit.item(_inline(value))
 
     head = re.match(r"(#.*\n)*", text)
     above = ", ".join(os.path.relpath(file, path.parent) for file in files if file != str(path))
@@ -420,6 +427,21 @@ def _written(table: Mapping[str, Any], item: Callable[[Any, schema.Path], Any]) 
         else:
             document.add(key, item(value, (key,)))
     return tomlkit.dumps(document)
+
+
+def _is_of_tables(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(child, dict) for child in value)
+
+
+def _in_lines(values: Sequence[Any], comments: Sequence[str | None]) -> Any:
+    """A list of tables, one a line, each with its comment."""
+    import tomlkit
+
+    array = tomlkit.array()
+    for value, comment in zip(values, comments, strict=True):
+        array.add_line(_inline(value), comment=comment)
+    array.add_line(indent="")
+    return array
 
 
 def _inline(value: Any) -> Any:

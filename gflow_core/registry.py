@@ -94,6 +94,10 @@ class Registry(Generic[T]):
             file, line = "?", 0
         return Place(part.__module__, file, line, inspect.getdoc(part) or "")
 
+    def prefixes(self) -> set[str]:
+        """What stands before the dot in the names that plugins claim, also in those that belong to neither of two."""
+        return {name.partition(".")[0] for name in self._claims if "." in name}
+
     def __contains__(self, name: object) -> bool:
         return name in self._entries
 

@@ -1,7 +1,11 @@
-"""The core's own parts keep the promises of their kinds."""
+"""The core's own parts keep the promises of their kinds, and no registered part is without such a test."""
 
 from __future__ import annotations
 
+import runpy
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from gflow_core.builtin.adversarial import Adversarial, Penalty
@@ -12,49 +16,91 @@ from gflow_core.builtin.analyzers.mode_coverage import ModeCoverage
 from gflow_core.builtin.analyzers.sample_grid import SampleGrid
 from gflow_core.builtin.analyzers.two_sample import TwoSample
 from gflow_core.builtin.datasets import parts as datasets
-from gflow_core.builtin.encoders.parts import ResNet50
+from gflow_core.builtin.encoders import parts as encoders
 from gflow_core.plugins import plugins
 from gflow_core.testing import TINY, check_analyzer, check_dataset, check_encoder, check_latent, check_objective
 
+ROOT = Path(__file__).parents[1]
 LAWS = plugins().registries["latent"]
+MNIST_CNN = encoders.MnistCnn(weights="random")
+RGB = TINY["rgb"].data_shape()
+
+PARTS = [
+    *((check_latent, LAWS.get(name)(dim=3), {}) for name in LAWS),
+    (check_dataset, datasets.Gaussian(n=50), {}),
+    (check_dataset, datasets.Ring(n=50), {}),
+    (check_dataset, datasets.Grid(n=50), {}),
+    (check_dataset, datasets.Swissroll(n=50), {}),
+    (check_dataset, datasets.Circles(n=50), {}),
+    (check_dataset, datasets.Mnist5k(limit=20), {}),
+    (check_objective, Adversarial(), {}),
+    (check_objective, Adversarial(penalty=Penalty(kind="wgan_gp")), {}),
+    (check_analyzer, ModeCoverage(samples=40), {}),
+    (check_analyzer, scores.Frechet(samples=40, real_samples=40), {}),
+    (check_analyzer, scores.Kernel(samples=40, subset_size=10, subsets=2), {}),
+    (check_analyzer, scores.Inception(encoder=MNIST_CNN, samples=20, real_samples=20), {"dataset": TINY["grey"]}),
+    (check_analyzer, scores.Prdc(samples=40, k=2), {}),
+    (check_analyzer, scores.Memorization(samples=20), {}),
+    (check_analyzer, TwoSample(samples=40, projections=10), {}),
+    (check_analyzer, SampleGrid(), {}),
+    (check_analyzer, Interpolation(rows=1, steps=2, frames=2), {}),
+    (check_analyzer, Losses(), {}),
+    (check_encoder, MNIST_CNN, {}),
+    (check_encoder, encoders.Inception(weights="random"), {"data": RGB}),
+    (check_encoder, encoders.EfficientnetLite0(), {"data": RGB}),
+    (check_encoder, encoders.ResNet50(weights="random"), {"data": RGB}),
+    (check_encoder, encoders.Vgg16(weights="random"), {"data": RGB}),
+    (check_encoder, encoders.DenseNet201(weights="random"), {"data": RGB}),
+]
+"""Check, part, and what the check is given besides."""
 
 
-@pytest.mark.parametrize("name", LAWS)
-def test_laws_of_z(name):
-    check_latent(LAWS.get(name)(dim=3))
+@pytest.mark.parametrize(("check", "part", "given"), PARTS, ids=[type(part).__name__ for _, part, _ in PARTS])
+def test_it_keeps_the_promises_of_its_kind(check, part, given):
+    check(part, **given)
 
 
-@pytest.mark.parametrize("name", ["gaussian", "ring", "grid", "swissroll", "circles"])
-def test_planar_data(name):
-    check_dataset(plugins().get("dataset", name)(n=50))
+# ------------------------------------------------------------------ data sets of files
 
 
-def test_digits():
-    check_dataset(datasets.Mnist5k(limit=20))
+@pytest.fixture
+def files(tmp_path, monkeypatch, mnist_files, celeba, make, rng) -> Path:
+    """A folder with tiny files of every format."""
+    monkeypatch.chdir(tmp_path)
+    mnist_files()
+    mnist_files("data/FashionMNIST/raw")
+    make.write(make.cifar_files(rng), Path("data"))
+    make.write(make.cifar_files(rng, fine=True), Path("data"))
+    Path("pictures").mkdir()
+    for name in ("a", "b"):
+        (Path("pictures") / f"{name}.png").write_bytes(make.png(rng.integers(0, 256, (20, 24, 3), np.uint8)))
+    np.save("points.npy", rng.normal(size=(10, 3)))
+    return tmp_path
 
 
-@pytest.mark.parametrize("kind", ["none", "wgan_gp"])
-def test_the_adversarial_game(kind):
-    check_objective(Adversarial(penalty=Penalty(kind=kind)))
+FILES = [
+    datasets.Mnist(),
+    datasets.FashionMnist(),
+    datasets.Cifar10(),
+    datasets.Cifar100(),
+    datasets.CelebA(image_size=16, attributes=("Male",), workers=1),
+    datasets.ImageFolder(root="pictures", image_size=16, workers=1),
+    datasets.Array(root="points.npy", shape=(3,)),
+]
 
 
-ANALYZERS = {
-    "mode_coverage": ModeCoverage(samples=40),
-    "frechet": scores.Frechet(samples=40, real_samples=40),
-    "kernel": scores.Kernel(samples=40, subset_size=10, subsets=2),
-    "prdc": scores.Prdc(samples=40, k=2),
-    "memorization": scores.Memorization(samples=20),
-    "two_sample": TwoSample(samples=40, projections=10),
-    "sample_grid": SampleGrid(),
-    "interpolation": Interpolation(rows=1, steps=2, frames=2),
-    "losses": Losses(),
-}
+@pytest.mark.parametrize("part", FILES, ids=lambda part: type(part).__name__)
+def test_data_sets_of_files(files, part):
+    check_dataset(part)
 
 
-@pytest.mark.parametrize("name", ANALYZERS)
-def test_analyzers(name):
-    check_analyzer(ANALYZERS[name])
+# ------------------------------------------------------------------ none is left out
 
 
-def test_an_encoder():
-    check_encoder(ResNet50(weights="random"), TINY["rgb"].data_shape())
+@pytest.mark.parametrize("name", ["core", *sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))])
+def test_every_registered_part_is_among_those_tried(name):
+    (record,) = (record for record in plugins().records if record.name == name)
+    own = ROOT / "plugins" / name / "tests" / "test_contracts.py"
+    tests = {"PARTS": PARTS} if name == "core" else runpy.run_path(str(own))
+    tried = {type(part) for _, part, _ in tests["PARTS"]} | {type(part) for part in FILES}
+    assert [f"{kind} {name}" for kind, name in record.parts if plugins().get(kind, name) not in tried] == []

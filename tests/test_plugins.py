@@ -344,13 +344,61 @@ def test_check_says_of_each_part_whether_it_keeps_its_promises(install, check):
     assert quiet == "latent sound.normal: ok"
     assert loud.startswith("latent sound.loud: moments() states variance 0.5, 20000 draws have ")
     assert file == "dataset sound.file: declared well; not tried, it has no default for root"
-    assert look == "analyzer sound.look: ok; not run without --full"
-    assert (result.exit_code, result.stderr) == (2, "error: sound: 1 of the above is wrong\n")
+    assert look.startswith("analyzer sound.look: looking at a run on nothing raised TypeError")
+    assert (result.exit_code, result.stderr) == (2, "error: sound: 2 of the above are wrong\n")
 
 
-def test_check_runs_analyzers_when_asked(install, check):
-    install("sound", CHECKED)
-    assert "analyzer sound.look: looking at a run on nothing raised TypeError" in check("sound", "--full").stdout
+ENDLESS = '''
+from typing import ClassVar
+import attrs
+from gflow_core.hookspecs import hookimpl
+
+
+@attrs.frozen
+class Endless:
+    """It never comes back, and catches what it can."""
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    def build(self):
+        def look(subject):
+            while True:
+                try:
+                    list(range(1000))
+                except Exception:
+                    pass
+        return look
+
+
+@hookimpl
+def register_analyzers(add):
+    add("endless.look", Endless)
+'''
+
+
+def test_check_stops_an_analyzer_that_takes_long(install, check, monkeypatch):
+    monkeypatch.setattr("gflow_core.testing.report.PATIENCE", 0.1)
+    install("endless", ENDLESS)
+    result = check("endless")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.splitlines()[1] == (
+        "analyzer endless.look: ok as far as it was tried; still at work after 0.1 s, --full waits"
+    )
+
+
+def test_a_part_of_a_plugin_that_is_not_installed(install, loaded):
+    install("mine", GOOD.format(name="mine"))
+    with pytest.raises(UnknownPart) as error:
+        loaded().get("sampler", "nowhere.unet")
+    assert str(error.value) == (
+        'unknown sampler "nowhere.unet": no plugin nowhere is installed; pip install gflow-nowhere'
+    )
+    with pytest.raises(UnknownPart, match=r'pip install gflow-mien; did you mean "mine"\?'):
+        loaded().get("sampler", "mien.unet")
+    with pytest.raises(UnknownPart, match=r'unknown sampler "mine\.une".*; did you mean "mine\.unet"\?'):
+        loaded().get("sampler", "mine.une")
+    with pytest.raises(UnknownPart, match=r"^unknown sampler .*\(known: "):
+        loaded().get("sampler", "unet2")
 
 
 def test_check_of_a_broken_plugin(install, check):

@@ -416,6 +416,25 @@ def test_origins_stand_on_each_line(base, write):
     assert load(write("resolved.toml", text.encode())).spec == recipe.spec
 
 
+def test_an_override_of_the_data_is_named_where_a_network_does_not_suit_it():
+    far = Path(__file__).parents[1] / "recipes" / "far_mnist5k.toml"
+    assert problems(far, "dataset.image_size=30", "train.seed=1").startswith(
+        f"{far} with override dataset.image_size=30: sampler: "
+    )
+
+
+def test_a_list_of_tables_has_a_line_and_an_origin_for_each(write):
+    shipped = Path(__file__).parents[1] / "recipes" / "rmt_noise_laws.toml"
+    laws = 'laws_z = [{ use = "normal" }, { use = "bernoulli" }]'
+    table = f'[[analyze]]\nuse = "rmt.noise_laws"\nencoder = {{ use = "mnist_cnn" }}\n{laws}\n'
+    write("laws.toml", f'extends = "{shipped}"\n{table}')
+    recipe = load("laws.toml", ["analyze.0.laws_z.1.p=0.4"])
+    text = dumps(recipe.spec, recipe.origins)
+    assert '    {use = "normal", dim = 128}, # laws.toml\n' in text
+    assert "dim = 128, p = 0.4}, # laws.toml; override analyze.0.laws_z.1.p=0.4\n" in text
+    assert load(write("resolved.toml", text)).spec == recipe.spec
+
+
 # ------------------------------------------------------------------ the guide
 
 GUIDE = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -15,13 +16,13 @@ __all__ = ["command"]
 @click.argument("name")
 @click.option("--into", type=click.Path(path_type=Path, file_okay=False), default=".", help="Where; here by default.")
 def command(name: str, into: Path) -> None:
-    """Write the distribution gflow-NAME: a sampler, an objective, an analyzer, a recipe, and tests that pass.
+    """Write the distribution gflow-NAME: a sampler, an objective, a data set, an analyzer, a recipe, tests that pass.
 
-    NAME is the prefix of its parts in recipes: lower-case letters, digits and _.
+    NAME is the prefix of its parts in recipes: lower-case letters and digits, single _ between them.
     """
     folder = create(name, into)
     click.echo(f"{folder}: made. What follows:")
-    click.echo(f"    pip install -e {folder}")
-    click.echo(f"    pytest {folder}")
-    click.echo(f"    gflow run {name}_ring")
+    click.echo(f"    pip install -e {shlex.quote(str(folder))}")
+    click.echo(f"    pytest {shlex.quote(str(folder))}")
+    click.echo(f"    gflow run {name}_spiral")
     click.echo(f"    gflow plugins check {name}")

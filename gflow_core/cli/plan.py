@@ -2,58 +2,94 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
+import click
 from rich.console import Console as Rich
 from rich.table import Table
 
 from gflow_core.build import build
 from gflow_core.cli.kinds import name_of
+from gflow_core.optimizers import OPTIMIZERS
 from gflow_core.recipe import Recipe
 
 __all__ = ["print_plan"]
 
 
-def print_plan(recipe: Recipe) -> None:
+def print_plan(recipe: Recipe, *, as_json: bool = False) -> None:
     """Build everything, print parts, parameter counts, data size, device and precision; train nothing."""
-    spec = recipe.spec
-    experiment = build(spec)
-    rows: list[tuple[str, str, str]] = []
-    if spec.dataset:
-        data = experiment.data
-        assert data is not None
-        if data.cache is not None:
-            rows.append(("decoded data", "kept in", str(data.cache)))
-        rows.append(("dataset", name_of("dataset", spec.dataset), f"{len(data):,} items, {data.shape}"))
-    for kind, module in (("sampler", experiment.sampler), ("discriminator", experiment.discriminator)):
-        if module is not None:
-            count = sum(p.numel() for p in module.parameters())
-            rows.append((kind, name_of(kind, getattr(spec, kind)), f"{count:,} parameters"))
-    if spec.objective and spec.train:
-        clock = spec.train
-        rows.append(
-            (
-                "objective",
-                name_of("objective", spec.objective),
-                f"{clock.steps:,} steps, batch {clock.batch_size}, "
-                + (
-                    f"{clock.replicas} replicas of seeds {spec.seeds[0]} to {spec.seeds[-1]}"
-                    if clock.replicas > 1
-                    else f"seed {clock.seed}"
-                ),
-            )
-        )
-    for name, optimizer in spec.optimizer.items():
-        rows.append((f"optimizer.{name}", type(optimizer).__name__, f"lr {optimizer.lr:g}"))
-    for analysis in spec.analyze:
-        when = f"every {analysis.every} steps" if analysis.every else "at the end"
-        rows.append(("analyze", name_of("analyzer", analysis.part), when))
-    runtime = experiment.runtime
-    processes = spec.train.devices if spec.train else 1
-    rows.append(
-        ("device", str(runtime.device), f"{runtime.precision}, {processes} process{'es' if processes > 1 else ''}")
-    )
+    plan = _plan(recipe)
+    if as_json:
+        click.echo(json.dumps(plan, indent=2))
+        return
     table = Table(title=f"plan of {recipe.path}", title_justify="left")
     for column in ("what", "which", "size"):
         table.add_column(column, overflow="fold")
-    for row in rows:
+    for row in _rows(plan):
         table.add_row(*row)
     Rich(highlight=False).print(table)
+
+
+def _plan(recipe: Recipe) -> dict[str, Any]:
+    """The recipe built, in words and numbers that JSON has; a table that it lacks is None."""
+    spec = recipe.spec
+    experiment = build(spec)
+    runtime = experiment.runtime
+    plan: dict[str, Any] = dict.fromkeys(("dataset", "sampler", "discriminator", "objective"))
+    if spec.dataset:
+        data = experiment.data
+        assert data is not None
+        plan["dataset"] = {
+            "use": name_of("dataset", spec.dataset),
+            "items": len(data),
+            "shape": str(data.shape),
+            "cache": None if data.cache is None else str(data.cache),
+        }
+    for kind, module in (("sampler", experiment.sampler), ("discriminator", experiment.discriminator)):
+        if module is not None:
+            count = sum(p.numel() for p in module.parameters())
+            plan[kind] = {"use": name_of(kind, getattr(spec, kind)), "parameters": count}
+    if spec.objective and spec.train:
+        plan["objective"] = {
+            "use": name_of("objective", spec.objective),
+            "steps": spec.train.steps,
+            "batch_size": spec.train.batch_size,
+            "seeds": list(spec.seeds),
+        }
+    plan["optimizer"] = {
+        name: {"use": OPTIMIZERS.name_of(type(optimizer)), "lr": optimizer.lr}
+        for name, optimizer in spec.optimizer.items()
+    }
+    plan["analyze"] = [
+        {"use": name_of("analyzer", one.part), "name": one.name, "every": one.every} for one in spec.analyze
+    ]
+    device = {
+        "device": str(runtime.device),
+        "precision": runtime.precision,
+        "processes": spec.train.devices if spec.train else 1,
+    }
+    return {"recipe": str(recipe.path), "title": spec.title, **plan, **device}
+
+
+def _rows(plan: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """The plan as lines of what, which and size."""
+    rows: list[tuple[str, str, str]] = []
+    if data := plan["dataset"]:
+        if data["cache"]:
+            rows.append(("decoded data", "kept in", data["cache"]))
+        rows.append(("dataset", data["use"], f"{data['items']:,} items, {data['shape']}"))
+    for kind in ("sampler", "discriminator"):
+        if network := plan[kind]:
+            rows.append((kind, network["use"], f"{network['parameters']:,} parameters"))
+    if clock := plan["objective"]:
+        first, *more = clock["seeds"]
+        seeds = f"{len(more) + 1} replicas of seeds {first} to {more[-1]}" if more else f"seed {first}"
+        rows.append(("objective", clock["use"], f"{clock['steps']:,} steps, batch {clock['batch_size']}, {seeds}"))
+    for name, optimizer in plan["optimizer"].items():
+        rows.append((f"optimizer.{name}", optimizer["use"], f"lr {optimizer['lr']:g}"))
+    for one in plan["analyze"]:
+        rows.append(("analyze", one["use"], f"every {one['every']} steps" if one["every"] else "at the end"))
+    processes = plan["processes"]
+    size = f"{plan['precision']}, {processes} process{'es' if processes > 1 else ''}"
+    return [*rows, ("device", plan["device"], size)]

@@ -45,10 +45,11 @@ def create(name: str, into: Path) -> Path:
 
 def _fault(name: str) -> str | None:
     """Why no plugin can be called so."""
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        meant = re.sub(r"[^a-z0-9_]+", "_", name.lower()).strip("_").lstrip("0123456789_")
+    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):  # gflow-NAME is to be a distribution's name as well
+        meant = re.sub(r"[^a-z0-9]+", "_", name.lower()).lstrip("0123456789_").strip("_")
         example = f", such as {meant}" if meant else ""
-        return f"a plugin's name is of lower-case letters, digits and _, and begins with a letter{example}"
+        wanted = "lower-case letters and digits, single _ between them, and begins with a letter"
+        return f"a plugin's name is of {wanted}{example}"
     loaded = plugins()
     for record in loaded.records:
         if record.name == name:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import attrs
@@ -34,6 +37,13 @@ _CHECKS: Mapping[str, Callable[..., None]] = {
     "latent": check_latent,
 }
 
+PATIENCE = 10.0
+"""Seconds that an analyzer may take without --full: with default options some work for hours."""
+
+
+class _OutOfTime(BaseException):
+    """Not an Exception: no part's own handlers are to catch it."""
+
 
 @attrs.frozen
 class Line:
@@ -47,7 +57,8 @@ class Line:
 def examine(name: str, *, full: bool = False) -> Iterator[Line]:
     """The plugin as a whole, then each of its parts with its default options, as soon as it is known.
 
-    Raises UnknownPart where no plugin is called `name`. `full` runs analyzers, and trains on every kind of data.
+    Raises UnknownPart where no plugin is called `name`. `full` lets analyzers take longer than PATIENCE, and trains on
+    every kind of data.
     """
     record = _record(name)
     yield _whole(record)
@@ -89,20 +100,18 @@ def _line(kind: str, name: str, full: bool) -> Line:
         return Line(what, "; ".join(faults), ok=False)
     if required := [field.name for field in options_of(cls) if field.default is attrs.NOTHING]:
         return Line(what, f"declared well; not tried, it has no default for {', '.join(required)}")
-    options: dict[str, Any] = {}
-    said = "ok"
-    if not full and kind == "objective":
-        options = {"brief": True}
-    if not full and kind == "analyzer":
-        options, said = {"run": False}, "ok; not run without --full"
+    options: dict[str, Any] = {"brief": True} if kind == "objective" and not full else {}
     try:
-        try:
-            _CHECKS[kind](cls(), **options)
-        except Untried:
-            own = _own_objective(name.partition(".")[0]) if kind == "analyzer" else None
-            if own is None:
-                raise
-            check_analyzer(cls(), objective=own, **options)  # some look at their own plugin's objective only
+        with _limited(PATIENCE if kind == "analyzer" and not full else 0):
+            try:
+                _CHECKS[kind](cls(), **options)
+            except Untried:
+                own = _own_objective(name.partition(".")[0]) if kind == "analyzer" else None
+                if own is None:
+                    raise
+                check_analyzer(cls(), objective=own)  # some look at their own plugin's objective only
+    except _OutOfTime:
+        return Line(what, f"ok as far as it was tried; still at work after {PATIENCE:g} s, --full waits")
     except Untried as error:
         return Line(what, f"not tried: {_without(kind, cls, error)}")
     except AssertionError as error:
@@ -111,7 +120,23 @@ def _line(kind: str, name: str, full: bool) -> Line:
         return Line(what, f"not tried: {error}")
     except Exception as error:
         return Line(what, f"{type(error).__name__}: {error}", ok=False)
-    return Line(what, said)
+    return Line(what)
+
+
+@contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    """Raise _OutOfTime within the block after so many seconds; 0 sets no limit."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise _OutOfTime
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _own_objective(plugin: str) -> Any:

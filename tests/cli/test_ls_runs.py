@@ -102,6 +102,19 @@ def test_show_as_json():
     assert gflow("show", "train", "--json", "--toml").exit_code == 2
 
 
+def test_a_plan_as_json(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = gflow("run", "vgrow_ring8", "--dry-run", "--json", "train.seed=3", "dataset.n=50", "~analyze")
+    plan = json.loads(result.stdout)
+    assert plan["dataset"] == {"use": "ring", "items": 50, "shape": "vector 2 unbounded", "cache": None}
+    assert plan["sampler"]["parameters"] == 33666
+    assert plan["objective"] == {"use": "vgrow.flow", "steps": 400, "batch_size": 1000, "seeds": [3]}
+    assert plan["optimizer"]["sampler"] == {"use": "adam", "lr": 0.001}
+    assert (plan["analyze"], plan["processes"]) == ([], 1)
+    assert list(tmp_path.iterdir()) == []
+    assert "write --dry-run as well" in gflow("run", "vgrow_ring8", "--json").stderr
+
+
 def test_validate_as_json(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("good.toml").write_text("gflow = 1\n")

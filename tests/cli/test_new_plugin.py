@@ -49,25 +49,26 @@ def installed(made, tmp_path_factory):
 
 
 def test_its_own_tests_pass(installed):
-    assert "6 passed" in installed("-m", "pytest", "-q", "-p", "no:cacheprovider")
+    assert "7 passed" in installed("-m", "pytest", "-q", "-p", "no:cacheprovider")
 
 
 def test_its_recipe_trains_and_its_parts_keep_their_promises(installed, tmp_path):
     commands = [
-        ["validate", "swirl_ring"],
-        ["run", "swirl_ring", "train.steps=2", "--runs", str(tmp_path)],
+        ["validate", "swirl_spiral"],
+        ["run", "swirl_spiral", "train.steps=2", "--runs", str(tmp_path)],
         ["plugins", "check", "swirl", "--full"],
     ]
     code = f"from gflow_core.cli import main\nfor words in {commands}: main(words, standalone_mode=False)"
     said = installed("-c", code)
-    assert "sampler swirl.affine, objective swirl.energy" in said
+    assert "dataset swirl.spiral, sampler swirl.affine, objective swirl.energy" in said
     (run,) = tmp_path.iterdir()
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 2
     assert '"mean_gap"' in (run / "analysis" / "swirl.mean_gap" / "result.json").read_text()
-    assert said.splitlines()[-4:] == [
+    assert said.splitlines()[-5:] == [
         "swirl (gflow-swirl 0.1.0): ok, plugin API 1",
         "sampler swirl.affine: ok",
         "objective swirl.energy: ok",
+        "dataset swirl.spiral: ok",
         "analyzer swirl.mean_gap: ok",
     ]
 
@@ -89,7 +90,8 @@ def test_nothing_of_the_template_is_left(made):
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("Swirl-2", "lower-case letters, digits and _, and begins with a letter, such as swirl_2"),
+        ("Swirl-2", "lower-case letters and digits, single _ between them, and begins with a letter, such as swirl_2"),
+        ("swirl__2_", "such as swirl_2"),
         ("2d", "begins with a letter, such as d"),
         ("../x", "begins with a letter, such as x"),
         ("é", "begins with a letter\n"),

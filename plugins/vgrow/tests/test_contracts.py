@@ -1,4 +1,4 @@
-"""Every part keeps the promises of its kind."""
+"""Every part keeps the promises of its kind; tests/test_contracts.py in the checkout looks that none is left out."""
 
 from __future__ import annotations
 
@@ -9,22 +9,20 @@ from gflow_vgrow import parts
 
 FLOW = parts.Flow(pool_size=32, inner_loops=2, projection_passes=1)
 
-
-@pytest.mark.parametrize("variant", ["seed", "authors"])
-def test_residual_networks(variant):
-    check_sampler(parts.ResnetSampler(channels=4, variant=variant))
-    check_discriminator(parts.ResnetDiscriminator(channels=4, variant=variant))
-
-
-def test_perceptrons():
-    check_sampler(parts.MlpSampler(width=8))
-    check_discriminator(parts.MlpDiscriminator(width=8))
-
-
-def test_the_flow():
-    check_objective(FLOW)
+PARTS = [
+    (check_sampler, parts.ResnetSampler(channels=4, variant="seed"), {}),
+    (check_sampler, parts.ResnetSampler(channels=4, variant="authors"), {}),
+    (check_discriminator, parts.ResnetDiscriminator(channels=4, variant="seed"), {}),
+    (check_discriminator, parts.ResnetDiscriminator(channels=4, variant="authors"), {}),
+    (check_sampler, parts.MlpSampler(width=8), {}),
+    (check_discriminator, parts.MlpDiscriminator(width=8), {}),
+    (check_objective, FLOW, {}),
+    (check_analyzer, parts.FlowField(particles=8, arrows=3, resolution=10), {"objective": FLOW}),
+    (check_analyzer, parts.Theory(), {"run": False}),  # 8 s at its smallest; tests/test_promises.py runs its recipe
+]
+"""Check, part, and what the check is given besides."""
 
 
-def test_analyzers():
-    check_analyzer(parts.FlowField(particles=8, arrows=3, resolution=10), objective=FLOW)
-    check_analyzer(parts.Theory(), run=False)  # slow at any options; its recipe runs in tests/test_promises.py
+@pytest.mark.parametrize(("check", "part", "given"), PARTS, ids=[type(part).__name__ for _, part, _ in PARTS])
+def test_it_keeps_the_promises_of_its_kind(check, part, given):
+    check(part, **given)
