@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench wheels clean
+.PHONY: demo test lint docs bench wheels clean
 
 # Train VGrow on 5,000 real digits and show where the pictures are (minutes on 2 cores).
 demo: .venv/ready
@@ -17,6 +17,10 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The site, in site/: any warning of the build is an error. (Material's notice of another mkdocs is none of ours.)
+docs: .venv/ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Ratios against plain implementations, measured here.
 bench: .venv/ready
@@ -38,4 +42,4 @@ wheels: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist site
