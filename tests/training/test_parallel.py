@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
-import runpy
 import signal
+import socket
 import subprocess
 import sys
-import textwrap
 import time
 from pathlib import Path
 
@@ -18,51 +18,75 @@ from safetensors.torch import load_file
 
 from gflow_core.runtime import Runtime
 
-WORKER = textwrap.dedent(
-    """
-    import sys
-    import torch
-    from safetensors.torch import save_file
-    torch.set_default_dtype(getattr(torch, sys.argv[3]))
-    from gflow_core.build import build
-    from gflow_core.recipe import load
-    experiment = build(load(sys.argv[1], sys.argv[5:]).spec)
-    for step in range(1, int(sys.argv[4]) + 1):
+COMPUTER = """
+import json, sys
+import torch
+from safetensors.torch import save_file
+from gflow_core.build import build
+from gflow_core.recipe import load
+
+for line in sys.stdin:
+    recipe, out, dtype, steps, overrides = json.loads(line)
+    torch.set_default_dtype(getattr(torch, dtype))
+    experiment = build(load(recipe, overrides).spec)
+    for step in range(1, steps + 1):
         for metrics in experiment.objective.step(step):
             pass
     found = {f"sampler.{k}": v for k, v in experiment.sampler.state_dict().items()}
     found |= {f"discriminator.{k}": v for k, v in experiment.discriminator.state_dict().items()}
     found |= {f"metric.{k}": v for k, v in metrics.items()}
-    save_file({k: v.contiguous() for k, v in found.items()}, f"{sys.argv[2]}.{experiment.runtime.rank}")
-    """
-)
+    save_file({k: v.contiguous() for k, v in found.items()}, f"{out}.{experiment.runtime.rank}")
+    print("done", flush=True)
+"""
+
+Weights = list[dict[str, torch.Tensor]]
 
 
-def compute(tmp_path: Path, processes: int, *words: object) -> list[dict[str, torch.Tensor]]:
-    """What each of so many processes has after some steps; one is this process itself."""
-    worker, out = tmp_path / "worker.py", tmp_path / f"out{processes}"
-    worker.write_text(WORKER)
-    recipe, dtype, steps, *overrides = (str(word) for word in words)
-    arguments = [str(worker), recipe, str(out), dtype, steps, *overrides]
-    if processes == 1:
-        before = torch.get_default_dtype()
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "argv", arguments)
-            try:
-                runpy.run_path(str(worker))
-            finally:
-                torch.set_default_dtype(before)
-    else:
-        torchrun = ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-        done = subprocess.run(
-            [sys.executable, "-m", *torchrun, *arguments],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=180,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-    return [load_file(f"{out}.{rank}") for rank in range(processes)]
+class Computers:
+    """Processes that train together; they import torch once for all tests."""
+
+    def __init__(self, world: int) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1])}
+        size = {"WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world), "OMP_NUM_THREADS": "1"}
+        self.processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", COMPUTER],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env={**os.environ, **address, **size, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            )
+            for rank in range(world)
+        ]
+
+    def __call__(self, out: Path, recipe: Path, dtype: str, steps: int, *overrides: str) -> Weights:
+        """What each process has after so many steps: networks, and what the last step observed."""
+        for process in self.processes:
+            process.stdin.write(json.dumps([str(recipe), str(out), dtype, steps, overrides]) + "\n")
+            process.stdin.flush()
+        assert [process.stdout.readline() for process in self.processes] == ["done\n"] * len(self.processes)
+        return [load_file(f"{out}.{rank}") for rank in range(len(self.processes))]
+
+    def close(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.communicate()
+
+
+@pytest.fixture(scope="module")
+def computers():
+    """Number of processes -> what computes with so many."""
+    started: dict[int, Computers] = {}
+    yield lambda world: started.get(world) or started.setdefault(world, Computers(world))
+    for one in started.values():
+        one.close()
+
+
+@pytest.fixture
+def compute(computers, tmp_path):
+    return lambda world, *words: computers(world)(tmp_path / f"out{world}", *words)
 
 
 def difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
@@ -71,12 +95,12 @@ def difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> 
 
 
 @pytest.mark.parametrize(("dtype", "steps", "tolerance"), [("float64", 3, 1e-10), ("float32", 1, 1e-5)])
-def test_the_same_global_batch_gives_the_same_weights(plane, tmp_path, dtype, steps, tolerance):
-    (alone,) = compute(tmp_path, 1, plane, dtype, steps)
-    first, second = compute(tmp_path, 2, plane, dtype, steps)
+def test_the_same_global_batch_gives_the_same_weights(plane, compute, dtype, steps, tolerance):
+    (alone,) = compute(1, plane, dtype, steps)
+    first, second = compute(2, plane, dtype, steps)
     assert difference(first, second) == 0, "the processes disagree"
     assert difference(alone, first) < tolerance
-    (elsewhere,) = compute(tmp_path, 1, plane, dtype, steps, "train.batch_size=16")
+    (elsewhere,) = compute(1, plane, dtype, steps, "train.batch_size=16")
     assert difference(alone, elsewhere) > 100 * tolerance, "another batch would not be noticed"
 
 
@@ -88,11 +112,11 @@ def test_the_same_global_batch_gives_the_same_weights(plane, tmp_path, dtype, st
     ],
     ids=["far", "interpolation"],
 )
-def test_adversarial_steps_over_processes(plane, tmp_path, options):
+def test_adversarial_steps_over_processes(plane, compute, options):
     """FAR's lowest logits are chosen over all processes; pairs to interpolate stay pairs."""
     words = (plane, "float64", 3, *options)
-    (alone,) = compute(tmp_path, 1, *words)
-    first, second = compute(tmp_path, 2, *words)
+    (alone,) = compute(1, *words)
+    first, second = compute(2, *words)
     assert difference(first, second) == 0, "the processes disagree"
     assert difference(alone, first) < 1e-10
 
@@ -123,10 +147,10 @@ def labelled(tmp_path, rng) -> Path:
     ],
     ids=["flow", "far"],
 )
-def test_labels_stay_with_their_items_over_processes(labelled, tmp_path, objective):
+def test_labels_stay_with_their_items_over_processes(labelled, compute, objective):
     words = (labelled, "float64", 2, f"objective={objective}")
-    (alone,) = compute(tmp_path, 1, *words)
-    first, second = compute(tmp_path, 2, *words)
+    (alone,) = compute(1, *words)
+    first, second = compute(2, *words)
     assert difference(first, second) == 0, "the processes disagree"
     assert difference(alone, first) < 1e-8
 
