@@ -15,7 +15,7 @@ import attrs
 from gflow_core.errors import GflowError, did_you_mean
 from gflow_core.files import read_result
 
-__all__ = ["Cell", "Comparison", "Group", "Row", "compare"]
+__all__ = ["Cell", "Comparison", "Group", "Row", "comparable", "compare"]
 
 Score = float | int | str | None
 
@@ -155,6 +155,28 @@ def compare(paths: Sequence[Path], only: Iterable[str] = ()) -> Comparison:
             cells = tuple(Cell(tuple(v for v in values if v is not None)) for values in columns)
             rows.append(Row(name, score, cells))
     return Comparison(tuple(groups), tuple(rows))
+
+
+def comparable(paths: Sequence[Path], only: Iterable[str] = ()) -> tuple[Comparison, list[str]]:
+    """`compare` of the analyses whose scores compare, and why each other one is left out.
+
+    Raises GflowError as `compare` does, where nothing is left.
+    """
+    try:
+        return compare(paths, only), []
+    except GflowError as error:
+        whole = error
+    names = list(only) or dict.fromkeys(name for path in paths for name in _read(path, ()).names)
+    kept, left_out = [], []
+    for name in names:
+        try:
+            compare(paths, [name])
+            kept.append(name)
+        except GflowError as error:
+            left_out.append(str(error).partition("\n")[0])
+    if not kept:
+        raise whole
+    return compare(paths, kept), left_out
 
 
 # ------------------------------------------------------------------ reading

@@ -16,7 +16,7 @@ import attrs
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from gflow_core.compare import Cell, Comparison, compare
+from gflow_core.compare import Cell, Comparison, comparable
 from gflow_core.errors import GflowError
 from gflow_core.report.curves import Chart, metric_charts, score_charts, spread, stems
 from gflow_core.report.options import parts
@@ -248,7 +248,8 @@ def comparison_page(runs: Sequence[Run], only: Sequence[str] = ()) -> tuple[str,
     paths = {str(run.path): run for run in runs}
     found = None
     try:
-        found = compare([run.path for run in runs], only)
+        found, left_out = comparable([run.path for run in runs], only)
+        missing += [f"Not compared: {reason}" for reason in left_out]
         groups = {_unique(group.name, i): [paths[path] for path in group.runs] for i, group in enumerate(found.groups)}
     except (GflowError, TypeError, AttributeError) as error:
         if not isinstance(error, GflowError) and all(run.recipe is not None for run in runs):

@@ -21,7 +21,7 @@ from uuid import uuid4
 import attrs
 
 from gflow_core import cluster
-from gflow_core.compare import Comparison, compare
+from gflow_core.compare import Comparison, comparable
 from gflow_core.errors import GflowError, Interrupted
 from gflow_core.runs import duration, summary
 from gflow_core.sweeps.grid import Cell, cells, name_of
@@ -133,19 +133,10 @@ def _compared(done: Sweep) -> tuple[Comparison | None, str]:
     if not paths:
         return None, "no run is finished: there is nothing to compare"
     try:
-        return compare(paths), ""
+        found, left_out = comparable(paths)
     except GflowError as error:
-        reason = str(error)
-    comparable, left_out = [], []
-    for name in dict.fromkeys(analysis.name for member in finished for analysis in member.cell.spec.analyze):
-        try:
-            compare(paths, [name])
-            comparable.append(name)
-        except GflowError as error:
-            left_out.append(str(error).split("\n")[0])
-    if not comparable:
-        return None, f"no comparison: {reason.splitlines()[0]}"
-    return compare(paths, comparable), f"left out of the comparison: {'; '.join(left_out)}"
+        return None, f"no comparison: {str(error).splitlines()[0]}"
+    return found, f"left out of the comparison: {'; '.join(left_out)}" if left_out else ""
 
 
 class _Driver:

@@ -7,11 +7,14 @@ import json
 import subprocess
 import sys
 from itertools import count
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from gflow_core.cli import main
+from gflow_core.compare import comparable
+from gflow_core.errors import GflowError
 
 NUMBER = count()
 
@@ -161,6 +164,17 @@ def test_scores_that_depend_on_other_things_are_refused(make):
     assert "leave modes out: --only two_sample" in result.stderr
     _, rows = columns(one, two, "--only", "two_sample")
     assert list(rows) == ["two_sample.mmd"]
+
+
+def test_what_does_not_compare_is_left_out_by_name(make):
+    """As sweeps and reports do, whose runs may differ in what one analyzer depends on."""
+    one = make({"modes": scores({"n": 10}, covered=1), "two_sample": scores(mmd=1)})
+    two = make({"modes": scores({"n": 20}, covered=1), "two_sample": scores(mmd=2)}, seed=1)
+    found, left_out = comparable([Path(one), Path(two)])
+    assert [(row.analyzer, row.cells[0].values) for row in found.rows] == [("two_sample", (1, 2))]
+    assert left_out == [f"modes: n is 10 in {one} and 20 in {two}"]
+    with pytest.raises(GflowError, match="modes: n is 10"):
+        comparable([Path(one), Path(two)], ["modes"])
 
 
 def test_a_key_that_one_manifest_lacks_and_another_part_of_the_same_name_differ_too(make, tmp_path):
