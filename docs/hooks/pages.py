@@ -67,10 +67,11 @@ def mathml(latex: str, block: bool) -> str:
 
 
 def coloured(code: str) -> str:
-    """A block of code whose language is not said, in the colours of the one that it is sure to be."""
+    """A block of code whose language is not said, in the colours of the one that it is sure to be; messages wrap."""
     language = guess(code)
     if language == "text":
-        return f'<div class="highlight"><pre><code>{html.escape(code, quote=False)}</code></pre></div>'
+        wide = " wraps" if re.search("^error: ", code, re.MULTILINE) and "──" not in code else ""
+        return f'<div class="highlight{wide}"><pre><code>{html.escape(code, quote=False)}</code></pre></div>'
     body = highlight(code, get_lexer_by_name(language), HtmlFormatter(nowrap=True))
     return f'<div class="language-{language} highlight"><pre><span></span><code>{body}</code></pre></div>'
 

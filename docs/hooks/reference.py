@@ -241,7 +241,7 @@ def plain(text: str) -> str:
         # Code between backticks stays: splitting at it leaves it at the odd places.
         pieces = [line] if line.startswith("    ") else re.split(r"(`[^`]*`)", line)
         for i in range(0, len(pieces), 2) if len(pieces) > 1 or not line.startswith("    ") else ():
-            pieces[i] = re.sub(r"([*_<>\[\]|$#\\])", r"\\\1", pieces[i])
+            pieces[i] = re.sub(r"([*_>\[\]|$#\\])", r"\\\1", pieces[i]).replace("<", "&lt;")
         lines.append("".join(pieces))
     return "\n".join(lines)
 
