@@ -22,6 +22,7 @@ X = TypeVar("X")
 Y = TypeVar("Y")
 
 _LOGGERS = ("distributed", "distributed.client")  # those with handlers of their own
+_PACKAGE = "gflow-core"
 _PATIENCE = 10  # seconds to wait for a scheduler, and for its first worker
 
 
@@ -78,7 +79,7 @@ def _silence() -> Iterator[None]:
 def connected(scheduler: str) -> Iterator[Client]:
     """A client of the scheduler at this address (tcp://host:8786), or of this scheduler file, within the block.
 
-    Raises GflowError where none answers, and where it has no workers.
+    Raises GflowError where none answers, where it has no workers, and where those have no gflow or another one.
     """
     require()
     from distributed import Client
@@ -96,7 +97,21 @@ def connected(scheduler: str) -> Iterator[Client]:
             client.wait_for_workers(1, timeout=_PATIENCE)
         except TimeoutError as error:
             raise GflowError(f"--scheduler {scheduler}: it has no workers; start some with dask worker") from error
+        _check_versions(client, scheduler)
         yield client
+
+
+def _check_versions(client: Client, scheduler: str) -> None:
+    """Raise GflowError where workers have another gflow: they would die of work that they cannot import."""
+    versions: Any = client.get_versions(packages=[_PACKAGE])  # not awaited: a client outside an event loop
+    here = versions["client"]["packages"][_PACKAGE]
+    for worker, found in versions["workers"].items():
+        if (there := found["packages"][_PACKAGE]) != here:
+            has = f"{_PACKAGE} {there}" if there else f"no {_PACKAGE}"
+            raise GflowError(
+                f"--scheduler {scheduler}: the worker {worker} has {has}, here it is {here}; start it from an "
+                "environment with the same packages as this one"
+            )
 
 
 def spread(client: Client, function: Callable[[X], Y], items: Iterable[X]) -> Iterator[Y]:
@@ -127,6 +142,8 @@ def spread(client: Client, function: Callable[[X], Y], items: Iterable[X]) -> It
         raise GflowError(
             "--scheduler: workers died again and again over one piece of work; their logs say why (memory?)"
         ) from error
+    except ImportError as error:
+        raise GflowError(f"--scheduler: {error}, on a worker; it needs the packages that are here") from error
     except (CancelledError, OSError) as error:
         if dask_client.status == "running":
             raise

@@ -23,6 +23,7 @@ __all__ = [
     "read_manifest",
     "read_metrics",
     "read_result",
+    "run_name",
     "written_aside",
 ]
 
@@ -31,6 +32,12 @@ RUN_NAME = re.compile(r"(.+)-s\d+-\d{3,}")
 
 _CHECKPOINT = re.compile(r"\d{6,}(-\d{3,})?")
 _TAIL = 1 << 16  # bytes at the end of metrics.jsonl in which its last line is looked for
+
+
+def run_name(recipe: Path) -> str:
+    """What the runs of a recipe are called: its file's stem; of a run's own recipe.toml, that run's name."""
+    named = RUN_NAME.fullmatch(recipe.resolve().parent.name) if recipe.stem == "recipe" else None
+    return named[1] if named else recipe.stem
 
 
 @contextmanager
@@ -125,7 +132,7 @@ def held(path: Path) -> Iterator[None]:
     except ImportError:  # Windows
         yield
         return
-    with path.open("rb") as handle:
+    with path.open("r+b") as handle:  # open for writing, without which NFS gives no exclusive lock
         for patience in (0.05, 0.05, None):  # `in_use` may be looking, for microseconds
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -27,7 +27,7 @@ from gflow_core.build import build, single
 from gflow_core.checkpoint import Checkpoint, misfit
 from gflow_core.contracts import Experiment, Map, Phase, Result
 from gflow_core.errors import CheckpointError, DataError, GflowError, Interrupted, did_you_mean
-from gflow_core.files import RUN_NAME
+from gflow_core.files import run_name
 from gflow_core.from_run import FromRun
 from gflow_core.nn.labels import label_rows, parse_label
 from gflow_core.nn.player import evaluating
@@ -94,19 +94,16 @@ def run(recipe: Recipe, runs: Path, console: Console, map: Map = map) -> RunFold
     _prepare(experiment, console)
     path: list[Path | None] = [None]
     if experiment.runtime.main:
-        name = recipe.path.stem if recipe.path else "recipe"
-        if name == "recipe" and recipe.path:  # a run's own recipe.toml: the new run is named after that run
-            named = RUN_NAME.fullmatch(recipe.path.resolve().parent.name)
-            name = named[1] if named else name
-        folder = RunFolder.create(runs, name, recipe.spec.seed, dumps(recipe.spec))
-        folder.write_manifest(_manifest(recipe, experiment))
-        path = [folder.path]
+        name = run_name(recipe.path) if recipe.path else "recipe"
+        path = [RunFolder.create(runs, name, recipe.spec.seed, dumps(recipe.spec)).path]
     if experiment.runtime.world > 1:
         distributed.broadcast_object_list(path)
     assert path[0] is not None
     folder = RunFolder(path[0], elsewhere=not experiment.runtime.main)
-    console.say(f"run folder {folder.path}")
     with _held(folder, experiment):
+        if experiment.runtime.main:
+            folder.write_manifest(_manifest(recipe, experiment))
+        console.say(f"run folder {folder.path}")
         Session(experiment, folder, console, map=map).go(done=0)
     return folder
 

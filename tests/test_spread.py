@@ -9,6 +9,7 @@ import textwrap
 import threading
 import time
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -133,6 +134,8 @@ def test_errors_are_those_of_the_function(client):
         next(found)
     with pytest.raises(GflowError, match=r"cannot be sent to workers: cannot pickle .*lock"):
         next(spread(client, partial(max, threading.Lock()), range(2)))
+    with pytest.raises(GflowError, match="No module named 'nowhere_to_be_found', on a worker"):
+        next(spread(client, import_module, ["nowhere_to_be_found"]))
 
 
 # ------------------------------------------------------------------ networks that travel
@@ -271,6 +274,15 @@ def test_a_wrong_address_is_told_before_anything_is_done(gflow, tmp_path, monkey
     said = gflow("run", recipe, "--runs", tmp_path / "runs", "--scheduler", "tcp://127.0.0.1:1", code=2)
     assert "no dask scheduler answers there" in said
     assert not (tmp_path / "runs").exists()
+
+
+def test_workers_of_another_version_are_told_before_anything_is_done(address, monkeypatch):
+    from distributed import versions
+
+    told = versions._version_cached
+    monkeypatch.setattr(versions, "_version_cached", lambda name: "0.0.9" if name == "gflow-core" else told(name))
+    with pytest.raises(GflowError, match=r"the worker tcp.* has gflow-core .*, here it is 0\.0\.9"):
+        session.workers(address).__enter__()
 
 
 def test_of_several_processes_the_first_one_connects(monkeypatch):

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,13 +19,15 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflow_core import recipe as recipes
+from gflow_core import cluster as workers_of
+from gflow_core import run as run_recipe
+from gflow_core import sweeps
 from gflow_core.cli import main
 from gflow_core.errors import GflowError, RecipeError
-from gflow_core.files import held
+from gflow_core.files import held, run_name
 from gflow_core.sweeps import plan, sweep
 from gflow_core.sweeps.grid import cells, split
-from gflow_core.sweeps.work import _devices, _reason
+from gflow_core.sweeps.work import Outcome, _devices, _reason
 
 PLANE = """
 gflow = 1
@@ -160,12 +163,13 @@ def test_a_run_is_known_by_its_recipe_and_the_further_folder_counts(plane):
     texts = [cell.text for cell in cells(plane, ["seeds=0:6"])]
     runs = Path("runs/plane-sweep")
     made(texts[0], runs / "any-name", 30, analyzed=True)
+    repeated = made(texts[0], runs / "plane-s0-001", 7)
     made(texts[1], runs / "plane-s1-001", 7)
     made(texts[1], runs / "plane-s1-002", 5)
     made(texts[2], runs / "plane-s2-001", 0)
     made(texts[3], runs / "plane-s3-001", 30)
     busy = made(texts[4], runs / "plane-s4-001", 7)
-    with held(busy / "recipe.toml"):
+    with held(busy / "recipe.toml"), held(repeated / "recipe.toml"):
         found = plan(plane, "seeds=0:6")
         json_lines = CliRunner().invoke(main, ["sweep", "plane.toml", "seeds=0:6", "--dry-run", "--json"]).output
     assert [m.state for m in found.runs] == ["finished", "stopped", "new", "trained", "busy", "new"]
@@ -175,18 +179,27 @@ def test_a_run_is_known_by_its_recipe_and_the_further_folder_counts(plane):
     assert not (runs / ".sweep").exists()
 
 
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("a/ring.toml", "ring"), ("a/ring-s0-001/recipe.toml", "ring"), ("my-sweep/recipe.toml", "recipe")],
+)
+def test_runs_are_called_after_their_recipe(path, name):
+    assert run_name(Path(path)) == name
+
+
 def test_finished_runs_need_no_cluster_and_no_torch(plane):
     for seed, cell in enumerate(cells(plane, ["seeds=0:2"])):
         made(cell.text, Path("runs/plane-sweep") / f"plane-s{seed}-001", 30, analyzed=True)
     code = (
         "import sys; from gflow_core.cli import main; "
-        "main(['sweep', 'plane.toml', 'seeds=0:2', *sys.argv[1:]], standalone_mode=False); "
+        "[main(['sweep', 'plane.toml', 'seeds=0:2', *words], standalone_mode=False) for words in ([], ['--dry-run'])]; "
         "sys.exit(3 * bool({'torch', 'distributed'} & set(sys.modules)))"
     )
-    for words in ([], ["--dry-run"]):
-        done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-    assert "finished" in done.stdout
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 runs in runs/plane-sweep: 2 finished" in done.stdout
+    assert "plane-s1-001" in done.stdout
+    assert sweep(plane, "seeds=0:2", quiet=True).comparison is not None
 
 
 def test_jobs_and_an_existing_cluster_exclude_each_other(plane):
@@ -209,6 +222,30 @@ def test_a_run_gets_gpus_that_no_other_has_and_its_share_of_the_cores(monkeypatc
     with _devices(worker, None) as none:  # type: ignore[arg-type]
         assert "CUDA_VISIBLE_DEVICES" not in none
         assert none["OMP_NUM_THREADS"] == "1"
+
+
+TAKEN, LOCK = [], threading.Lock()
+
+
+def recorded(task):
+    """A run that only looks how many GPUs are asked for at once."""
+    with LOCK:
+        TAKEN.append(task.devices)
+        assert sum(TAKEN) <= 2, TAKEN
+    time.sleep(0.02)
+    with LOCK:
+        TAKEN.remove(task.devices)
+    return Outcome("finished")
+
+
+def test_runs_wait_for_the_gpus_that_they_ask_for(plane, monkeypatch):
+    monkeypatch.setattr(workers_of, "connected", lambda _: workers_of.local(threads=4, gpus=2))
+    monkeypatch.setattr(sweeps, "work", recorded)
+    found = sweep(plane, "train.devices=1,2", "seeds=0:4", scheduler="any", quiet=True)
+    assert len(found.runs) == 8
+    assert not [member.problem for member in found.runs if member.problem]
+    with pytest.raises(GflowError, match=r"train\.devices = 3: no worker offers more GPUs than 2"):
+        sweep(plane, "train.devices=3", "train.batch_size=15", scheduler="any", quiet=True)
 
 
 def test_the_reason_of_a_failure(tmp_path):
@@ -262,10 +299,9 @@ def checkpoint_of(run: Path) -> dict[str, bytes]:
 
 
 def test_a_sweep_outlives_a_worker_and_what_fails(plane, cluster):
-    words = ["sweep", "plane.toml", BOTH, "seeds=0:2"]
-    driver = started("gflow_core", *words, "--scheduler", "scheduler.json")
+    driver = started("gflow_core", "sweep", "plane.toml", BOTH, "--scheduler", "scheduler.json")
     runs = Path("runs/plane-sweep")
-    good = {cell.text for cell in cells(plane, ["train.device=auto", "seeds=0:2"])}
+    good = {cell.text for cell in cells(plane, ["train.device=auto"])}
 
     def in_the_middle() -> tuple[Path, psutil.Process] | None:
         """A worker with a run that has a checkpoint and steps to go, and the run."""
@@ -288,31 +324,32 @@ def test_a_sweep_outlives_a_worker_and_what_fails(plane, cluster):
 
     assert driver.returncode == 2, output
     lines = output.splitlines()
-    assert "4 runs in runs/plane-sweep: 4 new" in lines[0]
-    at_work = 0
-    for line in lines[1:]:  # a run asks for a GPU, and each worker has one
-        at_work += ": started" in line
-        assert at_work <= 2, output
-        at_work -= any(word in line for word in (": finished", ": failed:"))
+    assert "2 runs in runs/plane-sweep: 2 new" in lines[0]
     assert sum(": resumed after step" in line for line in lines) == 1
-    assert "2 of 4 runs are not finished" in output
-    assert all("log.txt" in line for line in lines[-1:])
+    assert "1 of 2 runs are not finished" in output
+    assert "log.txt" in lines[-1]
     assert "mode_coverage" in output  # the table, over those that are finished
 
-    again = plan(plane, BOTH, "seeds=0:2")
-    assert [member.state for member in again.runs][:2] == ["finished", "finished"]
-    assert "finished" not in [member.state for member in again.runs][2:]
-    seed = recipes.load(run / "recipe.toml").spec.seed
-    assert json.loads((run / "manifest.json").read_text())["resumed"]
+    good_one, bad_one = plan(plane, BOTH).runs
+    assert (good_one.state, bad_one.state) == ("finished", "new")
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["resumed"]
 
-    # What nobody interrupted, on a local cluster: the same bits.
-    whole = sweep(plane, "train.device=cpu", f"seeds={seed}", runs="whole", jobs=1, quiet=True)
-    assert whole.comparison is not None
-    assert checkpoint_of(whole.runs[0].path) == checkpoint_of(run)
+    # What nobody interrupted has the same bits.
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(manifest["threads"])
+    whole = run_recipe(plane, "train.device=cpu", runs="whole", quiet=True)
+    torch.set_num_threads(before)
+    assert checkpoint_of(whole.path) == checkpoint_of(run)
 
 
 def test_ctrl_c_saves_and_the_same_command_goes_on(plane):
     words = ["sweep", "plane.toml", "seeds=0:2", "train.steps=1000000", "--jobs", "1"]
+    first = cells(plane, words[2:4])[0]
+    mine = made(first.text, Path("runs/plane-sweep/mine-s0-001"), step=0)  # nothing to go on from, but no sweep's
+    (mine / "manifest.json").write_text('{"recipe": "mine.toml"}')
     driver = started("gflow_core", *words)
     until(lambda: list(Path("runs").glob("*/*/checkpoints/[0-9]*")), driver)
     children = psutil.Process(driver.pid).children()
@@ -322,3 +359,4 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(plane):
     assert "0 of 2 runs are finished; the same command goes on" in output
     assert not any(child.is_running() for child in children)
     assert [m.state for m in plan(plane, *words[2:4]).runs] == ["stopped", "new"]
+    assert mine.is_dir()

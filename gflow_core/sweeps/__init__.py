@@ -23,8 +23,9 @@ import attrs
 from gflow_core import cluster
 from gflow_core.compare import Comparison, comparable
 from gflow_core.errors import GflowError, Interrupted
+from gflow_core.files import run_name
 from gflow_core.runs import duration, summary
-from gflow_core.sweeps.grid import Cell, cells, name_of
+from gflow_core.sweeps.grid import Cell, cells
 from gflow_core.sweeps.work import Outcome, Task, look, stop, task_of, work
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ __all__ = ["Member", "Sweep", "plan", "sweep"]
 State = Literal["new", "stopped", "trained", "finished", "busy", "failed"]
 
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+_COUNTING = 10.0  # seconds between looks at how many workers there are
 
 _STATES: dict[str, State] = {
     "run": "new",
@@ -144,7 +147,7 @@ class _Driver:
 
     def __init__(self, recipe: Path, words: Sequence[str], runs: Path | str | None) -> None:
         self.cells = cells(recipe, words)
-        name = name_of(recipe)
+        name = run_name(recipe)
         self.runs = Path(runs) if runs is not None else Path("runs") / f"{name}-sweep"
         self.id = f"gflow-sweep-{uuid4().hex[:12]}"
         self.tasks = [task_of(cell, i, name, self.runs, self.id) for i, cell in enumerate(self.cells)]
@@ -165,9 +168,7 @@ class _Driver:
         cell, found = self.cells[task.index], self.found.get(task.index)
         outcome = self.outcomes.get(task.index)
         state: State = _STATES[found.todo] if found else "new"
-        problem = (
-            f"{found.summary.path}: {found.summary.problem}; mend or delete it" if state == "failed" and found else ""
-        )
+        problem = found.problem if found else ""
         if outcome is not None and outcome.state in ("failed", "busy"):
             state, problem = outcome.state, outcome.problem
         path = found.summary.path if found else None
@@ -236,7 +237,8 @@ class _Driver:
         for index, future in futures.items():
             future.add_done_callback(partial(lambda index, _: news.put((index, None)), index))
         begun: set[int] = set()
-        shown = 0.0
+        shown = counted = time.monotonic()
+        workers = True
         with _listening() as asked:
             while futures:
                 if len(asked) > self._asked:
@@ -249,18 +251,26 @@ class _Driver:
                         console.say(f"{self.label(self.tasks[index])}: {event['how']}")
                     elif event is None:
                         self._ended(self.tasks[index], _outcome(futures.pop(index)), console)
+                if time.monotonic() > counted + _COUNTING and client.status == "running":
+                    counted, before, workers = time.monotonic(), workers, bool(client.nthreads())
+                    if before and not workers:
+                        console.say("no worker is left; waiting for another (Ctrl-C stops)")
                 if console.live and time.monotonic() > shown + 1.0:
                     shown = time.monotonic()
                     console.show(self._steps(), len(self.tasks) - len(futures))
         self.found = look(self.runs, self.tasks)
+        done = len(self.standing().of("finished"))
+        how_far = f"{done} of {len(self.tasks)} runs are finished; the same command goes on"
         if self._asked:
-            done = len(self.standing().of("finished"))
-            raise Interrupted(f"stopped: {done} of {len(self.tasks)} runs are finished; the same command goes on")
+            raise Interrupted(f"stopped: {how_far}")
+        if done < len(self.tasks) and client.status != "running":
+            raise GflowError(f"--scheduler: it does not answer any more; {how_far} with a new one")
 
     def _ended(self, task: Task, outcome: Outcome, console: SweepConsole) -> None:
         self.outcomes[task.index] = outcome
         if outcome.state == "finished":
-            console.say(f"{self.label(task)}: finished in {duration(outcome.seconds)}")
+            took = f" in {duration(outcome.seconds)}" if task.index in self._working else ""  # else another sweep's
+            console.say(f"{self.label(task)}: finished{took}")
         elif outcome.problem:
             console.say(f"{self.label(task)}: {outcome.state}: {outcome.problem}")
         elif task.index in self._working:
@@ -272,6 +282,8 @@ class _Driver:
         self._asked += 1
         if self._asked == 1:
             console.say("stopping: the runs at work save and leave; Ctrl-C again kills them")
+        if client.status != "running":
+            return  # the scheduler is gone, and its workers with it
         client.cancel(pending)
         client.run(stop, self.id, signal.SIGTERM if self._asked == 1 else signal.SIGKILL, on_error="ignore")
 

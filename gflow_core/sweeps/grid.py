@@ -14,7 +14,7 @@ from gflow_core import recipe as recipes
 from gflow_core.errors import GflowError, Problem, RecipeError
 from gflow_core.spec import Spec
 
-__all__ = ["Cell", "cells", "name_of", "split"]
+__all__ = ["Cell", "cells", "split"]
 
 MOST = 10_000
 """Runs of one sweep: more is a slip of the keyboard."""
@@ -70,13 +70,6 @@ def cells(path: Path, words: Sequence[str]) -> list[Cell]:
     _check_alike(found)
     _check_replicas(found)
     return found
-
-
-def name_of(path: Path) -> str:
-    """What the runs of this recipe are called: its file's stem; of a run's own recipe.toml, that run's."""
-    if path.stem == "recipe":
-        return path.resolve().parent.name.rpartition("-s")[0] or path.stem
-    return path.stem
 
 
 def split(text: str) -> list[str]:

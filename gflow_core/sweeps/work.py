@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 
-from gflow_core.files import checkpoint_names, held, written_aside
+from gflow_core.files import checkpoint_names, held, read_manifest
 from gflow_core.runs import Summary, summary
 from gflow_core.sweeps.grid import Cell
 
@@ -38,7 +38,7 @@ _LINES = 5  # lines of a log that tell why a run failed, where it does not say s
 Todo = Literal["nothing", "run", "resume", "analyze", "wait", "mend"]
 """What is left to do for a run: wait while another process is at work on it, mend what cannot be read."""
 
-_FURTHER: tuple[Todo, ...] = ("mend", "run", "resume", "analyze", "nothing", "wait")
+_FURTHER: tuple[Todo, ...] = ("mend", "run", "resume", "analyze", "wait", "nothing")
 
 
 @attrs.frozen
@@ -49,6 +49,11 @@ class Found:
     todo: Todo
     lacking: tuple[str, ...]
     """Analyses that have no result."""
+
+    @property
+    def problem(self) -> str:
+        """What there is to mend."""
+        return f"{self.summary.path}: {self.summary.problem}; mend or delete it" if self.todo == "mend" else ""
 
 
 @attrs.frozen
@@ -77,12 +82,12 @@ class Task:
 
     @property
     def recipe(self) -> Path:
-        """The resolved recipe as a file; the worker that has the run in hand holds it."""
+        """The resolved recipe as a file."""
         return self.own / f"{self.name}.toml"
 
     @property
     def log(self) -> Path:
-        """What the run says, one attempt after the other."""
+        """What the run says, one attempt after the other. The worker that has the run in hand holds this file."""
         return self.own / "log.txt"
 
 
@@ -152,12 +157,10 @@ _taken: set[str] = set()
 def work(task: Task) -> Outcome:
     """Bring a run to its end, from wherever its folder is: called again after a lost worker, it resumes."""
     task.own.mkdir(parents=True, exist_ok=True)
-    if not task.recipe.exists():
-        with written_aside(task.recipe) as aside:
-            aside.write_text(task.text, encoding="utf-8")
+    task.log.touch()
     end = time.monotonic() + _PATIENCE
     while time.monotonic() < end:
-        with suppress(BlockingIOError), held(task.recipe):
+        with suppress(BlockingIOError), held(task.log):
             found = look(task.runs, [task]).get(task.index)
             if found is None or found.todo != "wait":
                 return _bring(task, found)
@@ -172,15 +175,16 @@ def _bring(task: Task, found: Found | None) -> Outcome:
     from distributed.worker import WORKER_ANY_RUNNING
 
     if found is not None and found.todo == "mend":
-        return Outcome("failed", problem=f"{found.summary.path}: {found.summary.problem}; mend or delete it")
+        return Outcome("failed", problem=found.problem)
     if found is not None and found.todo == "nothing":
         return Outcome("finished")
     if found is not None and found.todo == "run":
-        # Cut off before its first checkpoint, it has nothing to go on from, and makes room.
         with held(found.summary.path / "recipe.toml"):
-            shutil.rmtree(found.summary.path)
+            if _of_a_sweep(found.summary.path):
+                shutil.rmtree(found.summary.path)
         found = None
     if found is None:
+        task.recipe.write_text(task.text, encoding="utf-8")
         how, words = "started", ["run", str(task.recipe), "--runs", str(task.runs)]
     elif found.todo == "resume":
         how, words = f"resumed after step {found.summary.step}", ["resume", str(found.summary.path)]
@@ -196,11 +200,17 @@ def _bring(task: Task, found: Found | None) -> Outcome:
     seconds = time.monotonic() - begun
     if code == 0:
         return Outcome("finished", seconds)
-    if code in (130, -signal.SIGTERM) or task.sweep in _stopped:
-        if worker.status not in WORKER_ANY_RUNNING and task.sweep not in _stopped:
-            raise Reschedule  # on another worker, which resumes it
+    if task.sweep not in _stopped and worker.status not in WORKER_ANY_RUNNING:
+        raise Reschedule  # on another worker, which resumes it
+    if task.sweep in _stopped or code in (130, -signal.SIGTERM):
         return Outcome("stopped", seconds)
     return Outcome("failed", seconds, _reason(task.log, code))
+
+
+def _of_a_sweep(run: Path) -> bool:
+    """Whether a sweep began this run, or it did not come as far as to say: without a checkpoint it then makes room."""
+    recipe = read_manifest(run).get("recipe")
+    return recipe is None or Path(recipe).parent.parent.name == FOLDER
 
 
 def stop(sweep: str, number: int) -> None:
