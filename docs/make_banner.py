@@ -1,9 +1,10 @@
-"""Write docs/images/banner.png, the picture of the README: three runs' worth of what gflow makes, side by side.
+r"""Write docs/images/banner.png, the picture of the README: three runs' worth of what gflow makes, side by side.
 
 gflow run vgrow_mnist5k
 gflow run vgrow_ring8 train.steps=100
 gflow report runs/vgrow_ring8-s0-001
-chromium --headless --window-size=900,1000 --screenshot=report.png runs/vgrow_ring8-s0-001/report.html
+chromium --headless --window-size=390,382 --force-device-scale-factor=1.5 --screenshot=report.png \
+    runs/vgrow_ring8-s0-001/report.html
 python docs/make_banner.py runs/vgrow_mnist5k-s0-001 runs/vgrow_ring8-s0-001 report.png
 """
 
@@ -20,17 +21,17 @@ STEPS = (10, 30, 60)
 
 
 def digits(run: Path, step: int) -> Image.Image:
-    """The left half of a sample picture, each pixel four."""
+    """The first two columns of a sample picture, each pixel four."""
     picture = Image.open(run / "samples" / f"{step:06}.png").convert("RGB")
-    half = picture.crop((0, 0, picture.width // 2 + 1, picture.height))
-    return half.resize((2 * half.width, HEIGHT), Image.Resampling.NEAREST)
+    strip = picture.crop((0, 0, picture.width // 4 + 2, picture.height))
+    return strip.resize((2 * strip.width, HEIGHT), Image.Resampling.NEAREST)
 
 
 def flow(run: Path) -> Image.Image:
-    """The right panel of the flow field: paths, velocities, density ratio."""
+    """The right panel of the flow field inside its axes: paths, velocities, density ratio."""
     figure = Image.open(run / "analysis" / "vgrow.flow_field" / "flow_field.png").convert("RGB")
     w, h = figure.size
-    return tall(figure.crop((round(0.5023 * w), round(0.0725 * h), round(0.9118 * w), round(0.8765 * h))))
+    return tall(figure.crop((round(0.5138 * w), round(0.0818 * h), round(0.9187 * w), round(0.8708 * h))))
 
 
 def tall(picture: Image.Image) -> Image.Image:
@@ -42,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("digits", type=Path, help="a finished run of vgrow_mnist5k")
     parser.add_argument("ring", type=Path, help="a finished run of vgrow_ring8")
-    parser.add_argument("report", type=Path, help="a picture of its report")
+    parser.add_argument("report", type=Path, help="a picture of the head of its report")
     options = parser.parse_args()
 
     panels = [(f"digits, step {step}", digits(options.digits, step)) for step in STEPS]

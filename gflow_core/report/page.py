@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -246,10 +247,10 @@ def comparison_page(runs: Sequence[Run], only: Sequence[str] = ()) -> tuple[str,
     """The comparison of several runs, and what is missing in it."""
     missing = [f"{run.name}: {fault}" for run in runs for fault in run.missing]
     paths = {str(run.path): run for run in runs}
-    found = None
+    found: Comparison | None = None
+    left_out: list[str] = []
     try:
         found, left_out = comparable([run.path for run in runs], only)
-        missing += [f"Not compared: {reason}" for reason in left_out]
         groups = {_unique(group.name, i): [paths[path] for path in group.runs] for i, group in enumerate(found.groups)}
     except (GflowError, TypeError, AttributeError) as error:
         if not isinstance(error, GflowError) and all(run.recipe is not None for run in runs):
@@ -257,35 +258,69 @@ def comparison_page(runs: Sequence[Run], only: Sequence[str] = ()) -> tuple[str,
         missing.append(f"The scores do not stand side by side: {error}")
         groups = {run.name if len({r.name for r in runs}) == len(runs) else str(run.path): [run] for run in runs}
     charts = metric_charts(groups)
-    common = set.intersection(*(set(run.samples) for run in runs))
-    steps = {step: {_caption(run): run.samples[step] for run in runs} for step in common}
-    if not steps:  # no step at which all were drawn: each one's last
-        drawn = [run for run in runs if run.samples]
-        last = {f"{_caption(run)}, step {max(run.samples)}": run.samples[max(run.samples)] for run in drawn}
-        steps = {max(max(run.samples) for run in drawn): last} if drawn else {}
+    missing, left_out = list(map(_shorter, missing)), list(map(_shorter, left_out))
+    count = f"{len(runs)} runs side by side"
+    titles = {run.title for run in runs}
     html = _render(
         "comparison.html",
         charts,
-        title=f"{len(runs)} runs side by side",
+        title=titles.pop() if len(titles) == 1 else count,
+        count=count,
         now=datetime.now(UTC),
         runs=runs,
         groups=[(i, name, members) for i, (name, members) in enumerate(groups.items())],
         duration=_duration,
         rows=_rows(found) if found is not None else {},
+        left_out=left_out,
         bands=any(curve.seeds > 1 for chart in charts for curve in chart.curves),
         missing=missing,
-        samples=sequel("Samples", "samples", steps),
+        samples=_samples(groups, found is not None),
         metrics=list(range(len(charts))),
     )
-    return html, missing
+    return html, missing + [f"Not compared: {reason}" for reason in left_out]
 
 
 def _unique(name: str, i: int) -> str:
     return name or f"group {i + 1}"
 
 
-def _caption(run: Run) -> str:
-    return run.name
+def _shorter(sentence: str) -> str:
+    """Checksums cut to eight digits."""
+    return re.sub(r"\b([0-9a-f]{8})[0-9a-f]{56}\b", r"\1...", sentence)
+
+
+def _samples(groups: Mapping[str, Sequence[Run]], named: bool) -> Sequel | None:
+    """The pictures of all runs by group and seed, at every step at which all were drawn; else each one's last.
+
+    They are called after group and seed where groups are `named`, else after their folders.
+    """
+    runs = [(run, i) for i, members in enumerate(groups.values()) for run in sorted(members, key=lambda r: r.seeds[0])]
+    names = list(groups)
+    captions = [_caption(run, names[i] if len(names) > 1 else "") if named else run.name for run, i in runs]
+    if len(set(captions)) < len(captions):
+        captions = [str(run.path) for run, _ in runs]
+    common = set.intersection(*(set(run.samples) for run, _ in runs))
+    steps = {
+        step: {caption: run.samples[step] for caption, (run, _) in zip(captions, runs, strict=True)} for step in common
+    }
+    if not steps:
+        last = [max(run.samples, default=None) for run, _ in runs]
+        captions = [f"{caption}, step {step}" for caption, step in zip(captions, last, strict=True)]
+        drawn = {
+            caption: run.samples[step]
+            for caption, (run, _), step in zip(captions, runs, last, strict=True)
+            if step is not None
+        }
+        steps = {max(step for step in last if step is not None): drawn} if drawn else {}
+    colors = {caption: i for caption, (_, i) in zip(captions, runs, strict=True)}
+    return sequel("Samples", "samples", steps, colors)
+
+
+def _caption(run: Run, group: str) -> str:
+    """ "objective.divergence=kl, seed 0"."""
+    first, *rest = run.seeds
+    seeds = f"seeds {first} to {rest[-1]}" if rest else f"seed {first}"
+    return ", ".join([*group.splitlines(), seeds])
 
 
 def _rows(found: Comparison) -> dict[str, list[Row]]:

@@ -29,6 +29,8 @@ class Picture:
     width: int
     height: int
     """In pixels."""
+    color: int | None = None
+    """The colour of its group, as the curves have it; None for a single run."""
 
 
 @attrs.frozen
@@ -51,8 +53,10 @@ class Sequel:
     """A sentence about pictures that are not shown; empty where all are."""
 
 
-def sequel(title: str, alt: str, steps: Mapping[int, Mapping[str, Path]]) -> Sequel | None:
-    """The pictures of each step, by their captions. None where not one of them can be read."""
+def sequel(
+    title: str, alt: str, steps: Mapping[int, Mapping[str, Path]], colors: Mapping[str, int] | None = None
+) -> Sequel | None:
+    """The pictures of each step, by their captions; so are colours. None where not one of them can be read."""
     shown = _chosen(sorted(steps), {step: sum(map(_size, steps[step].values())) for step in steps})
     frames: list[Frame] = []
     spoilt: list[str] = []
@@ -61,7 +65,7 @@ def sequel(title: str, alt: str, steps: Mapping[int, Mapping[str, Path]]) -> Seq
         for caption, path in steps[step].items():
             picture = _read(path, ", ".join(filter(None, (alt, caption, f"step {step}"))), caption)
             if isinstance(picture, Picture):
-                found.append(picture)
+                found.append(attrs.evolve(picture, color=(colors or {}).get(caption)))
             else:
                 spoilt.append(f"{path.name} {picture}.")
         if found:

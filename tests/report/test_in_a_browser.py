@@ -152,5 +152,9 @@ def test_a_comparison_fits_a_phone_too(show, make, gflow, tmp_path):
     gflow(*runs, "--out", tmp_path / "out")
     browser = show(tmp_path / "out", width=390, dark=True)
     assert browser.get_log("browser") == []
-    assert browser.execute_script("return document.scrollingElement.scrollWidth <= innerWidth")
+    widest = "Math.max(...[...document.querySelectorAll('main *')].map(one => one.getBoundingClientRect().right))"
+    assert browser.execute_script(f"return {widest}") <= 390
+    values = "[...document.querySelectorAll('#scores td > :last-child, #runs td')]"
+    assert browser.execute_script(f"return {values}.every(one => one.checkVisibility() && one.innerText)")
+    assert browser.execute_script(f"return {values}.length") == 4 * 2 + 3 * 5
     assert browser.execute_script("return document.querySelectorAll('.plot .scatterlayer .trace').length") > 2

@@ -256,21 +256,19 @@ def test_open_opens_it(make, gflow, monkeypatch):
 
 def test_a_comparison_has_means_over_seeds_and_bands(make, gflow, tmp_path):
     runs = [make(f"ring-s{seed}-001", seed) for seed in (0, 1, 2)]
-    runs.append(make("wide-s0-001", 0, width=48))
-    gflow(*runs, "--out", tmp_path / "out")
+    runs.append(make("ring-s0-002", 0, width=48))
+    gflow(*sorted(runs), "--out", tmp_path / "out")
     found = Page(tmp_path / "out" / "report.html")
-    assert "sampler.width=32" in found.text
-    assert "sampler.width=48" in found.text
-    assert "share 0.76 ± 0.01 0.75" in found.text
+    assert "share sampler.width=32 0.76 ± 0.01 sampler.width=48 0.75" in found.text
     first, second = found.charts[0]["curves"]
     assert (first["seeds"], second["seeds"]) == (3, 1)
     assert first["y"][-1] == pytest.approx(1 + 1 / 60, rel=1e-5)
     assert (first["low"][-1], first["high"][-1]) == pytest.approx((1 / 60, 2 + 1 / 60), rel=0.05)
     assert second["low"] is None
-    assert [image["alt"] for image in found.of("img")[:2]] == [
-        "samples, ring-s0-001, step 20",
-        "samples, ring-s1-001, step 20",
-    ]
+    captions = [*(f"sampler.width=32, seed {seed}" for seed in (0, 1, 2)), "sampler.width=48, seed 0"]
+    assert [image["alt"] for image in found.of("img")[:4]] == [f"samples, {name}, step 20" for name in captions]
+    html = (tmp_path / "out" / "report.html").read_text()
+    assert html.count('<figcaption><span class="swatch c1"></span>sampler.width=48, seed 0<') == 3
     assert len(found.of("img")) == 3 * 4
 
 
@@ -280,6 +278,13 @@ def test_scores_that_do_not_compare_leave_the_rest(make, gflow, tmp_path):
     found = Page(tmp_path / "report.html")
     assert "n_real is 500" in found.text
     assert len(found.charts[0]["curves"]) == 2
+    assert {"samples, a-s0-001, step 20", "samples, a-s1-001, step 20"} <= {one["alt"] for one in found.of("img")}
+
+
+def test_checksums_of_what_does_not_compare_are_short(make, gflow, tmp_path):
+    runs = [make(f"a-s{i}-001", i, manifest={"sha256": f"{i}" * 64}) for i in (0, 1)]
+    assert "sha256 is 00000000... in" in gflow(*runs, "--out", tmp_path).stderr
+    assert "and 11111111... in" in Page(tmp_path / "report.html").text
 
 
 def test_a_damaged_recipe_among_several_leaves_the_rest(make, gflow, tmp_path):
