@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
@@ -23,6 +25,7 @@ Y = TypeVar("Y")
 
 _LOGGERS = ("distributed", "distributed.client")  # those with handlers of their own
 _PACKAGE = "gflow-core"
+_ADDRESS = re.compile(r"(tcp|tls|ucx|wss?)://[^/]+:\d{1,5}")
 _PATIENCE = 10  # seconds to wait for a scheduler, and for its first worker
 
 
@@ -84,10 +87,10 @@ def connected(scheduler: str) -> Iterator[Client]:
     require()
     from distributed import Client
 
-    where = {"scheduler_file": scheduler} if Path(scheduler).is_file() else {"address": scheduler}
+    address = _address(scheduler)
     try:
-        client = Client(**where, timeout=_PATIENCE, set_as_default=False)
-    except (OSError, ValueError, TimeoutError) as error:
+        client = Client(address, timeout=_PATIENCE, set_as_default=False)
+    except (OSError, ValueError, OverflowError, TimeoutError) as error:
         raise GflowError(
             f"--scheduler {scheduler}: no dask scheduler answers there; start one with dask scheduler, and name its "
             "address (tcp://HOST:8786) or the file that it was told with --scheduler-file"
@@ -99,6 +102,22 @@ def connected(scheduler: str) -> Iterator[Client]:
             raise GflowError(f"--scheduler {scheduler}: it has no workers; start some with dask worker") from error
         _check_versions(client, scheduler)
         yield client
+
+
+def _address(scheduler: str) -> str:
+    """The address itself, or the one in this scheduler file. Raises GflowError: dask waits long for what is neither."""
+    mend = "name a scheduler's address (tcp://HOST:8786) or the file that it was told with --scheduler-file"
+    address = scheduler
+    if "://" not in scheduler:
+        try:
+            address = json.loads(Path(scheduler).read_text(encoding="utf-8"))["address"]
+        except OSError as error:
+            raise GflowError(f"--scheduler {scheduler}: {error.strerror}; {mend}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise GflowError(f"--scheduler {scheduler}: not a dask scheduler's file; {mend}") from error
+    if not (isinstance(address, str) and _ADDRESS.fullmatch(address)):
+        raise GflowError(f"--scheduler {scheduler}: not the address of a dask scheduler; {mend}")
+    return address
 
 
 def _check_versions(client: Client, scheduler: str) -> None:

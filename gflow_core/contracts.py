@@ -189,7 +189,11 @@ class ObjectivePart(Protocol):
 
 
 class DatasetPart(Protocol):
-    """A data set, by its options."""
+    """A data set, by its options.
+
+    It may also have `has_modes: ClassVar[bool]`: whether the Source that it loads states the modes of its law, for
+    `mode_coverage` to count. A recipe is checked by it, before anything is loaded; without it there are none.
+    """
 
     def data_shape(self) -> DataShape:
         """Shape, range and classes of its items, from the options alone."""

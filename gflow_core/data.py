@@ -47,8 +47,11 @@ class Source:
     """
 
     x: Tensor
+    """The items."""
     shape: DataShape
+    """The same as the part's `data_shape()`."""
     fingerprint: str
+    """sha256 of items and labels, for the run's manifest; the function `fingerprint` makes it."""
     y: Tensor | None = None
     """Class indices [N], int64, or real labels [N, k], float."""
     flip: bool = False
@@ -56,6 +59,7 @@ class Source:
     dither: bool = False
     """Add U(0, 1/128) noise in [-1, 1] units when training (one 8-bit step), as FAR's reference does."""
     modes: Modes | None = None
+    """The modes of the law that x is drawn from; the part that loads them says `has_modes = True`."""
     log_density: Callable[[Tensor], Tensor] | None = None
     """log p(x) [n] (nats, float64) of x [n, d] where the law is known."""
     cache: Path | None = None

@@ -25,6 +25,9 @@ KINDS = tuple(hookspecs.HOOKS)
 
 CORE = "gflow-core"
 
+_OURS = frozenset({"vgrow", "far", "dcgan", "cgan", "rmt"})
+"""Plugins that are known to exist, as gflow-NAME; what else there is nobody can say."""
+
 ONLY = "GFLOW_LOAD_PLUGINS"
 """Environment variable: the plugins that are loaded besides the core, separated by commas; all where it is not set."""
 
@@ -80,10 +83,8 @@ class Plugins:
                 ) from error
             if dot and prefix not in self._prefixes():
                 close = did_you_mean(prefix, self._prefixes())
-                install = f"; pip install gflow-{prefix}" if re.fullmatch(r"[a-z][a-z0-9_]*", prefix) else ""
-                raise UnknownPart(
-                    f'unknown {kind} "{name}": no plugin {prefix} is installed{install}{close}'
-                ) from error
+                mend = f"; pip install gflow-{prefix}" if prefix in _OURS else f"{close} (gflow plugins)"
+                raise UnknownPart(f'unknown {kind} "{name}": no plugin {prefix} is installed{mend}') from error
             raise
 
     def _prefixes(self) -> set[str]:

@@ -163,7 +163,10 @@ def _parse(path: Path) -> dict[str, Any]:
         raise _fail(path, f"line {line}: not UTF-8 text") from None
     except ValueError as error:
         where = re.fullmatch(r"(.*) \(at (line \d+, column \d+|end of document)\)", str(error), re.DOTALL)
-        raise _fail(path, f"{where[2]}: {_plainly(where[1])}" if where else f"not TOML: {error}") from None
+        said = f"{where[2]}: {_plainly(where[1])}" if where else f"not TOML: {error}"
+        if path.name == "recipe.toml" and (path.parent / "manifest.json").exists():  # a run's own, written by gflow
+            said += "; the run's recipe is damaged: put it back from a backup, or start a new run"
+        raise _fail(path, said) from None
 
 
 def _plainly(said: str) -> str:
@@ -261,6 +264,8 @@ def _override(tree: dict[str, Any], text: str, plugins: Plugins) -> None:
     keys = [key.strip() for key in name.split(".")]
     if not all(keys):
         raise _fail(origin, "a key is empty; write it as in train.steps=100")
+    if keys == ["seeds"]:
+        raise _fail(origin, "seeds= is for gflow sweep; here train.seed=N")
     if len(keys) > MAX_DEPTH:
         raise _fail(origin, f"more than {MAX_DEPTH} keys")
     if keys[0] == "extends":

@@ -194,8 +194,10 @@ class RunFolder:
         try:
             checkpoint.write(folder / name, state)
         except OSError as error:
+            again = f"gflow resume {self.path}" if self.checkpoints() else f"gflow run {self.recipe}"
             raise CheckpointError(
-                f"{folder / name}: cannot be written: {error.strerror or error}; earlier checkpoints are untouched"
+                f"{folder / name}: cannot be written: {error.strerror or error}; earlier checkpoints are untouched; "
+                f"make room, then {again}"
             ) from error
         for old in self.checkpoints()[:-keep]:
             shutil.rmtree(folder / old)
@@ -210,8 +212,9 @@ class RunFolder:
         except CheckpointError as error:
             names = self.checkpoints()
             before = names[: names.index(name)]
+            resume = f"gflow resume {self.path} " if only is None else ""  # what draws takes --checkpoint itself
             offer = (
-                f"the one before it: --checkpoint {before[-1]}"
+                f"the one before it: {resume}--checkpoint {before[-1]}"
                 if before
                 else f"there is none before it; start again with gflow run {self.recipe}"
             )

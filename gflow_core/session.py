@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
+import shlex
 import signal
 import subprocess
 import sys
@@ -340,6 +342,12 @@ class Session:
                     train(self.experiment, self, done=done)
                 except Interrupted as stop:
                     raise Interrupted(f"{stop}; go on with gflow resume {self.folder.path}") from None
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
+                    where = error.filename or self.folder.path
+                    mend = f"make room, then gflow resume {self.folder.path}"
+                    raise GflowError(f"{where}: {error.strerror}; {mend}") from error
                 finally:
                     self.console.close()
         self.analyze_all(spec.analyze, step)
@@ -410,13 +418,21 @@ class Session:
     # -- analyzers
 
     def analyze_all(self, analyses: Sequence[Analysis], step: int, overrides: tuple[str, ...] = ()) -> None:
-        """Run them one after the other. One that fails costs the others nothing; GflowError names it at the end."""
+        """Run them one after the other. One that fails costs the others nothing; GflowError names it at the end.
+
+        Raises Interrupted at Ctrl-C, and names the command for those that are lacking.
+        """
         failed: dict[str, GflowError] = {}
-        for analysis in analyses:
+        for i, analysis in enumerate(analyses):
             try:
                 self.run_analyzer(analysis, step, final=True, overrides=overrides)
             except GflowError as error:
                 failed[analysis.name] = error
+            except KeyboardInterrupt:
+                self.console.close()
+                lacking = [*failed, *(one.name for one in analyses[i:])]
+                words = shlex.join(["gflow", "analyze", str(self.folder.path), *lacking, *overrides])
+                raise Interrupted(f"stopped in the analysis {analysis.name}; go on with {words}") from None
         self.experiment.runtime.barrier()
         if len(analyses) == 1 and failed:
             raise next(iter(failed.values()))

@@ -346,6 +346,7 @@ def test_removal(base):
     [
         ("steps", "expected KEY=VALUE, as in train.steps=100, or ~KEY"),
         ("", "expected KEY=VALUE, as in train.steps=100, or ~KEY"),
+        ("seeds=0:3", "seeds= is for gflow sweep; here train.seed=N"),
         ("=3", "a key is empty; write it as in train.steps=100"),
         ("train..steps=3", "a key is empty; write it as in train.steps=100"),
         ("train.=3", "a key is empty; write it as in train.steps=100"),

@@ -276,6 +276,22 @@ def test_a_wrong_address_is_told_before_anything_is_done(gflow, tmp_path, monkey
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("scheduler", "said"),
+    [
+        ("nofile.json", "No such file or directory"),
+        ("localhost", "No such file or directory"),
+        ("empty.json", "not a dask scheduler's file"),
+        ("tcp://127.0.0.1", "not the address of a dask scheduler"),
+    ],
+)
+def test_what_is_no_scheduler_is_told_at_once(scheduler, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("empty.json").write_text("{}")
+    with pytest.raises(GflowError, match=rf"^--scheduler {scheduler}: {said}; name a scheduler's address"):
+        cluster.connected(scheduler).__enter__()
+
+
 def test_workers_of_another_version_are_told_before_anything_is_done(address, monkeypatch):
     from distributed import versions
 

@@ -12,7 +12,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import attrs
 import psutil
 import pytest
 from click.testing import CliRunner
@@ -27,7 +29,7 @@ from gflow_core.errors import GflowError, RecipeError
 from gflow_core.files import held, run_name
 from gflow_core.sweeps import plan, sweep
 from gflow_core.sweeps.grid import cells, split
-from gflow_core.sweeps.work import Outcome, _devices, _reason
+from gflow_core.sweeps.work import Outcome, _devices, _reason, hosts_of, task_of
 
 PLANE = """
 gflow = 1
@@ -106,6 +108,7 @@ def test_a_grid_in_the_order_of_the_words_seeds_last(plane):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["seed=0:2"], "did you mean seeds=0:2?"),
         (["seeds=1:1"], "the end is not part of a range"),
         (["seeds=0:4:0"], "a step of 0"),
         (["seeds=0,1,0"], "0 is there twice"),
@@ -128,6 +131,11 @@ def test_what_is_no_grid_is_told_in_one_message(words, said, plane):
     with pytest.raises(GflowError) as error:
         cells(plane, words)
     assert said in str(error.value)
+
+
+def test_an_axis_of_parts_is_called_as_in_a_comparison(plane):
+    found = cells(plane, ["sampler=vgrow.mlp,'far.mlp'", "train.steps=1,2"])
+    assert list(found[0].axes) == list(found[3].axes) == ["sampler.use", "train.steps"]
 
 
 def test_replicas_that_do_not_overlap_are_a_sweep(plane):
@@ -207,21 +215,58 @@ def test_jobs_and_an_existing_cluster_exclude_each_other(plane):
         sweep(plane, jobs=2, scheduler="tcp://127.0.0.1:1")
 
 
+def test_a_folder_that_cannot_be_written_is_told_before_anything_starts(plane):
+    Path("runs").write_text("no folder")
+    with pytest.raises(GflowError, match=r"^runs/x: cannot make a run folder there: .*; choose another with --runs$"):
+        sweep(plane, runs="runs/x", quiet=True)
+
+
 # ------------------------------------------------------------------ on a worker
 
 
-def test_a_run_gets_gpus_that_no_other_has_and_its_share_of_the_cores(monkeypatch):
+def worker_of(nthreads: int, resources: dict[str, float]) -> Any:
+    state = SimpleNamespace(nthreads=nthreads, total_resources=resources)
+    return SimpleNamespace(state=state, address="tcp://10.0.0.1:1", nanny=None)
+
+
+def test_a_run_gets_gpus_that_no_other_has_and_its_share_of_the_cores(plane, monkeypatch):
     monkeypatch.setattr("dask.system.CPU_COUNT", 12)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6")
-    worker = SimpleNamespace(state=SimpleNamespace(nthreads=12, total_resources={"GPU": 3.0}))
-    with _devices(worker, 1) as first, _devices(worker, 2) as second:  # type: ignore[arg-type]
+    monkeypatch.setattr("os.cpu_count", lambda: 12)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    worker, task = worker_of(12, {"GPU": 3.0}), task_of(cells(plane, [])[0], 0, "plane", Path("runs"), "sweep")
+    one, two = attrs.evolve(task, devices=1), attrs.evolve(task, devices=2)
+    with _devices(worker, one) as first, _devices(worker, two) as second:
         assert (first["CUDA_VISIBLE_DEVICES"], second["CUDA_VISIBLE_DEVICES"]) == ("4", "5,6")
         assert (first["OMP_NUM_THREADS"], second["OMP_NUM_THREADS"]) == ("4", "12")
-    with _devices(worker, 1) as again:  # type: ignore[arg-type]
+    with _devices(worker, one) as again:
         assert again["CUDA_VISIBLE_DEVICES"] == "4"
-    with _devices(worker, None) as none:  # type: ignore[arg-type]
+    with _devices(worker, task) as none:
         assert "CUDA_VISIBLE_DEVICES" not in none
         assert none["OMP_NUM_THREADS"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("on_host", "usable", "own", "sweeps", "threads"),
+    [
+        (1, 8, "", None, "8"),
+        (4, 8, "", None, "2"),  # three more workers like this one
+        (4, 2, "", None, "2"),  # pinned to two of the eight cores
+        (4, 8, "1", None, "1"),
+        (4, 8, "", 5, "5"),
+        (4, 8, "3", 5, "3"),
+    ],
+)
+def test_workers_share_a_machine_and_omp_num_threads_is_heeded(
+    plane, monkeypatch, on_host, usable, own, sweeps, threads
+):
+    monkeypatch.setattr("dask.system.CPU_COUNT", usable)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setenv("OMP_NUM_THREADS", own)
+    task = task_of(cells(plane, [])[0], 0, "plane", Path("runs"), "sweep")
+    hosts = hosts_of({f"tcp://10.0.0.1:{port}": 1 for port in range(1, on_host + 1)})
+    with _devices(worker_of(1, {}), attrs.evolve(task, hosts=hosts, threads=sweeps)) as chosen:
+        assert chosen["OMP_NUM_THREADS"] == threads
 
 
 TAKEN, LOCK = [], threading.Lock()
@@ -254,6 +299,8 @@ def test_the_reason_of_a_failure(tmp_path):
     assert _reason(log, 2) == "the loss is nan;\n  mend it"
     log.write_text("Traceback\n  here\nValueError: no\n")
     assert _reason(log, 1).endswith("ValueError: no")
+    log.write_text("")
+    assert _reason(log, 1) == "exit code 1, and its log could not be written (is the disk full?)"
     assert _reason(log, -9) == "killed by SIGKILL, perhaps for want of memory"
 
 
@@ -326,6 +373,7 @@ def test_a_sweep_outlives_a_worker_and_what_fails(plane, cluster):
     lines = output.splitlines()
     assert "2 runs in runs/plane-sweep: 2 new" in lines[0]
     assert sum(": resumed after step" in line for line in lines) == 1
+    assert output.count(": its worker is gone; it goes on at another") == 1
     assert "1 of 2 runs are not finished" in output
     assert "log.txt" in lines[-1]
     assert "mode_coverage" in output  # the table, over those that are finished

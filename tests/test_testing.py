@@ -65,6 +65,12 @@ def test_pytest_loads_nothing_of_gflow_with_it():
     assert float(seconds) < 0.1
 
 
+def test_plugins_are_checked_without_pytest():
+    code = "import sys; sys.modules['pytest'] = None; from gflow_core.testing import check_latent, report"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_it_exports_what_it_says():
     assert all(getattr(testing, name) is not None for name in testing.__all__)
     with pytest.raises(AttributeError, match="no attribute 'check_smapler'"):
@@ -466,6 +472,14 @@ DATASETS = {
     "labels nobody promised": (data(lambda s: points(s, y=torch.zeros(6))), "labels that data_shape does not promise"),
     "another shape when loaded": (data(lambda s: points(DataShape("vector", (3,)))), "the loaded Source says"),
     "no fingerprint": (data(lambda s: points(s, mark="")), "no fingerprint"),
+    "modes that it does not announce": (
+        data(lambda s: attrs.evolve(points(s), modes=object())),
+        "its Source has modes; has_modes = True is missing in the part",
+    ),
+    "modes that it lacks": (
+        part(type("Data", (type(data(points)),), {"__doc__": "A data set.", "has_modes": True}))(),
+        "has_modes is True; its Source has no modes=",
+    ),
     "no source": (data(lambda s: torch.zeros(6, 2)), "load returns a Source, not Tensor"),
     "other items each time": (data(lambda s: points(s, torch.full((6, 2), float(next(COUNT))))), "loads other items"),
     "global randomness": (data(lambda s: points(s, torch.randn(6, 2))), "load draws from torch's global random state"),

@@ -48,7 +48,7 @@ def pages() -> dict[str, str]:
         **{f"reference/{kind}s.md": "\n".join(parts(kind, own)) for kind in ALL},
         "reference/hooks.md": "\n".join(hooks()),
         "reference/python.md": "\n".join(python()),
-        "reference/contracts.md": "\n".join(members("Contracts", contracts)),
+        "reference/contracts.md": "\n".join((*members("Contracts", contracts), *loaded())),
         "reference/testing.md": "\n".join(members("Checks for tests", testing)),
         "contributing.md": beside("CONTRIBUTING.md"),
         "changelog.md": beside("CHANGELOG.md"),
@@ -221,6 +221,12 @@ def members(title: str, module: Any) -> Iterator[str]:
     yield plain(inspect.getdoc(module) or "") + "\n"
     for name in module.__all__:
         yield f"::: {module.__name__}.{name}\n"
+
+
+def loaded() -> Iterator[str]:
+    """What a data set loads: names of a module that imports torch, which the site reads and this does not."""
+    for name in ("Source", "Modes", "fingerprint"):
+        yield f"::: gflow_core.data.{name}\n"
 
 
 # ------------------------------------------------------------------ Markdown

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from gflow_core.cli.words import refuse_options
+
 __all__ = ["command"]
 
 
@@ -25,6 +27,7 @@ def command(run: Path, words: tuple[str, ...], scheduler: str | None) -> None:
     """
     from gflow_core import load_run
 
+    refuse_options([str(run), *words], {})
     names = tuple(word for word in words if "=" not in word and not word.startswith("~"))
     overrides = tuple(word for word in words if word not in names)
     load_run(run).analyze(*names, overrides=overrides, scheduler=scheduler)

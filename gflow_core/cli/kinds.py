@@ -10,6 +10,7 @@ from click.shell_completion import CompletionItem
 from gflow_core.errors import did_you_mean
 from gflow_core.from_run import FromRun
 from gflow_core.plugins import KINDS, plugins
+from gflow_core.schema import registry_of
 
 __all__ = ["ALL", "Kind", "name_of"]
 
@@ -26,6 +27,9 @@ class Kind(click.ParamType[str]):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if value not in self.words:
+            if having := [kind for kind in ALL if value in registry_of(plugins(), kind)]:
+                shown = " or ".join(f"gflow show {kind} {value}" for kind in having)
+                self.fail(f"{value} is a part, not a kind: {shown}", param, ctx)
             known = ", ".join(dict.fromkeys(self.words.values()))
             self.fail(f'there is no kind "{value}"{did_you_mean(value, self.words)} (known: {known})', param, ctx)
         return self.words[value]

@@ -22,7 +22,7 @@ def command(name: str, into: Path) -> None:
     """
     folder = create(name, into)
     click.echo(f"{folder}: made. What follows:")
-    click.echo(f"    pip install -e {shlex.quote(str(folder))}")
+    click.echo(f"    pip install -e {shlex.quote(f'{folder}[test]')}")
     click.echo(f"    pytest {shlex.quote(str(folder))}")
     click.echo(f"    gflow run {name}_spiral")
     click.echo(f"    gflow plugins check {name}")

@@ -6,7 +6,11 @@ from pathlib import Path
 
 import click
 
+from gflow_core.cli.words import refuse_options
+
 __all__ = ["command"]
+
+_MEANT = {"--seed": "train.seed", "--seeds": "train.seed", "--steps": "train.steps"}
 
 
 @click.command("run", context_settings={"ignore_unknown_options": True})
@@ -35,6 +39,7 @@ def command(
     """
     from gflow_core import recipe as recipes
 
+    refuse_options([str(recipe), *overrides], _MEANT)
     if as_json and not dry_run:
         raise click.UsageError("--json prints the plan: write --dry-run as well")
     loaded = recipes.load(recipe, overrides)

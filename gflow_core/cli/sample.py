@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -49,6 +50,8 @@ def command(
         raise GflowError(f"--out {out}: end the name in .png for a picture or .npy for an array")
     if not out.parent.is_dir():
         raise GflowError(f"--out {out}: the folder {out.parent} does not exist")
+    if not os.access(out.parent, os.W_OK):
+        raise GflowError(f"--out {out}: the folder {out.parent} cannot be written to; choose another")
     if kind == ".png" and n > _PICTURE:
         raise GflowError(f"--n {n}: a picture holds {_PICTURE} samples at most; write an array with --out FILE.npy")
 

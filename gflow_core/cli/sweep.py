@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gflow_core.cli.words import refuse_options
+
 if TYPE_CHECKING:
     from gflow_core.sweeps import Member, Sweep
 
 __all__ = ["command"]
+
+_MEANT = {"--seed": "seeds", "--seeds": "seeds", "--steps": "train.steps"}
 
 
 @click.command("sweep", context_settings={"ignore_unknown_options": True})
@@ -51,6 +55,7 @@ def command(
     from gflow_core.errors import GflowError
     from gflow_core.sweeps import plan, sweep
 
+    refuse_options([str(recipe), *words], _MEANT)
     if dry_run:
         standing = plan(recipe, *words, runs=runs)
         _print_json(standing) if as_json else _print_plan(standing)

@@ -7,6 +7,7 @@ sweep("recipes/vgrow_ring8.toml", "objective.divergence=kl,js", "seeds=0:10").co
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -26,7 +27,7 @@ from gflow_core.errors import GflowError, Interrupted
 from gflow_core.files import run_name
 from gflow_core.runs import duration, summary
 from gflow_core.sweeps.grid import Cell, cells
-from gflow_core.sweeps.work import Outcome, Task, look, stop, task_of, work
+from gflow_core.sweeps.work import FOLDER, Outcome, Task, hosts_of, look, number_of_threads, stop, task_of, work
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -157,6 +158,8 @@ class _Driver:
         """Runs that there is something to do for."""
         self._working: dict[int, Path | None] = {}
         """Runs that workers are at work on, and their folders once they are seen."""
+        self._at: dict[int, str] = {}
+        """The workers that they are at."""
         self._asked = 0
 
     # -- how the runs stand
@@ -195,9 +198,22 @@ class _Driver:
     # -- on a cluster
 
     def begin(self) -> None:
-        """What is left to do."""
+        """What is left to do. Raises GflowError where there is something, and the sweep's folder cannot be written."""
         states = {task.index: self._member(task).state for task in self.tasks}
         self.waiting = [task for task in self.tasks if states[task.index] in ("new", "stopped", "trained")]
+        if not self.waiting:
+            return
+        trial = self.runs / FOLDER / self.id
+        try:
+            trial.parent.mkdir(parents=True, exist_ok=True)
+            trial.write_text("Can this folder be written?\n", encoding="utf-8")
+            trial.unlink()
+        except OSError as error:
+            with suppress(OSError):
+                trial.unlink()
+            raise GflowError(
+                f"{self.runs}: cannot make a run folder there: {error.strerror}; choose another with --runs"
+            ) from error
 
     @contextmanager
     def cluster(self, scheduler: str | None, jobs: int | None) -> Iterator[Client]:
@@ -210,6 +226,8 @@ class _Driver:
                 if (most := max(wanted.values())) > offered:
                     raise GflowError(f"train.devices = {most}: no worker offers more GPUs than {offered}")
                 self.waiting = [attrs.evolve(task, devices=wanted[task.index] or None) for task in self.waiting]
+            hosts, threads = hosts_of(client.nthreads()), number_of_threads(os.environ)
+            self.waiting = [attrs.evolve(task, hosts=hosts, threads=threads) for task in self.waiting]
             yield client
 
     @contextmanager
@@ -248,11 +266,17 @@ class _Driver:
                     if event is not None and index in futures:
                         begun.add(index)
                         self._working[index] = None
+                        if self._at.get(index, event["worker"]) != event["worker"]:
+                            self._lost(index, console)
+                        self._at[index] = event["worker"]
                         console.say(f"{self.label(self.tasks[index])}: {event['how']}")
                     elif event is None:
                         self._ended(self.tasks[index], _outcome(futures.pop(index)), console)
                 if time.monotonic() > counted + _COUNTING and client.status == "running":
-                    counted, before, workers = time.monotonic(), workers, bool(client.nthreads())
+                    there = client.nthreads()
+                    counted, before, workers = time.monotonic(), workers, bool(there)
+                    for index in [index for index, worker in self._at.items() if worker not in there]:
+                        self._lost(index, console)
                     if before and not workers:
                         console.say("no worker is left; waiting for another (Ctrl-C stops)")
                 if console.live and time.monotonic() > shown + 1.0:
@@ -266,6 +290,11 @@ class _Driver:
         if done < len(self.tasks) and client.status != "running":
             raise GflowError(f"--scheduler: it does not answer any more; {how_far} with a new one")
 
+    def _lost(self, index: int, console: SweepConsole) -> None:
+        del self._at[index]
+        if not self._asked:
+            console.say(f"{self.label(self.tasks[index])}: its worker is gone; it goes on at another")
+
     def _ended(self, task: Task, outcome: Outcome, console: SweepConsole) -> None:
         self.outcomes[task.index] = outcome
         if outcome.state == "finished":
@@ -276,6 +305,7 @@ class _Driver:
         elif task.index in self._working:
             console.say(f"{self.label(task)}: stopped")
         self._working.pop(task.index, None)
+        self._at.pop(task.index, None)
 
     def _stop(self, client: Client, console: SweepConsole, pending: Sequence[Future[Any]]) -> None:
         """Begin nothing more; the runs at work are asked to save and leave, and the second time killed."""

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise, product
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -57,11 +58,12 @@ def cells(path: Path, words: Sequence[str]) -> list[Cell]:
         if several:
             values["seed"] = overrides[-1].partition("=")[2]
         try:
-            spec = recipes.load(path, overrides).spec
+            recipe = recipes.load(path, overrides)
         except RecipeError as error:
             problems |= {str(problem): problem for problem in error.problems}
             continue
-        found.append(Cell(overrides, values, spec, recipes.dumps(spec)))
+        named = {_name(axis, value, recipe.table): value for axis, value in values.items()}
+        found.append(Cell(overrides, named, recipe.spec, recipes.dumps(recipe.spec)))
     if problems:
         raise RecipeError(list(problems.values()))
     spec = found[0].spec
@@ -70,6 +72,14 @@ def cells(path: Path, words: Sequence[str]) -> list[Cell]:
     _check_alike(found)
     _check_replicas(found)
     return found
+
+
+def _name(axis: str, value: str, table: Mapping[str, Any]) -> str:
+    """What a comparison calls the axis: `objective.use` where `objective=NAME` names a part."""
+    at: Any = table
+    for key in (key.strip() for key in axis.split(".")):
+        at = at.get(key) if isinstance(at, Mapping) else None
+    return f"{axis}.use" if isinstance(at, Mapping) and at.get("use") == value.strip("\"'") else axis
 
 
 def split(text: str) -> list[str]:
@@ -116,6 +126,8 @@ def _choices(words: Sequence[str]) -> tuple[list[list[str]], dict[int, str], boo
                 raise GflowError("seeds: given twice; write them in one list, as in seeds=0:5,7")
             seeds = _seeds(text)
             continue
+        if path == "seed" and equals:
+            raise GflowError(f"{word}: no such key; did you mean seeds={text}?")
         try:
             values = split(text) if equals and not word.startswith("~") else [text]
         except ValueError as error:

@@ -74,6 +74,10 @@ class Task:
     """GPUs that the run asks of the worker's resource GPU; None where it asks for none."""
     sweep: str
     """Names the sweep: the topic of its events, and what `stop` stops."""
+    hosts: Mapping[str, int] = attrs.field(factory=dict)
+    """Host -> runs at once that all its workers together take."""
+    threads: int | None = None
+    """Threads of the run, where OMP_NUM_THREADS says so for the sweep; None for its share of the cores."""
 
     @property
     def own(self) -> Path:
@@ -192,10 +196,10 @@ def _bring(task: Task, found: Found | None) -> Outcome:
         how, words = f"analyzed: {', '.join(found.lacking)}", ["analyze", str(found.summary.path), *found.lacking]
 
     worker, begun = get_worker(), time.monotonic()
-    with _devices(worker, task.devices) as environment, _started(task, words, environment) as process:
+    with _devices(worker, task) as environment, _started(task, words, environment) as process:
         if process is None:
             return Outcome("stopped")
-        worker.log_event(task.sweep, {"index": task.index, "how": how})
+        worker.log_event(task.sweep, {"index": task.index, "how": how, "worker": worker.address})
         code = _waited(process, worker)
     seconds = time.monotonic() - begun
     if code == 0:
@@ -227,14 +231,9 @@ def stop(sweep: str, number: int) -> None:
 
 
 @contextmanager
-def _devices(worker: Worker, wanted: int | None) -> Iterator[dict[str, str]]:
-    """The environment of a run: its threads, and GPUs of the worker that no other run has.
-
-    A worker's cores are shared among the runs that it takes at once.
-    """
-    from dask.system import CPU_COUNT
-
-    slots = worker.state.nthreads
+def _devices(worker: Worker, task: Task) -> Iterator[dict[str, str]]:
+    """The environment of a run: its threads, and GPUs of the worker that no other run has."""
+    slots, wanted = worker.state.nthreads, task.devices
     mine: list[str] = []
     chosen = {}
     if wanted is not None:
@@ -246,12 +245,58 @@ def _devices(worker: Worker, wanted: int | None) -> Iterator[dict[str, str]]:
             mine = [name for name in names if name not in _taken][:wanted]
             _taken.update(mine)
         chosen["CUDA_VISIBLE_DEVICES"] = ",".join(mine)
-    threads = str(max(CPU_COUNT // slots, 1))
+    threads = str(_threads(worker, task, slots))
     try:
         yield {**chosen, **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)}
     finally:
         with _lock:
             _taken.difference_update(mine)
+
+
+def _threads(worker: Worker, task: Task, slots: int) -> int:
+    """Threads of one of the `slots` runs that a worker takes at once.
+
+    A machine's cores are shared among its workers, a worker's among its runs. OMP_NUM_THREADS of the sweep stands
+    above that, and the worker's own is never exceeded.
+    """
+    from dask.system import CPU_COUNT
+    from distributed.comm.addressing import get_address_host
+
+    mine = worker.state.nthreads
+    on_host = max(task.hosts.get(get_address_host(worker.address), 0), mine)
+    # CPU_COUNT is what this process may use: all, or its own part already, as Slurm gives it.
+    cores = min(CPU_COUNT, max(os.cpu_count() or 1, CPU_COUNT) * mine // on_host)
+    most = number_of_threads(_environment(worker)) or sys.maxsize
+    return min(task.threads or max(cores // slots, 1), most)
+
+
+def _environment(worker: Worker) -> Mapping[str, str]:
+    """What the worker was started with; a nanny sets OMP_NUM_THREADS=1 for its worker, where nothing is set."""
+    if worker.nanny is None:
+        return os.environ
+    import psutil  # distributed needs it
+
+    with suppress(psutil.Error, OSError):
+        environment: dict[str, str] = psutil.Process(os.getppid()).environ()  # as at the nanny's start
+        return environment
+    return {}
+
+
+def hosts_of(workers: Mapping[str, int]) -> dict[str, int]:
+    """Host -> threads of all its workers, of the threads by worker's address."""
+    from distributed.comm.addressing import get_address_host
+
+    hosts: dict[str, int] = {}
+    for address, threads in workers.items():
+        host = get_address_host(address)
+        hosts[host] = hosts.get(host, 0) + threads
+    return hosts
+
+
+def number_of_threads(environment: Mapping[str, str]) -> int | None:
+    """OMP_NUM_THREADS, its first level; None where it is not set, or is no number."""
+    first = environment.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(first) if first.isdecimal() and int(first) else None
 
 
 @contextmanager
@@ -302,4 +347,7 @@ def _reason(log: Path, code: int) -> str:
     lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()][-_LINES:]
     while any(line.startswith("error: ") for line in lines[1:]):
         del lines[0]
-    return "\n".join(lines).removeprefix("error: ") or f"exit code {code}, and not a word"
+    return (
+        "\n".join(lines).removeprefix("error: ")
+        or f"exit code {code}, and its log could not be written (is the disk full?)"
+    )

@@ -12,7 +12,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pytest
+try:
+    import pytest
+except ModuleNotFoundError:  # it has what follows but the fixtures; `gflow plugins check` needs no more
+    pytest = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from gflow_core.plugins import Plugins
@@ -64,31 +67,32 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(module), name)
 
 
-@pytest.fixture
-def isolated_plugins(monkeypatch: pytest.MonkeyPatch) -> Plugins:
-    """The core, the data set, sampler and discriminator "tiny", and what the test registers; nothing that is installed.
+if pytest is not None:
 
-    Everything in this process that asks for the plugins of the environment gets these: recipes, `gflow` commands.
+    @pytest.fixture
+    def isolated_plugins(monkeypatch: pytest.MonkeyPatch) -> Plugins:
+        """The core, the data set, sampler and discriminator "tiny", and what the test registers; nothing installed.
 
-        isolated_plugins.register(gflow_mine.plugin)
-    """
-    from gflow_core import plugins
-    from gflow_core.testing import tiny
+        Everything in this process that asks for the plugins of the environment gets these: recipes, `gflow` commands.
 
-    found = plugins.load([])
-    found.registries["dataset"].add("tiny", tiny.TinyData, "gflow_core.testing")
-    found.registries["sampler"].add("tiny", tiny.TinySampler, "gflow_core.testing")
-    found.registries["discriminator"].add("tiny", tiny.TinyDiscriminator, "gflow_core.testing")
-    monkeypatch.setattr(plugins, "_loaded", found)
-    return found
+            isolated_plugins.register(gflow_mine.plugin)
+        """
+        from gflow_core import plugins
+        from gflow_core.testing import tiny
 
+        found = plugins.load([])
+        found.registries["dataset"].add("tiny", tiny.TinyData, "gflow_core.testing")
+        found.registries["sampler"].add("tiny", tiny.TinySampler, "gflow_core.testing")
+        found.registries["discriminator"].add("tiny", tiny.TinyDiscriminator, "gflow_core.testing")
+        monkeypatch.setattr(plugins, "_loaded", found)
+        return found
 
-@pytest.fixture(params=_TINY)
-def tiny_data(request: pytest.FixtureRequest) -> TinyData:
-    """Each kind of data in turn: grey or RGB images or vectors, without labels, with classes, with real conditions.
+    @pytest.fixture(params=_TINY)
+    def tiny_data(request: pytest.FixtureRequest) -> TinyData:
+        """Each kind of data in turn: grey or RGB images or vectors, without labels, with classes, with real conditions.
 
-    A data set part: `tiny_data.data_shape()` is its DataShape, `tiny_data.load()` its Source.
-    """
-    from gflow_core.testing.tiny import TINY
+        A data set part: `tiny_data.data_shape()` is its DataShape, `tiny_data.load()` its Source.
+        """
+        from gflow_core.testing.tiny import TINY
 
-    return TINY[request.param]
+        return TINY[request.param]

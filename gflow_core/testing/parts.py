@@ -180,6 +180,10 @@ def check_dataset(part: Any) -> None:
         inside = bool((batch.x >= shape.low).all() and (batch.x <= shape.high).all())
         promises.require(inside, f"items lie outside the range that data_shape promises, {shape}")
     promises.require(source.fingerprint and isinstance(source.fingerprint, str), "its Source has no fingerprint")
+    stated = getattr(part, "has_modes", False)
+    promises.require(isinstance(stated, bool), "has_modes is True or False")
+    promises.require(stated or source.modes is None, "its Source has modes; has_modes = True is missing in the part")
+    promises.require(not stated or source.modes is not None, "has_modes is True; its Source has no modes=")
     if source.modes is not None:
         with promises.calling("modes.nearest"):
             index, distance = source.modes.nearest(batch.x)

@@ -87,4 +87,4 @@ def test_the_same_seed_draws_the_same_samples():
 
 def test_data_without_modes_is_refused():
     for dataset in (Swissroll(), Mnist5k()):
-        assert "states none" in " ".join(ModeCoverage().check(Spec(dataset=dataset, sampler=Part())))
+        assert "states none (has_modes)" in " ".join(ModeCoverage().check(Spec(dataset=dataset, sampler=Part())))

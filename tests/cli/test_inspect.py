@@ -120,6 +120,23 @@ def test_unknown_commands_and_options_are_usage_errors():
 # ------------------------------------------------------------------ validate, resolve
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("run x.toml --dryrun", '--dryrun; did you mean "--dry-run"?'),
+        ("run --seed 3 x.toml", "--seed; did you mean train.seed=3?"),
+        ("run x.toml --steps=20", "--steps; did you mean train.steps=20?"),
+        ("run x.toml --steps", "--steps; did you mean train.steps=N?"),
+        ("sweep x.toml --seeds 0:3", "--seeds; did you mean seeds=0:3?"),
+        ("sweep x.toml --job 2", '--job; did you mean "--jobs"?'),
+        ("analyze runs/x --schedular a", '--schedular; did you mean "--scheduler"?'),
+    ],
+)
+def test_mistyped_options_are_no_overrides(words, said):
+    result = gflow(*words.split())
+    assert (result.exit_code, result.stderr) == (2, f"error: no such option: {said}\n")
+
+
 def test_validate_reports_good_ones_and_every_problem_of_bad_ones(recipe, tmp_path):
     (tmp_path / "bad.toml").write_text(RECIPE.replace("steps = 5", 'steps = "10k"\nstesp = 5'))
     result = gflow("validate", recipe, "bad.toml", "none.toml")
@@ -224,6 +241,11 @@ def test_kinds_are_singular_or_plural():
         one, many = gflow(command, "sampler", *name), gflow(command, "samplers", *name)
         assert one.exit_code == 0
         assert one.stdout == many.stdout
+
+
+def test_a_part_in_the_place_of_a_kind_is_told_with_its_kinds():
+    said = gflow("show", "vgrow.mlp").stderr
+    assert "gflow show sampler vgrow.mlp or gflow show discriminator vgrow.mlp" in said
 
 
 def test_ls_has_a_heading_for_each_kind_and_names_providers_where_names_do_not():

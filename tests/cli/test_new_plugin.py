@@ -24,7 +24,7 @@ def made(tmp_path_factory) -> Path:
     into = tmp_path_factory.mktemp("new") / "some" / "where"
     result = new("swirl", "--into", into)
     assert result.exit_code == 0, result.output
-    assert f"pip install -e {into / 'gflow-swirl'}" in result.output
+    assert f"pip install -e '{into / 'gflow-swirl'}[test]'" in result.output
     return into / "gflow-swirl"
 
 

@@ -89,7 +89,9 @@ def test_a_full_disk_is_one_clear_message(tmp_path, monkeypatch):
     run = RunFolder.create(tmp_path, "x", 0, "gflow = 1\n")
     run.save(Checkpoint(step=1, parts={}))
     monkeypatch.setattr(checkpoint, "write", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-    with pytest.raises(CheckpointError, match=r"000002: cannot be written: No space left .* earlier checkpoints"):
+    with pytest.raises(
+        CheckpointError, match=r"000002: cannot be written: No space left .*; make room, then gflow resume"
+    ):
         run.save(Checkpoint(step=2, parts={}))
     assert run.checkpoints() == ["000001"]
 

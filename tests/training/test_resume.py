@@ -20,6 +20,7 @@ from gflow_core.contracts import Phase
 from gflow_core.errors import Diverged
 from gflow_core.recipe import load
 from gflow_core.record import RunFolder
+from gflow_core.session import Session
 from gflow_core.train import train
 
 
@@ -141,9 +142,26 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_offered(damage, gflow,
         path.write_bytes(content)
     out = gflow("resume", run, code=2).output
     assert str(path) in out
-    assert "--checkpoint 000004" in out
+    assert f"gflow resume {run} --checkpoint 000004" in out
+    assert f"gflow resume {run} --checkpoint 000004" in gflow("analyze", run, "mode_coverage", code=2).output
     gflow("resume", run, "--checkpoint", "000004")
     assert weights(run) == whole
+
+
+def test_ctrl_c_in_an_analysis_names_what_goes_on(gflow, plane, tmp_path, monkeypatch):
+    def interrupt(self, analysis, *_, **__):
+        if analysis.name == "two":
+            raise KeyboardInterrupt
+
+    tables = [
+        word
+        for i, name in enumerate(("one", "two", "three"))
+        for word in (f"analyze.{i}.use=mode_coverage", f"analyze.{i}.name={name}")
+    ]
+    monkeypatch.setattr(Session, "run_analyzer", interrupt)
+    said = gflow("run", plane, "--runs", tmp_path / "runs", "train.steps=1", *tables, code=130).output
+    run = tmp_path / "runs" / "plane-s0-001"
+    assert said.endswith(f"stopped in the analysis two; go on with gflow analyze {run} two three\n")
 
 
 def test_no_checkpoint_left(gflow, plane, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gflow_core.files import written_aside
 from gflow_core.plugins import plugins
 from gflow_core.recipe import load
 from gflow_core.record import RunFolder
@@ -341,6 +343,31 @@ def test_a_full_disk_is_one_clear_message(plane, start, tmp_path):
     assert done.returncode == 2, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert "error: " in done.stderr
+
+
+def test_a_disk_that_fills_while_training_says_how_to_go_on(gflow, plane, tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("gflow_core.record.RunFolder.log", full)
+    out = gflow("run", plane, "--runs", tmp_path, code=2).output
+    assert f"No space left on device; make room, then gflow resume {tmp_path / 'plane-s0-001'}" in out
+
+
+def test_what_cannot_be_written_goes_by_its_own_name(gflow, plane, tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError) as error, written_aside(tmp_path / "none" / "a.npy") as aside:
+        aside.write_text("")
+    assert error.value.filename == str(tmp_path / "none" / "a.npy")
+    monkeypatch.setattr("os.access", lambda path, mode: mode != os.W_OK)
+    out = gflow("sample", tmp_path, "--out", tmp_path / "a.npy", code=2).output
+    assert f"--out {tmp_path / 'a.npy'}: the folder {tmp_path} cannot be written to" in out
+
+
+def test_a_damaged_recipe_of_a_run_is_no_lost_run(gflow, tmp_path):
+    (tmp_path / "recipe.toml").write_text("gflow =")
+    (tmp_path / "manifest.json").write_text("{}")
+    out = gflow("resume", tmp_path, code=2).output
+    assert "end of document: Invalid value; the run's recipe is damaged: put it back from a backup" in out
 
 
 def test_a_reader_that_leaves_does_not_end_the_run(plane, start, tmp_path):

@@ -43,7 +43,7 @@ class ModeCoverage:
 
     def check(self, spec: Spec) -> Iterable[str]:
         if spec.dataset is not None and not getattr(spec.dataset, "has_modes", False):
-            yield "counts modes, and the data set states none; gaussian, ring, grid and circles do"
+            yield "counts modes, and the data set states none (has_modes); gaussian, ring, grid and circles do"
 
     def build(self) -> Callable[[Subject], Result]:
         return lambda subject: mode_coverage(self, subject)
@@ -53,7 +53,9 @@ def mode_coverage(part: ModeCoverage, subject: Subject) -> Result:
     """Scores, samples and real points by mode, and a picture."""
     data = subject.data
     if data is None or data.modes is None:
-        raise GflowError("mode_coverage: the data set states no modes; gaussian, ring, grid and circles do")
+        raise GflowError(
+            "mode_coverage: the data set's Source has no modes; gaussian, ring, grid and circles have them"
+        )
     fake = _draw(part.samples, subject)
     counts, share = _count(fake, data.modes, part.threshold)
     counts_real, share_real = _count(data.x, data.modes, part.threshold)
