@@ -21,17 +21,23 @@ __all__ = ["draw_samples", "image_grid", "scatter"]
 
 
 def draw_samples(
-    path: Path, x: Tensor, shape: DataShape, real: Tensor | None = None, columns: int | None = None
+    path: Path,
+    x: Tensor,
+    shape: DataShape,
+    real: Tensor | None = None,
+    columns: int | None = None,
+    classes: Tensor | None = None,
 ) -> None:
     """Write a picture of x [N, *shape] as PNG, whole or not at all.
 
-    Images lie in rows of `columns`, nearly a square by default; `real` points lie behind vectors.
+    Images lie in rows of `columns`, nearly a square by default. `real` points lie behind vectors, which have the
+    colours of their `classes` [N].
     """
     with written_aside(path) as aside:
         if shape.kind == "image":
             Image.fromarray(image_grid(x, shape, columns)).save(aside, format="png")
         else:
-            scatter(x, real).savefig(aside, format="png", dpi=120)
+            scatter(x, real, classes).savefig(aside, format="png", dpi=120)
 
 
 def image_grid(x: Tensor, shape: DataShape, columns: int | None = None, gap: int = 2) -> np.ndarray[Any, Any]:
@@ -51,16 +57,21 @@ def image_grid(x: Tensor, shape: DataShape, columns: int | None = None, gap: int
     return F.pad(grid, (gap, 0, gap, 0), value=255).permute(1, 2, 0).contiguous().numpy()
 
 
-def scatter(x: Tensor, real: Tensor | None = None) -> Figure:
-    """Points x [N, d]: their first two coordinates (a histogram where d is 1), real points behind them."""
+def scatter(x: Tensor, real: Tensor | None = None, classes: Tensor | None = None) -> Figure:
+    """Points x [N, d]: their first two coordinates (a histogram where d is 1), real points behind them.
+
+    Points of different `classes` [N] have different colours, of which there are ten.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5, 5), layout="constrained")
     axes = figure.add_subplot()
-    sets = [("real", real, "0.75"), ("generated", x, "tab:blue")]
+    sets = [] if real is None else [("real", real, "0.75")]
+    if classes is None:
+        sets += [("generated", x, "tab:blue")]
+    else:
+        sets += [(f"class {c}", x[classes == c], f"C{c % 10}") for c in classes.unique().tolist()]
     for label, points, colour in sets:
-        if points is None:
-            continue
         p = points.detach().float().cpu().numpy()
         p = p[np.isfinite(p).all(1)]
         if p.shape[1] == 1:
@@ -69,5 +80,6 @@ def scatter(x: Tensor, real: Tensor | None = None) -> Figure:
             axes.scatter(p[:, 0], p[:, 1], s=4, alpha=0.6, color=colour, label=label, linewidths=0)
     if x.shape[1] > 1:
         axes.set_aspect("equal", "datalim")
-    axes.legend(loc="upper right", markerscale=3)
+    if len(sets) <= 12:  # more would hide the points
+        axes.legend(loc="upper right", markerscale=3)
     return figure

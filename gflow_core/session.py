@@ -44,7 +44,7 @@ from gflow_core.spec import Analysis, Spec
 from gflow_core.tensorboard import Curves
 from gflow_core.train import train
 
-__all__ = ["Console", "Session", "draw", "reanalyze", "resume", "run", "workers"]
+__all__ = ["Console", "Session", "dealt", "draw", "reanalyze", "resume", "run", "workers"]
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -387,8 +387,10 @@ class Session:
         if shape.kind == "image" and experiment.spec.sampler.conditional:
             draw_samples(path, _label_grid(experiment), shape, columns=_COLUMNS)
         else:
-            x = torch.cat(list(_chunks(experiment, _IMAGES if shape.kind == "image" else _POINTS, "preview")))
-            draw_samples(path, x, shape, _some_real(experiment))
+            n = _IMAGES if shape.kind == "image" else _POINTS
+            classes = torch.arange(shape.classes) if experiment.spec.sampler.conditional and shape.classes else None
+            x = torch.cat(list(_chunks(experiment, n, "preview", classes)))
+            draw_samples(path, x, shape, _some_real(experiment), classes=dealt(classes, n))
         if self.curves is not None:
             self.curves.picture(step, path)
 
@@ -658,6 +660,11 @@ def draw(
     """n samples [n, *shape] of a run's sampler, and its recipe; see Drawing."""
     drawing = Drawing(path, checkpoint, seed, replica, label)
     return torch.cat(list(drawing.chunks(n, map))), drawing.recipe
+
+
+def dealt(labels: Tensor | None, n: int) -> Tensor | None:
+    """The labels [n] that n samples have where `labels` [m] are dealt in turn; None where there are none."""
+    return None if labels is None else labels[torch.arange(n) % len(labels)]
 
 
 def _wanted(spec: Spec, label: str | None) -> Tensor | None:

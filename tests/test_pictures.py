@@ -50,3 +50,13 @@ def test_points_of_any_dimension(tmp_path, dimension):
     assert np.asarray(Image.open(tmp_path / "x.png")).std() > 0
     assert [text.get_text() for text in scatter(x, x).axes[0].get_legend().get_texts()] == ["real", "generated"]
     assert [p.name for p in tmp_path.glob(".*")] == [], "nothing is left aside"
+
+
+def test_points_have_the_colours_of_their_classes():
+    x, y = torch.arange(12.0).view(6, 2), torch.tensor([0, 1, 0, 1, 0, 1])
+    axes = scatter(x, x + 1, y).axes[0]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["real", "class 0", "class 1"]
+    _, zeros, ones = axes.collections
+    assert zeros.get_offsets().tolist() == x[::2].tolist()
+    assert ones.get_offsets().tolist() == x[1::2].tolist()
+    assert zeros.get_facecolor().tolist() != ones.get_facecolor().tolist()

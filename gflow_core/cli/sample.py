@@ -61,7 +61,7 @@ def command(
     from gflow_core.console import RunConsole
     from gflow_core.files import written_aside
     from gflow_core.pictures import draw_samples
-    from gflow_core.session import Drawing, workers
+    from gflow_core.session import Drawing, dealt, workers
 
     drawing = Drawing(run, checkpoint, seed, replica, label)
     if kind == ".png":
@@ -70,7 +70,7 @@ def command(
         shape = drawing.recipe.spec.data_shape()
         if shape is None:
             raise GflowError(f"--out {out}: the recipe has no [dataset] that says how to draw; write --out FILE.npy")
-        draw_samples(out, x, shape)
+        draw_samples(out, x, shape, classes=dealt(drawing.labels, n) if shape.classes else None)
     else:
         first = next(drawing.chunks(1))[0]
         need, free = n * first.numel() * 4, shutil.disk_usage(out.parent).free
