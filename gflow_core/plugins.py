@@ -54,7 +54,7 @@ class PluginRecord:
         self.error = f"{self.error}; {error}" if self.error else error
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Plugins:
     """The registries, filled, and the records of who filled them."""
 

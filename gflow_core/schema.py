@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -683,7 +684,7 @@ def defects(kind: str, name: str, plugins: Plugins) -> list[str]:
     found = _missing(kind, cls)
     try:
         options = _options(cls)
-        reader = _Reader(plugins)
+        reader = _reader(plugins)
         for key, field in options.items():
             if not _readable(field.type):
                 found.append(f"options of type {_type_name(field.type)} cannot be read from a recipe: {key}")
@@ -698,6 +699,12 @@ def defects(kind: str, name: str, plugins: Plugins) -> list[str]:
     except PluginError as error:
         found.append(str(error))
     return found
+
+
+@lru_cache(maxsize=1)
+def _reader(plugins: Plugins) -> _Reader:
+    """One for all parts: making a converter takes longer than looking at a part."""
+    return _Reader(plugins)
 
 
 def _readable(kind: Any) -> bool:
