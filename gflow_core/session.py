@@ -9,14 +9,12 @@ import shlex
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
 
 import attrs
@@ -40,13 +38,12 @@ from gflow_core.recipe import Recipe, dumps, load
 from gflow_core.record import RunFolder
 from gflow_core.rng import Streams, seeded
 from gflow_core.runtime import Runtime, choose_device
+from gflow_core.signals import listening
 from gflow_core.spec import Analysis, Spec
 from gflow_core.tensorboard import Curves
 from gflow_core.train import train
 
 __all__ = ["Console", "Session", "dealt", "draw", "reanalyze", "resume", "run", "workers"]
-
-SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 _IMAGES, _POINTS = 64, 2048  # samples in the pictures drawn while training
 _COLUMNS = 10  # samples of each label there
@@ -515,25 +512,16 @@ class Stop:
 
     @contextmanager
     def listening(self, console: Console) -> Iterator[None]:
-        """Take the signals within the block; outside the main thread Python has none to take."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
+        """Take the signals within the block."""
 
-        def ask(number: int, _frame: FrameType | None) -> None:
+        def ask(number: int) -> None:
             if self.requested and number == signal.SIGINT:
                 raise KeyboardInterrupt
             self.requested = True
             console.stopping()
 
-        # What the caller had ignored stays ignored: nohup, background jobs.
-        heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-        before = {number: signal.signal(number, ask) for number in heard}
-        try:
+        with listening(ask):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 # ------------------------------------------------------------------ state

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -26,6 +25,7 @@ from gflow_core.compare import Comparison, comparable
 from gflow_core.errors import GflowError, Interrupted
 from gflow_core.files import run_name
 from gflow_core.runs import duration, summary
+from gflow_core.signals import listening
 from gflow_core.sweeps.grid import Cell, cells
 from gflow_core.sweeps.work import FOLDER, Outcome, Task, hosts_of, look, number_of_threads, stop, task_of, work
 
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["Member", "Sweep", "plan", "sweep"]
 
 State = Literal["new", "stopped", "trained", "finished", "busy", "failed"]
-
-_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 _COUNTING = 10.0  # seconds between looks at how many workers there are
 
@@ -257,7 +255,8 @@ class _Driver:
         begun: set[int] = set()
         shown = counted = time.monotonic()
         workers = True
-        with _listening() as asked:
+        asked: list[int] = []
+        with listening(asked.append):
             while futures:
                 if len(asked) > self._asked:
                     self._stop(client, console, [future for index, future in futures.items() if index not in begun])
@@ -345,20 +344,3 @@ def _gpus(cell: Cell) -> int:
     if train is None:
         return 1
     return 0 if train.device not in ("auto", "cuda") else train.devices if cell.spec.objective is not None else 1
-
-
-@contextmanager
-def _listening() -> Iterator[list[int]]:
-    """The signals to stop that come within the block; outside the main thread Python has none to take."""
-    asked: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-    # What the caller had ignored stays ignored: nohup, background jobs.
-    heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, lambda number, _: asked.append(number)) for number in heard}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
