@@ -20,6 +20,7 @@ __all__ = [
     "held",
     "in_use",
     "last_metrics",
+    "making_runs",
     "read_manifest",
     "read_metrics",
     "read_result",
@@ -38,6 +39,17 @@ def run_name(recipe: Path) -> str:
     """What the runs of a recipe are called: its file's stem; of a run's own recipe.toml, that run's name."""
     named = RUN_NAME.fullmatch(recipe.resolve().parent.name) if recipe.stem == "recipe" else None
     return named[1] if named else recipe.stem
+
+
+@contextmanager
+def making_runs(runs: Path) -> Iterator[None]:
+    """Writing run folders into `runs` within the block; GflowError where that cannot be."""
+    try:
+        yield
+    except OSError as error:
+        raise GflowError(
+            f"{runs}: cannot make a run folder there: {error.strerror}; choose another with --runs"
+        ) from error
 
 
 @contextmanager

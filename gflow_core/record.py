@@ -27,7 +27,15 @@ from gflow_core import checkpoint
 from gflow_core.checkpoint import Checkpoint
 from gflow_core.contracts import Result
 from gflow_core.errors import CheckpointError, GflowError
-from gflow_core.files import checkpoint_names, checkpoint_order, held, read_manifest, read_metrics, written_aside
+from gflow_core.files import (
+    checkpoint_names,
+    checkpoint_order,
+    held,
+    making_runs,
+    read_manifest,
+    read_metrics,
+    written_aside,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +58,7 @@ class RunFolder:
     @classmethod
     def create(cls, runs: Path, name: str, seed: int, recipe: str) -> RunFolder:
         """A new folder runs/NAME-sSEED-NNN, holding the resolved recipe."""
-        try:
+        with making_runs(runs):
             runs.mkdir(parents=True, exist_ok=True)
             taken = [re.fullmatch(re.escape(f"{name}-s{seed}-") + r"(\d+)", p.name) for p in runs.iterdir()]
             number = max((int(match[1]) for match in taken if match), default=0) + 1
@@ -62,10 +70,6 @@ class RunFolder:
                 except FileExistsError:  # another process took the number
                     number += 1
             _write(path / "recipe.toml", recipe)
-        except OSError as error:
-            raise GflowError(
-                f"{runs}: cannot make a run folder there: {error.strerror}; choose another with --runs"
-            ) from error
         return cls(path)
 
     # -------------------------------------------------------------- text

@@ -31,7 +31,7 @@ from gflow_core.files import run_name
 from gflow_core.from_run import FromRun
 from gflow_core.nn.labels import label_rows, parse_label
 from gflow_core.nn.player import evaluating
-from gflow_core.nn.sampling import by_label, draw_chunks, label_pool
+from gflow_core.nn.sampling import by_label, dealt, draw_chunks, label_pool
 from gflow_core.pictures import draw_samples
 from gflow_core.plugins import plugins
 from gflow_core.recipe import Recipe, dumps, load
@@ -43,7 +43,7 @@ from gflow_core.spec import Analysis, Spec
 from gflow_core.tensorboard import Curves
 from gflow_core.train import train
 
-__all__ = ["Console", "Session", "dealt", "draw", "reanalyze", "resume", "run", "workers"]
+__all__ = ["Console", "Session", "draw", "reanalyze", "resume", "run", "workers"]
 
 _IMAGES, _POINTS = 64, 2048  # samples in the pictures drawn while training
 _COLUMNS = 10  # samples of each label there
@@ -387,7 +387,8 @@ class Session:
             n = _IMAGES if shape.kind == "image" else _POINTS
             classes = torch.arange(shape.classes) if experiment.spec.sampler.conditional and shape.classes else None
             x = torch.cat(list(_chunks(experiment, n, "preview", classes)))
-            draw_samples(path, x, shape, _some_real(experiment), classes=dealt(classes, n))
+            shown = None if classes is None else dealt(classes, n)
+            draw_samples(path, x, shape, _some_real(experiment), classes=shown)
         if self.curves is not None:
             self.curves.picture(step, path)
 
@@ -648,11 +649,6 @@ def draw(
     """n samples [n, *shape] of a run's sampler, and its recipe; see Drawing."""
     drawing = Drawing(path, checkpoint, seed, replica, label)
     return torch.cat(list(drawing.chunks(n, map))), drawing.recipe
-
-
-def dealt(labels: Tensor | None, n: int) -> Tensor | None:
-    """The labels [n] that n samples have where `labels` [m] are dealt in turn; None where there are none."""
-    return None if labels is None else labels[torch.arange(n) % len(labels)]
 
 
 def _wanted(spec: Spec, label: str | None) -> Tensor | None:

@@ -60,8 +60,9 @@ def command(
 
     from gflow_core.console import RunConsole
     from gflow_core.files import written_aside
+    from gflow_core.nn.sampling import dealt
     from gflow_core.pictures import draw_samples
-    from gflow_core.session import Drawing, dealt, workers
+    from gflow_core.session import Drawing, workers
 
     drawing = Drawing(run, checkpoint, seed, replica, label)
     if kind == ".png":
@@ -70,7 +71,8 @@ def command(
         shape = drawing.recipe.spec.data_shape()
         if shape is None:
             raise GflowError(f"--out {out}: the recipe has no [dataset] that says how to draw; write --out FILE.npy")
-        draw_samples(out, x, shape, classes=dealt(drawing.labels, n) if shape.classes else None)
+        classes = dealt(drawing.labels, n) if shape.classes and drawing.labels is not None else None
+        draw_samples(out, x, shape, classes=classes)
     else:
         first = next(drawing.chunks(1))[0]
         need, free = n * first.numel() * 4, shutil.disk_usage(out.parent).free

@@ -20,6 +20,7 @@ from gflow_core.spec import Train
 __all__ = [
     "Given",
     "by_label",
+    "dealt",
     "draw_chunks",
     "draw_from",
     "draw_given",
@@ -81,8 +82,7 @@ def draw_given(
         y = None
         if part.conditional:
             assert labels is not None
-            turn = torch.arange(start, start + size) % len(labels)
-            y = labels[turn] if in_turn else draw_labels(labels, size, streams["label"])
+            y = dealt(labels, size, start) if in_turn else draw_labels(labels, size, streams["label"])
         yield from pieces(z, y, chunk)
 
 
@@ -106,6 +106,11 @@ def draw_chunks(
     given = draw_given(part, n, streams, labels=labels, in_turn=in_turn, chunk=chunk)
     for x in spread(Portable(partial(sample, sampler), runtime, train), given):
         yield x.to(runtime.device)
+
+
+def dealt(pool: Tensor, n: int, start: int = 0) -> Tensor:
+    """n labels from the pool [m] or [m, k] in turn, from number `start` on."""
+    return pool[torch.arange(start, start + n) % len(pool)]
 
 
 def draw_labels(pool: Tensor, n: int, generator: Generator) -> Tensor:

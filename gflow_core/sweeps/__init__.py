@@ -23,7 +23,7 @@ import attrs
 from gflow_core import cluster
 from gflow_core.compare import Comparison, comparable
 from gflow_core.errors import GflowError, Interrupted
-from gflow_core.files import run_name
+from gflow_core.files import making_runs, run_name
 from gflow_core.runs import duration, summary
 from gflow_core.signals import listening
 from gflow_core.sweeps.grid import Cell, cells
@@ -202,16 +202,12 @@ class _Driver:
         if not self.waiting:
             return
         trial = self.runs / FOLDER / self.id
-        try:
+        with making_runs(self.runs):
             trial.parent.mkdir(parents=True, exist_ok=True)
-            trial.write_text("Can this folder be written?\n", encoding="utf-8")
-            trial.unlink()
-        except OSError as error:
-            with suppress(OSError):
-                trial.unlink()
-            raise GflowError(
-                f"{self.runs}: cannot make a run folder there: {error.strerror}; choose another with --runs"
-            ) from error
+            try:
+                trial.write_text("Can this folder be written?\n", encoding="utf-8")
+            finally:
+                trial.unlink(missing_ok=True)
 
     @contextmanager
     def cluster(self, scheduler: str | None, jobs: int | None) -> Iterator[Client]:
