@@ -754,3 +754,37 @@ def test_needs_are_tables():
         needs: ClassVar[frozenset[str]] = frozenset({"generator"})
 
     broken(check_analyzer, Odd(), "needs is a frozenset of")
+
+
+# ------------------------------------------------------------------ rounding
+
+
+def test_own_rounding_moves_equal_rows_apart_by_their_last_digits():
+    torch.manual_seed(0)
+    rows, images = torch.randn(1, 50).repeat(8, 1), torch.randn(1, 3, 6, 6).repeat(8, 1, 1, 1)
+    for module, x in (
+        (nn.Linear(50, 4), rows),
+        (nn.Conv2d(3, 4, 3), images),
+        (nn.Linear(50, 4).double(), rows.double()),
+    ):
+        plain = module(x)
+        with testing.OwnRounding():
+            found, again, alone = module(x), module(x), module(x[:1])
+        assert torch.equal(found, again)
+        assert len(found.flatten(1).unique(dim=0)) > 1
+        assert not torch.equal(found[:1], alone)
+        assert (found - plain).abs().max() < 50 * torch.finfo(x.dtype).eps
+    with testing.OwnRounding():
+        assert (torch.ones(9, 50) @ torch.full((50, 2), 3.0) == 150).all(), "whole numbers are exact"
+
+
+def test_a_suite_runs_with_own_rounding(tmp_path):
+    (tmp_path / "test_mode.py").write_text("""
+from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+def test_the_mode():
+    assert type(_get_current_dispatch_mode()).__name__ == "OwnRounding"
+""")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path), "--own-rounding"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr

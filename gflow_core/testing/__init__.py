@@ -18,6 +18,8 @@ except ModuleNotFoundError:  # it has what follows but the fixtures; `gflow plug
     pytest = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from gflow_core.plugins import Plugins
     from gflow_core.testing.analyzers import check_analyzer
     from gflow_core.testing.objectives import check_objective
@@ -29,10 +31,12 @@ if TYPE_CHECKING:
         check_latent,
         check_sampler,
     )
+    from gflow_core.testing.rounding import OwnRounding
     from gflow_core.testing.tiny import TINY, TinyData, TinyDiscriminator, TinySampler
 
 __all__ = [
     "TINY",
+    "OwnRounding",
     "TinyData",
     "TinyDiscriminator",
     "TinySampler",
@@ -51,6 +55,7 @@ __all__ = [
 _IN = {
     "gflow_core.testing.analyzers": ("check_analyzer",),
     "gflow_core.testing.objectives": ("check_objective",),
+    "gflow_core.testing.rounding": ("OwnRounding",),
     "gflow_core.testing.tiny": ("TINY", "TinyData", "TinyDiscriminator", "TinySampler"),
 }
 """Module -> what it holds; the rest is in gflow_core.testing.parts."""
@@ -68,6 +73,22 @@ def __getattr__(name: str) -> Any:
 
 
 if pytest is not None:
+
+    def pytest_addoption(parser: pytest.Parser) -> None:
+        parser.getgroup("gflow").addoption(
+            "--own-rounding",
+            action="store_true",
+            help="run tests within gflow_core.testing.OwnRounding: what compares products bit for bit fails",
+        )
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+        if not item.config.getoption("own_rounding"):
+            return (yield)
+        from gflow_core.testing.rounding import OwnRounding
+
+        with OwnRounding():
+            return (yield)
 
     @pytest.fixture
     def isolated_plugins(monkeypatch: pytest.MonkeyPatch) -> Plugins:
