@@ -4,12 +4,10 @@ import logging
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import nn
 
 from gflow_core.builtin.analyzers.feature_scores import Frechet, Inception, Kernel, Memorization, Prdc
-from gflow_core.builtin.analyzers.features import Features, Vectors, as_stored, distances, real_index, score_name
+from gflow_core.builtin.analyzers.features import Features, Vectors, as_stored, real_index, score_name
 from gflow_core.contracts import DataShape
 from gflow_core.errors import Diverged
 from gflow_core.spec import Ema, Train
@@ -180,17 +178,6 @@ def test_names():
     assert score_name("FID", "FD", encoder) == "FD(data)"
     encoder.name = "inception"
     assert score_name("FID", "FD", encoder) == "FID"
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 40), st.integers(1, 200), st.integers(0, 99))
-def test_distances_do_not_depend_on_the_pieces(n, m, d, entries, seed):
-    generator = torch.Generator().manual_seed(seed)
-    x, y = torch.randn(n, d, generator=generator), torch.randn(m, d, generator=generator)
-    found = torch.cat(list(distances(x, y, entries)))
-    wanted = (x[:, None].double() - y[None].double()).square().sum(2).sqrt()
-    assert torch.allclose(found, wanted, rtol=0, atol=1e-6)
-    assert found.dtype == torch.float64
 
 
 # ------------------------------------------------------------------ 8 bits

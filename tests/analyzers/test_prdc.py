@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from gflow_core.builtin.analyzers import prdc as module
+from gflow_core.builtin.analyzers import distances, prdc
+from gflow_core.builtin.analyzers.distances import settled
 from gflow_core.builtin.analyzers.feature_scores import Prdc
-from gflow_core.builtin.analyzers.features import distances
-from gflow_core.builtin.analyzers.prdc import prdc_scores, radii
+from gflow_core.builtin.analyzers.prdc import prdc_scores
 from gflow_core.errors import GflowError
 
 
@@ -49,7 +49,8 @@ def cases(draw):
 def test_scores_are_those_of_the_definitions_whatever_the_pieces(case, entries):
     real, fake, k = case
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "distances", lambda x, y: distances(x, y, entries))
+        for module in (prdc, distances):
+            patch.setattr(module, "settled", lambda x, y, limits: settled(x, y, limits, entries))
         found = prdc_scores(torch.tensor(real).float(), torch.tensor(fake).float(), k)
     assert found == pytest.approx(brute(real.tolist(), fake.tolist(), k), abs=1e-12)
 
@@ -57,10 +58,8 @@ def test_scores_are_those_of_the_definitions_whatever_the_pieces(case, entries):
 def test_a_set_against_itself_and_against_one_far_away():
     x = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
     assert prdc_scores(x, x + 1e3, 5) == {"precision": 0, "recall": 0, "density": 0, "coverage": 0}
-    # Each ball holds its centre and k neighbours; the farthest one lies on its rim, where rounding decides.
-    found = prdc_scores(x, x.clone(), 5)
-    assert (found["precision"], found["recall"], found["coverage"]) == (1, 1, 1)
-    assert 5 / 5 <= found["density"] <= 6 / 5
+    # Each closed ball holds its centre and k neighbours, the farthest one on its rim.
+    assert prdc_scores(x, x.clone(), 5) == {"precision": 1, "recall": 1, "density": 6 / 5, "coverage": 1}
 
 
 def test_a_mode_that_is_missed_costs_recall_and_coverage_but_not_precision():
@@ -85,18 +84,6 @@ def test_identical_laws_score_the_expected_density_and_coverage():
     for name, value in (("density", 1), ("coverage", wanted)):
         scores = np.array([scores[name] for scores in found])
         assert abs(scores.mean() - value) < 4 * scores.std() / math.sqrt(runs), name
-
-
-def test_radii_leave_out_the_point_itself_but_not_its_double():
-    x = torch.tensor([[0.0], [0.0], [1.0], [3.0]])
-    assert radii(x, 1).tolist() == [0, 0, 1, 2]
-    assert radii(x, 2).tolist() == [1, 1, 1, 3]
-
-
-def test_memory_is_linear_in_the_items():
-    """20,000 x 20,000 distances in float64 would be 3.2 GB; a piece is 2**24 numbers at most."""
-    pieces = distances(torch.zeros(20_000, 1), torch.zeros(20_000, 1))
-    assert next(pieces).numel() <= 1 << 24
 
 
 def test_scores_figure_and_manifest(scene, tmp_path):

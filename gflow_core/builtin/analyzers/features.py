@@ -23,7 +23,7 @@ from gflow_core.nn.sampling import Given, draw_from, draw_through, sample
 from gflow_core.rng import derive
 from gflow_core.runtime import Runtime
 
-__all__ = ["Features", "Vectors", "as_stored", "distances", "real_index", "score_name"]
+__all__ = ["Features", "Vectors", "as_stored", "real_index", "score_name"]
 
 FORMAT = 1
 """Part of a cache file's key: raise it when the same key would hold other numbers."""
@@ -166,6 +166,9 @@ class Features:
             "encoder": self.encoder.name,
             "weights": self.encoder.weights,
             "resizer": self.encoder.resizer,
+            # What the last digits depend on, which must not depend on what was computed here before.
+            "batch_size": self.batch_size,
+            "threads": torch.get_num_threads(),
         }
         name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
         path = cache_folder() / "features" / f"{kind}-{name}.safetensors"
@@ -219,22 +222,6 @@ def real_index(data: Source, n: int) -> Tensor:
     """The n items of the data that scores are computed on, [n]: the same ones in every run, whatever its seed."""
     generator = torch.Generator().manual_seed(derive(0, "evaluation"))
     return torch.randperm(len(data), generator=generator)[:n]
-
-
-def distances(x: Tensor, y: Tensor, entries: int = 1 << 24) -> Iterator[Tensor]:
-    """Euclidean distances from the rows of x [n, d] to those of y [m, d], float64, in pieces [rows, m].
-
-    A piece has about `entries` numbers, so memory grows with n + m, not with n m.
-    """
-    blocks = y.split(max(1, entries // y.shape[1]))  # never all of y in float64
-    for piece in x.split(max(1, entries // len(y))):
-        piece = double(piece)
-        yield torch.cat([torch.cdist(piece, double(block)) for block in blocks], 1)
-
-
-def double(x: Tensor) -> Tensor:
-    """x in float64; on the CPU where the device has none (MPS)."""
-    return x.cpu().double() if x.device.type == "mps" else x.double()
 
 
 def as_stored(x: Tensor, shape: DataShape, rule: Literal["x255", "x256"] = "x255") -> Tensor:

@@ -10,8 +10,9 @@ import attrs
 import torch
 from torch import Tensor
 
+from gflow_core.builtin.analyzers.distances import double
 from gflow_core.builtin.analyzers.feature_scores import Frechet
-from gflow_core.builtin.analyzers.features import Features, double, real_index, score_name
+from gflow_core.builtin.analyzers.features import Features, real_index, score_name
 from gflow_core.contracts import Result, Subject
 from gflow_core.errors import GflowError
 

@@ -6,8 +6,9 @@ import warnings
 
 from torch import Tensor, nn
 
+from gflow_core.builtin.analyzers.distances import double
 from gflow_core.builtin.analyzers.feature_scores import Inception
-from gflow_core.builtin.analyzers.features import Features, double, score_name
+from gflow_core.builtin.analyzers.features import Features, score_name
 from gflow_core.contracts import Result, Subject
 from gflow_core.errors import GflowError
 from gflow_core.nn.torchvision_fix import import_torchvision

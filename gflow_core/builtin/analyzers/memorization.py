@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from gflow_core.builtin.analyzers.distances import nearest
 from gflow_core.builtin.analyzers.feature_scores import Memorization
-from gflow_core.builtin.analyzers.features import Features, distances, double, real_index
+from gflow_core.builtin.analyzers.features import Features, real_index
 from gflow_core.builtin.analyzers.held_out import held_out
 from gflow_core.contracts import DataShape, Result, Subject
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["memorization", "nearest"]
+__all__ = ["memorization"]
 
 COLUMNS = 4
 """Pairs side by side in the figure."""
@@ -31,11 +32,11 @@ def memorization(part: Memorization, subject: Subject) -> Result:
     other_part = held_out(subject.spec.dataset)
     other = other_part.load(subject.progress)
     n_other = min(part.held_out, len(other))
-    real, _ = nearest(features.real(n_other, other).to(device), train)
+    real, _, _ = nearest(features.real(n_other, other).to(device), [train])
 
     fake, pairs = [], _Closest(part.pairs)
     for seen, x in features.with_images(part.samples, "memorization"):
-        distance, neighbour = nearest(seen, train)
+        distance, neighbour, _ = nearest(seen, [train])
         fake.append(distance)
         pairs.add(distance, x, neighbour)
     found = torch.cat(fake)
@@ -64,13 +65,6 @@ def memorization(part: Memorization, subject: Subject) -> Result:
             quantile=part.quantile,
         ),
     )
-
-
-def nearest(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Distance from each row of x [n, d] to the nearest row of y [m, d], and that row's index; [n] each, on the CPU."""
-    index = torch.cat([piece.argmin(1) for piece in distances(x, y)]).to(y.device)
-    # Measured again as a difference: exactly 0 between equals, which the products inside `distances` are not.
-    return (double(x) - double(y[index])).norm(dim=1).cpu(), index.cpu()
 
 
 class _Closest:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from gflow_core.builtin.analyzers.distances import radii, settled
 from gflow_core.builtin.analyzers.feature_scores import Prdc
-from gflow_core.builtin.analyzers.features import Features, distances
+from gflow_core.builtin.analyzers.features import Features
 from gflow_core.contracts import Result, Subject
 from gflow_core.errors import GflowError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["prdc", "prdc_scores", "radii"]
+__all__ = ["prdc", "prdc_scores"]
 
 
 def prdc(part: Prdc, subject: Subject) -> Result:
@@ -49,10 +51,15 @@ def prdc_scores(real: Tensor, fake: Tensor, k: int) -> dict[str, float]:
     coverage   the share of real items whose ball holds some fake
     """
     reach_real, reach_fake = radii(real, k), radii(fake, k)
+
+    def rims(rows: slice, low: Tensor, high: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
+        own = reach_real[rows, None]
+        return [(own, own), (reach_fake, reach_fake)]
+
     inside = torch.zeros(len(fake), dtype=torch.int64, device=reach_real.device)
     recalled, covered = [], []
     done = 0
-    for piece in distances(real, fake):  # [rows, m]
+    for piece in settled(real, fake, rims):  # [rows, m]
         within = piece <= reach_real[done : done + len(piece), None]
         inside += within.sum(0)
         covered.append(within.any(1))
@@ -64,18 +71,6 @@ def prdc_scores(real: Tensor, fake: Tensor, k: int) -> dict[str, float]:
         "density": float(inside.double().mean()) / k,
         "coverage": _share(torch.cat(covered)),
     }
-
-
-def radii(x: Tensor, k: int) -> Tensor:
-    """The distance from each row of x [n, d] to its k-th nearest other row, [n], float64."""
-    found: list[Tensor] = []
-    done = 0
-    for piece in distances(x, x):
-        rows = torch.arange(len(piece), device=piece.device)
-        piece[rows, done + rows] = torch.inf  # not its own neighbour
-        found.append(piece.topk(k, 1, largest=False).values[:, -1])
-        done += len(piece)
-    return torch.cat(found)
 
 
 def _share(flags: Tensor) -> float:

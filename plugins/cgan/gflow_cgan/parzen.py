@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from torch import Tensor
 
-from gflow_core.builtin.analyzers.features import distances, double, real_index
+from gflow_core.builtin.analyzers.distances import distances, double
+from gflow_core.builtin.analyzers.features import real_index
 from gflow_core.builtin.analyzers.held_out import held_out
 from gflow_core.contracts import DataShape, Progress, Result, Subject, no_progress
 from gflow_core.data import Source

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from statistics import fmean
 from textwrap import shorten
@@ -13,7 +12,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from gflow_core.builtin.analyzers.features import Features, Vectors, as_stored, double, real_index
+from gflow_core.builtin.analyzers.distances import double, nearest
+from gflow_core.builtin.analyzers.features import Features, Vectors, as_stored, real_index
 from gflow_core.builtin.analyzers.interpolation import lerp, slerp
 from gflow_core.contracts import DataShape, Result, Subject
 from gflow_core.nn.labels import label_name
@@ -24,7 +24,7 @@ from gflow_core.rng import Streams
 if TYPE_CHECKING:
     from gflow_dcgan.parts import LatentWalk
 
-__all__ = ["Walks", "latent_walk", "measure", "nearest_in_pieces"]
+__all__ = ["Walks", "latent_walk", "measure"]
 
 PATHS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {"linear": lerp, "spherical": slerp}
 
@@ -156,38 +156,9 @@ def _walks(x: dict[str, Tensor], features: Features, n_real: int) -> dict[str, W
         real: Iterable[Tensor] = features.over(data, real_index(data, n_real))
     else:
         real = features.real(n_real).split(features.batch_size)
-    distance, neighbour, g = nearest_in_pieces(rounded.to(device), real)
+    distance, neighbour, g = nearest(rounded.to(device), real)
     found = [t.unflatten(0, (len(x), -1, images.shape[1])) for t in (f, distance, neighbour, g)]
     return {path: Walks(x[path], *(t[i] for t in found)) for i, path in enumerate(x)}
-
-
-def nearest_in_pieces(f: Tensor, real: Iterable[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """For each row of f [n, d] the nearest row among all pieces [m, d] of `real`, of equals the first.
-
-    Distance [n] (float64), index over all pieces [n] and the row itself [n, d], on the CPU.
-    """
-    x = double(f)
-    square = x.square().sum(1)
-    distance = torch.full((len(x),), math.inf, dtype=torch.float64, device=x.device)
-    neighbour = torch.zeros(len(x), dtype=torch.int64, device=x.device)
-    g = torch.empty(f.shape, dtype=f.dtype)
-    start = 0
-    for piece in real:
-        piece = piece.to(f)
-        y = double(piece)
-        # |x - y|^2 = |x|^2 + |y|^2 - 2 x . y
-        near, index = torch.addmm(y.square().sum(1), x, y.T, alpha=-2).min(1)
-        near = (near + square).clamp(min=0).sqrt()
-        # Products round: what may be closer is measured again as a difference, which is exactly 0 between equals.
-        maybe = (near <= distance + 1e-6 * (distance + square.sqrt())).nonzero().squeeze(1)
-        near = (x[maybe] - y[index[maybe]]).norm(dim=1)
-        closer = near < distance[maybe]
-        at = maybe[closer]
-        distance[at] = near[closer]
-        neighbour[at] = index[at] + start
-        g[at.cpu()] = piece[index[at].to(piece.device)].cpu()
-        start += len(piece)
-    return distance.cpu(), neighbour.cpu(), g
 
 
 # ------------------------------------------------------------------ measuring

@@ -13,6 +13,7 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
+from gflow_core.builtin.analyzers.distances import nearest
 from gflow_core.builtin.latents import Normal, Uniform
 from gflow_core.cli import main
 from gflow_core.contracts import DataShape, Subject, no_progress
@@ -21,7 +22,7 @@ from gflow_core.errors import Diverged
 from gflow_core.rng import Streams
 from gflow_core.runtime import Runtime
 from gflow_core.spec import Spec
-from gflow_dcgan.latent_walk import NUMBERS, Walks, measure, nearest_in_pieces
+from gflow_dcgan.latent_walk import NUMBERS, Walks, measure
 from gflow_dcgan.parts import LatentWalk
 
 SHAPE = (1, 4, 4)
@@ -179,7 +180,7 @@ def test_cross_fades_between_training_images_calibrate():
 def test_numbers_equal_a_slow_version():
     generator = torch.Generator().manual_seed(1)
     f, real = torch.randn(3, 9, 5, generator=generator), torch.randn(30, 5, generator=generator)
-    distance, neighbour, g = (t.unflatten(0, (3, 9)) for t in nearest_in_pieces(f.flatten(0, 1), real.split(7)))
+    distance, neighbour, g = (t.unflatten(0, (3, 9)) for t in nearest(f.flatten(0, 1), real.split(7)))
     found = measure(Walks(f, f, distance, neighbour, g))
     for i, numbers in enumerate(found):
         x, y = f[i].double().numpy(), real.double().numpy()
@@ -199,33 +200,6 @@ def test_numbers_equal_a_slow_version():
         }
         assert numbers == pytest.approx(expected, rel=1e-6)
         assert tuple(expected) == NUMBERS
-
-
-def test_nearest_rows_do_not_depend_on_the_pieces_and_are_exact_on_equals():
-    generator = torch.Generator().manual_seed(0)
-    f, real = (torch.randn(n, 6, generator=generator) + 50 for n in (20, 33))
-    f[4] = real[31]
-    real[32] = real[31]
-    every = (f[:, None].double() - real[None].double()).norm(dim=2)
-    for size in (1, 10, 33):
-        distance, index, g = nearest_in_pieces(f, real.split(size))
-        assert torch.allclose(distance, every.min(1).values)
-        assert torch.equal(g, real[index])
-        assert distance[4] == 0
-        assert index[4] == 31
-
-
-def test_of_equal_rows_in_several_pieces_the_first_counts():
-    """However the products of each piece are rounded."""
-    generator = torch.Generator().manual_seed(0)
-    real = torch.randn(50, 300, generator=generator).repeat(8, 1) + 30
-    f = torch.cat([real[:50], torch.randn(50, 300, generator=generator) + 30])
-    every = (f[:, None].double() - real[None, :50].double()).norm(dim=2)
-    for size in (7, 33, 400):
-        distance, index, g = nearest_in_pieces(f, real.split(size))
-        assert torch.equal(distance, every.min(1).values)
-        assert torch.equal(index, every.argmin(1))
-        assert torch.equal(g, real[index])
 
 
 def test_scores_are_means_over_rows_and_only_the_seed_chooses_the_pairs():

@@ -1,0 +1,118 @@
+"""Euclidean distances between many rows, and what is decided by them: who is nearest, who lies in a ball.
+
+By matrix products, |x - y|^2 = |x|^2 + |y|^2 - 2 x'y. Products round a row by its place and by how many rows stand
+beside it, each processor in its own way, so they decide only what lies outside their error. A pair inside it is
+measured by itself, as a difference: the same number wherever the pair stands, and 0 between equals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+__all__ = ["distances", "double", "measured", "nearest", "radii", "settled"]
+
+Limits = Callable[[slice, Tensor, Tensor], Iterable[tuple[Tensor, Tensor]]]
+
+_DIFFERENCES = "donot_use_mm_for_euclid_dist"
+
+
+def double(x: Tensor) -> Tensor:
+    """x in float64; on the CPU where the device has none (MPS)."""
+    return x.cpu().double() if x.device.type == "mps" else x.double()
+
+
+def distances(x: Tensor, y: Tensor, entries: int = 1 << 24) -> Iterator[Tensor]:
+    """Distances from the rows of x [n, d] to those of y [m, d], float64, in pieces [rows, m]; for sums, no comparisons.
+
+    A piece has about `entries` numbers, so memory grows with n + m, not with n m.
+    """
+    blocks = y.split(max(1, entries // y.shape[1]))  # never all of y in float64
+    for piece in x.split(max(1, entries // len(y))):
+        piece = double(piece)
+        yield torch.cat([torch.cdist(piece, double(block)) for block in blocks], 1)
+
+
+def measured(x: Tensor, y: Tensor) -> Tensor:
+    """The distance between each row of x [n, d] and the same row of y [n, d], [n], float64, of that pair alone."""
+    return torch.cdist(double(x)[:, None], double(y)[:, None], compute_mode=_DIFFERENCES).flatten()
+
+
+def settled(x: Tensor, y: Tensor, limits: Limits, entries: int = 1 << 23) -> Iterator[Tensor]:
+    """As `distances`, to be compared: what lies near a limit is `measured`, all else stays on its side of it.
+
+    `limits(rows, low, high)` is told between what `low` and `high` [rows, m] the distances of these rows of x lie, and
+    gives ranges (first, last), broadcast to [rows, m]. A distance that may lie in a range is measured; of any other
+    its `low` is given, which is below `first` or above `last` as the distance itself is.
+    """
+    d = y.shape[1]
+    # A sum of d products is right to d eps / 2 of the sum of their magnitudes: here in |x|^2, |y|^2, x'y and, for what
+    # is measured, |x - y|^2 (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1).
+    error = 2 * (d + 8) * torch.finfo(torch.float64).eps
+    done = 0
+    for piece in x.split(max(1, entries // len(y))):
+        piece = double(piece)
+        rows = slice(done, done + len(piece))
+        done += len(piece)
+        square = piece.square().sum(1, keepdim=True)
+        low = piece.new_empty(len(piece), len(y))
+        high = torch.empty_like(low)
+        column = 0
+        for block in y.split(max(1, entries // d)):  # never all of y in float64
+            block = double(block)
+            columns = slice(column, column + len(block))
+            column += len(block)
+            sizes = square + block.square().sum(1)
+            squares = torch.addmm(sizes, piece, block.T, alpha=-2)
+            slack = sizes.mul_(error)
+            torch.sub(squares, slack, out=low[:, columns]).clamp_(min=0).sqrt_()
+            torch.add(squares, slack, out=high[:, columns]).clamp_(min=0).sqrt_()
+        near = torch.zeros_like(low, dtype=torch.bool)
+        for first, last in limits(rows, low, high):
+            near |= (low <= last) & (high >= first)
+        for pairs in near.nonzero().split(max(1, min(entries, 1 << 16) // d)):
+            i, j = pairs.unbind(1)
+            low[i, j] = measured(piece.index_select(0, i), y.index_select(0, j.to(y.device)))
+        yield low
+
+
+def nearest(x: Tensor, pieces: Iterable[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """For each row of x [n, d] the nearest row among all pieces [m, d], of equally near ones the first.
+
+    Distance [n] (float64), index over all pieces [n] and the row itself [n, d], on the CPU.
+    """
+    best = double(x.new_empty(0)).new_full((len(x),), torch.inf)
+    index = torch.zeros(len(x), dtype=torch.int64)
+    row = torch.empty(x.shape, dtype=x.dtype)
+
+    def limits(rows: slice, low: Tensor, high: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
+        return [(high.new_zeros(()), high.amin(1).minimum(best[rows])[:, None])]
+
+    start = 0
+    for piece in pieces:
+        piece = piece.to(x)
+        done = 0
+        for found in settled(x, piece, limits):
+            distance, at = found.min(1)  # of equal ones the first
+            closer = (distance < best[done : done + len(found)]).nonzero().squeeze(1)
+            best[done + closer] = distance[closer]
+            index[done + closer.cpu()] = start + at[closer].cpu()
+            row[done + closer.cpu()] = piece[at[closer].to(piece.device)].cpu()
+            done += len(found)
+        start += len(piece)
+    return best.cpu(), index, row
+
+
+def radii(x: Tensor, k: int) -> Tensor:
+    """The distance from each row of x [n, d] to its k-th nearest other row, [n], float64."""
+
+    def limits(rows: slice, low: Tensor, high: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
+        own = torch.arange(len(low), device=low.device)
+        low[own, rows.start + own] = high[own, rows.start + own] = torch.inf  # not its own neighbour
+        smallest = low.topk(k, 1, largest=False)
+        # k rows are no farther than the largest `high` of these.
+        return [(smallest.values[:, -1:], high.gather(1, smallest.indices).amax(1, keepdim=True))]
+
+    return torch.cat([piece.topk(k, 1, largest=False).values[:, -1] for piece in settled(x, x, limits)])
