@@ -669,7 +669,7 @@ def _wanted(spec: Spec, label: str | None) -> Tensor | None:
 def _chunks(
     experiment: Experiment, n: int, stream: str, labels: Tensor | None = None, map: Map = map
 ) -> Iterator[Tensor]:
-    """n samples on the CPU, in eval mode, from a stream that starts afresh: the same latents at every call.
+    """n samples on the CPU, in eval mode, from a stream that starts afresh: sample i has the same latent at every call.
 
     A conditional sampler's labels are dealt from `labels` in turn, or drawn as in the data.
     """
@@ -688,6 +688,7 @@ def _chunks(
             experiment.runtime,
             labels=labels,
             in_turn=in_turn,
+            prefix=True,
             spread=map,
             train=spec.train,
         ):

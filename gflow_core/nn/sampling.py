@@ -69,16 +69,23 @@ def pieces(z: Tensor, y: Tensor | None, chunk: int) -> Iterator[Given]:
 
 
 def draw_given(
-    part: SamplerPart, n: int, streams: Streams, *, labels: Tensor | None = None, in_turn: bool = False, chunk: int
+    part: SamplerPart,
+    n: int,
+    streams: Streams,
+    *,
+    labels: Tensor | None = None,
+    in_turn: bool = False,
+    chunk: int,
+    prefix: bool = False,
 ) -> Iterator[Given]:
     """What n samples are made of, at most `chunk` at a time.
 
     A conditional sampler gets labels drawn with replacement from the pool `labels` [m] or [m, k], or dealt from it in
-    turn.
+    turn. With `prefix` the latents are the first n of those that any larger n gets, and the stream moves farther.
     """
     for start in range(0, n, _DRAWN):
         size = min(_DRAWN, n - start)
-        z = part.latent.draw(size, streams["latent"])
+        z = part.latent.draw(_DRAWN if prefix else size, streams["latent"])[:size]
         y = None
         if part.conditional:
             assert labels is not None
@@ -96,14 +103,16 @@ def draw_chunks(
     labels: Tensor | None = None,
     in_turn: bool = False,
     chunk: int = 256,
+    prefix: bool = False,
     spread: Map = map,
     train: Train | None = None,
 ) -> Iterator[Tensor]:
     """n samples in pieces [at most chunk, *shape], on the device; the sampler's mode is the caller's.
 
-    Labels as `draw_given` has them. `spread` may be the workers of a cluster, which choose a device as `train` asks.
+    Labels and `prefix` as `draw_given` has them. `spread` may be the workers of a cluster, which choose a device as
+    `train` asks.
     """
-    given = draw_given(part, n, streams, labels=labels, in_turn=in_turn, chunk=chunk)
+    given = draw_given(part, n, streams, labels=labels, in_turn=in_turn, chunk=chunk, prefix=prefix)
     for x in spread(Portable(partial(sample, sampler), runtime, train), given):
         yield x.to(runtime.device)
 

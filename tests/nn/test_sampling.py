@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from gflow_core.builtin.latents import Normal
+from gflow_core.builtin.latents import Normal, StudentT
 from gflow_core.contracts import DataShape
 from gflow_core.errors import GflowError
 from gflow_core.nn.sampling import by_label, draw_chunks, label_pool, push
@@ -21,7 +21,7 @@ RUNTIME = Runtime(torch.device("cpu"))
 
 @attrs.frozen
 class Part:
-    latent: Normal = attrs.field(factory=lambda: Normal(dim=3))
+    latent: Normal | StudentT = attrs.field(factory=lambda: Normal(dim=3))
     conditional: ClassVar[bool] = False
 
 
@@ -43,6 +43,16 @@ def test_pieces_add_up_and_the_piece_size_changes_nothing():
     assert torch.equal(torch.cat(pieces), torch.cat(whole))
     many = [torch.cat(list(draw_chunks(Echo(), Part(), 9000, Streams(0), RUNTIME, chunk=c))) for c in (100, 10_000)]
     assert torch.equal(*many)
+
+
+@pytest.mark.parametrize("law", [Normal(dim=3), StudentT(dim=3)], ids=["normal", "student_t"])
+def test_sample_i_has_the_same_latent_however_many_are_drawn(law):
+    def latents(n):
+        return torch.cat(list(draw_chunks(Echo(), Part(law), n, Streams(0), RUNTIME, prefix=True)))
+
+    most = latents(10_000)
+    for n in (1, 7, 300, 8200):
+        assert torch.equal(latents(n), most[:n])
 
 
 def test_labels_follow_the_data():
