@@ -380,10 +380,10 @@ def test_one_z_in_another_batch_and_type(small, monkeypatch):
         x = small(z, y)
         assert torch.equal(small(z, F.one_hot(y, 1000)), x)  # rows of weights are read as well
         monkeypatch.setattr(small, "together", 2)
-        torch.testing.assert_close(small(z, y), x, rtol=0, atol=1e-5)
+        torch.testing.assert_close(small(z, y), x, rtol=0, atol=1e-4)
         monkeypatch.undo()
         last = small.to(memory_format=torch.channels_last)
-        torch.testing.assert_close(last(z, y), x, rtol=0, atol=1e-5)
+        torch.testing.assert_close(last(z, y), x, rtol=0, atol=1e-4)
         (half,) = push(last, z, y, Runtime(torch.device("cpu"), bf16=True))
     assert half.dtype == torch.float32
     assert (half - x).abs().mean() < 0.02

@@ -40,7 +40,7 @@ def test_features_come_class_by_class_with_the_labels_asked(scene):
     assert features.shape == (3, 5, 24)
     assert features.dtype == torch.float32
     images = torch.cat(made.part.encoder.seen)
-    assert torch.equal(features.flatten(0, 1), made.encoder(images))
+    assert features.flatten(0, 1) == pytest.approx(made.encoder(images), abs=1e-5)
     assert torch.unique(torch.cat(subject.sampler.latents), dim=0).shape == (15, 3)  # every z is fresh
 
 
@@ -51,7 +51,7 @@ def test_draws_repeat_with_the_seed_and_not_with_the_batches(scene):
         made = build(scene, subject, batch_size=size)
         draws.append((made.draw(5, subject.streams), made.draw(5, subject.streams)))
     (a, then), (b, _), (other, _) = draws
-    assert a == pytest.approx(b, abs=1e-6)
+    assert a == pytest.approx(b, abs=1e-5)
     assert not torch.allclose(a, then)
     assert not torch.allclose(a, other)
 
@@ -145,8 +145,8 @@ def test_a_classifier_sorts_what_a_sampler_without_labels_makes(scene):
         images = torch.cat(made.part.encoder.seen)
         features, greys = made.encoder(images), made.classifier.classify(images).argmax(1)
         for label, found in zip((3, 1, 0), draws[-1], strict=True):
-            assert torch.equal(found, features[greys == label][:6])
-    assert draws[0] == pytest.approx(draws[1], abs=1e-6)
+            assert found == pytest.approx(features[greys == label][:6], abs=1e-5)
+    assert draws[0] == pytest.approx(draws[1], abs=1e-5)
 
 
 def test_a_classifier_that_never_sees_a_class_gives_up(scene):
@@ -174,7 +174,7 @@ def test_real_images_of_the_right_classes(scene):
         features.append(made.real(20, subject.data))
         images = torch.cat(made.part.encoder.seen)
         assert made.encoder.classify(images).argmax(1).tolist() == [2] * 20 + [0] * 20 + [3] * 20
-        assert torch.equal(features[-1].flatten(0, 1), made.encoder(images))
+        assert features[-1].flatten(0, 1) == pytest.approx(made.encoder(images), abs=1e-5)
         assert len(made.real_index(20, subject.data).unique()) == 60
     assert torch.equal(*features)  # the same for every seed
 
