@@ -2,15 +2,30 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint docs bench wheels clean
+.PHONY: demo test rounding browser lint docs bench wheels clean
 
 # Train VGrow on 5,000 real digits and show where the pictures are (minutes on 2 cores).
 demo: .venv/ready
 	$(BIN)/gflow run recipes/vgrow_mnist5k.toml
 
 # Every test of the core and the plugins, a process a core: one thread each.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
 test: .venv/ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
+	$(PYTEST)
+
+# The tests that compare what products give, as other processors round them: without AVX-512, in MKL's one way for all,
+# and each row in its own way.
+COMPARING := tests/analyzers tests/nn tests/encoders $(wildcard plugins/*/tests/test_networks.py) \
+	plugins/dcgan/tests/test_latent_walk.py plugins/rmt/tests/test_representation.py
+rounding: .venv/ready
+	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 $(PYTEST) $(COMPARING)
+	MKL_CBWR=COMPATIBLE $(PYTEST) $(COMPARING)
+	$(PYTEST) $(COMPARING) --own-rounding
+
+# What tests look at report pages with, on Debian and its kin; as root.
+browser:
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium chromium-driver
 
 lint: .venv/ready
 	$(BIN)/ruff check .

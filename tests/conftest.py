@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import struct
 import tarfile
 import zipfile
@@ -16,6 +17,20 @@ import pytest
 from PIL import Image
 
 FACES = 12
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Say last, where it is read, how to run what is skipped for want of a browser."""
+    terminal = config.pluginmanager.get_plugin("terminalreporter")  # workers have none
+    skipped = terminal.stats.get("skipped", []) if terminal else []
+    count = sum("needs a browser" in str(report.longrepr) for report in skipped)
+    if count:
+        install = "make browser" if os.name != "posix" or os.geteuid() == 0 else "sudo make browser"
+        terminal.write_line(
+            f"{count} tests of report pages were skipped: there is no browser here. To run them, too: {install} "
+            "(Debian, Ubuntu), or install chromium and chromedriver",
+            yellow=True,
+        )
 
 
 @pytest.fixture(autouse=True)

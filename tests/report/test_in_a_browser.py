@@ -16,7 +16,7 @@ def browser() -> Iterator[object]:
     chrome = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     driver = shutil.which("chromedriver")
     if not (chrome and driver):
-        pytest.skip("needs chromium and chromedriver (Debian: chromium, chromium-driver)")
+        pytest.skip("needs a browser: chromium and chromedriver")
     selenium = pytest.importorskip("selenium.webdriver", reason="needs selenium (pip install gflow-core[dev])")
     options = selenium.ChromeOptions()
     options.binary_location = chrome
