@@ -24,7 +24,10 @@ def launch(spec: Spec, work: Callable[..., None], arguments: tuple[Any, ...]) ->
     `work` is a function of a module, because new processes import it.
     """
     train = spec.train
-    if train is None or train.devices == 1 or spec.objective is None or world_size() > 1:
+    if world_size() > 1:
+        _together(work, arguments)
+        return
+    if train is None or train.devices == 1 or spec.objective is None:
         work(*arguments)
         return
 
@@ -75,8 +78,16 @@ def _child(
 
     torch.set_num_threads(threads)
     with reporting(quiet=rank > 0):
-        work(*arguments)
-    torch.distributed.destroy_process_group()
+        _together(work, arguments)
+
+
+def _together(work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    """`work` as one of several processes, which leave each other before they end: torch aborts some that do not."""
+    import torch
+
+    work(*arguments)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _free_port() -> int:
