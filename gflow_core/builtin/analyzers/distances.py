@@ -83,7 +83,8 @@ def nearest(x: Tensor, pieces: Iterable[Tensor]) -> tuple[Tensor, Tensor, Tensor
 
     Distance [n] (float64), index over all pieces [n] and the row itself [n, d], on the CPU.
     """
-    best = double(x.new_empty(0)).new_full((len(x),), torch.inf)
+    exact = double(x)
+    best = exact.new_full((len(x),), torch.inf)
     index = torch.zeros(len(x), dtype=torch.int64)
     row = torch.empty(x.shape, dtype=x.dtype)
 
@@ -94,7 +95,7 @@ def nearest(x: Tensor, pieces: Iterable[Tensor]) -> tuple[Tensor, Tensor, Tensor
     for piece in pieces:
         piece = piece.to(x)
         done = 0
-        for found in settled(x, piece, limits):
+        for found in settled(exact, piece, limits):
             distance, at = found.min(1)  # of equal ones the first
             closer = (distance < best[done : done + len(found)]).nonzero().squeeze(1)
             best[done + closer] = distance[closer]
