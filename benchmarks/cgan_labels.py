@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gflow_core.builtin.datasets.parts import Mnist, Mnist5k
-from gflow_core.builtin.encoders.mnist_cnn import DigitsCnn
-from gflow_core.data import Source
-from gflow_core.session import draw
+from gflow_core.data.parts import Mnist, Mnist5k
+from gflow_core.encoders.mnist_cnn import DigitsCnn
+from gflow_core.parts.source import Source
+from gflow_core.runs.drawing import draw
 
 EPOCHS, BATCH, RATE = 3, 64, 2e-3
 

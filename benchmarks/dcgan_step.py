@@ -26,13 +26,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from vgrow_outer_loop import Noise, timed
 
-from gflow_core.build import build
-from gflow_core.builtin.adversarial import Adversarial
-from gflow_core.contracts import Experiment
+from gflow_core.machine.runtime import choose_device, computes_bf16
+from gflow_core.methods.adversarial import Adversarial
 from gflow_core.nn.strided import widths
-from gflow_core.optimizers import Adam
-from gflow_core.runtime import choose_device, computes_bf16
-from gflow_core.spec import Spec, Train
+from gflow_core.optim.optimizers import Adam
+from gflow_core.parts.spec import Spec, Train
+from gflow_core.parts.training import Experiment
+from gflow_core.runs.build import build
 from gflow_dcgan.parts import ConvDiscriminator, ConvSampler
 
 LATENT, RATE, BETAS = 100, 2e-4, (0.5, 0.999)  # Section 4 of the paper

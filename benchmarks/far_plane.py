@@ -22,8 +22,8 @@ from statistics import mean, stdev
 import numpy as np
 from matplotlib.figure import Figure
 
-from gflow_core.recipe import load
-from gflow_core.session import draw
+from gflow_core.recipes.recipe import load
+from gflow_core.runs.drawing import draw
 
 ROOT = Path(__file__).parents[1]
 DATA = ("gaussian", "ring8", "grid25", "swissroll")

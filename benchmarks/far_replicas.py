@@ -18,9 +18,9 @@ from statistics import median
 import torch
 from torch.nn import functional as F
 
-from gflow_core.build import build
-from gflow_core.contracts import Experiment
-from gflow_core.recipe import load
+from gflow_core.parts.training import Experiment
+from gflow_core.recipes.recipe import load
+from gflow_core.runs.build import build
 
 RECIPE = Path(__file__).parents[1] / "recipes/far_ring8.toml"
 

@@ -22,7 +22,7 @@ from statistics import mean, stdev
 import numpy as np
 from matplotlib.figure import Figure
 
-from gflow_core.session import draw
+from gflow_core.runs.drawing import draw
 
 ROOT = Path(__file__).parents[1]
 RECIPES = ("vgrow_ring8", "vgrow_circles")

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from gflow_core.plugins import plugins
-from gflow_core.recipe import load
+from gflow_core.parts.plugins import plugins
+from gflow_core.recipes.recipe import load
 
 DOCS = Path(__file__).parent
 WIDTH, COLOURS = 1000, 128

@@ -178,7 +178,7 @@ def test_tensorboard_has_a_curve_for_each_replica(plane):
 
 
 def test_without_tensorboard_nothing_begins(plane, monkeypatch):
-    monkeypatch.setattr("gflow_core.tensorboard.find_spec", lambda _: None)
+    monkeypatch.setattr("gflow_core.runs.tensorboard.find_spec", lambda _: None)
     with pytest.raises(GflowError, match=r'pip install "gflow-core\[tensorboard\]", or set train.tensorboard = false'):
         run(plane, "train.tensorboard=true", quiet=True)
     assert not Path("runs").exists()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gflow_core.cache import cache_folder
+from gflow_core.files.cache import cache_folder
 
 
 def test_the_first_that_is_set_decides(monkeypatch, tmp_path):

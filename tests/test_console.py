@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console as Rich
 
-from gflow_core.console import RunConsole
-from gflow_core.contracts import Phase, Result
+from gflow_core.parts.analysis import Result
+from gflow_core.parts.training import Phase
+from gflow_core.runs.console import RunConsole
 
 
 def told(console: RunConsole) -> None:
@@ -117,7 +118,7 @@ def test_terminals_that_are_logs_get_lines(monkeypatch, environment):
 
 def test_a_pipe_gets_lines_even_where_colours_are_forced(tmp_path):
     code = (
-        "from gflow_core.console import RunConsole\nfrom gflow_core.contracts import Phase, Result\n"
+        "from gflow_core.runs.console import RunConsole\nfrom gflow_core.parts.contracts import Phase, Result\n"
         "with RunConsole() as console:\n"
         "    console.training(0, 1)\n    console.phase(1, Phase('inner loop', 1, 2))\n    console.log(1, {'loss': 1})\n"
         "    console.result('x', Result(tables={'rows': [{'a': 1}]}), '.')\n"
@@ -130,7 +131,7 @@ def test_a_pipe_gets_lines_even_where_colours_are_forced(tmp_path):
 
 def test_lines_come_seldomer_as_training_goes_on(monkeypatch, capsys):
     now = [1000.0]
-    monkeypatch.setattr("gflow_core.console.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("gflow_core.runs.console.time.monotonic", lambda: now[0])
     console = RunConsole()
     console.training(0, 36_000)
     spoken = []
@@ -148,7 +149,7 @@ def test_lines_come_seldomer_as_training_goes_on(monkeypatch, capsys):
 
 def test_a_long_step_says_where_it_is(monkeypatch, capsys):
     now = [0.0]
-    monkeypatch.setattr("gflow_core.console.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("gflow_core.runs.console.time.monotonic", lambda: now[0])
     console = RunConsole()
     console.training(0, 3)
     for loop in range(1, 4):

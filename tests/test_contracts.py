@@ -8,25 +8,40 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gflow_core.builtin.adversarial import Adversarial, Penalty
-from gflow_core.builtin.analyzers import feature_scores as scores
-from gflow_core.builtin.analyzers.interpolation import Interpolation
-from gflow_core.builtin.analyzers.losses import Losses
-from gflow_core.builtin.analyzers.mode_coverage import ModeCoverage
-from gflow_core.builtin.analyzers.sample_grid import SampleGrid
-from gflow_core.builtin.analyzers.two_sample import TwoSample
-from gflow_core.builtin.datasets import parts as datasets
-from gflow_core.builtin.encoders import parts as encoders
-from gflow_core.plugins import plugins
-from gflow_core.testing import TINY, check_analyzer, check_dataset, check_encoder, check_latent, check_objective
+from gflow_core.data import parts as datasets
+from gflow_core.encoders import parts as encoders
+from gflow_core.methods.adversarial import Adversarial, Penalty
+from gflow_core.optim import schedules
+from gflow_core.parts.plugins import plugins
+from gflow_core.scores import feature_scores as scores
+from gflow_core.scores.interpolation import Interpolation
+from gflow_core.scores.losses import Losses
+from gflow_core.scores.mode_coverage import ModeCoverage
+from gflow_core.scores.sample_grid import SampleGrid
+from gflow_core.scores.two_sample import TwoSample
+from gflow_core.testing import (
+    TINY,
+    check_analyzer,
+    check_dataset,
+    check_encoder,
+    check_latent,
+    check_objective,
+    check_optimizer,
+    check_schedule,
+)
 
 ROOT = Path(__file__).parents[1]
-LAWS = plugins().registries["latent"]
+LAWS, OPTIMIZERS = (plugins().registries[kind] for kind in ("latent", "optimizer"))
 MNIST_CNN = encoders.MnistCnn(weights="random")
 RGB = TINY["rgb"].data_shape()
 
 PARTS = [
     *((check_latent, LAWS.get(name)(dim=3), {}) for name in LAWS),
+    *((check_optimizer, OPTIMIZERS.get(name)(lr=0.01), {}) for name in OPTIMIZERS),
+    (check_schedule, schedules.Constant(), {}),
+    (check_schedule, schedules.Exponential(factor=0.9), {}),
+    (check_schedule, schedules.Linear(steps=10), {}),
+    (check_schedule, schedules.Multistep(milestones=(1, 5)), {}),
     (check_dataset, datasets.Gaussian(n=50), {}),
     (check_dataset, datasets.Ring(n=50), {}),
     (check_dataset, datasets.Grid(n=50), {}),

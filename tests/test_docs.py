@@ -16,14 +16,14 @@ from typing import Any, NamedTuple
 import click
 import pytest
 
-from gflow_core import hookspecs
 from gflow_core.cli import main
 from gflow_core.cli.kinds import ALL
 from gflow_core.errors import GflowError
-from gflow_core.plugins import plugins
-from gflow_core.recipe import load
-from gflow_core.schema import options_of, registry_of
-from gflow_core.spec import Ema, Train
+from gflow_core.parts import hookspecs
+from gflow_core.parts.plugins import plugins
+from gflow_core.parts.spec import Ema, Train
+from gflow_core.recipes.describe import options_of
+from gflow_core.recipes.recipe import load
 from gflow_core.sweeps.grid import cells
 
 ROOT = Path(__file__).parents[1]
@@ -89,7 +89,7 @@ def test_every_hook_is_documented(generated):
 @pytest.mark.parametrize("kind", ALL)
 def test_every_part_and_option_is_in_the_reference(kind, generated):
     page = generated[f"reference/{kind}s.md"]
-    registry = registry_of(plugins(), kind)
+    registry = plugins().registries[kind]
     for name, after in zip(registry, [*list(registry)[1:], None], strict=True):
         end = page.index(f"## `{after}`") if after else None
         section = page[page.index(f"## `{name}`") : end]
@@ -246,7 +246,7 @@ def check_command(name: str, values: dict[str, Any]) -> None:
     for run in map(str, filter(None, folders)):
         assert RUN.fullmatch(run), f"{run} does not look like a run folder"
     if name == "show" and values.get("kind", "train") != "train" and values["name"] not in OWN_PARTS:
-        registry_of(plugins(), values["kind"]).get(values["name"])
+        plugins().registries[values["kind"]].get(values["name"])
     if name == "check" and values and values["name"] not in OWN_PARTS:
         assert values["name"] in [record.name for record in plugins().records], f"no plugin is {values['name']}"
     if name == "analyze" and values:

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from gflow_core.cli import main
 from gflow_core.errors import GflowError, RecipeError
-from gflow_core.plugins import plugins
-from gflow_core.recipe import Recipe, dumps, load
-from gflow_core.schema import structure
+from gflow_core.parts.plugins import plugins
+from gflow_core.recipes.recipe import Recipe, load
+from gflow_core.recipes.structure import structure
+from gflow_core.recipes.writing import dumps
 
 GOOD: dict[str, Any] = {
     "gflow": 1,

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from gflow_core.builtin.latents import Bernoulli, Equicorrelated, Normal, StudentT, TruncatedNormal, Uniform
-from gflow_core.plugins import plugins
+from gflow_core.nn.latents import Bernoulli, Equicorrelated, Normal, StudentT, TruncatedNormal, Uniform
+from gflow_core.parts.plugins import plugins
 
 dims, widths = st.integers(1, 6), st.floats(0.1, 9)
 laws = st.one_of(

@@ -9,22 +9,16 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import ExponentialLR, LinearLR, LRScheduler, MultiStepLR
 
-from gflow_core.nn.player import Player
-from gflow_core.optimizers import (
-    OPTIMIZERS,
-    SCHEDULES,
-    SGD,
-    Constant,
-    Exponential,
-    Linear,
-    Multistep,
-    OptimizerPart,
-    RMSprop,
-    Schedule,
-)
-from gflow_core.runtime import Runtime
+from gflow_core.machine.runtime import Runtime
+from gflow_core.optim.optimizers import SGD, RMSprop
+from gflow_core.optim.player import Player
+from gflow_core.optim.schedules import Constant, Exponential, Linear, Multistep
+from gflow_core.parts.contracts import OptimizerPart, Schedule
+from gflow_core.parts.plugins import plugins
 
 TORCH = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop}
+
+OPTIMIZERS, SCHEDULES = (plugins().registries[kind] for kind in ("optimizer", "schedule"))
 
 
 def test_every_optimizer_has_its_counterpart_here():
@@ -80,20 +74,20 @@ def test_schedules_are_torchs_over_fifty_steps(schedule, theirs):
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.4)
     scheduler: LRScheduler = theirs(optimizer)
     for done in range(50):
-        assert 0.4 * schedule.scale(done) == pytest.approx(scheduler.get_last_lr()[0], rel=1e-9, abs=1e-12)
+        assert 0.4 * schedule.at(done) == pytest.approx(scheduler.get_last_lr()[0], rel=1e-9, abs=1e-12)
         optimizer.step()
         scheduler.step()
 
 
 def test_an_exponential_stops_at_its_floor():
-    assert Exponential(factor=0.5, floor=0.1).scale(3) == 0.125
-    assert Exponential(factor=0.5, floor=0.1).scale(4) == 0.1
+    assert Exponential(factor=0.5, floor=0.1).at(3) == 0.125
+    assert Exponential(factor=0.5, floor=0.1).at(4) == 0.1
 
 
 def test_all_schedules_start_and_are_registered():
     assert set(SCHEDULES) == {"constant", "exponential", "linear", "multistep"}
-    assert Linear(steps=10).scale(0) == 1.0
-    assert Linear(steps=10).scale(10) == Linear(steps=10).scale(1000) == 0.0
+    assert Linear(steps=10).at(0) == 1.0
+    assert Linear(steps=10).at(10) == Linear(steps=10).at(1000) == 0.0
 
 
 def test_the_published_schedule_of_conditional_nets():
@@ -124,7 +118,7 @@ def test_a_scheduled_momentum_reaches_torchs_optimizer(use, start, end):
         player.minimize(module.weight.sum())  # a gradient of 1
         square = 0.99 * square + 0.01
         push = 1.0 if use is SGD else 1 / (square**0.5 + 1e-8)
-        velocity = 0.5 * schedule.scale(done) * velocity + push
+        velocity = 0.5 * schedule.at(done) * velocity + push
         weight -= velocity
         assert module.weight.item() == pytest.approx(weight, rel=1e-5)
 

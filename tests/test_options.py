@@ -7,7 +7,7 @@ import math
 import attrs
 import pytest
 
-from gflow_core.options import option, option_doc, option_range, option_unit
+from gflow_core.parts.options import option, option_doc, option_range, option_unit
 
 
 @attrs.frozen(kw_only=True)

@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from gflow_core.contracts import DataShape
-from gflow_core.pictures import draw_samples, image_grid, scatter
+from gflow_core.parts.nouns import DataShape
+from gflow_core.runs.pictures import draw_samples, image_grid, scatter
 
 
 @pytest.mark.parametrize("channels", [1, 3])

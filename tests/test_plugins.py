@@ -11,14 +11,14 @@ from types import ModuleType
 import pytest
 from click.testing import CliRunner
 
-from gflow_core import hookspecs
 from gflow_core.cli import main
 from gflow_core.errors import UnknownPart
-from gflow_core.plugins import PluginRecord, Plugins, load
+from gflow_core.parts import hookspecs
+from gflow_core.parts.plugins import PluginRecord, Plugins, load
 
 HEAD = """
 import attrs
-from gflow_core.hookspecs import hookimpl
+from gflow_core.parts.hookspecs import hookimpl
 
 @attrs.frozen
 class Unet:
@@ -219,7 +219,7 @@ def test_an_empty_list_of_plugins_is_none(install, monkeypatch):
 def test_what_is_left_out_is_said(install, monkeypatch):
     install("mine", GOOD.format(name="mine"))
     monkeypatch.setenv("GFLOW_LOAD_PLUGINS", "mien")
-    monkeypatch.setattr("gflow_core.plugins._loaded", None)
+    monkeypatch.setattr("gflow_core.parts.plugins._loaded", None)
     result = CliRunner().invoke(main, ["plugins"])
     assert result.exit_code == 0
     assert result.stderr == 'warning: GFLOW_LOAD_PLUGINS names mien, which is not installed; did you mean "mine"?\n'
@@ -247,7 +247,7 @@ def later(monkeypatch) -> ModuleType:
         """Its argument is going."""
 
     specs.register_samplers, specs.register_latents = register_samplers, register_latents
-    monkeypatch.setattr("gflow_core.plugins.hookspecs", specs)
+    monkeypatch.setattr("gflow_core.parts.plugins.hookspecs", specs)
     return specs
 
 
@@ -263,7 +263,7 @@ def test_a_deprecated_hook_works_and_is_noted_beside_the_plugin(later, install, 
     assert record(plugins, "new").warnings == []
     assert [w for w in recwarn if "API 2" in str(w.message)] == [], "no warning of Python's"
 
-    monkeypatch.setattr("gflow_core.plugins._loaded", plugins)
+    monkeypatch.setattr("gflow_core.parts.plugins._loaded", plugins)
     shown = CliRunner().invoke(main, ["plugins"]).stdout
     assert "    deprecated: register_samplers goes in API 2; use register_generators\n" in shown
     told = {r["name"]: r["warnings"] for r in json.loads(CliRunner().invoke(main, ["plugins", "--json"]).stdout)}
@@ -276,9 +276,10 @@ def test_a_deprecated_hook_works_and_is_noted_beside_the_plugin(later, install, 
 CHECKED = """
 from typing import ClassVar
 
-from gflow_core.builtin.latents import Normal
-from gflow_core.contracts import Latent, Moments
-from gflow_core.options import option
+from gflow_core.nn.latents import Normal
+from gflow_core.parts.contracts import Latent
+from gflow_core.parts.nouns import Moments
+from gflow_core.parts.options import option
 
 
 @attrs.frozen(kw_only=True)
@@ -330,7 +331,7 @@ def check(loaded, monkeypatch):
     """`gflow plugins check NAME` among what `install` wrote."""
 
     def call(*words):
-        monkeypatch.setattr("gflow_core.plugins._loaded", loaded())
+        monkeypatch.setattr("gflow_core.parts.plugins._loaded", loaded())
         return CliRunner().invoke(main, ["plugins", "check", *words])
 
     return call
@@ -351,7 +352,7 @@ def test_check_says_of_each_part_whether_it_keeps_its_promises(install, check):
 ENDLESS = '''
 from typing import ClassVar
 import attrs
-from gflow_core.hookspecs import hookimpl
+from gflow_core.parts.hookspecs import hookimpl
 
 
 @attrs.frozen

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from gflow_core.build import build
 from gflow_core.cli import main
-from gflow_core.contracts import Phase
 from gflow_core.errors import RecipeError
-from gflow_core.plugins import plugins
-from gflow_core.recipe import load
-from gflow_core.schema import options_of, registry_of
+from gflow_core.parts.plugins import plugins
+from gflow_core.parts.training import Phase
+from gflow_core.recipes.describe import options_of
+from gflow_core.recipes.recipe import load
+from gflow_core.runs.build import build
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "recipes").glob("*.toml"))
@@ -182,7 +182,7 @@ def test_every_combination_trains_or_is_refused_with_a_reason(tmp_path, dataset,
         words += [f"{kind}.{conditional}"] if conditional else []
     path.write_text(TWIN.format(dataset=dataset, **chosen))
     for kind, name in chosen.items():
-        names = {field.name for field in options_of(registry_of(LOADED, kind).get(name))}
+        names = {field.name for field in options_of(LOADED.registries[kind].get(name))}
         words += [f"{kind}.{option}={SMALL[option]}" for option in names & SMALL.keys()]
     try:
         spec = load(path, words).spec

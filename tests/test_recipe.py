@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gflow_core.errors import RecipeError
-from gflow_core.optimizers import OPTIMIZERS, SCHEDULES
-from gflow_core.plugins import plugins
-from gflow_core.recipe import MAX_BYTES, dumps, load
-from gflow_core.schema import structure, unstructure
-from gflow_core.spec import Train
+from gflow_core.parts.plugins import plugins
+from gflow_core.parts.spec import Train
+from gflow_core.recipes.recipe import MAX_BYTES, load
+from gflow_core.recipes.structure import structure
+from gflow_core.recipes.tables import unstructure
+from gflow_core.recipes.writing import dumps
 
 BASE = """
     gflow = 1
@@ -58,6 +59,8 @@ BASE = """
     use = "vgrow.flow_field"
     every = 5
 """
+
+OPTIMIZERS, SCHEDULES = (plugins().registries[kind] for kind in ("optimizer", "schedule"))
 
 
 @pytest.fixture

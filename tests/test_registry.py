@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from gflow_core.errors import PluginError, UnknownPart
-from gflow_core.registry import Registry
+from gflow_core.parts.registry import Registry
 
 
 @attrs.frozen

@@ -7,10 +7,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflow_core.contracts import DataShape
-from gflow_core.data import Feed, Source, fingerprint
-from gflow_core.rng import Streams, derive, seeded
-from gflow_core.runtime import Runtime
+from gflow_core.data.feed import Feed
+from gflow_core.machine.runtime import Runtime
+from gflow_core.machine.streams import Streams, derive, seeded
+from gflow_core.parts.nouns import DataShape
+from gflow_core.parts.source import Source, fingerprint
 
 CPU = Runtime(torch.device("cpu"))
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from gflow_core.errors import GflowError
-from gflow_core.files import held, in_use, last_metrics, read_metrics
-from gflow_core.runs import duration, summaries, summary
+from gflow_core.files.locks import held, in_use
+from gflow_core.files.run_folder import last_metrics, read_metrics
+from gflow_core.runs.summary import duration, summaries, summary
 
 RECIPE = """
 gflow = 1

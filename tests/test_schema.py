@@ -8,15 +8,20 @@ from typing import Any, ClassVar, Literal
 import attrs
 import pytest
 
-from gflow_core.builtin.latents import Normal, Uniform
-from gflow_core.contracts import DataShape, EncoderPart, Latent
 from gflow_core.errors import RecipeError
-from gflow_core.optimizers import Constant, Linear
-from gflow_core.options import option
-from gflow_core.plugins import Plugins
-from gflow_core.registry import Registry
-from gflow_core.schema import is_part_place, path_text, structure, toml_type, unstructure
-from gflow_core.spec import Ema, Spec
+from gflow_core.nn.latents import Normal, Uniform
+from gflow_core.optim.optimizers import SGD, Adam
+from gflow_core.optim.schedules import Constant, Linear, Multistep
+from gflow_core.parts.contracts import EncoderPart, Latent
+from gflow_core.parts.nouns import DataShape
+from gflow_core.parts.options import option
+from gflow_core.parts.plugins import Plugins
+from gflow_core.parts.registry import Registry
+from gflow_core.parts.spec import Ema, Spec
+from gflow_core.recipes.describe import toml_type
+from gflow_core.recipes.structure import is_part_place, structure
+from gflow_core.recipes.tables import unstructure
+from gflow_core.recipes.words import path_text
 
 # ------------------------------------------------------------------ parts to read
 
@@ -162,6 +167,8 @@ PARTS = {
     "analyzer": {"look": Look},
     "encoder": {"encode": Encode},
     "latent": {"normal": Normal, "uniform": Uniform},
+    "optimizer": {"adam": Adam, "sgd": SGD},
+    "schedule": {"constant": Constant, "linear": Linear, "multistep": Multistep},
 }
 
 

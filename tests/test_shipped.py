@@ -14,10 +14,11 @@ from click.testing import CliRunner
 
 from gflow_core.cli import main
 from gflow_core.errors import RecipeError
-from gflow_core.plugins import load as load_plugins
-from gflow_core.plugins import plugins
-from gflow_core.recipe import load, standalone
-from gflow_core.shipped import find, shipped
+from gflow_core.parts.plugins import load as load_plugins
+from gflow_core.parts.plugins import plugins
+from gflow_core.recipes.recipe import load
+from gflow_core.recipes.shipped import find, shipped
+from gflow_core.recipes.standalone import standalone
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = shipped(plugins())

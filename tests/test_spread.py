@@ -21,21 +21,23 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
-from gflow_core import cluster, load_run, session
-from gflow_core.builtin.analyzers.features import Features
-from gflow_core.builtin.datasets.parts import Mnist5k
-from gflow_core.builtin.encoders.network import Network
-from gflow_core.builtin.latents import Normal
+from gflow_core import load_run
 from gflow_core.cli import main
-from gflow_core.cluster import spread
-from gflow_core.contracts import Subject
+from gflow_core.data.parts import Mnist5k
+from gflow_core.encoders.network import Network
 from gflow_core.errors import Diverged, GflowError
+from gflow_core.machine import cluster
+from gflow_core.machine.cluster import spread
+from gflow_core.machine.runtime import Runtime
+from gflow_core.machine.streams import Streams
+from gflow_core.nn.latents import Normal
 from gflow_core.nn.portable import Portable, portable
 from gflow_core.nn.sampling import draw_from, sample
 from gflow_core.nn.spectral import spectral_norm
-from gflow_core.rng import Streams
-from gflow_core.runtime import Runtime
-from gflow_core.spec import Spec, Train
+from gflow_core.parts.analysis import Subject
+from gflow_core.parts.spec import Spec, Train
+from gflow_core.runs import session
+from gflow_core.scores.features import Features
 
 CPU = Runtime(torch.device("cpu"))
 

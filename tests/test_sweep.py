@@ -21,12 +21,13 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflow_core import cluster as workers_of
 from gflow_core import run as run_recipe
 from gflow_core import sweeps
 from gflow_core.cli import main
 from gflow_core.errors import GflowError, RecipeError
-from gflow_core.files import held, run_name
+from gflow_core.files.locks import held
+from gflow_core.files.run_folder import run_name
+from gflow_core.machine import cluster as workers_of
 from gflow_core.sweeps import plan, sweep
 from gflow_core.sweeps.grid import cells, split
 from gflow_core.sweeps.work import Outcome, _devices, _reason, hosts_of, task_of

@@ -15,16 +15,19 @@ import torch
 from torch import nn
 
 from gflow_core import testing
-from gflow_core.builtin.latents import Normal
-from gflow_core.contracts import DataShape, Latent, Moments, Phase, Result
-from gflow_core.data import Source
 from gflow_core.errors import DataError
-from gflow_core.hookspecs import hookimpl
 from gflow_core.nn.labels import label_fault
-from gflow_core.options import option
-from gflow_core.plugins import plugins
-from gflow_core.recipe import load
-from gflow_core.session import run
+from gflow_core.nn.latents import Normal
+from gflow_core.parts.analysis import Result
+from gflow_core.parts.contracts import Latent
+from gflow_core.parts.hookspecs import hookimpl
+from gflow_core.parts.nouns import DataShape, Moments
+from gflow_core.parts.options import option
+from gflow_core.parts.plugins import plugins
+from gflow_core.parts.source import Source
+from gflow_core.parts.training import Phase
+from gflow_core.recipes.recipe import load
+from gflow_core.runs.session import run
 from gflow_core.testing import (
     TINY,
     TinyData,
@@ -215,7 +218,7 @@ def test_a_class_is_no_part():
 
 def test_a_module_that_imports_torch(tmp_path, monkeypatch):
     code = (
-        "import attrs, torch\nfrom gflow_core.builtin.latents import Normal\n\n"
+        "import attrs, torch\nfrom gflow_core.nn.latents import Normal\n\n"
         "@attrs.frozen(kw_only=True)\nclass Heavy(Normal):\n    '''A law.'''\n"
     )
     (tmp_path / "heavy_parts.py").write_text(code)

@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from gflow_core.analyze import analyze
-from gflow_core.build import build
-from gflow_core.contracts import Subject
 from gflow_core.errors import DataError
-from gflow_core.plugins import load
-from gflow_core.recipe import load as load_recipe
-from gflow_core.rng import Streams
-from gflow_core.schema import defects
+from gflow_core.machine.streams import Streams
+from gflow_core.parts.analysis import Subject
+from gflow_core.parts.plugins import load
+from gflow_core.recipes.defects import defects
+from gflow_core.recipes.recipe import load as load_recipe
+from gflow_core.runs.analyze import analyze
+from gflow_core.runs.build import build
 
 PACKAGE = Path(__file__).parent / "third_party"
 

@@ -17,7 +17,7 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 
-from gflow_core.plugins import plugins
+from gflow_core.parts.plugins import plugins
 
 _BESIDE = {"README": "index", "CONTRIBUTING": "contributing", "CHANGELOG": "changelog"}
 """Files of the repository's root -> the pages that they are here."""

@@ -18,13 +18,15 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 import gflow_core
-from gflow_core import contracts, errors, hookspecs, testing
+from gflow_core import errors, testing
 from gflow_core.cli import COMMANDS, main
 from gflow_core.cli.kinds import ALL
-from gflow_core.options import option_doc, option_range, option_unit
-from gflow_core.plugins import plugins
-from gflow_core.schema import default_of, options_of, registry_of, toml_type
-from gflow_core.spec import Train
+from gflow_core.parts import contracts, hookspecs
+from gflow_core.parts.options import option_doc, option_range, option_unit
+from gflow_core.parts.plugins import plugins
+from gflow_core.parts.spec import Train
+from gflow_core.recipes.describe import options_of, toml_type
+from gflow_core.recipes.tables import default_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -123,7 +125,7 @@ def recipe() -> Iterator[str]:
 
 def parts(kind: str, own: dict[str, str]) -> Iterator[str]:
     """Every part of a kind: what it is, who provides it, its options."""
-    registry = registry_of(plugins(), kind)
+    registry = plugins().registries[kind]
     title = TITLES.get(kind, f"{kind.capitalize()}s")
     yield f"# {title}\n"
     yield f"Every {kind} of the core and the plugins that come with it, as `gflow show {kind} NAME` shows it.\n"
@@ -207,9 +209,9 @@ def python() -> Iterator[str]:
     yield "notebook that uses them.\n"
     for name in gflow_core.__all__:
         yield f"::: gflow_core.{name}\n"
-    yield "::: gflow_core.options.option\n"
-    yield "::: gflow_core.compare.compare\n"
-    yield "::: gflow_core.runs.summaries\n"
+    yield "::: gflow_core.parts.options.option\n"
+    yield "::: gflow_core.scores.compare.compare\n"
+    yield "::: gflow_core.runs.summary.summaries\n"
     for name in errors.__all__:
         if inspect.isclass(getattr(errors, name)) and issubclass(getattr(errors, name), errors.GflowError):
             yield f"::: gflow_core.errors.{name}\n"
@@ -226,7 +228,7 @@ def members(title: str, module: Any) -> Iterator[str]:
 def loaded() -> Iterator[str]:
     """What a data set loads: names of a module that imports torch, which the site reads and this does not."""
     for name in ("Source", "Modes", "fingerprint"):
-        yield f"::: gflow_core.data.{name}\n"
+        yield f"::: gflow_core.parts.source.{name}\n"
 
 
 # ------------------------------------------------------------------ Markdown

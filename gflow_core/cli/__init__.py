@@ -122,7 +122,7 @@ def _print(error: GflowError) -> None:
 def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if not wanted or ctx.resilient_parsing:
         return
-    from gflow_core.plugins import plugins
+    from gflow_core.parts.plugins import plugins
 
     for line in dict.fromkeys(f"{record.dist} {record.version}" for record in plugins().records):
         click.echo(line)

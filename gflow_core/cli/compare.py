@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from gflow_core.compare import Cell, Comparison
+    from gflow_core.scores.compare import Cell, Comparison
 
 __all__ = ["command", "plain", "print_comparison"]
 
@@ -33,8 +33,8 @@ def command(runs: tuple[Path, ...], only: tuple[str, ...], as_json: bool, out: P
     \b
     gflow compare runs/vgrow_ring8-s*
     """
-    from gflow_core.compare import compare
     from gflow_core.errors import GflowError
+    from gflow_core.scores.compare import compare
 
     if out is not None and not out.parent.is_dir():
         raise GflowError(f"--csv {out}: the folder {out.parent} does not exist")
@@ -120,7 +120,7 @@ def _finite(value: float | None) -> float | str | None:
 
 def _write_csv(found: Comparison, path: Path) -> None:
     """One line a score and group; a score that is no number stands as it is."""
-    from gflow_core.files import written_aside
+    from gflow_core.files.whole import written_aside
 
     with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

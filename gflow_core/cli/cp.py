@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from gflow_core.errors import GflowError, printable
-from gflow_core.files import written_aside
-from gflow_core.recipe import standalone
+from gflow_core.files.whole import written_aside
+from gflow_core.recipes.standalone import standalone
 
 __all__ = ["command"]
 

@@ -21,12 +21,12 @@ def command() -> None:
 @click.argument("overrides", nargs=-1, metavar="[OVERRIDES]...")
 def prepare(recipe: Path, overrides: tuple[str, ...]) -> None:
     """Load the data set of RECIPE, decoding its images into the cache where that is needed; train nothing."""
-    from gflow_core.recipe import load
+    from gflow_core.recipes.recipe import load
 
     dataset = load(recipe, overrides).spec.dataset
     if dataset is None:
         raise GflowError(f"{recipe}: dataset: there is no [dataset] to prepare")
-    from gflow_core.console import RunConsole
+    from gflow_core.runs.console import RunConsole
 
     with RunConsole() as console:
         source = dataset.load(console.progress)

@@ -8,13 +8,10 @@ import click
 from click.shell_completion import CompletionItem
 
 from gflow_core.errors import did_you_mean
-from gflow_core.from_run import FromRun
-from gflow_core.plugins import KINDS, plugins
-from gflow_core.schema import registry_of
+from gflow_core.parts.plugins import plugins
+from gflow_core.recipes.from_run import FromRun
 
-__all__ = ["ALL", "Kind", "name_of"]
-
-ALL = (*KINDS, "optimizer", "schedule")
+__all__ = ["Kind", "name_of"]
 
 
 class Kind(click.ParamType[str]):
@@ -23,16 +20,24 @@ class Kind(click.ParamType[str]):
     name = "kind"
 
     def __init__(self, *others: str) -> None:
-        self.words = {**{f"{kind}s": kind for kind in ALL}, **{kind: kind for kind in ALL}, **{o: o for o in others}}
+        self.others = others
+
+    @property
+    def words(self) -> dict[str, str]:
+        """What may stand here -> what it means."""
+        kinds = plugins().kinds.values()
+        plural, singular = {kind.plural: kind.name for kind in kinds}, {kind.name: kind.name for kind in kinds}
+        return {**plural, **singular, **{other: other for other in self.others}}
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if value not in self.words:
-            if having := [kind for kind in ALL if value in registry_of(plugins(), kind)]:
+        words = self.words
+        if value not in words:
+            if having := [kind for kind, names in plugins().registries.items() if value in names]:
                 shown = " or ".join(f"gflow show {kind} {value}" for kind in having)
                 self.fail(f"{value} is a part, not a kind: {shown}", param, ctx)
-            known = ", ".join(dict.fromkeys(self.words.values()))
-            self.fail(f'there is no kind "{value}"{did_you_mean(value, self.words)} (known: {known})', param, ctx)
-        return self.words[value]
+            known = ", ".join(dict.fromkeys(words.values()))
+            self.fail(f'there is no kind "{value}"{did_you_mean(value, words)} (known: {known})', param, ctx)
+        return words[value]
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         return [CompletionItem(word) for word in self.words if word.startswith(incomplete)]

@@ -11,8 +11,8 @@ from types import FrameType
 from typing import Any
 
 from gflow_core.errors import GflowError
-from gflow_core.runtime import world_size
-from gflow_core.spec import Spec
+from gflow_core.machine.runtime import world_size
+from gflow_core.parts.spec import Spec
 
 __all__ = ["launch"]
 

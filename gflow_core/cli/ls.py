@@ -14,13 +14,12 @@ from typing import Any
 
 import click
 
-from gflow_core.cli.kinds import ALL, Kind
+from gflow_core.cli.kinds import Kind
 from gflow_core.errors import RecipeError, printable
-from gflow_core.plugins import plugins
-from gflow_core.recipe import load
-from gflow_core.runs import Summary, duration, summaries
-from gflow_core.schema import registry_of
-from gflow_core.shipped import shipped
+from gflow_core.parts.plugins import plugins
+from gflow_core.recipes.recipe import load
+from gflow_core.recipes.shipped import shipped
+from gflow_core.runs.summary import Summary, duration, summaries
 
 __all__ = ["command"]
 
@@ -36,7 +35,8 @@ def command(what: str | None, folder: Path | None, as_json: bool) -> None:
     """List every part, the parts of one KIND, the recipes in ./recipes and of installed plugins, or the
     runs in FOLDER (./runs).
 
-    KIND is samplers, discriminators, objectives, datasets, analyzers, encoders, latents, optimizers or schedules.
+    KIND is samplers, discriminators, objectives, datasets, analyzers, encoders, latents, optimizers, schedules, or a
+    kind that a plugin owns, such as vgrow.divergences.
 
     A run is running, stopped, trained (analyses are lacking, or it has none), analyzed, or broken. The newest comes
     first, with the first score of some of its analyses.
@@ -49,7 +49,7 @@ def command(what: str | None, folder: Path | None, as_json: bool) -> None:
     if what == "recipes":
         _list_recipes(as_json)
         return
-    kinds = [what] if what else ALL
+    kinds = [what] if what else list(plugins().kinds)
     rows = _parts(kinds)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
@@ -60,12 +60,12 @@ def command(what: str | None, folder: Path | None, as_json: bool) -> None:
         width = max(len(row["name"]) for row in rows)
         for kind in kinds:
             if mine := [row for row in rows if row["kind"] == kind]:
-                click.echo(f"{kind}s")
+                click.echo(plugins().kinds[kind].plural)
                 _print([(f"  {row['name'].ljust(width)}", row["doc"] + _provider(row)) for row in mine])
 
 
 def _parts(kinds: Sequence[str]) -> list[dict[str, str]]:
-    registries = {kind: registry_of(plugins(), kind) for kind in kinds}
+    registries = {kind: plugins().registries[kind] for kind in kinds}
     entries = [(kind, registry.entry(name)) for kind, registry in registries.items() for name in registry]
     return [
         {

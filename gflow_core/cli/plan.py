@@ -9,10 +9,9 @@ import click
 from rich.console import Console as Rich
 from rich.table import Table
 
-from gflow_core.build import build
 from gflow_core.cli.kinds import name_of
-from gflow_core.optimizers import OPTIMIZERS
-from gflow_core.recipe import Recipe
+from gflow_core.recipes.recipe import Recipe
+from gflow_core.runs.build import build
 
 __all__ = ["print_plan"]
 
@@ -58,8 +57,7 @@ def _plan(recipe: Recipe) -> dict[str, Any]:
             "seeds": list(spec.seeds),
         }
     plan["optimizer"] = {
-        name: {"use": OPTIMIZERS.name_of(type(optimizer)), "lr": optimizer.lr}
-        for name, optimizer in spec.optimizer.items()
+        name: {"use": name_of("optimizer", optimizer), "lr": optimizer.lr} for name, optimizer in spec.optimizer.items()
     }
     plan["analyze"] = [
         {"use": name_of("analyzer", one.part), "name": one.name, "every": one.every} for one in spec.analyze

@@ -7,9 +7,9 @@ import json
 import attrs
 import click
 
-from gflow_core import plugins as found
 from gflow_core.errors import GflowError, did_you_mean, printable
-from gflow_core.schema import defects
+from gflow_core.parts import plugins as found
+from gflow_core.recipes.defects import defects
 
 __all__ = ["command"]
 
@@ -38,9 +38,11 @@ def command(ctx: click.Context, as_json: bool) -> None:
         click.echo(f"    {record.file or record.module}")
         for warning in record.warnings:
             click.echo(printable(f"    deprecated: {warning}"))
-        for kind in found.KINDS:
-            if names := [name for of, name in record.parts if of == kind]:
-                click.echo(f"    {kind}s: {', '.join(names)}")
+        for kind in loaded.kinds.values():
+            if names := [name for of, name in record.parts if of == kind.name]:
+                click.echo(f"    {kind.plural}: {', '.join(names)}")
+        if missing := dict.fromkeys(kind for kind, _, _, whose in loaded.waiting if whose.name == record.name):
+            click.echo(printable(f"    for plugins that are not loaded: parts of {', '.join(missing)}"))
     if loaded.left_out:
         click.echo(f"left out by {found.ONLY}: {', '.join(loaded.left_out)}")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from gflow_core import recipe as recipes
+from gflow_core.recipes import recipe as recipes
+from gflow_core.recipes.writing import dumps
 
 __all__ = ["command"]
 
@@ -19,4 +20,4 @@ def command(recipe: str, overrides: tuple[str, ...], origins: bool) -> None:
     What it prints is a recipe itself.
     """
     loaded = recipes.load(recipe, overrides)
-    click.echo(recipes.dumps(loaded.spec, loaded.origins if origins else None), nl=False)
+    click.echo(dumps(loaded.spec, loaded.origins if origins else None), nl=False)

@@ -28,9 +28,9 @@ def command(run: Path, checkpoint: str | None, steps: int | None, scheduler: str
     """
     from gflow_core.cli.launch import launch
     from gflow_core.errors import GflowError
-    from gflow_core.recipe import load
-    from gflow_core.record import RunFolder
-    from gflow_core.runtime import world_size
+    from gflow_core.machine.runtime import world_size
+    from gflow_core.recipes.recipe import load
+    from gflow_core.runs.record import RunFolder
 
     if world_size() > 1 and not run.exists():
         raise GflowError(

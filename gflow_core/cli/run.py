@@ -37,7 +37,7 @@ def command(
     gflow run recipes/vgrow_mnist5k.toml
     gflow run recipes/vgrow_ring8.toml objective.divergence=js train.seed=3
     """
-    from gflow_core import recipe as recipes
+    from gflow_core.recipes import recipe as recipes
 
     refuse_options([str(recipe), *overrides], _MEANT)
     if as_json and not dry_run:
@@ -55,6 +55,6 @@ def command(
 
 
 def _work(recipe: Path, overrides: tuple[str, ...], runs: Path, scheduler: str | None) -> None:
-    from gflow_core import api
+    from gflow_core.runs import api
 
     api.run(recipe, *overrides, runs=runs, scheduler=scheduler)

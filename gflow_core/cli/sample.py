@@ -58,11 +58,12 @@ def command(
     import numpy as np
     import torch
 
-    from gflow_core.console import RunConsole
-    from gflow_core.files import written_aside
+    from gflow_core.files.whole import written_aside
     from gflow_core.nn.sampling import dealt
-    from gflow_core.pictures import draw_samples
-    from gflow_core.session import Drawing, workers
+    from gflow_core.runs.console import RunConsole
+    from gflow_core.runs.drawing import Drawing
+    from gflow_core.runs.pictures import draw_samples
+    from gflow_core.runs.session import workers
 
     drawing = Drawing(run, checkpoint, seed, replica, label)
     if kind == ".png":

@@ -12,10 +12,12 @@ import attrs
 import click
 
 from gflow_core.cli.kinds import Kind
-from gflow_core.options import option_doc, option_range, option_unit
-from gflow_core.plugins import KINDS, plugins
-from gflow_core.schema import default_of, defects, options_of, registry_of, toml_type
-from gflow_core.spec import Train
+from gflow_core.parts.options import option_doc, option_range, option_unit
+from gflow_core.parts.plugins import plugins
+from gflow_core.parts.spec import Train
+from gflow_core.recipes.defects import defects
+from gflow_core.recipes.describe import options_of, toml_type
+from gflow_core.recipes.tables import default_of
 
 __all__ = ["command"]
 
@@ -35,7 +37,7 @@ STEPS = "required with an [objective]"
 def _names(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     """For the shell: the parts of the kind that is there already."""
     kind = ctx.params.get("kind")
-    names = registry_of(plugins(), kind) if kind and kind != "train" else ()
+    names = plugins().registries[kind] if kind and kind != "train" else ()
     return [name for name in names if name.startswith(incomplete)]
 
 
@@ -61,9 +63,8 @@ def command(kind: str, name: str | None, as_toml: bool, as_json: bool) -> None:
         head = f"train: {doc}"
     else:
         if name is None:
-            raise click.UsageError(f"which {kind}? `gflow ls {kind}s` lists them")
-        registry = registry_of(plugins(), kind)
-        part = plugins().get(kind, name) if kind in KINDS else registry.get(name)
+            raise click.UsageError(f"which {kind}? `gflow ls {plugins().kinds[kind].plural}` lists them")
+        registry, part = plugins().registries[kind], plugins().get(kind, name)
         place, provider = registry.find(name), registry.entry(name).provider
         doc, found = place.doc, list(defects(kind, name, plugins()))
         about |= {"provider": provider, "file": str(place.file), "line": place.line}

@@ -12,7 +12,7 @@ import click
 
 from gflow_core.cli.kinds import name_of
 from gflow_core.errors import Problem, RecipeError, printable
-from gflow_core.recipe import Recipe, load
+from gflow_core.recipes.recipe import Recipe, load
 
 __all__ = ["command"]
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gflow_core.contracts import DataShape
+from gflow_core.parts.nouns import DataShape
 
 __all__ = ["as_vectors", "label_fault", "label_name", "label_rows", "parse_label"]
 

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from gflow_core.contracts import Subject
-from gflow_core.runtime import Runtime, choose_device
-from gflow_core.spec import Train
+from gflow_core.machine.runtime import Runtime, choose_device
+from gflow_core.parts.analysis import Subject
+from gflow_core.parts.spec import Train
 
 __all__ = ["Portable", "portable"]
 

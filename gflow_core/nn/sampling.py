@@ -9,13 +9,15 @@ from typing import TypeVar
 import torch
 from torch import Generator, Tensor, nn
 
-from gflow_core.contracts import DataShape, Map, SamplerPart, Subject
-from gflow_core.data import Source
 from gflow_core.errors import GflowError
+from gflow_core.machine.runtime import Runtime
+from gflow_core.machine.streams import Streams
 from gflow_core.nn.portable import Portable, portable
-from gflow_core.rng import Streams
-from gflow_core.runtime import Runtime
-from gflow_core.spec import Train
+from gflow_core.parts.analysis import Map, Subject
+from gflow_core.parts.contracts import SamplerPart
+from gflow_core.parts.nouns import DataShape
+from gflow_core.parts.source import Source
+from gflow_core.parts.spec import Train
 
 __all__ = [
     "Given",

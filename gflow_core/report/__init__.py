@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gflow_core.errors import GflowError
-from gflow_core.files import written_aside
+from gflow_core.files.whole import written_aside
 from gflow_core.report.page import comparison_page, run_page
 from gflow_core.report.read import read
 

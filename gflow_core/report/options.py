@@ -9,10 +9,11 @@ from typing import Any
 import attrs
 
 from gflow_core.errors import GflowError
-from gflow_core.options import option_doc, option_unit
-from gflow_core.plugins import plugins
-from gflow_core.recipe import Recipe
-from gflow_core.schema import default_of, options_of, unstructure
+from gflow_core.parts.options import option_doc, option_unit
+from gflow_core.parts.plugins import plugins
+from gflow_core.recipes.describe import options_of
+from gflow_core.recipes.recipe import Recipe
+from gflow_core.recipes.tables import default_of, unstructure
 
 __all__ = ["Option", "Part", "parts", "toml"]
 

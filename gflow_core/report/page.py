@@ -17,12 +17,12 @@ import attrs
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from gflow_core.compare import Cell, Comparison, comparable
 from gflow_core.errors import GflowError
 from gflow_core.report.curves import Chart, metric_charts, score_charts, spread, stems
 from gflow_core.report.options import parts
 from gflow_core.report.pictures import Sequel, sequel
 from gflow_core.report.read import Analysis, Finding, Run, Score, number
+from gflow_core.scores.compare import Cell, Comparison, comparable
 
 __all__ = ["comparison_page", "run_page"]
 

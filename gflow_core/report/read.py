@@ -13,9 +13,9 @@ from typing import Any
 import attrs
 
 from gflow_core.errors import GflowError
-from gflow_core.files import checkpoint_names, read_manifest, read_metrics, read_result
-from gflow_core.recipe import Recipe, load
-from gflow_core.runs import Summary, summary
+from gflow_core.files.run_folder import checkpoint_names, read_manifest, read_metrics, read_result
+from gflow_core.recipes.recipe import Recipe, load
+from gflow_core.runs.summary import Summary, summary
 
 __all__ = ["Analysis", "Finding", "Run", "Score", "number", "read"]
 

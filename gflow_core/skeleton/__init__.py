@@ -11,7 +11,7 @@ from pathlib import Path
 from string import Template
 
 from gflow_core.errors import GflowError
-from gflow_core.plugins import plugins
+from gflow_core.parts.plugins import plugins
 
 __all__ = ["create"]
 

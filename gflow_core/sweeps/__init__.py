@@ -20,12 +20,12 @@ from uuid import uuid4
 
 import attrs
 
-from gflow_core import cluster
-from gflow_core.compare import Comparison, comparable
 from gflow_core.errors import GflowError, Interrupted
-from gflow_core.files import making_runs, run_name
-from gflow_core.runs import duration, summary
-from gflow_core.signals import listening
+from gflow_core.files.run_folder import making_runs, run_name
+from gflow_core.machine import cluster
+from gflow_core.machine.signals import listening
+from gflow_core.runs.summary import duration, summary
+from gflow_core.scores.compare import Comparison, comparable
 from gflow_core.sweeps.grid import Cell, cells
 from gflow_core.sweeps.work import FOLDER, Outcome, Task, hosts_of, look, number_of_threads, stop, task_of, work
 

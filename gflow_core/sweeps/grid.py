@@ -11,9 +11,10 @@ from typing import Any
 
 import attrs
 
-from gflow_core import recipe as recipes
 from gflow_core.errors import GflowError, Problem, RecipeError
-from gflow_core.spec import Spec
+from gflow_core.parts.spec import Spec
+from gflow_core.recipes import recipe as recipes
+from gflow_core.recipes.writing import dumps
 
 __all__ = ["Cell", "cells", "split"]
 
@@ -63,7 +64,7 @@ def cells(path: Path, words: Sequence[str]) -> list[Cell]:
             problems |= {str(problem): problem for problem in error.problems}
             continue
         named = {_name(axis, value, recipe.table): value for axis, value in values.items()}
-        found.append(Cell(overrides, named, recipe.spec, recipes.dumps(recipe.spec)))
+        found.append(Cell(overrides, named, recipe.spec, dumps(recipe.spec)))
     if problems:
         raise RecipeError(list(problems.values()))
     spec = found[0].spec

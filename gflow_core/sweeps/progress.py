@@ -9,8 +9,8 @@ from typing import Self
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from gflow_core.console import terminal
 from gflow_core.errors import printable
+from gflow_core.runs.console import terminal
 
 __all__ = ["SweepConsole"]
 

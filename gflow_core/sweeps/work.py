@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 
-from gflow_core.files import checkpoint_names, held, read_manifest
-from gflow_core.runs import Summary, summary
+from gflow_core.files.locks import held
+from gflow_core.files.run_folder import checkpoint_names, read_manifest
+from gflow_core.runs.summary import Summary, summary
 from gflow_core.sweeps.grid import Cell
 
 if TYPE_CHECKING:

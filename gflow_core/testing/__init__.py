@@ -20,7 +20,7 @@ except ModuleNotFoundError:  # it has what follows but the fixtures; `gflow plug
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from gflow_core.plugins import Plugins
+    from gflow_core.parts.plugins import Plugins
     from gflow_core.testing.analyzers import check_analyzer
     from gflow_core.testing.objectives import check_objective
     from gflow_core.testing.parts import (
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         check_sampler,
     )
     from gflow_core.testing.rounding import OwnRounding
+    from gflow_core.testing.steps import check_optimizer, check_schedule
     from gflow_core.testing.tiny import TINY, TinyData, TinyDiscriminator, TinySampler
 
 __all__ = [
@@ -47,7 +48,9 @@ __all__ = [
     "check_encoder",
     "check_latent",
     "check_objective",
+    "check_optimizer",
     "check_sampler",
+    "check_schedule",
     "isolated_plugins",
     "tiny_data",
 ]
@@ -56,6 +59,7 @@ _IN = {
     "gflow_core.testing.analyzers": ("check_analyzer",),
     "gflow_core.testing.objectives": ("check_objective",),
     "gflow_core.testing.rounding": ("OwnRounding",),
+    "gflow_core.testing.steps": ("check_optimizer", "check_schedule"),
     "gflow_core.testing.tiny": ("TINY", "TinyData", "TinyDiscriminator", "TinySampler"),
 }
 """Module -> what it holds; the rest is in gflow_core.testing.parts."""
@@ -98,7 +102,7 @@ if pytest is not None:
 
             isolated_plugins.register(gflow_mine.plugin)
         """
-        from gflow_core import plugins
+        from gflow_core.parts import plugins
         from gflow_core.testing import tiny
 
         found = plugins.load([])

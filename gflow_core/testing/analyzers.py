@@ -11,15 +11,17 @@ from typing import Any
 import attrs
 import torch
 
-from gflow_core.analyze import analyze
-from gflow_core.build import build
-from gflow_core.builtin.adversarial import Adversarial
-from gflow_core.builtin.datasets.parts import Ring
-from gflow_core.contracts import Experiment, Result, no_progress
-from gflow_core.record import RunFolder
-from gflow_core.rng import seeded
-from gflow_core.session import capture
-from gflow_core.spec import Analysis, Spec
+from gflow_core.data.parts import Ring
+from gflow_core.machine.streams import seeded
+from gflow_core.methods.adversarial import Adversarial
+from gflow_core.parts.analysis import Result
+from gflow_core.parts.nouns import no_progress
+from gflow_core.parts.spec import Analysis, Spec
+from gflow_core.parts.training import Experiment
+from gflow_core.runs.analyze import analyze
+from gflow_core.runs.build import build
+from gflow_core.runs.record import RunFolder
+from gflow_core.runs.state import capture
 from gflow_core.testing.objectives import recipes
 from gflow_core.testing.promises import Broken, Promises, Untried, same
 

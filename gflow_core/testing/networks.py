@@ -7,11 +7,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from gflow_core.contracts import DataShape
-from gflow_core.data import Source, fingerprint
+from gflow_core.machine.streams import derive
 from gflow_core.nn.labels import as_vectors
 from gflow_core.nn.mlp import Mlp, MlpLogit
-from gflow_core.rng import derive
+from gflow_core.parts.nouns import DataShape
+from gflow_core.parts.source import Source, fingerprint
 from gflow_core.testing.tiny import TinyData
 
 __all__ = ["Discriminator", "Sampler", "tiny_source"]

@@ -12,13 +12,13 @@ import attrs
 import torch
 from torch import Tensor
 
-from gflow_core.build import build
-from gflow_core.checkpoint import Checkpoint, pack, unpack
-from gflow_core.contracts import Experiment, Phase
-from gflow_core.optimizers import Adam
-from gflow_core.rng import seeded
-from gflow_core.session import capture, restore
-from gflow_core.spec import Spec, Train
+from gflow_core.files.checkpoint import Checkpoint, pack, unpack
+from gflow_core.machine.streams import seeded
+from gflow_core.optim.optimizers import Adam
+from gflow_core.parts.spec import Spec, Train
+from gflow_core.parts.training import Experiment, Phase
+from gflow_core.runs.build import build
+from gflow_core.runs.state import capture, restore
 from gflow_core.testing.promises import Broken, Promises, Untried, same, weights
 from gflow_core.testing.tiny import TINY, TinyDiscriminator, TinySampler
 

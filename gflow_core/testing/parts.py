@@ -1,4 +1,4 @@
-"""Checks of networks, data sets, encoders and laws of z against `gflow_core.contracts`.
+"""Checks of networks, data sets, encoders and laws of z against `gflow_core.parts.contracts`.
 
 Each takes a part, returns nothing, and raises AssertionError with a sentence that names the part and the promise it
 does not keep. GflowErrors pass: data or weights that are missing on this machine are no fault of the part.
@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from gflow_core.contracts import DataShape, Moments
-from gflow_core.data import Source
+from gflow_core.machine.streams import seeded
 from gflow_core.nn.labels import label_fault
-from gflow_core.nn.player import evaluating
-from gflow_core.rng import seeded
+from gflow_core.optim.player import evaluating
+from gflow_core.parts.nouns import DataShape, Moments
+from gflow_core.parts.source import Source
 from gflow_core.testing.promises import (
     Promises,
     Untried,

@@ -14,12 +14,14 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from gflow_core.contracts import DataShape
-from gflow_core.data import Source
 from gflow_core.errors import GflowError, UnknownPart
-from gflow_core.options import option_doc
-from gflow_core.plugins import Plugins, plugins
-from gflow_core.schema import defects, options_of
+from gflow_core.parts.nouns import DataShape
+from gflow_core.parts.options import option_doc
+from gflow_core.parts.plugins import Plugins, plugins
+from gflow_core.parts.registry import Registry
+from gflow_core.parts.source import Source
+from gflow_core.recipes.defects import defects
+from gflow_core.recipes.describe import options_of
 from gflow_core.testing.tiny import TinyData
 
 __all__ = [
@@ -122,6 +124,8 @@ def _registered(kind: str, cls: type[Any]) -> tuple[Plugins, str]:
         return found, found.registries[kind].name_of(cls)
     except UnknownPart:
         more = Plugins()
+    more.kinds |= found.kinds
+    more.registries |= {kind: Registry(kind) for kind in found.kinds}
     for other, registry in found.registries.items():
         for name in registry:
             more.registries[other].add(name, registry.get(name), registry.entry(name).provider)

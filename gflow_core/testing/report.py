@@ -11,19 +11,15 @@ from typing import Any
 import attrs
 
 from gflow_core.errors import GflowError, UnknownPart, did_you_mean
-from gflow_core.hookspecs import API_VERSION
-from gflow_core.plugins import ONLY, PluginRecord, plugins
-from gflow_core.schema import defects, options_of
+from gflow_core.parts.hookspecs import API_VERSION
+from gflow_core.parts.plugins import ONLY, PluginRecord, plugins
+from gflow_core.recipes.defects import defects
+from gflow_core.recipes.describe import options_of
 from gflow_core.testing.analyzers import check_analyzer
 from gflow_core.testing.objectives import check_objective
-from gflow_core.testing.parts import (
-    check_dataset,
-    check_discriminator,
-    check_encoder,
-    check_latent,
-    check_sampler,
-)
+from gflow_core.testing.parts import check_dataset, check_discriminator, check_encoder, check_latent, check_sampler
 from gflow_core.testing.promises import Untried, imports_torch
+from gflow_core.testing.steps import check_optimizer, check_schedule
 
 __all__ = ["Line", "examine"]
 
@@ -35,6 +31,8 @@ _CHECKS: Mapping[str, Callable[..., None]] = {
     "analyzer": check_analyzer,
     "encoder": check_encoder,
     "latent": check_latent,
+    "optimizer": check_optimizer,
+    "schedule": check_schedule,
 }
 
 PATIENCE = 10.0

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 
-from gflow_core.builtin.latents import Normal
-from gflow_core.contracts import DataShape, Latent, Progress, no_progress
-from gflow_core.options import option
+from gflow_core.nn.latents import Normal
+from gflow_core.parts.contracts import Latent
+from gflow_core.parts.nouns import DataShape, Progress, no_progress
+from gflow_core.parts.options import option
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from gflow_core.data import Source
+    from gflow_core.parts.source import Source
 
 __all__ = ["TINY", "TinyData", "TinyDiscriminator", "TinySampler"]
 

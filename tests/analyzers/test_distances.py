@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gflow_core.builtin.analyzers.distances import distances, measured, nearest, radii, settled
-from gflow_core.builtin.analyzers.prdc import prdc_scores
+from gflow_core.scores.distances import distances, measured, nearest, radii, settled
+from gflow_core.scores.prdc import prdc_scores
 from gflow_core.testing import OwnRounding
 
 

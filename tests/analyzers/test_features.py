@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from gflow_core.builtin.analyzers.feature_scores import Frechet, Inception, Kernel, Memorization, Prdc
-from gflow_core.builtin.analyzers.features import Features, Vectors, as_stored, real_index, score_name
-from gflow_core.contracts import DataShape
 from gflow_core.errors import Diverged
-from gflow_core.spec import Ema, Train
+from gflow_core.parts.nouns import DataShape
+from gflow_core.parts.spec import Ema, Train
+from gflow_core.scores.feature_scores import Frechet, Inception, Kernel, Memorization, Prdc
+from gflow_core.scores.features import Features, Vectors, as_stored, real_index, score_name
 
 SMALL = {"samples": 200, "batch_size": 64}
 

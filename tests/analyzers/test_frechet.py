@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from gflow_core.builtin.analyzers.feature_scores import Frechet
-from gflow_core.builtin.analyzers.features import real_index
-from gflow_core.builtin.analyzers.frechet import Moments, frechet_distance
 from gflow_core.errors import GflowError
 from gflow_core.nn.torchvision_fix import import_torchvision
+from gflow_core.scores.feature_scores import Frechet
+from gflow_core.scores.features import real_index
+from gflow_core.scores.frechet import Moments, frechet_distance
 
 
 def points(n, d, seed=0, offset=0.0):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from gflow_core.builtin.analyzers.feature_scores import Inception
-from gflow_core.builtin.analyzers.inception import classifier_score
 from gflow_core.errors import GflowError
+from gflow_core.scores.feature_scores import Inception
+from gflow_core.scores.inception import classifier_score
 
 
 def direct(logits):

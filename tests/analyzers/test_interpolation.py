@@ -9,14 +9,14 @@ from PIL import Image
 from scipy.spatial import geometric_slerp
 from torch import nn
 
-from gflow_core.builtin.analyzers.interpolation import Interpolation, lerp, slerp
-from gflow_core.builtin.datasets.parts import Array, Mnist5k, Ring
-from gflow_core.builtin.latents import Normal, Uniform
-from gflow_core.contracts import Subject
-from gflow_core.record import RunFolder
-from gflow_core.rng import Streams
-from gflow_core.runtime import Runtime
-from gflow_core.spec import Spec
+from gflow_core.data.parts import Array, Mnist5k, Ring
+from gflow_core.machine.runtime import Runtime
+from gflow_core.machine.streams import Streams
+from gflow_core.nn.latents import Normal, Uniform
+from gflow_core.parts.analysis import Subject
+from gflow_core.parts.spec import Spec
+from gflow_core.runs.record import RunFolder
+from gflow_core.scores.interpolation import Interpolation, lerp, slerp
 
 # ------------------------------------------------------------------ paths
 

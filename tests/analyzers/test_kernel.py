@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from gflow_core.builtin.analyzers.feature_scores import Kernel
-from gflow_core.builtin.analyzers.kernel import kernel_distance
 from gflow_core.errors import GflowError
+from gflow_core.scores.feature_scores import Kernel
+from gflow_core.scores.kernel import kernel_distance
 
 
 def mmd2(x, y):

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from gflow_core.builtin.analyzers.losses import DRAWN, Losses, final_mean, running_mean
-from gflow_core.contracts import Subject
 from gflow_core.errors import GflowError
-from gflow_core.files import read_metrics
-from gflow_core.rng import Streams
-from gflow_core.runtime import Runtime
-from gflow_core.spec import Spec
+from gflow_core.files.run_folder import read_metrics
+from gflow_core.machine.runtime import Runtime
+from gflow_core.machine.streams import Streams
+from gflow_core.parts.analysis import Subject
+from gflow_core.parts.spec import Spec
+from gflow_core.scores.losses import DRAWN, Losses, final_mean, running_mean
 
 
 class Objective:

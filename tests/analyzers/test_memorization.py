@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gflow_core.builtin.analyzers.feature_scores import Memorization
-from gflow_core.builtin.analyzers.held_out import held_out
-from gflow_core.builtin.analyzers.memorization import _Closest
-from gflow_core.builtin.datasets.parts import CelebA, Gaussian, ImageFolder, Mnist5k, Ring
+from gflow_core.data.parts import CelebA, Gaussian, ImageFolder, Mnist5k, Ring
+from gflow_core.scores.feature_scores import Memorization
+from gflow_core.scores.held_out import held_out
+from gflow_core.scores.memorization import _Closest
 
 
 def test_copies_are_found(scene):

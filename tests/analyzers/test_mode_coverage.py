@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from gflow_core.builtin.analyzers.mode_coverage import ModeCoverage
-from gflow_core.builtin.datasets.parts import Circles, Grid, Mnist5k, Ring, Swissroll
-from gflow_core.builtin.latents import Normal
-from gflow_core.contracts import Subject
-from gflow_core.rng import Streams
-from gflow_core.runtime import Runtime
-from gflow_core.spec import Spec
+from gflow_core.data.parts import Circles, Grid, Mnist5k, Ring, Swissroll
+from gflow_core.machine.runtime import Runtime
+from gflow_core.machine.streams import Streams
+from gflow_core.nn.latents import Normal
+from gflow_core.parts.analysis import Subject
+from gflow_core.parts.spec import Spec
+from gflow_core.scores.mode_coverage import ModeCoverage
 
 
 class Part:

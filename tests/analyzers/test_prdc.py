@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from gflow_core.builtin.analyzers import distances, prdc
-from gflow_core.builtin.analyzers.distances import settled
-from gflow_core.builtin.analyzers.feature_scores import Prdc
-from gflow_core.builtin.analyzers.prdc import prdc_scores
 from gflow_core.errors import GflowError
+from gflow_core.scores import distances, prdc
+from gflow_core.scores.distances import settled
+from gflow_core.scores.feature_scores import Prdc
+from gflow_core.scores.prdc import prdc_scores
 
 
 def brute(real, fake, k):

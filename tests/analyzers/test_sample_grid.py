@@ -8,14 +8,14 @@ import torch
 from PIL import Image
 from torch import nn
 
-from gflow_core.builtin.analyzers.sample_grid import SampleGrid, picture
-from gflow_core.builtin.datasets.parts import Array, Mnist5k, Ring
-from gflow_core.builtin.latents import Normal
-from gflow_core.contracts import Result, Subject
-from gflow_core.record import RunFolder
-from gflow_core.rng import Streams
-from gflow_core.runtime import Runtime
-from gflow_core.spec import Spec
+from gflow_core.data.parts import Array, Mnist5k, Ring
+from gflow_core.machine.runtime import Runtime
+from gflow_core.machine.streams import Streams
+from gflow_core.nn.latents import Normal
+from gflow_core.parts.analysis import Result, Subject
+from gflow_core.parts.spec import Spec
+from gflow_core.runs.record import RunFolder
+from gflow_core.scores.sample_grid import SampleGrid, picture
 
 
 class Part:

@@ -9,14 +9,14 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import pdist
 from torch import nn
 
-from gflow_core.builtin.analyzers.two_sample import TwoSample, median_distance, mmd2, sliced_w2
-from gflow_core.builtin.datasets.parts import Array, Gaussian, Mnist5k, Ring
-from gflow_core.builtin.latents import Normal
-from gflow_core.contracts import Subject
+from gflow_core.data.parts import Array, Gaussian, Mnist5k, Ring
 from gflow_core.errors import DataError
-from gflow_core.rng import Streams
-from gflow_core.runtime import Runtime
-from gflow_core.spec import Ema, Spec, Train
+from gflow_core.machine.runtime import Runtime
+from gflow_core.machine.streams import Streams
+from gflow_core.nn.latents import Normal
+from gflow_core.parts.analysis import Subject
+from gflow_core.parts.spec import Ema, Spec, Train
+from gflow_core.scores.two_sample import TwoSample, median_distance, mmd2, sliced_w2
 
 
 @pytest.fixture

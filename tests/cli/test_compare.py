@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from gflow_core.cli import main
-from gflow_core.compare import comparable
 from gflow_core.errors import GflowError
+from gflow_core.scores.compare import comparable
 
 NUMBER = count()
 

@@ -13,14 +13,14 @@ import attrs
 import pytest
 from click.testing import CliRunner
 
-from gflow_core.builtin.latents import Normal
 from gflow_core.cli import COMMANDS, main
 from gflow_core.cli.ls import _provider
 from gflow_core.cli.show import _prose
-from gflow_core.contracts import Latent
-from gflow_core.options import option
-from gflow_core.plugins import KINDS, PluginRecord, Plugins, plugins
-from gflow_core.recipe import load
+from gflow_core.nn.latents import Normal
+from gflow_core.parts.contracts import Latent
+from gflow_core.parts.options import option
+from gflow_core.parts.plugins import PluginRecord, Plugins, plugins
+from gflow_core.recipes.recipe import load
 
 RECIPE = """
 gflow = 1
@@ -187,7 +187,7 @@ def test_overrides_reach_the_recipe_untouched(recipe):
 def test_ls_lists_every_registered_part():
     rows = json.loads(gflow("ls", "--json").stdout)
     listed = {(row["kind"], row["name"]) for row in rows}
-    assert {(kind, name) for kind in KINDS for name in plugins().registries[kind]} <= listed
+    assert {(kind, name) for kind in plugins().kinds for name in plugins().registries[kind]} <= listed
     assert {("optimizer", "adam"), ("schedule", "linear")} <= listed
     assert all(row["doc"] and row["provider"] for row in rows), "every part has a docstring and a provider"
     assert "vgrow.mlp" in gflow("ls", "samplers").stdout
@@ -269,7 +269,7 @@ def test_show_wraps_prose_at_the_terminals_width_and_leaves_lists_alone(monkeypa
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [(kind, name) for kind in KINDS for name in plugins().registries[kind]]
+    [(kind, name) for kind in plugins().kinds for name in plugins().registries[kind]]
     + [("optimizer", "adam"), ("schedule", "multistep"), ("train", "")],
 )
 def test_every_part_is_shown_and_its_toml_is_toml(kind, name):
@@ -316,7 +316,7 @@ def test_plugins_finds_the_defects_of_parts(monkeypatch):
     record = PluginRecord("bad", "gflow-bad", "0.1", "gflow_bad", parts=[("sampler", "bad.net")])
     found.registries["sampler"].add("bad.net", Net, "gflow-bad 0.1")
     found.records.append(record)
-    for name in ("gflow_core.plugins.plugins", "gflow_core.cli.show.plugins"):
+    for name in ("gflow_core.parts.plugins.plugins", "gflow_core.cli.show.plugins"):
         monkeypatch.setattr(name, lambda: found)
     text = gflow("plugins").stdout
     for defect in (

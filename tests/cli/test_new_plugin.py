@@ -108,7 +108,7 @@ def test_names_that_are_refused(tmp_path, name, reason):
 
 def test_a_package_that_is_there_without_being_loaded(tmp_path, monkeypatch):
     monkeypatch.setenv("GFLOW_LOAD_PLUGINS", "")
-    monkeypatch.setattr("gflow_core.plugins._loaded", None)
+    monkeypatch.setattr("gflow_core.parts.plugins._loaded", None)
     assert "gflow_vgrow is installed already" in new("vgrow", "--into", tmp_path).stderr
 
 

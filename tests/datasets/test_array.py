@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gflow_core.builtin.datasets.parts import Array
+from gflow_core.data.parts import Array
 from gflow_core.errors import DataError
 
 

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 import torch
 
-from gflow_core.builtin.datasets import cache
-from gflow_core.builtin.datasets.parts import CelebA, ImageFolder
-from gflow_core.data import fingerprint
+from gflow_core.data import cache
+from gflow_core.data.parts import CelebA, ImageFolder
 from gflow_core.errors import DataError
+from gflow_core.parts.source import fingerprint
 
 
 @pytest.fixture
@@ -112,8 +112,8 @@ def test_an_interrupted_preparation_goes_on(folder, tmp_path, make, small_chunks
 
 KILLED = """
 import os, signal, sys
-from gflow_core.builtin.datasets import cache
-from gflow_core.builtin.datasets.parts import ImageFolder
+from gflow_core.data import cache
+from gflow_core.data.parts import ImageFolder
 cache.CHUNK = 4
 def kill(what, done, total):
     if done >= 12:

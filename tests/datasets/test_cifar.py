@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gflow_core.builtin.datasets.parts import Cifar10, Cifar100
+from gflow_core.data.parts import Cifar10, Cifar100
 from gflow_core.errors import DataError
 
 

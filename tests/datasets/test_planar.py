@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import multivariate_normal, rice
 
-from gflow_core.builtin.datasets.parts import Circles, Gaussian, Grid, Ring, Swissroll
-from gflow_core.builtin.datasets.planar import Centres, Rings, grid_centres, ring_centres
+from gflow_core.data.parts import Circles, Gaussian, Grid, Ring, Swissroll
+from gflow_core.data.planar import Centres, Rings, grid_centres, ring_centres
 
 N = 50_000
 

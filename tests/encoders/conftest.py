@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gflow_core.contracts import DataShape
+from gflow_core.parts.nouns import DataShape
 
 
 @pytest.fixture(autouse=True)

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from gflow_core.builtin.encoders.imagenet import old_densenet
-from gflow_core.builtin.encoders.network import fresh
-from gflow_core.builtin.encoders.parts import DenseNet201, EfficientnetLite0, ResNet50, Vgg16
+from gflow_core.encoders.imagenet import old_densenet
+from gflow_core.encoders.network import fresh
+from gflow_core.encoders.parts import DenseNet201, EfficientnetLite0, ResNet50, Vgg16
 from gflow_core.errors import DataError
 from gflow_core.nn.torchvision_fix import import_torchvision
 

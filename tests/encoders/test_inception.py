@@ -9,10 +9,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from gflow_core.builtin.encoders import inception
-from gflow_core.builtin.encoders.inception import fid_inception, pixels, resize_tf1
-from gflow_core.builtin.encoders.network import fresh
-from gflow_core.builtin.encoders.parts import Inception
+from gflow_core.encoders import inception
+from gflow_core.encoders.inception import fid_inception, pixels, resize_tf1
+from gflow_core.encoders.network import fresh
+from gflow_core.encoders.parts import Inception
 from gflow_core.errors import DataError
 
 

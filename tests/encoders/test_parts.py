@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from gflow_core.builtin.encoders.parts import DenseNet201, EfficientnetLite0, Inception, MnistCnn, ResNet50, Vgg16
-from gflow_core.contracts import DataShape, EncoderPart
-from gflow_core.plugins import plugins
+from gflow_core.encoders.parts import DenseNet201, EfficientnetLite0, Inception, MnistCnn, ResNet50, Vgg16
+from gflow_core.parts.contracts import EncoderPart
+from gflow_core.parts.nouns import DataShape
+from gflow_core.parts.plugins import plugins
 
 COLOUR = {
     "inception": Inception,

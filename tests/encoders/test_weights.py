@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from gflow_core.builtin.encoders.network import fresh, weights_hash
-from gflow_core.builtin.encoders.weights import hub_folder, pretrained
+from gflow_core.encoders.network import fresh, weights_hash
+from gflow_core.encoders.weights import hub_folder, pretrained
 from gflow_core.errors import DataError
 
 

@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from gflow_core.nn.ema import Ema
-from gflow_core.nn.player import Player, evaluating, frozen
-from gflow_core.optimizers import SGD, Linear
-from gflow_core.runtime import Runtime
-from gflow_core.spec import Ema as Options
+from gflow_core.machine.runtime import Runtime
+from gflow_core.optim.ema import Ema
+from gflow_core.optim.optimizers import SGD
+from gflow_core.optim.player import Player, evaluating, frozen
+from gflow_core.optim.schedules import Linear
+from gflow_core.parts.spec import Ema as Options
 
 CPU = Runtime(torch.device("cpu"))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gflow_core.contracts import DataShape
 from gflow_core.nn.labels import as_vectors, label_fault, label_name, label_rows, parse_label
+from gflow_core.parts.nouns import DataShape
 
 DIGITS = DataShape("image", (1, 8, 8), -1, 1, classes=3)
 FACES = DataShape("image", (3, 8, 8), -1, 1, conditions=("Smiling", "Male"))

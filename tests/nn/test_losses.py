@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from gflow_core.nn.losses import LOSSES
+from gflow_core.methods.losses import LOSSES
 
 D_REAL = torch.tensor([1.5, -0.5, 3.0], dtype=torch.float64)
 D_FAKE = torch.tensor([-2.0, 0.3, 1.0], dtype=torch.float64)

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from gflow_core.builtin.latents import Normal, StudentT
-from gflow_core.contracts import DataShape
 from gflow_core.errors import GflowError
+from gflow_core.machine.runtime import Runtime
+from gflow_core.machine.streams import Streams
+from gflow_core.nn.latents import Normal, StudentT
 from gflow_core.nn.sampling import by_label, draw_chunks, label_pool, push
-from gflow_core.rng import Streams
-from gflow_core.runtime import Runtime
+from gflow_core.parts.nouns import DataShape
 
 RUNTIME = Runtime(torch.device("cpu"))
 

@@ -369,7 +369,7 @@ def test_numbers_are_short():
 
 
 def test_a_run_at_work_is_running(make):
-    from gflow_core.files import held
+    from gflow_core.files.locks import held
 
     run = make()
     with held(run / "recipe.toml"):

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from gflow_core.build import build
-from gflow_core.contracts import Phase
 from gflow_core.errors import RecipeError
-from gflow_core.recipe import load
+from gflow_core.parts.training import Phase
+from gflow_core.recipes.recipe import load
+from gflow_core.runs.build import build
 
 GAME = """
 gflow = 1

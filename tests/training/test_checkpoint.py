@@ -7,11 +7,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflow_core import checkpoint
-from gflow_core.checkpoint import Checkpoint, pack, unpack
 from gflow_core.errors import CheckpointError
-from gflow_core.files import checkpoint_names, checkpoint_order
-from gflow_core.record import RunFolder
+from gflow_core.files import checkpoint
+from gflow_core.files.checkpoint import Checkpoint, pack, unpack
+from gflow_core.files.run_folder import checkpoint_names, checkpoint_order
+from gflow_core.runs.record import RunFolder
 
 dtypes = st.sampled_from([torch.float32, torch.float64, torch.bfloat16, torch.int64, torch.uint8, torch.bool])
 tensors = st.builds(

@@ -9,11 +9,11 @@ from click.testing import CliRunner
 from PIL import Image
 from torch.nn import functional as F
 
-from gflow_core.build import build
 from gflow_core.cli import main
 from gflow_core.errors import DataError, RecipeError
-from gflow_core.recipe import load
-from gflow_core.session import draw
+from gflow_core.recipes.recipe import load
+from gflow_core.runs.build import build
+from gflow_core.runs.drawing import draw
 
 # Conditional networks without batch norm and dropout: what one item gets depends on no other.
 GAME = """
@@ -217,7 +217,7 @@ def test_a_run_draws_a_row_of_each_class_and_samples_of_one(game, tmp_path):
     three, _ = draw(run, 5, label="3")
     assert np.array_equal(np.load("three.npy"), three.numpy())
     # The latents are those of any other draw; the label is what was asked for.
-    from gflow_core.checkpoint import read
+    from gflow_core.files.checkpoint import read
 
     experiment.sampler.load_state_dict(read(run / "checkpoints" / "000002", ("sampler",)).parts["sampler"])
     z = experiment.spec.sampler.latent.draw(8192, experiment.streams.fork("sample")["latent"])[:5]

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from gflow_core.errors import RecipeError
-from gflow_core.recipe import dumps, load
+from gflow_core.recipes.recipe import load
+from gflow_core.recipes.writing import dumps
 
 LOOK = """
 gflow = 1
@@ -95,7 +96,7 @@ def test_averaged_weights_are_taken_where_the_run_keeps_them(gflow, images, here
     assert json.loads((run / "manifest.json").read_text())["from_run"]["ema"] is True
 
     spec = load(look).spec
-    from gflow_core.contracts import Subject  # what its scores will say, and those of a run that trains it on
+    from gflow_core.parts.analysis import Subject  # what its scores will say, and those of a run that trains it on
 
     assert Subject(spec, None, None).protocol()["ema"] is True
     tuned = load(images, ["sampler.from_run=runs/images-s0-001", "~train.ema"]).spec

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gflow_core.build import build
-from gflow_core.recipe import load
+from gflow_core.recipes.recipe import load
+from gflow_core.runs.build import build
 
 pytestmark = [
     pytest.mark.gpu,

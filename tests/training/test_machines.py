@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from gflow_core.errors import GflowError
-from gflow_core.runtime import Runtime
+from gflow_core.machine.runtime import Runtime
 
 MACHINES = ("127.0.0.1", "127.0.0.2")
 
@@ -95,7 +95,7 @@ def test_one_that_fails_says_why_and_ends_the_other(folders):
     assert second != 0
     assert "error: objective.pool_size = 63" in failed
     assert "error: another process of this run has ended" in left
-    assert "gflow_core/session.py" not in left + failed, "torchrun's own traceback is enough"
+    assert "gflow_core/runs/session.py" not in left + failed, "torchrun's own traceback is enough"
 
 
 def test_what_differs_between_machines_is_named(monkeypatch):

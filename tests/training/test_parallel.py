@@ -16,14 +16,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from gflow_core.runtime import Runtime
+from gflow_core.machine.runtime import Runtime
 
 COMPUTER = """
 import json, sys
 import torch
 from safetensors.torch import save_file
-from gflow_core.build import build
-from gflow_core.recipe import load
+from gflow_core.runs.build import build
+from gflow_core.recipes.recipe import load
 
 for line in sys.stdin:
     recipe, out, dtype, steps, overrides = json.loads(line)
@@ -222,7 +222,7 @@ def test_what_does_not_divide(plane, start, gflow, tmp_path, monkeypatch):
     assert "pool_size = 63" in out
     assert "Traceback" not in out
     # What follows is refused before processes talk: the first one of two tells as well.
-    monkeypatch.setattr("gflow_core.build.Runtime.of", lambda *_: Runtime(torch.device("cpu"), world=2))
+    monkeypatch.setattr("gflow_core.runs.build.Runtime.of", lambda *_, **__: Runtime(torch.device("cpu"), world=2))
     words = ["objective=far.fake_as_real", "objective.fake_as_real=5"]
     out = gflow("run", plane, "--runs", tmp_path / "runs", *words, code=2).output
     assert "objective.fake_as_real = 5 does not divide among 2 processes" in out

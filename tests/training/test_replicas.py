@@ -13,14 +13,14 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
-from gflow_core.analyze import pool
-from gflow_core.build import build, single
 from gflow_core.cli import main
-from gflow_core.contracts import Result
 from gflow_core.errors import GflowError, RecipeError
-from gflow_core.nn.replicas import stack
-from gflow_core.recipe import load
-from gflow_core.record import RunFolder
+from gflow_core.optim.replicas import stack
+from gflow_core.parts.analysis import Result
+from gflow_core.recipes.recipe import load
+from gflow_core.runs.analyze import pool
+from gflow_core.runs.build import build, single
+from gflow_core.runs.record import RunFolder
 
 GAME = """
 gflow = 1

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from gflow_core.build import build
-from gflow_core.console import RunConsole
-from gflow_core.contracts import Phase
 from gflow_core.errors import Diverged
-from gflow_core.recipe import load
-from gflow_core.record import RunFolder
-from gflow_core.session import Session
-from gflow_core.train import train
+from gflow_core.parts.training import Phase
+from gflow_core.recipes.recipe import load
+from gflow_core.runs.build import build
+from gflow_core.runs.console import RunConsole
+from gflow_core.runs.events import Session
+from gflow_core.runs.record import RunFolder
+from gflow_core.runs.train import train
 
 
 def lines(run: Path) -> list[dict]:

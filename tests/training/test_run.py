@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gflow_core.files import written_aside
-from gflow_core.plugins import plugins
-from gflow_core.recipe import load
-from gflow_core.record import RunFolder
-from gflow_core.registry import Entry
+from gflow_core.files.whole import written_aside
+from gflow_core.parts.plugins import plugins
+from gflow_core.parts.registry import Entry
+from gflow_core.recipes.recipe import load
+from gflow_core.runs.record import RunFolder
 
 HUGE = "{ use = 'sgd', lr = 1e6, schedule = { use = 'linear', start = 1e24, end = 1e24, steps = 1 } }"
 
@@ -204,8 +204,8 @@ def test_clear_messages(gflow, plane, tmp_path):
 
 BROKEN_ANALYZER = """
 import attrs
-from gflow_core.contracts import Result
-from gflow_core.hookspecs import hookimpl
+from gflow_core.parts.analysis import Result
+from gflow_core.parts.hookspecs import hookimpl
 
 @attrs.frozen(kw_only=True)
 class Broken:
@@ -347,7 +347,7 @@ def test_a_disk_that_fills_while_training_says_how_to_go_on(gflow, plane, tmp_pa
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("gflow_core.record.RunFolder.log", full)
+    monkeypatch.setattr("gflow_core.runs.record.RunFolder.log", full)
     out = gflow("run", plane, "--runs", tmp_path, code=2).output
     assert f"No space left on device; make room, then gflow resume {tmp_path / 'plane-s0-001'}" in out
 

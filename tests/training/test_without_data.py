@@ -11,13 +11,15 @@ import pytest
 from PIL import Image
 from torch import nn
 
-from gflow_core.builtin.latents import Normal
-from gflow_core.contracts import DataShape, Latent, Result
 from gflow_core.errors import Interrupted, RecipeError
-from gflow_core.options import option
-from gflow_core.plugins import plugins
-from gflow_core.recipe import load
-from gflow_core.registry import Entry
+from gflow_core.nn.latents import Normal
+from gflow_core.parts.analysis import Result
+from gflow_core.parts.contracts import Latent
+from gflow_core.parts.nouns import DataShape
+from gflow_core.parts.options import option
+from gflow_core.parts.plugins import plugins
+from gflow_core.parts.registry import Entry
+from gflow_core.recipes.recipe import load
 
 
 class Colour(nn.Module):

@@ -11,9 +11,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gflow_cgan.label_accuracy import of_class
-from gflow_core.builtin.analyzers.features import Features, score_name
-from gflow_core.builtin.analyzers.frechet import Moments, frechet_distance
-from gflow_core.contracts import Result, Subject
+from gflow_core.parts.analysis import Result, Subject
+from gflow_core.scores.features import Features, score_name
+from gflow_core.scores.frechet import Moments, frechet_distance
 
 if TYPE_CHECKING:
     from gflow_cgan.parts import IntraFrechet

@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import attrs
 
-from gflow_core.builtin.analyzers.feature_scores import check_encoder
-from gflow_core.builtin.analyzers.held_out import held_out
-from gflow_core.builtin.latents import Uniform
-from gflow_core.contracts import DataShape, EncoderPart, Latent, Progress, Result, Subject
-from gflow_core.options import option
+from gflow_core.nn.latents import Uniform
+from gflow_core.parts.analysis import Result, Subject
+from gflow_core.parts.contracts import EncoderPart, Latent
+from gflow_core.parts.nouns import DataShape, Progress
+from gflow_core.parts.options import option
+from gflow_core.scores.feature_scores import check_encoder
+from gflow_core.scores.held_out import held_out
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from gflow_core.spec import Spec
+    from gflow_core.parts.spec import Spec
 
 __all__ = [
     "ConvDiscriminator",

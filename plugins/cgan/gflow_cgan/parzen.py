@@ -13,13 +13,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from torch import Tensor
 
-from gflow_core.builtin.analyzers.distances import distances, double
-from gflow_core.builtin.analyzers.features import real_index
-from gflow_core.builtin.analyzers.held_out import held_out
-from gflow_core.contracts import DataShape, Progress, Result, Subject, no_progress
-from gflow_core.data import Source
 from gflow_core.errors import DataError, Diverged
 from gflow_core.nn.sampling import draw_from
+from gflow_core.parts.analysis import Result, Subject
+from gflow_core.parts.nouns import DataShape, Progress, no_progress
+from gflow_core.parts.source import Source
+from gflow_core.scores.distances import distances, double
+from gflow_core.scores.features import real_index
+from gflow_core.scores.held_out import held_out
 
 if TYPE_CHECKING:
     from gflow_cgan.parts import Parzen

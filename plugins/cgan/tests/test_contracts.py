@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gflow_cgan import parts
-from gflow_core.builtin.datasets.parts import Mnist5k
-from gflow_core.builtin.encoders.parts import MnistCnn
+from gflow_core.data.parts import Mnist5k
+from gflow_core.encoders.parts import MnistCnn
 from gflow_core.testing import TINY, TinySampler, check_analyzer, check_discriminator, check_sampler
 
 ACCURACY = parts.LabelAccuracy(encoder=MnistCnn(weights="random"), samples_per_class=4)

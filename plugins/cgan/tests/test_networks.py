@@ -9,10 +9,10 @@ from torch.nn import functional as F
 
 from gflow_cgan.mlp import BoundedLinear, Maxout
 from gflow_cgan.parts import ConvDiscriminator, ConvSampler, MlpDiscriminator, MlpSampler
-from gflow_core.build import build
-from gflow_core.contracts import DataShape
 from gflow_core.errors import RecipeError
-from gflow_core.recipe import load
+from gflow_core.parts.nouns import DataShape
+from gflow_core.recipes.recipe import load
+from gflow_core.runs.build import build
 
 DIGITS = DataShape("image", (1, 28, 28), -1.0, 1.0, classes=10)
 SMALL = DataShape("image", (1, 16, 16), -1.0, 1.0, classes=10)

@@ -21,18 +21,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from gflow_core.builtin.analyzers.features import real_index
-from gflow_core.contracts import Batch, DataShape, Result, Subject
 from gflow_core.errors import Diverged, GflowError
-from gflow_core.pictures import image_grid
-from gflow_core.runtime import Runtime
+from gflow_core.machine.runtime import Runtime
+from gflow_core.parts.analysis import Result, Subject
+from gflow_core.parts.nouns import Batch, DataShape
+from gflow_core.runs.pictures import image_grid
+from gflow_core.scores.features import real_index
 from gflow_dcgan.layers import convolutions, example_labels
 from gflow_dcgan.untrained import untrained
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from gflow_core.spec import Spec
+    from gflow_core.parts.spec import Spec
     from gflow_dcgan.parts import GuidedBackprop
 
 __all__ = ["Guided", "concentration", "foresee", "guided_backprop", "guided_gradient", "last_maps", "selectivity"]

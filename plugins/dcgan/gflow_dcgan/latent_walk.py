@@ -12,14 +12,15 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from gflow_core.builtin.analyzers.distances import double, nearest
-from gflow_core.builtin.analyzers.features import Features, Vectors, as_stored, real_index
-from gflow_core.builtin.analyzers.interpolation import lerp, slerp
-from gflow_core.contracts import DataShape, Result, Subject
+from gflow_core.machine.streams import Streams
 from gflow_core.nn.labels import label_name
 from gflow_core.nn.sampling import draw_labels, label_pool, push
-from gflow_core.pictures import image_grid
-from gflow_core.rng import Streams
+from gflow_core.parts.analysis import Result, Subject
+from gflow_core.parts.nouns import DataShape
+from gflow_core.runs.pictures import image_grid
+from gflow_core.scores.distances import double, nearest
+from gflow_core.scores.features import Features, Vectors, as_stored, real_index
+from gflow_core.scores.interpolation import lerp, slerp
 
 if TYPE_CHECKING:
     from gflow_dcgan.parts import LatentWalk

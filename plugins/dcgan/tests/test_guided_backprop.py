@@ -11,13 +11,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from gflow_core.cli import main
-from gflow_core.contracts import Batch, DataShape, Subject, no_progress
-from gflow_core.data import Source, fingerprint
 from gflow_core.errors import Diverged, GflowError
+from gflow_core.machine.runtime import Runtime
+from gflow_core.machine.streams import Streams
 from gflow_core.nn.strided import Discriminator, Labels
-from gflow_core.rng import Streams
-from gflow_core.runtime import Runtime
-from gflow_core.spec import Spec
+from gflow_core.parts.analysis import Subject
+from gflow_core.parts.nouns import Batch, DataShape, no_progress
+from gflow_core.parts.source import Source, fingerprint
+from gflow_core.parts.spec import Spec
 from gflow_dcgan.guided_backprop import (
     Guided,
     concentration,

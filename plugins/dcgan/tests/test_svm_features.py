@@ -14,13 +14,14 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from torch import Tensor, nn
 
-from gflow_core.builtin.datasets.parts import CelebA, Gaussian, ImageFolder, Mnist5k
-from gflow_core.contracts import DataShape, Subject, no_progress
-from gflow_core.data import Source, fingerprint
+from gflow_core.data.parts import CelebA, Gaussian, ImageFolder, Mnist5k
 from gflow_core.errors import Diverged, GflowError
-from gflow_core.rng import Streams
-from gflow_core.runtime import Runtime
-from gflow_core.spec import Spec
+from gflow_core.machine.runtime import Runtime
+from gflow_core.machine.streams import Streams
+from gflow_core.parts.analysis import Subject
+from gflow_core.parts.nouns import DataShape, no_progress
+from gflow_core.parts.source import Source, fingerprint
+from gflow_core.parts.spec import Spec
 from gflow_dcgan.parts import SvmFeatures
 from gflow_dcgan.svm_features import (
     KMeansFeatures,

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from gflow_core.contracts import Result, Subject
+from gflow_core.machine.runtime import Runtime
+from gflow_core.machine.streams import Streams
 from gflow_core.nn.strided import Sampler
-from gflow_core.rng import Streams
-from gflow_core.runtime import Runtime
-from gflow_core.spec import Spec
+from gflow_core.parts.analysis import Result, Subject
+from gflow_core.parts.spec import Spec
 from gflow_dcgan import transposed_conv as tc
 from gflow_dcgan.parts import TransposedConv
 from gflow_dcgan.transposed_conv import DCGAN, Layer

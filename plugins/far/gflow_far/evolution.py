@@ -12,9 +12,9 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from gflow_core.contracts import Result, Subject
 from gflow_core.errors import GflowError
 from gflow_core.nn.sampling import draw_from
+from gflow_core.parts.analysis import Result, Subject
 
 if TYPE_CHECKING:
     from gflow_far.parts import Evolution

@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import attrs
 
-from gflow_core.builtin.adversarial import Adversarial, Penalty
-from gflow_core.builtin.latents import Normal
-from gflow_core.contracts import DataShape, Experiment, Latent, Result, Subject
-from gflow_core.options import option
+from gflow_core.methods.adversarial import Adversarial, Penalty
+from gflow_core.nn.latents import Normal
+from gflow_core.parts.analysis import Result, Subject
+from gflow_core.parts.contracts import Latent
+from gflow_core.parts.nouns import DataShape
+from gflow_core.parts.options import option
+from gflow_core.parts.training import Experiment
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from gflow_core.spec import Spec
+    from gflow_core.parts.spec import Spec
     from gflow_far.fake_as_real import FakeAsRealObjective
 
 __all__ = [

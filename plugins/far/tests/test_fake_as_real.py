@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from gflow_core.build import build
 from gflow_core.errors import RecipeError
 from gflow_core.nn.spectral import spectral_norm
-from gflow_core.recipe import load
+from gflow_core.recipes.recipe import load
+from gflow_core.runs.build import build
 from gflow_far.fake_as_real import lowest
 
 GAME = """

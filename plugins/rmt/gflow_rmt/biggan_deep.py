@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from gflow_core.builtin.datasets.places import not_found
-from gflow_core.builtin.encoders.weights import load_state, read_state
+from gflow_core.data.places import not_found
+from gflow_core.encoders.weights import load_state, read_state
 from gflow_core.errors import DataError
 from gflow_core.nn.labels import as_vectors
 from gflow_core.nn.resample import UpConv

@@ -25,11 +25,11 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Generator, Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gflow_core.builtin.analyzers.features import Vectors
-from gflow_core.builtin.encoders.network import Network, float32_only
-from gflow_core.data import fingerprint
+from gflow_core.encoders.network import Network, float32_only
+from gflow_core.machine.streams import Streams
 from gflow_core.nn.strided_conv import StridedConv, StridedTransposedConv
-from gflow_core.rng import Streams
+from gflow_core.parts.source import fingerprint
+from gflow_core.scores.features import Vectors
 from gflow_rmt.representation import Representation
 
 __all__ = ["Bound", "Lipschitz", "Map", "bound", "jacobian_norms", "measure", "operator_norm", "ratios"]

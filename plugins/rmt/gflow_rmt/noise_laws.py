@@ -17,10 +17,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from gflow_core.builtin.analyzers.sample_grid import picture
-from gflow_core.contracts import Latent, Result, Subject
-from gflow_core.pictures import image_grid
-from gflow_core.rng import Streams
+from gflow_core.machine.streams import Streams
+from gflow_core.parts.analysis import Result, Subject
+from gflow_core.parts.contracts import Latent
+from gflow_core.runs.pictures import image_grid
+from gflow_core.scores.sample_grid import picture
 from gflow_rmt.representation import Representation, law_name
 from gflow_rmt.rotation import Rows, from_centre, resolved
 from gflow_rmt.spectra import Floats, distance, gram_eigenvalues, share_above

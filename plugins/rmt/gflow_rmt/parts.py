@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 
-from gflow_core.builtin.analyzers.feature_scores import check_encoder
-from gflow_core.builtin.latents import Bernoulli, Equicorrelated, Normal, TruncatedNormal, Uniform
-from gflow_core.contracts import DataShape, EncoderPart, Latent, Progress, Result, Subject
-from gflow_core.options import option
+from gflow_core.nn.latents import Bernoulli, Equicorrelated, Normal, TruncatedNormal, Uniform
+from gflow_core.parts.analysis import Result, Subject
+from gflow_core.parts.contracts import EncoderPart, Latent
+from gflow_core.parts.nouns import DataShape, Progress
+from gflow_core.parts.options import option
+from gflow_core.scores.feature_scores import check_encoder
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from gflow_core.spec import Spec
+    from gflow_core.parts.spec import Spec
 
 __all__ = [
     "BigGanDeep",

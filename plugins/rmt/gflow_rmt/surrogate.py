@@ -14,9 +14,9 @@ import attrs
 import torch
 from torch import Generator, Tensor
 
-from gflow_core.builtin.latents import Normal
-from gflow_core.contracts import Latent
 from gflow_core.errors import GflowError
+from gflow_core.nn.latents import Normal
+from gflow_core.parts.contracts import Latent
 
 __all__ = ["Component", "Mixture", "split", "standardised"]
 

@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from gflow_core.builtin.latents import Bernoulli, Normal
-from gflow_core.contracts import DataShape, Subject
-from gflow_core.rng import Streams
-from gflow_core.runtime import Runtime
-from gflow_core.spec import Spec
+from gflow_core.machine.runtime import Runtime
+from gflow_core.machine.streams import Streams
+from gflow_core.nn.latents import Bernoulli, Normal
+from gflow_core.parts.analysis import Subject
+from gflow_core.parts.nouns import DataShape
+from gflow_core.parts.spec import Spec
 from gflow_rmt.concentration import concentration, exponent, observe, scaled, student
 from gflow_rmt.parts import Concentration
 

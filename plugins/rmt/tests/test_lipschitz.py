@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from gflow_core.builtin.encoders.mnist_cnn import DigitsCnn
+from gflow_core.encoders.mnist_cnn import DigitsCnn
 from gflow_core.nn.strided import Labels, Sampler
 from gflow_rmt.lipschitz import Map, _plain, bound, jacobian_norms, operator_norm, ratios
 

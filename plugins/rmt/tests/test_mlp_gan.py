@@ -7,10 +7,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from gflow_core.build import build
-from gflow_core.contracts import DataShape
 from gflow_core.errors import RecipeError
-from gflow_core.recipe import load
+from gflow_core.parts.nouns import DataShape
+from gflow_core.recipes.recipe import load
+from gflow_core.runs.build import build
 from gflow_rmt.parts import MlpDiscriminator, MlpSampler
 
 DIGITS = DataShape("image", (1, 28, 28), -1.0, 1.0, classes=10)

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from gflow_core.builtin.latents import Bernoulli, Equicorrelated, Normal, StudentT, TruncatedNormal, Uniform
 from gflow_core.errors import DataError, Diverged, GflowError, RecipeError
-from gflow_core.plugins import plugins
-from gflow_core.schema import structure
+from gflow_core.nn.latents import Bernoulli, Equicorrelated, Normal, StudentT, TruncatedNormal, Uniform
+from gflow_core.parts.plugins import plugins
+from gflow_core.recipes.structure import structure
 from gflow_rmt.parts import Represented
 from gflow_rmt.representation import Representation, law_name
 from gflow_rmt.spectra import distance, gram_eigenvalues, spectrum_of

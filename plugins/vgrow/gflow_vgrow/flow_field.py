@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor, nn
 
-from gflow_core.contracts import Result, Subject
-from gflow_core.nn.player import Player, evaluating, frozen
+from gflow_core.optim.player import Player, evaluating, frozen
+from gflow_core.parts.analysis import Result, Subject
 from gflow_vgrow.divergences import DIVERGENCES
 from gflow_vgrow.flow import clamp_bounds, discriminator_loss, velocity
 

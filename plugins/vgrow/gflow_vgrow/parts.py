@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 
-from gflow_core.builtin.latents import Normal
-from gflow_core.contracts import DataShape, Experiment, Latent, Result, Subject
 from gflow_core.errors import did_you_mean
-from gflow_core.options import option
+from gflow_core.nn.latents import Normal
+from gflow_core.parts.analysis import Result, Subject
+from gflow_core.parts.contracts import Latent
+from gflow_core.parts.nouns import DataShape
+from gflow_core.parts.options import option
+from gflow_core.parts.training import Experiment
 from gflow_vgrow.divergences import DIVERGENCES
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from gflow_core.spec import Spec
+    from gflow_core.parts.spec import Spec
     from gflow_vgrow.flow import FlowObjective
 
 __all__ = [

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from gflow_core.contracts import Result, Subject
-from gflow_core.rng import Streams
-from gflow_core.runtime import Runtime
-from gflow_core.spec import Spec
+from gflow_core.machine.runtime import Runtime
+from gflow_core.machine.streams import Streams
+from gflow_core.parts.analysis import Result, Subject
+from gflow_core.parts.spec import Spec
 from gflow_vgrow import theory
 from gflow_vgrow.divergences import DIVERGENCES, JS, KL, Divergence, Jeffreys, LogD
 from gflow_vgrow.parts import Theory

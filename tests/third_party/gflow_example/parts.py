@@ -7,9 +7,10 @@ from typing import ClassVar, Literal
 
 import attrs
 
-from gflow_core.builtin.latents import Normal
-from gflow_core.contracts import DataShape, Latent
-from gflow_core.options import option
+from gflow_core.nn.latents import Normal
+from gflow_core.parts.contracts import Latent
+from gflow_core.parts.nouns import DataShape
+from gflow_core.parts.options import option
 
 __all__ = ["Affine", "Energy"]
 

@@ -1,0 +1,93 @@
+"""What the core itself registers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gflow_core.data import parts as datasets
+from gflow_core.encoders import parts as encoders
+from gflow_core.methods.adversarial import Adversarial
+from gflow_core.nn import latents
+from gflow_core.optim import optimizers, schedules
+from gflow_core.parts.hookspecs import hookimpl
+from gflow_core.scores import feature_scores
+from gflow_core.scores.interpolation import Interpolation
+from gflow_core.scores.losses import Losses
+from gflow_core.scores.mode_coverage import ModeCoverage
+from gflow_core.scores.sample_grid import SampleGrid
+from gflow_core.scores.two_sample import TwoSample
+
+Add = Callable[[str, type[Any]], None]
+
+
+@hookimpl
+def register_latents(add: Add) -> None:
+    add("normal", latents.Normal)
+    add("uniform", latents.Uniform)
+    add("truncated_normal", latents.TruncatedNormal)
+    add("bernoulli", latents.Bernoulli)
+    add("equicorrelated", latents.Equicorrelated)
+    add("student_t", latents.StudentT)
+
+
+@hookimpl
+def register_datasets(add: Add) -> None:
+    add("mnist5k", datasets.Mnist5k)
+    add("mnist", datasets.Mnist)
+    add("fashion_mnist", datasets.FashionMnist)
+    add("cifar10", datasets.Cifar10)
+    add("cifar100", datasets.Cifar100)
+    add("celeba", datasets.CelebA)
+    add("image_folder", datasets.ImageFolder)
+    add("array", datasets.Array)
+    add("gaussian", datasets.Gaussian)
+    add("ring", datasets.Ring)
+    add("grid", datasets.Grid)
+    add("swissroll", datasets.Swissroll)
+    add("circles", datasets.Circles)
+
+
+@hookimpl
+def register_objectives(add: Add) -> None:
+    add("adversarial", Adversarial)
+
+
+@hookimpl
+def register_analyzers(add: Add) -> None:
+    add("mode_coverage", ModeCoverage)
+    add("frechet", feature_scores.Frechet)
+    add("kernel", feature_scores.Kernel)
+    add("inception", feature_scores.Inception)
+    add("prdc", feature_scores.Prdc)
+    add("memorization", feature_scores.Memorization)
+    add("two_sample", TwoSample)
+    add("sample_grid", SampleGrid)
+    add("interpolation", Interpolation)
+    add("losses", Losses)
+
+
+@hookimpl
+def register_encoders(add: Add) -> None:
+    add("inception", encoders.Inception)
+    add("efficientnet_lite0", encoders.EfficientnetLite0)
+    add("mnist_cnn", encoders.MnistCnn)
+    add("resnet50", encoders.ResNet50)
+    add("vgg16", encoders.Vgg16)
+    add("densenet201", encoders.DenseNet201)
+
+
+@hookimpl
+def register_optimizers(add: Add) -> None:
+    add("sgd", optimizers.SGD)
+    add("adam", optimizers.Adam)
+    add("adamw", optimizers.AdamW)
+    add("rmsprop", optimizers.RMSprop)
+
+
+@hookimpl
+def register_schedules(add: Add) -> None:
+    add("constant", schedules.Constant)
+    add("multistep", schedules.Multistep)
+    add("exponential", schedules.Exponential)
+    add("linear", schedules.Linear)

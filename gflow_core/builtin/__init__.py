@@ -1,1 +1,0 @@
-"""The core's own parts, registered through the same hooks as anyone's."""

@@ -1,1 +1,0 @@
-"""General analyzers: what any sampler can be measured with."""

@@ -1,1 +1,0 @@
-"""Encoders: frozen representation networks."""

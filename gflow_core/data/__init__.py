@@ -1,0 +1,1 @@
+"""Data sets, decoding, and the feed that training reads from."""

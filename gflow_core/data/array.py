@@ -1,0 +1,146 @@
+"""Reading images or vectors, and labels, from .npy and .npz files."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from gflow_core.data.pixels import Pixels, fitted
+from gflow_core.data.places import DAMAGED, expand, first_line, not_found
+from gflow_core.errors import DataError
+from gflow_core.parts.source import Source, fingerprint
+
+if TYPE_CHECKING:
+    from gflow_core.data.parts import Array
+
+__all__ = ["load_array"]
+
+AnyArray: TypeAlias = npt.NDArray[Any]
+
+
+def load_array(part: Array) -> Source:
+    """The array at `root`, checked against what the options promise."""
+    root = expand(part.root)
+    if not root.is_file():
+        raise not_found("array: dataset.root", [root], "set it to a .npy or .npz file")
+    data, where = _read(root, part.key, "key")
+    items = _vectors(part, data, where) if part.shape else _images(part, data, where)
+    x = torch.from_numpy(items)
+    y = None
+    if part.labels is not None:
+        y = torch.from_numpy(_labels(root, part.labels, part, len(data))[: part.limit].copy())
+    return Source(x, part.data_shape(), fingerprint(x, y), y, flip=part.flip, dither=part.dither)
+
+
+def _vectors(part: Array, data: AnyArray, where: str) -> npt.NDArray[np.float32]:
+    if data.dtype.kind != "f":
+        raise DataError(f"{where}: vectors of floats expected, found {data.dtype}; convert with .astype(numpy.float32)")
+    if data.ndim != 2 or data.shape[1:] != part.shape or not len(data):
+        raise DataError(
+            f"{where}: shape [N, {part.data_shape().shape[0]}] expected, found {list(data.shape)}; set dataset.shape, "
+            "or dataset.image_size for images"
+        )
+    x = np.array(data[: part.limit], np.float32)
+    if not np.isfinite(x).all():
+        raise DataError(f"{where}: NaN or infinite values (or beyond float32); remove those rows")
+    return x
+
+
+def _images(part: Array, data: AnyArray, where: str) -> Pixels:
+    assert part.image_size is not None
+    if data.dtype != np.uint8:
+        raise DataError(f"{where}: images of uint8 (0 to 255) expected, found {data.dtype}; convert them first")
+    stated = list(data.shape)
+    if data.ndim == 3:
+        data = data[:, None]
+    elif data.ndim == 4 and data.shape[1] not in (1, 3) and data.shape[3] in (1, 3):
+        data = data.transpose(0, 3, 1, 2)
+    if data.ndim != 4 or data.shape[1] not in (1, 3) or 0 in data.shape:
+        raise DataError(
+            f"{where}: images [N, H, W], [N, H, W, C] or [N, C, H, W] with C = 1 or 3 expected, found shape "
+            f"{stated}; set dataset.shape for vectors"
+        )
+    if part.fit == "pad" and max(data.shape[2:]) > part.image_size:
+        raise DataError(
+            f"{where}: images of {data.shape[2]}x{data.shape[3]} do not fit dataset.image_size = {part.image_size}; "
+            'make it larger, or set dataset.fit = "resize"'
+        )
+    return np.array(fitted(data[: part.limit], part.image_size, part.channels, part.fit))
+
+
+def _labels(root: Path, labels: str, part: Array, items: int) -> AnyArray:
+    beside = root.parent / expand(labels)
+    if labels.endswith((".npy", ".npz")):
+        if not beside.is_file():
+            raise not_found("array: dataset.labels", [beside], "set it to a .npy file, or to an array of the .npz")
+        y, where = _read(beside, None, "labels")
+    else:
+        y, where = _read(root, labels, "labels")
+    if part.conditions:
+        size = len(part.conditions)
+        if y.dtype.kind not in "fiu" or y.shape != (items, size):
+            raise DataError(
+                f"{where}: {items} rows of {size} numbers expected (dataset.conditions), found {y.dtype} "
+                f"{list(y.shape)}; save it as [{items}, {size}]"
+            )
+        if not np.isfinite(y).all():
+            raise DataError(f"{where}: NaN or infinite values; remove those items")
+        return y.astype(np.float32)
+    classes = part.classes
+    assert classes is not None
+    if y.dtype.kind not in "iu" or y.shape != (items,):
+        raise DataError(f"{where}: {items} whole numbers, one an item, expected, found {y.dtype} {list(y.shape)}")
+    if y.min() < 0 or y.max() >= classes:
+        raise DataError(
+            f"{where}: labels 0 to {classes - 1} expected (dataset.classes = {classes}), found {y.min()} to {y.max()}"
+        )
+    return y.astype(np.int64)
+
+
+def _read(path: Path, key: str | None, option: str) -> tuple[AnyArray, str]:
+    """The array of a .npy (mapped), or the one of a .npz that `key` names; and what to call it in messages."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(6)
+        if start == b"\x93NUMPY":
+            if key is not None:
+                raise DataError(f'{path}: a .npy holds one array without a name; leave out dataset.{option} = "{key}"')
+            return np.load(path, mmap_mode="r", allow_pickle=False), str(path)
+        if start[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
+            with np.load(path, allow_pickle=False) as archive:
+                name = _key(path, list(archive.files), key, option)
+                return np.asarray(archive[name]), f"{path}[{name}]"
+    except (
+        OSError,
+        EOFError,
+        MemoryError,
+        OverflowError,
+        ValueError,
+        SyntaxError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        if "pickle" in str(error) or "Object arrays" in str(error) or "Python objects" in str(error):
+            raise DataError(
+                f"{path}: it holds Python objects, which are pickled, and gflow reads no pickle; save plain "
+                "numbers, as in numpy.save(path, array.astype(...))"
+            ) from error
+        raise DataError(f"{path}: {first_line(error)}; {DAMAGED}") from error
+    raise DataError(f"{path}: not a .npy or .npz file; write it with numpy.save or numpy.savez")
+
+
+def _key(path: Path, names: list[str], key: str | None, option: str) -> str:
+    listed = ", ".join(names) or "none"
+    if key is None and len(names) == 1:
+        return names[0]
+    if key is None:
+        raise DataError(f"{path}: {len(names)} arrays ({listed}); name one in dataset.{option}")
+    if key not in names:
+        raise DataError(f'{path}: no array "{key}" (there are {listed}); set dataset.{option}')
+    return key

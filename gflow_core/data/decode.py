@@ -1,0 +1,147 @@
+"""From an image file's bytes to pixels, in the processes that decode.
+
+Imports no torch: every decoding process imports this module.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import warnings
+import zipfile
+from collections.abc import Sequence
+from functools import lru_cache
+from io import BytesIO
+from multiprocessing.connection import wait
+from pathlib import Path
+
+import attrs
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from gflow_core.data.pixels import RESAMPLE, Pixels
+from gflow_core.data.places import first_line
+
+__all__ = ["SUFFIXES", "Chunk", "Decoding", "Job", "decode", "decode_chunk", "start_worker"]
+
+SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
+"""Files with other names are not images."""
+
+
+@attrs.frozen
+class Decoding:
+    """How an image becomes pixels."""
+
+    crop: int | None
+    """Side of the centre square that is kept; the largest that fits where None."""
+    size: int
+    channels: int
+
+
+@attrs.frozen
+class Job:
+    """What all chunks have in common."""
+
+    store: Path
+    """The folder or zip that a worker reads from."""
+    decoding: Decoding
+    target: Path
+    """The file that rows are written into, each at its place."""
+    offset: int
+    """Where row 0 begins."""
+
+
+@attrs.frozen
+class Chunk:
+    """The images that one call decodes."""
+
+    number: int
+    rows: Sequence[int]
+    names: Sequence[str]
+    contents: Sequence[bytes] | None = None
+    """The files themselves, where the parent reads them (a tar is read from front to back)."""
+
+
+def decode(raw: bytes, decoding: Decoding) -> Pixels:
+    """[C, size, size] of one image file. Raises whatever Pillow raises, or ValueError.
+
+    Turned as EXIF says, cropped to its centre (black where it is smaller), resized by Pillow's bicubic.
+    Transparency lies on white; 16-bit images keep their upper 8 bits; the first frame of an animation counts.
+    """
+    with Image.open(BytesIO(raw)) as file:
+        image = _eight_bits(ImageOps.exif_transpose(file), "L" if decoding.channels == 1 else "RGB")
+    side = decoding.crop or min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    image = image.crop((left, top, left + side, top + side))
+    if side != decoding.size:
+        image = image.resize((decoding.size, decoding.size), RESAMPLE)
+    pixels = np.asarray(image)
+    return pixels[None] if decoding.channels == 1 else pixels.transpose(2, 0, 1)
+
+
+def _eight_bits(image: Image.Image, mode: str) -> Image.Image:
+    if image.mode == "F":
+        raise ValueError("32-bit float pixels, whose range is unknown; save it with 8 or 16 bits")
+    if image.mode.startswith("I"):
+        deep = np.asarray(image).astype(np.int64)
+        if deep.min() < 0 or deep.max() > 0xFFFF:
+            raise ValueError("32-bit pixels, whose range is unknown; save it with 8 or 16 bits")
+        image = Image.fromarray((deep >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert(mode)
+
+
+def decode_chunk(job: Job, chunk: Chunk) -> tuple[int, list[tuple[int, str]]]:
+    """Write the chunk's images into the job's file, flushed to the disk.
+
+    Returns the chunk's number and (row, reason) for each image that could not be read.
+    """
+    unreadable = []
+    with open(job.target, "r+b") as target:
+        for i, (row, name) in enumerate(zip(chunk.rows, chunk.names, strict=True)):
+            try:
+                raw = chunk.contents[i] if chunk.contents is not None else _read(job.store, name)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # Pillow's remarks on odd but readable files
+                    data = decode(raw, job.decoding).tobytes()
+            except UnidentifiedImageError:
+                unreadable.append((row, "not an image"))
+                continue
+            except Exception as error:  # Pillow's plugins raise all kinds on damaged files
+                unreadable.append((row, first_line(error)))
+                continue
+            target.seek(job.offset + row * len(data))
+            target.write(data)
+        target.flush()
+        os.fsync(target.fileno())
+    return chunk.number, unreadable
+
+
+def _read(store: Path, name: str) -> bytes:
+    if store.is_dir():
+        return (store / name).read_bytes()
+    return _zip(store, store.stat().st_mtime_ns).read(name)
+
+
+@lru_cache(maxsize=1)
+def _zip(path: Path, _mtime: int) -> zipfile.ZipFile:
+    """The opened zip, once a process; its time is part of the key, so that a replaced file is opened anew."""
+    return zipfile.ZipFile(path)
+
+
+def start_worker() -> None:
+    """Leave Ctrl-C to the parent, which stops the others in order; end with the parent if it is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow(sentinel: int) -> None:
+        wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=follow, args=(parent.sentinel,), daemon=True).start()

@@ -1,0 +1,84 @@
+"""The order that data are read in, and how they reach the device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import torch
+from torch import Tensor
+
+from gflow_core.machine.runtime import Runtime
+from gflow_core.machine.streams import Streams, derive
+from gflow_core.parts.nouns import Batch
+from gflow_core.parts.source import Source, send
+
+__all__ = ["Feed", "ReplicaFeed"]
+
+
+@attrs.define(eq=False)
+class Feed:
+    """Training batches: shuffled epochs, one after the other, each process getting its slice.
+
+    The order of epoch e follows from the seed and e alone, so `position` is all there is to save.
+    """
+
+    source: Source
+    runtime: Runtime
+    streams: Streams
+    position: int = 0
+    """Items read since the start of training, over all processes."""
+    _epoch: int = attrs.field(default=-1, init=False)
+    _order: Tensor = attrs.field(factory=lambda: torch.empty(0, dtype=torch.int64), init=False)
+
+    def next(self, n: int) -> Batch:
+        """This process's slice of the next global batch of n items, augmented, on the device."""
+        index = self._next_index(n)
+        flip = dither = None
+        if self.source.flip:
+            flip = torch.rand(n, generator=self.streams["augment"]) < 0.5
+        if self.source.dither:
+            dither = torch.rand(n, *self.source.shape.shape, generator=self.streams["augment"])
+        batch = self.source.batch(self.runtime.shard(index), self.runtime.device)
+        if flip is None and dither is None:
+            return batch
+        here = [None if t is None else send(self.runtime.shard(t), self.runtime.device) for t in (flip, dither)]
+        return Batch(self.source.augment(batch.x, here[0], here[1]), batch.y)
+
+    def _next_index(self, n: int) -> Tensor:
+        parts, missing = [], n
+        while missing:
+            epoch, start = divmod(self.position, len(self.source))
+            if epoch != self._epoch:
+                generator = torch.Generator().manual_seed(derive(self.streams.seed, f"data.{epoch}"))
+                self._order = torch.randperm(len(self.source), generator=generator)
+                self._epoch = epoch
+            part = self._order[start : start + missing]
+            parts.append(part)
+            self.position += len(part)
+            missing -= len(part)
+        return torch.cat(parts)
+
+
+class ReplicaFeed:
+    """The feeds of all replicas, in step: each reads the same number of items in an order of its own."""
+
+    def __init__(self, feeds: Sequence[Feed]) -> None:
+        self.feeds = list(feeds)
+        self.source = self.feeds[0].source
+
+    @property
+    def position(self) -> int:
+        """Items that each replica has read since the start of training."""
+        return self.feeds[0].position
+
+    @position.setter
+    def position(self, value: int) -> None:
+        for feed in self.feeds:
+            feed.position = value
+
+    def next(self, n: int) -> Batch:
+        """The next n items of each replica, x [R, n, *shape]."""
+        batches = [feed.next(n) for feed in self.feeds]
+        labels = [batch.y for batch in batches if batch.y is not None]
+        return Batch(torch.stack([batch.x for batch in batches]), torch.stack(labels) if labels else None)

@@ -1,0 +1,163 @@
+"""The two-dimensional laws: points, and the modes where coverage is counted.
+
+Points are drawn in float64 from a stream of their own and kept as float32.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+import attrs
+import torch
+from torch import Generator, Tensor
+
+from gflow_core.machine.streams import derive
+from gflow_core.parts.source import Modes, Source, fingerprint
+
+if TYPE_CHECKING:
+    from gflow_core.data.parts import Planar
+
+__all__ = [
+    "Centres",
+    "Rings",
+    "draw_mixture",
+    "draw_rings",
+    "draw_swissroll",
+    "grid_centres",
+    "log_density_mixture",
+    "log_density_rings",
+    "mixture",
+    "ring_centres",
+    "source",
+    "stream",
+]
+
+
+@attrs.frozen(eq=False)
+class Centres:
+    """Modes at points: the distance to one is Euclidean, in units of std."""
+
+    centres: Tensor
+    """[count, 2]."""
+    std: float
+
+    @property
+    def count(self) -> int:
+        return len(self.centres)
+
+    def nearest(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x [n, 2] -> the nearest centre's index [n] and the distance to it in std [n]."""
+        # The faster way by products loses so much precision that it would show at small std.
+        distances = torch.cdist(x, self.centres.to(x), compute_mode="donot_use_mm_for_euclid_dist")
+        distance, index = distances.min(1)
+        return index, distance / self.std
+
+
+@attrs.frozen(eq=False)
+class Rings:
+    """Modes on circles round the origin, each cut into equal sectors: mode = ring * sectors + sector.
+
+    The distance is radial: | |x| - radius | in units of std.
+    """
+
+    radii: tuple[float, ...]
+    std: float
+    sectors: int = 16
+
+    @property
+    def count(self) -> int:
+        return len(self.radii) * self.sectors
+
+    @property
+    def centres(self) -> Tensor:
+        """[count, 2]: the middle of each sector's arc."""
+        angle = (torch.arange(self.sectors) + 0.5) * (2 * math.pi / self.sectors)
+        arc = torch.stack([angle.cos(), angle.sin()], 1)
+        return torch.cat([radius * arc for radius in self.radii])
+
+    def nearest(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x [n, 2] -> the nearest mode's index [n] and the radial distance to its ring in std [n]."""
+        gaps = (x.norm(dim=1, keepdim=True) - torch.tensor(self.radii).to(x)).abs()
+        distance, ring = gaps.min(1)
+        turn = torch.atan2(x[:, 1], x[:, 0]) / (2 * math.pi) % 1
+        sector = (turn * self.sectors).nan_to_num().long().clamp(max=self.sectors - 1)
+        return ring * self.sectors + sector, distance / self.std
+
+
+def stream(name: str, seed: int, split: str) -> Generator:
+    """The generator of one set: train and test draw from streams that have nothing in common."""
+    return Generator().manual_seed(derive(seed, f"dataset.{name}.{split}"))
+
+
+def source(
+    part: Planar, x: Tensor, modes: Modes | None, log_density: Callable[[Tensor], Tensor] | None = None
+) -> Source:
+    """Points [n, 2] as a data set; `log_density` where their law is known."""
+    x = x.to(torch.float32)
+    return Source(x, part.data_shape(), fingerprint(x), modes=modes, log_density=log_density)
+
+
+def mixture(part: Planar, name: str, centres: Tensor, std: float) -> Source:
+    """The even mixture of N(centre, std^2 I) as a data set, from the stream `name`; its modes are the centres."""
+    x = draw_mixture(centres, std, part.n, stream(name, part.data_seed, part.split))
+    return source(part, x, Centres(centres, std), partial(log_density_mixture, centres, std))
+
+
+def ring_centres(modes: int, radius: float) -> Tensor:
+    """[modes, 2], evenly on a circle, the first on the positive x axis."""
+    angle = torch.arange(modes, dtype=torch.float64) * (2 * math.pi / modes)
+    return radius * torch.stack([angle.cos(), angle.sin()], 1)
+
+
+def grid_centres(side: int, spacing: float) -> Tensor:
+    """[side^2, 2], a square grid round the origin."""
+    line = (torch.arange(side, dtype=torch.float64) - (side - 1) / 2) * spacing
+    return torch.cartesian_prod(line, line)
+
+
+def draw_mixture(centres: Tensor, std: float, n: int, generator: Generator) -> Tensor:
+    """n points of the even mixture of N(centre, std^2 I); [n, 2]."""
+    index = torch.randint(len(centres), (n,), generator=generator)
+    return centres[index] + std * torch.randn(n, 2, generator=generator, dtype=torch.float64)
+
+
+def draw_rings(
+    radii: tuple[float, ...], weights: tuple[float, ...], std: float, n: int, generator: Generator
+) -> Tensor:
+    """n points: a circle by its weight, a uniform angle on it, plus N(0, std^2 I); [n, 2]."""
+    ring = torch.multinomial(torch.tensor(weights, dtype=torch.float64), n, replacement=True, generator=generator)
+    angle = 2 * math.pi * torch.rand(n, generator=generator, dtype=torch.float64)
+    radius = torch.tensor(radii, dtype=torch.float64)[ring]
+    points = radius[:, None] * torch.stack([angle.cos(), angle.sin()], 1)
+    return points + std * torch.randn(n, 2, generator=generator, dtype=torch.float64)
+
+
+def draw_swissroll(noise: float, scale: float, n: int, generator: Generator) -> Tensor:
+    """n points of scale * ((t cos t, t sin t) + N(0, noise^2 I)), t uniform on (1.5 pi, 4.5 pi); [n, 2]."""
+    t = 1.5 * math.pi * (1 + 2 * torch.rand(n, generator=generator, dtype=torch.float64))
+    roll = torch.stack([t * t.cos(), t * t.sin()], 1)
+    return scale * (roll + noise * torch.randn(n, 2, generator=generator, dtype=torch.float64))
+
+
+def log_density_mixture(centres: Tensor, std: float, x: Tensor) -> Tensor:
+    """log p(x) [n], float64, of x [n, 2] under the even mixture of N(centre, std^2 I)."""
+    square = torch.cdist(x.double(), centres.to(x.device), compute_mode="donot_use_mm_for_euclid_dist").square()
+    log_terms = -square / (2 * std**2) - math.log(2 * math.pi * std**2 * len(centres))
+    return log_terms.logsumexp(1)
+
+
+def log_density_rings(radii: tuple[float, ...], std: float, weights: tuple[float, ...], x: Tensor) -> Tensor:
+    """log p(x) [n], float64, of x [n, 2] under the law of `draw_rings`.
+
+    The angle integrates to a Bessel function: with s = std, a circle of radius r has the density
+    exp(-(|x|^2 + r^2) / 2 s^2) I0(r |x| / s^2) / (2 pi s^2) = exp(-(|x| - r)^2 / 2 s^2) I0e(r |x| / s^2) / (2 pi s^2).
+    """
+    norm = x.double().norm(dim=1, keepdim=True)
+    radius, weight = (torch.tensor(values).to(norm) for values in (radii, weights))
+    bessel = torch.special.i0e(norm * radius / std**2)
+    log_terms = (weight / weight.sum() * bessel).log() - (norm - radius).square() / (2 * std**2)
+    log_sum: Tensor = log_terms.logsumexp(1)
+    return log_sum - math.log(2 * math.pi * std**2)

@@ -1,0 +1,145 @@
+"""Folders and archives of image files, by one interface: which images, in which state, in which order."""
+
+from __future__ import annotations
+
+import hashlib
+import lzma
+import os
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import takewhile
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import attrs
+
+from gflow_core.data.decode import SUFFIXES
+from gflow_core.data.places import DAMAGED, first_line
+from gflow_core.errors import DataError
+
+__all__ = ["Store", "common_folder", "in_turn", "open_store"]
+
+_ARCHIVE_ERRORS = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, OSError)
+
+
+@attrs.define(eq=False, slots=False)
+class Store:
+    """A folder, a zip or a tar that holds image files."""
+
+    path: Path
+    kind: Literal["folder", "zip", "tar"]
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Every image's path inside the store, with "/", sorted; for a tar in the order of the file."""
+        try:
+            if self.kind == "folder":
+                names = list(self._files)
+            elif self.kind == "zip":
+                with zipfile.ZipFile(self.path) as archive:
+                    names = archive.namelist()
+            else:
+                with tarfile.open(self.path, "r:*") as archive:
+                    names = [member.name for member in archive if member.isfile()]
+        except _ARCHIVE_ERRORS as error:
+            mend = "make the whole folder readable" if self.kind == "folder" else DAMAGED
+            raise DataError(f"{self.path}: {first_line(error)}; {mend}") from error
+        images = [name for name in dict.fromkeys(names) if _is_image(name)]
+        return images if self.kind == "tar" else sorted(images)
+
+    @cached_property
+    def stamp(self) -> str:
+        """Changes when the images do: sizes and modification times, and the names where it is a folder."""
+        if self.kind == "folder":
+            state = repr([(name, *self._files[name]) for name in self.names])
+            return hashlib.sha256(state.encode(errors="surrogateescape")).hexdigest()
+        stat = self.path.stat()
+        return f"{self.path.name} {stat.st_size} {stat.st_mtime_ns}"
+
+    @cached_property
+    def _files(self) -> Mapping[str, tuple[int, int]]:
+        """Image -> (size, modification time), of a folder and all below it."""
+
+        def stop(error: OSError) -> None:
+            raise error
+
+        found = {}
+        seen: set[str] = set()
+        for place, folders, files in os.walk(self.path, onerror=stop, followlinks=True):
+            real = os.path.realpath(place)
+            if real in seen:  # a link back
+                folders.clear()
+                continue
+            seen.add(real)
+            inside = Path(place).relative_to(self.path)
+            for file in files:
+                name = (inside / file).as_posix()
+                if _is_image(name):
+                    try:
+                        stat = os.stat(os.path.join(place, file))
+                    except OSError:  # a link to nothing: named when it is decoded
+                        found[name] = (0, 0)
+                    else:
+                        found[name] = (stat.st_size, stat.st_mtime_ns)
+        return found
+
+    def read(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """The named files of a tar, in the order of the tar."""
+        wanted = set(names)
+        try:
+            with tarfile.open(self.path, "r:*") as archive:
+                for member in archive:
+                    if member.name in wanted and (file := archive.extractfile(member)):
+                        wanted.remove(member.name)
+                        yield member.name, file.read()
+        except _ARCHIVE_ERRORS as error:
+            raise DataError(f"{self.path}: {first_line(error)}; {DAMAGED}") from error
+
+
+def open_store(path: Path) -> Store:
+    """The store at `path`, which exists; DataError where it is none."""
+    try:
+        if path.is_dir():
+            return Store(path, "folder")
+        with open(path, "rb") as file:
+            start = file.read(4)
+        if start in (b"PK\x03\x04", b"PK\x05\x06"):
+            return Store(path, "zip")
+        if tarfile.is_tarfile(path):
+            return Store(path, "tar")
+    except _ARCHIVE_ERRORS as error:
+        raise DataError(f"{path}: {first_line(error)}; {DAMAGED}") from error
+    raise DataError(
+        f"{path}: not a folder, a zip or a tar, or damaged; set dataset.root to a folder or archive of images"
+    )
+
+
+def _is_image(name: str) -> bool:
+    path = PurePosixPath(name)
+    return path.suffix.lower() in SUFFIXES and not any(p.startswith((".", "__MACOSX")) for p in path.parts)
+
+
+def common_folder(names: Sequence[str]) -> str:
+    """The folder that all names lie in, with its closing "/", or an empty string."""
+    if not names:
+        return ""
+    first, last = (name.split("/")[:-1] for name in (min(names), max(names)))
+    shared = takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
+    return "".join(f"{folder}/" for folder, _ in shared)
+
+
+def in_turn(names: Sequence[str]) -> list[str]:
+    """The first file of each folder, then the second of each, and so on; folders and files in name order.
+
+    So the first N of many class folders hold every class, and a single folder is simply in name order.
+    """
+    count: dict[str, int] = {}
+    keyed = []
+    for name in sorted(names):
+        folder = name.rpartition("/")[0]
+        count[folder] = count.get(folder, -1) + 1
+        keyed.append((count[folder], folder, name))
+    return [name for _, _, name in sorted(keyed)]

@@ -1,0 +1,93 @@
+"""What all encoders do: prepare images, run a frozen network in float32, hand out features or logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gflow_core.machine.streams import derive, seeded
+from gflow_core.parts.nouns import DataShape
+from gflow_core.parts.source import fingerprint
+
+__all__ = ["Network", "float32_only", "fresh", "grey_as_rgb", "resized", "weights_hash"]
+
+Prepare = Callable[[Tensor], Tensor]
+"""[B, C, H, W] in [-1, 1] -> what the network was trained on."""
+
+
+class Network:
+    """An encoder (`contracts.Encoder`): images -> prepare -> network without its head -> features -> head -> logits.
+
+    `network` is the whole classifier with its weights; `head` names the part of it that turns features into logits.
+    """
+
+    def __init__(
+        self, name: str, network: nn.Module, head: str, prepare: Prepare, resizer: str, device: torch.device
+    ) -> None:
+        self.name = name
+        self.weights = weights_hash(network)
+        self.resizer = resizer
+        self.prepare = prepare
+        network = network.requires_grad_(False).eval()
+        self.head = network.get_submodule(head).to(device)
+        network.set_submodule(head, nn.Identity())
+        self.trunk: nn.Module = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.dim = next(layer.in_features for layer in self.head.modules() if isinstance(layer, nn.Linear))
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor) -> Tensor:
+        """x [B, C, H, W] in [-1, 1], on the device -> features [B, dim], float32."""
+        with float32_only(x.device):
+            images = self.prepare(x.float()).contiguous(memory_format=torch.channels_last)
+            features: Tensor = self.trunk(images)
+        return features
+
+    @torch.no_grad()
+    def classify(self, x: Tensor) -> Tensor:
+        """x [B, C, H, W] in [-1, 1], on the device -> logits [B, classes], float32."""
+        features = self(x)
+        with float32_only(x.device):
+            logits: Tensor = self.head(features)
+        return logits
+
+
+@contextmanager
+def float32_only(device: torch.device) -> Iterator[None]:
+    """No autocast, no float64 default and, on CUDA, no TF32 convolution within the block."""
+    before = torch.get_default_dtype()
+    cuda = device.type == "cuda"
+    backend = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False) if cuda else nullcontext()
+    with torch.autocast(device.type, enabled=False), backend:
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(before)
+
+
+def fresh(name: str, make: Callable[[], nn.Module]) -> nn.Module:
+    """The network that `make` initialises, from a fixed seed of its own; global random state stays as it is."""
+    with float32_only(torch.device("cpu")), seeded(derive(0, f"encoder.{name}")):
+        return make()
+
+
+def weights_hash(network: nn.Module) -> str:
+    """sha256 over parameters and buffers in the order of their names."""
+    state = network.state_dict()
+    return fingerprint(*(state[name].cpu() for name in sorted(state)))
+
+
+def resized(x: Tensor, size: int) -> Tensor:
+    """x [B, C, H, W] -> [B, C, size, size], bilinear and antialiased: when shrinking, the filter widens."""
+    if x.shape[2:] == (size, size):
+        return x
+    return F.interpolate(x, (size, size), mode="bilinear", align_corners=False, antialias=True)
+
+
+def grey_as_rgb(data: DataShape) -> str:
+    """What `resizer` says of the channels."""
+    return "grey repeated in 3 channels; " if data.shape[0] == 1 else ""

@@ -1,0 +1,157 @@
+"""The core's encoders: their options and checks. The work is in the modules that `build` imports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import attrs
+
+from gflow_core.parts.contracts import Encoder
+from gflow_core.parts.nouns import DataShape, Progress, no_progress
+from gflow_core.parts.options import option
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["DenseNet201", "EfficientnetLite0", "Inception", "MnistCnn", "ResNet50", "TorchvisionPart", "Vgg16"]
+
+
+@attrs.frozen(kw_only=True)
+class _Images:
+    """A network that reads images in [-1, 1] and ends in a classifier."""
+
+    classifies: ClassVar[bool] = True
+    channels: ClassVar[tuple[int, ...]] = (1, 3)
+
+    def check(self, data: DataShape | None) -> Iterable[str]:
+        if data is None:
+            yield "reads images, and the recipe has no [dataset]"
+        elif data.kind != "image":
+            yield f"reads images, the data is {data}"
+        else:
+            if data.shape[0] not in self.channels:
+                many = " or ".join(map(str, self.channels)) + " channel" + "s" * (self.channels != (1,))
+                yield f"reads images of {many}, the data is {data}; set dataset.channels = {self.channels[-1]}"
+            if (data.low, data.high) != (-1.0, 1.0):
+                yield f"reads images in [-1, 1], the data is {data}"
+
+
+def _some_weights(value: str) -> str | None:
+    return None if value.strip() else 'expected "cache", "random" or the path of a file, got an empty string'
+
+
+@attrs.frozen(kw_only=True)
+class _Published(_Images):
+    """A network whose weights somebody published."""
+
+    weights: str = option(
+        "cache",
+        doc="The published file in torch hub's cache (cache), a file of yours (its path), or a fresh initialisation "
+        "from a fixed seed (random), whose scores are named so.",
+        check=_some_weights,
+    )
+    download: bool = option(False, doc="Fetch the published file into torch hub's cache where it is missing.")
+
+
+@attrs.frozen(kw_only=True)
+class Inception(_Published):
+    """The FID network, InceptionV3 as TensorFlow released it on 2015-12-05: 2048 pooled features.
+
+    Its logits, for the Inception Score, are those of 1008 classes without the biases, as that score's code has them.
+    """
+
+    def build(self, data: DataShape, device: torch.device, progress: Progress = no_progress) -> Encoder:
+        from gflow_core.encoders.inception import build_inception
+
+        return build_inception(self, data, device)
+
+
+@attrs.frozen(kw_only=True)
+class TorchvisionPart(_Published):
+    """One of torchvision's ImageNet classifiers with its IMAGENET1K_V1 weights."""
+
+    model: ClassVar[str]
+    """Its name in torchvision.models."""
+    head: ClassVar[str]
+    """The layer from features to logits."""
+
+    normalisation: Literal["imagenet", "image"] = option(
+        "imagenet",
+        doc="Each channel less its mean, by its standard deviation: ImageNet's, by which the network was trained "
+        "(imagenet), or the image's own (image).",
+    )
+
+    def build(self, data: DataShape, device: torch.device, progress: Progress = no_progress) -> Encoder:
+        from gflow_core.encoders.imagenet import build_torchvision
+
+        return build_torchvision(self, data, device)
+
+
+@attrs.frozen(kw_only=True)
+class ResNet50(TorchvisionPart):
+    """ResNet-50 (He et al. 2016, torchvision's IMAGENET1K_V1): 2048 pooled features, logits of 1000 classes."""
+
+    model: ClassVar[str] = "resnet50"
+    head: ClassVar[str] = "fc"
+
+
+@attrs.frozen(kw_only=True)
+class Vgg16(TorchvisionPart):
+    """VGG-16 (Simonyan & Zisserman 2015, torchvision's IMAGENET1K_V1): 4096 features, logits of 1000 classes.
+
+    The features are the second linear layer's, after its ReLU.
+    """
+
+    model: ClassVar[str] = "vgg16"
+    head: ClassVar[str] = "classifier.6"
+
+
+@attrs.frozen(kw_only=True)
+class DenseNet201(TorchvisionPart):
+    """DenseNet-201 (Huang et al. 2017, torchvision's IMAGENET1K_V1): 1920 features, logits of 1000 classes.
+
+    The features are those of the last block, after ReLU and global average pooling.
+    """
+
+    model: ClassVar[str] = "densenet201"
+    head: ClassVar[str] = "classifier"
+
+
+@attrs.frozen(kw_only=True)
+class EfficientnetLite0(_Images):
+    """EfficientNet-Lite0, trained on ImageNet: 1280 pooled features, logits of 1000 classes.
+
+    Network and weights come as packages (the extra "efficientnet" of gflow-core), so that it works without a network.
+    """
+
+    def build(self, data: DataShape, device: torch.device, progress: Progress = no_progress) -> Encoder:
+        from gflow_core.encoders.imagenet import build_efficientnet_lite0
+
+        return build_efficientnet_lite0(data, device)
+
+
+@attrs.frozen(kw_only=True)
+class MnistCnn(_Images):
+    """Two convolutions and one max-pool for digits: 9216 features at 28x28 (or the 128 after them), ten classes.
+
+    It is trained on the digits of mnist5k the first time it is needed, and kept in gflow's cache.
+    """
+
+    channels: ClassVar[tuple[int, ...]] = (1,)
+
+    weights: Literal["embedded", "random"] = option(
+        "embedded",
+        doc="Trained on the digits that come with gflow's dependencies (embedded), or a fresh initialisation from a "
+        "fixed seed (random), whose scores are named so.",
+    )
+    layer: Literal["pool", "hidden"] = option(
+        "pool",
+        doc="Features: 9216 after the pool, or the 128 of the hidden layer after it (hidden), few enough for `frechet` "
+        "to have covariances of full rank; scores on those are named so.",
+    )
+
+    def build(self, data: DataShape, device: torch.device, progress: Progress = no_progress) -> Encoder:
+        from gflow_core.encoders.mnist_cnn import build_mnist_cnn
+
+        return build_mnist_cnn(self, data, device, progress)

@@ -1,0 +1,144 @@
+"""Weights that others trained: found in torch hub's cache or in a file, verified, loaded."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from gflow_core.data.places import DAMAGED, fetch, first_line, not_found
+from gflow_core.encoders.network import fresh
+from gflow_core.errors import DataError
+
+__all__ = ["hub_folder", "load_state", "pretrained", "read_state"]
+
+Rename = Callable[[str], str]
+
+
+def pretrained(
+    name: str,
+    make: Callable[[], nn.Module],
+    weights: str,
+    url: str,
+    *,
+    aliases: Sequence[str] = (),
+    download: bool = False,
+    rename: Rename = str,
+) -> tuple[nn.Module, str]:
+    """The network that `make` builds, with `weights`, and what scores on its features are called after.
+
+    `weights` is "cache" (the file published at `url`, or the same file under one of the `aliases`), "random", or the
+    path of a file. Only the published file, wherever it lies, gives the bare `name`; others give "name (random)" and
+    "name (FILE)". `rename` brings the file's names of tensors up to date. Raises DataError.
+    """
+    if weights == "random":
+        return fresh(name, make), f"{name} (random)"
+    if weights == "cache":
+        path, published = _cached(name, url, aliases, download), True
+    else:
+        path = _file(name, weights)
+        published = _sha256(path).startswith(_digest(url))
+    state = {rename(key): value for key, value in read_state(path).items()}
+    network = fresh(name, make)
+    load_state(network, state, path)
+    return network, name if published else f"{name} ({path.stem})"
+
+
+# ------------------------------------------------------------------ where
+
+
+def hub_folder() -> Path:
+    """Where torch hub keeps weights, ~/.cache/torch/hub/checkpoints unless TORCH_HOME says otherwise."""
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def _cached(name: str, url: str, aliases: Sequence[str], download: bool) -> Path:
+    """The published file in torch hub's cache, verified by the sha256 that its name states."""
+    folder = hub_folder()
+    places = [folder / file for file in (Path(url).name, *aliases)]
+    path = next((place for place in places if place.is_file()), None)
+    if path is None and download:
+        path = places[0]
+        _download(name, url, path)
+    if path is None:
+        raise not_found(
+            f"{name}: its weights",
+            places,
+            f"fetch {url} into {folder}, set the encoder's weights to the file's path, or set its download = true",
+        )
+    if not _sha256(path).startswith(_digest(url)):
+        raise DataError(f"{path}: its sha256 does not start with {_digest(url)}; {DAMAGED} from {url}")
+    return path
+
+
+def _file(name: str, weights: str) -> Path:
+    try:
+        path = Path(weights).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"{name}: weights = {weights}: {error}; write the path out") from error
+    if not path.is_file():
+        raise not_found(f"{name}: its weights", [path], 'set the encoder\'s weights to a file, "cache" or "random"')
+    return path
+
+
+def _download(name: str, url: str, path: Path) -> None:
+    def work() -> None:
+        if not path.is_file():  # another process may have fetched it meanwhile
+            torch.hub.download_url_to_file(url, str(path), hash_prefix=_digest(url), progress=False)
+
+    fetch(name, path.parent, work, f"fetch {url} yourself into {path.parent}")
+
+
+def _digest(url: str) -> str:
+    """The start of the file's sha256, which torch hub writes into its name: weights-0123abcd.pth."""
+    return Path(url).stem.rpartition("-")[2]
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: {first_line(error)}; make it readable") from error
+
+
+# ------------------------------------------------------------------ what
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file that torch.save wrote, by name."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises all kinds
+        raise DataError(
+            f"{path}: not readable as weights ({first_line(error)}); give a state dict that torch.save wrote, and if "
+            "it is one, fetch it again"
+        ) from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise DataError(f"{path}: not a state dict of tensors by name; save model.state_dict() alone")
+    return dict(state)
+
+
+def load_state(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Copy `state` into the network. DataError names what is missing, unexpected and of another shape."""
+    own = network.state_dict()
+    # Counters of batches, which evaluation does not read; older files lack them.
+    missing = [key for key in own if key not in state and not key.endswith(".num_batches_tracked")]
+    unexpected = [key for key in state if key not in own]
+    shapes = [
+        f"{key} {list(state[key].shape)} instead of {list(own[key].shape)}"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
+    found = (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
+    wrong = [f"{len(keys)} {what} ({_some(keys)})" for what, keys in found if keys]
+    if wrong:
+        raise DataError(f"{path}: the weights of another network: tensors {'; '.join(wrong)}; give the right file")
+    network.load_state_dict(state, strict=False)
+
+
+def _some(keys: Sequence[str]) -> str:
+    return ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")

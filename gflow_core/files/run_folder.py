@@ -1,0 +1,118 @@
+"""The files of a run folder, read without torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from gflow_core.errors import GflowError
+
+__all__ = [
+    "RUN_NAME",
+    "checkpoint_names",
+    "checkpoint_order",
+    "last_metrics",
+    "making_runs",
+    "read_manifest",
+    "read_metrics",
+    "read_result",
+    "run_name",
+]
+
+RUN_NAME = re.compile(r"(.+)-s\d+-\d{3,}")
+"""A run folder's name: stem of the recipe's file, seed, number."""
+
+_CHECKPOINT = re.compile(r"\d{6,}(-\d{3,})?")
+_TAIL = 1 << 16  # bytes at the end of metrics.jsonl in which its last line is looked for
+
+
+def run_name(recipe: Path) -> str:
+    """What the runs of a recipe are called: its file's stem; of a run's own recipe.toml, that run's name."""
+    named = RUN_NAME.fullmatch(recipe.resolve().parent.name) if recipe.stem == "recipe" else None
+    return named[1] if named else recipe.stem
+
+
+@contextmanager
+def making_runs(runs: Path) -> Iterator[None]:
+    """Writing run folders into `runs` within the block; GflowError where that cannot be."""
+    try:
+        yield
+    except OSError as error:
+        raise GflowError(
+            f"{runs}: cannot make a run folder there: {error.strerror}; choose another with --runs"
+        ) from error
+
+
+# ------------------------------------------------------------------ manifest, metrics, results
+
+
+def read_manifest(run: Path) -> dict[str, Any]:
+    """What a run's manifest.json says; empty where there is none. Raises GflowError where it is damaged."""
+    path = run / "manifest.json"
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise GflowError(f"{path}: damaged ({error}); delete it to go on without") from error
+    if not isinstance(manifest, dict):
+        raise GflowError(f"{path}: damaged (not a JSON object); delete it to go on without")
+    return manifest
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Every line of a metrics.jsonl that can be read; one that a crash cut short is left out."""
+    return _lines(path.read_bytes()) if path.exists() else []
+
+
+def last_metrics(path: Path) -> dict[str, Any] | None:
+    """The last line of a metrics.jsonl that can be read, without reading the rest; None where there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(file.seek(0, os.SEEK_END) - _TAIL, 0))
+            return next(reversed(_lines(file.read())), None)
+    except FileNotFoundError:
+        return None
+
+
+def _lines(text: bytes) -> list[dict[str, Any]]:
+    found = []
+    for raw in text.splitlines():
+        with suppress(ValueError):
+            line = json.loads(raw)
+            if isinstance(line, dict) and isinstance(line.get("step"), int):
+                found.append(line)
+    return found
+
+
+def read_result(file: Path) -> dict[str, Any]:
+    """An analysis's result.json. Raises GflowError where it is damaged."""
+    try:
+        result = json.loads(file.read_text(encoding="utf-8"))
+        parts = [result["scores"], result["manifest"], *(one["scores"] for one in result.get("seeds", []))]
+        if not all(isinstance(part, dict) for part in parts):
+            raise ValueError("scores and manifest are tables")
+    except (ValueError, KeyError, TypeError) as error:
+        place = next(folder for folder in file.parents if folder.name == "analysis")
+        again = f"gflow analyze {place.parent} {file.relative_to(place).parts[0]}"
+        raise GflowError(f"{file}: damaged ({error}); {again} makes it anew") from error
+    return dict(result)
+
+
+# ------------------------------------------------------------------ checkpoints
+
+
+def checkpoint_names(folder: Path) -> list[str]:
+    """The checkpoints in `folder`, oldest first: "000100", or "000100-007" seven safe points into the next step."""
+    found = [name for name in os.listdir(folder) if _CHECKPOINT.fullmatch(name)] if folder.is_dir() else []
+    return sorted(found, key=checkpoint_order)
+
+
+def checkpoint_order(name: str) -> list[int]:
+    """Checkpoint names in the order of training: [step] or [step, safe point]."""
+    return [int(part) for part in name.split("-")]

@@ -1,0 +1,1 @@
+"""Where it computes: device, precision, processes, random streams, signals, workers."""

@@ -1,0 +1,204 @@
+"""Where the computation happens: device, precision, and the processes that share it."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
+
+import attrs
+import torch
+from torch import Tensor, distributed, nn
+
+from gflow_core.errors import GflowError
+
+__all__ = ["Runtime", "choose_device", "computes_bf16", "keep_freed_memory", "world_size"]
+
+
+_CONNECT = timedelta(minutes=5)  # in which all processes arrive; where one fails before, its launcher may not tell
+_WAIT = timedelta(hours=24)  # for one another, once connected: others wait while the first one runs analyzers
+
+
+@attrs.frozen(eq=False)
+class Runtime:
+    """One process's view of the run.
+
+    Every process draws the global batch from the same streams and takes its `shard`; gradients are averaged.
+    So the same recipe gives the same weights for any number of processes, up to rounding.
+    """
+
+    device: torch.device
+    bf16: bool = False
+    rank: int = 0
+    world: int = 1
+
+    @classmethod
+    def of(
+        cls,
+        device: str = "auto",
+        precision: str = "auto",
+        *,
+        images: bool = False,
+        batch_size: int = 0,
+        deterministic: bool = False,
+    ) -> Runtime:
+        """This process's runtime, as a recipe's [train] asks for it. Raises GflowError where the machine cannot.
+
+        `precision` = "auto" takes bfloat16 for `images` where that is the faster; `batch_size` is the global one.
+        """
+        place = choose_device(device)
+        if place.type == "cpu":
+            keep_freed_memory()
+        rank, world = 0, world_size()
+        if world > 1:
+            # accelerate reads torchrun's, its own and Slurm's environments; told `cpu`, it connects with gloo.
+            from accelerate import PartialState
+
+            try:
+                state = PartialState(cpu=place.type == "cpu", timeout=_CONNECT)
+            except (ValueError, RuntimeError) as error:
+                reason = str(error).partition("\n")[0]
+                raise GflowError(
+                    f"cannot join the {world} processes that WORLD_SIZE announces: {reason}; another failed before, or "
+                    "is out of reach (GLOO_SOCKET_IFNAME or NCCL_SOCKET_IFNAME names the network interface)"
+                ) from error
+            assert distributed.group.WORLD is not None
+            distributed.group.WORLD.set_timeout(_WAIT)
+            place, rank = state.device, state.process_index
+            if batch_size % world:
+                raise GflowError(f"train.batch_size = {batch_size} does not divide among {world} processes")
+        bf16 = precision == "bf16" or (precision == "auto" and images and computes_bf16(place))
+        if deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            torch.use_deterministic_algorithms(True)
+        return cls(place, bf16, rank, world)
+
+    @property
+    def main(self) -> bool:
+        """Whether this process writes records and speaks."""
+        return self.rank == 0
+
+    @property
+    def precision(self) -> str:
+        """ "bf16" or "float32"."""
+        return "bf16" if self.bf16 else "float32"
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """The precision that networks run in; losses and optimizers stay in float32 outside it."""
+        return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
+
+    def shard(self, x: Tensor) -> Tensor:
+        """This process's equal slice of a global batch [n, ...]; n is a multiple of `world`."""
+        assert len(x) % self.world == 0, "slices of different sizes would be averaged as if they were equal"
+        return x if self.world == 1 else x.chunk(self.world)[self.rank]
+
+    def gather(self, x: Tensor) -> Tensor:
+        """The global batch from every process's slice: the inverse of `shard`."""
+        if self.world == 1:
+            return x
+        parts = [torch.empty_like(x) for _ in range(self.world)]
+        distributed.all_gather(parts, x.contiguous())
+        return torch.cat(parts)
+
+    def mean(self, x: Tensor) -> Tensor:
+        """The mean of x over processes (x itself where there is one)."""
+        if self.world > 1:
+            x = x.detach().clone()
+            distributed.all_reduce(x)
+            x /= self.world
+        return x
+
+    def any(self, flag: bool) -> bool:
+        """Whether any process raises the flag; all get the same answer."""
+        if self.world == 1:
+            return flag
+        raised = torch.tensor(int(flag), device=self.device)
+        distributed.all_reduce(raised)
+        return bool(raised.item())
+
+    def barrier(self) -> None:
+        """Wait for every process."""
+        if self.world > 1:
+            distributed.barrier()
+
+    def agree(self, things: Mapping[str, str]) -> None:
+        """Check that every process has the same texts, by their names. Raises GflowError, in all, for what differs."""
+        if self.world == 1:
+            return
+        mine = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in things.items()}
+        found: list[dict[str, str]] = [{}] * self.world
+        distributed.all_gather_object(found, mine)
+        for name in mine:
+            odd = [str(rank) for rank, theirs in enumerate(found) if theirs.get(name) != found[0][name]]
+            if odd:
+                raise GflowError(
+                    f"the processes differ in {name}: {', '.join(odd)} from process 0; every machine needs the same"
+                )
+
+    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Average gradients over processes by one flattened all-reduce."""
+        if self.world > 1:
+            self._average([p.grad for p in parameters if p.grad is not None])
+
+    def average_buffers(self, module: nn.Module) -> None:
+        """Average floating-point buffers (batch-norm statistics) over processes."""
+        if self.world > 1:
+            self._average([b for b in module.buffers() if b.is_floating_point()])
+
+    def _average(self, tensors: list[Tensor]) -> None:
+        if not tensors:
+            return
+        flat = torch.cat([t.reshape(-1) for t in tensors])
+        distributed.all_reduce(flat)
+        flat /= self.world
+        for tensor, mean in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+            tensor.copy_(mean.view(tensor.shape))
+
+
+def world_size() -> int:
+    """Processes that the launcher (torchrun, accelerate launch, train.devices) started; 1 without one."""
+    stated = os.environ.get("WORLD_SIZE") or "1"
+    if not stated.isdecimal() or int(stated) < 1:
+        raise GflowError(f'WORLD_SIZE is "{stated}", not a number of processes; launchers set it, otherwise unset it')
+    return int(stated)
+
+
+def choose_device(name: str) -> torch.device:
+    """auto: CUDA, then MPS, then the CPU. Raises GflowError for a device that this machine lacks."""
+    have = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(device for device, present in have.items() if present)
+    if not have[name]:
+        raise GflowError(f'train.device = "{name}": this machine has no {name} device; set train.device = "auto"')
+    return torch.device(name)
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 is the faster precision on this hardware.
+
+    On CUDA where it is native; on CPUs with AMX. AVX512-BF16 alone is not enough: on Intel processors without
+    AMX a bfloat16 convolution takes longer than a float32 one (benchmarks/vgrow_outer_loop.py measures both).
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        return bool(torch.backends.mkldnn.is_available() and torch.cpu.get_capabilities().get("amx_bf16", False))
+    return False
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep freed blocks for the next tensor of that size, instead of handing them back each time.
+
+    By default tensors of 32 MB and more are fresh, zeroed pages at every operation, which costs a fifth of a
+    training step. What the process has freed stays with it; nothing happens without glibc.
+    """
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if libc is not None and hasattr(libc, "mallopt"):
+        trim_threshold, top_pad, mmap_max = -1, -2, -4  # mallopt's names for them, from malloc.h
+        libc.mallopt(mmap_max, 0)
+        libc.mallopt(trim_threshold, 2**31 - 1)
+        libc.mallopt(top_pad, 256 * 2**20)

@@ -1,0 +1,299 @@
+"""Finding and loading plugins, each on its own: a broken one is reported, never fatal."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import re
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
+from typing import Any, Literal
+
+import attrs
+import pluggy
+
+from gflow_core.errors import GflowError, PluginError, UnknownPart, did_you_mean
+from gflow_core.parts import hookspecs
+from gflow_core.parts.analysis import AnalyzerPart
+from gflow_core.parts.contracts import (
+    DatasetPart,
+    DiscriminatorPart,
+    EncoderPart,
+    Latent,
+    OptimizerPart,
+    SamplerPart,
+    Schedule,
+)
+from gflow_core.parts.kinds import Kind, kind_of
+from gflow_core.parts.registry import Registry
+from gflow_core.parts.training import ObjectivePart
+
+__all__ = ["KINDS", "ONLY", "PluginRecord", "Plugins", "load", "plugins"]
+
+KINDS: tuple[Kind, ...] = tuple(
+    found
+    for contract in (
+        SamplerPart,
+        DiscriminatorPart,
+        ObjectivePart,
+        DatasetPart,
+        AnalyzerPart,
+        EncoderPart,
+        Latent,
+        OptimizerPart,
+        Schedule,
+    )
+    if (found := kind_of(contract))
+)
+"""The core's own kinds."""
+
+CORE = "gflow-core"
+
+_OURS = frozenset({"vgrow", "far", "dcgan", "cgan", "rmt"})
+"""Plugins that are known to exist, as gflow-NAME; what else there is nobody can say."""
+
+ONLY = "GFLOW_LOAD_PLUGINS"
+"""Environment variable: the plugins that are loaded besides the core, separated by commas; all where it is not set."""
+
+
+@attrs.define
+class PluginRecord:
+    """What became of one plugin."""
+
+    name: str
+    dist: str
+    version: str
+    module: str
+    file: str = ""
+    status: Literal["ok", "broken"] = "ok"
+    error: str = ""
+    parts: list[tuple[str, str]] = attrs.field(factory=list)
+    """(kind, name) of every part it registered."""
+    warnings: list[str] = attrs.field(factory=list)
+    """What it uses that a later version of the plugin API will not have."""
+
+    def fail(self, error: str) -> None:
+        """Note one thing that is wrong with it."""
+        self.status = "broken"
+        self.error = f"{self.error}; {error}" if self.error else error
+
+
+@attrs.define(eq=False)
+class Plugins:
+    """The registries, filled, and the records of who filled them."""
+
+    kinds: dict[str, Kind] = attrs.field(factory=lambda: {kind.name: kind for kind in KINDS})
+    """The core's kinds, and those that plugins own."""
+    registries: dict[str, Registry[Any]] = attrs.field(
+        factory=lambda: {kind.name: Registry(kind.name) for kind in KINDS}
+    )
+    records: list[PluginRecord] = attrs.field(factory=list)
+    waiting: list[tuple[str, str, type[Any], PluginRecord]] = attrs.field(factory=list)
+    """(kind, name, part, whose) of kinds that no loaded plugin owns: parts for a plugin that is not there."""
+    left_out: tuple[str, ...] = ()
+    """Plugins that are installed, and that GFLOW_LOAD_PLUGINS does not name."""
+    unknown: tuple[str, ...] = ()
+    """Names in GFLOW_LOAD_PLUGINS that no installed plugin has."""
+
+    def get(self, kind: str, name: str) -> type[Any]:
+        """The part `name` of `kind`; UnknownPart tells of the plugin that it belongs to, broken or not installed."""
+        if kind not in self.registries:
+            raise UnknownPart(f'no loaded plugin owns the kind "{kind}" (gflow plugins)')
+        try:
+            return self.registries[kind].get(name)
+        except UnknownPart as error:
+            prefix, dot, _ = name.partition(".")
+            for record in self.records:
+                if record.status == "broken" and prefix == record.name:
+                    raise UnknownPart(
+                        f'{kind} "{name}" belongs to the plugin {record.name} ({record.dist}), which is broken: '
+                        f"{record.error}"
+                    ) from error
+            if prefix in self.left_out:
+                raise UnknownPart(
+                    f'{kind} "{name}" belongs to the plugin {prefix}, which {ONLY} leaves out; add it there'
+                ) from error
+            if dot and prefix not in self._prefixes():
+                close = did_you_mean(prefix, self._prefixes())
+                mend = f"; pip install gflow-{prefix}" if prefix in _OURS else f"{close} (gflow plugins)"
+                raise UnknownPart(f'unknown {kind} "{name}": no plugin {prefix} is installed{mend}') from error
+            raise
+
+    def _prefixes(self) -> set[str]:
+        """What the names of parts begin with here: plugins, and whatever else they claim."""
+        return {record.name for record in self.records}.union(*(r.prefixes() for r in self.registries.values()))
+
+    def register(self, plugin: object, record: PluginRecord | None = None) -> PluginRecord:
+        """Run the hooks of one plugin, and note in its record what became of it: BROKEN, and why, on any failure.
+
+        Without a record, as in tests, the plugin goes by its module's name.
+        """
+        if record is None:
+            name = getattr(plugin, "__name__", type(plugin).__name__)
+            record = PluginRecord(name, "?", "?", name, getattr(plugin, "__file__", None) or "")
+        self.records.append(record)
+        try:
+            kinds, parts = _collect(plugin, record)
+        except PluginError as error:
+            record.fail(str(error))
+            return record
+        for contract in kinds:
+            self._add_kind(contract, record)
+        for kind, name, part in parts:
+            self._add_part(kind, name, part, record)
+        return record
+
+    def _add_kind(self, contract: type[Any], record: PluginRecord) -> None:
+        """A kind that the plugin owns, and the parts of it that were there before it."""
+        found = kind_of(contract)
+        if found is None or found.owner != record.name:
+            stated = f'declares the kind "{found.name}"' if found else "is declared no kind"
+            record.fail(f'{contract!r:.80} {stated}; write @kind("{record.name}.NAME", members=...) above it')
+            return
+        self.kinds[found.name] = found
+        self.registries[found.name] = Registry(found.name)
+        waiting = [one for one in self.waiting if one[0] == found.name]
+        self.waiting = [one for one in self.waiting if one[0] != found.name]
+        for kind, name, part, whose in waiting:
+            self._add_part(kind, name, part, whose)
+
+    def _add_part(self, kind: str, name: str, part: type[Any], record: PluginRecord) -> None:
+        if kind not in self.kinds:
+            self.waiting.append((kind, name, part, record))
+            return
+        try:
+            owner = self.kinds[kind].owner
+            if record.name != owner and isinstance(name, str) and re.fullmatch(r"[a-z][a-z0-9_]*", name):
+                whose = "the core's own" if owner == "core" else f"{owner}'s own"
+                raise PluginError(f'{kind} "{name}": bare names are {whose}; call it {record.name}.{name}')
+            self.registries[kind].add(name, part, _provider(record))
+            record.parts.append((kind, name))
+        except PluginError as error:
+            # Only this name is refused, to everyone who claims it; all other parts work.
+            others = [other for other in self.records if (kind, name) in other.parts]
+            conflict = f"conflict of one name: {error}; all other parts work"
+            record.fail(conflict if others else str(error))
+            for other in others:
+                other.parts.remove((kind, name))
+                other.fail(conflict)
+
+
+def _provider(record: PluginRecord) -> str:
+    return f"{record.dist} {record.version}"
+
+
+_Found = tuple[list[type[Any]], list[tuple[str, str, type[Any]]]]
+
+
+def _collect(plugin: object, record: PluginRecord) -> _Found:
+    """The kinds and every (kind, name, part) that the plugin registers; PluginError says what is wrong with it."""
+    stated = getattr(plugin, "API_VERSION", hookspecs.API_VERSION)
+    if stated != hookspecs.API_VERSION:
+        raise PluginError(
+            f"it was written for plugin API {stated}, this gflow-core speaks {hookspecs.API_VERSION}: "
+            "install matching versions"
+        )
+    # A manager of its own for each plugin: what one does wrong cannot touch another.
+    manager = pluggy.PluginManager("gflow")
+    manager.add_hookspecs(hookspecs)
+    try:
+        # Of a hook or an argument that is deprecated pluggy warns here; the warning belongs to the plugin's record.
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            manager.register(plugin)
+        record.warnings += dict.fromkeys(str(warning.message) for warning in said)
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise PluginError(_misfit(plugin) or str(error).replace(f" {plugin!r}", "")) from error
+    kinds: list[type[Any]] = []
+    parts: list[tuple[str, str, type[Any]]] = []
+    adds: dict[str, Callable[..., None]] = {"register_kinds": kinds.append}
+    adds["register_parts"] = lambda kind, name, part: parts.append((kind, name, part))
+    for kind, hook in hookspecs.HOOKS.items():
+        adds[hook] = lambda name, part, kind=kind: parts.append((kind, name, part))
+    for hook, add in adds.items():
+        try:
+            getattr(manager.hook, hook)(add=add)
+        except Exception as error:
+            raise PluginError(f"{hook} raised {type(error).__name__}: {error}") from error
+    return kinds, parts
+
+
+def _misfit(plugin: object) -> str:
+    """Which functions marked as hooks are none: pluggy's own words show the plugin as Python would."""
+    known = (*hookspecs.HOOKS.values(), "register_kinds", "register_parts")
+    wrong = []
+    for name in dir(plugin):
+        function = inspect.unwrap(getattr(plugin, name)) if hasattr(getattr(plugin, name), "gflow_impl") else None
+        if function is not None and name not in known:
+            wrong.append(f"{name} is no hook{did_you_mean(name, known)} (hooks are {', '.join(known)})")
+        elif function is not None and (extra := [a for a in inspect.signature(function).parameters if a != "add"]):
+            wrong.append(f"{name} takes one argument, add; it has {', '.join(extra)}")
+    return "; ".join(wrong)
+
+
+def load(points: Iterable[EntryPoint] | None = None) -> Plugins:
+    """The core's own parts, then every entry point of the group `gflow.plugins`, in name order.
+
+    Without `points` they are those of the environment, or the ones of them that GFLOW_LOAD_PLUGINS names.
+    """
+    loaded = Plugins()
+    core = importlib.import_module("gflow_core.builtin")
+    loaded.register(core, PluginRecord("core", CORE, _version(CORE), core.__name__, core.__file__ or ""))
+    if points is None:
+        points = entry_points(group=hookspecs.ENTRY_POINT_GROUP)
+        if (listed := os.environ.get(ONLY)) is not None:
+            wanted = dict.fromkeys(word.strip() for word in listed.split(",") if word.strip())
+            installed = dict.fromkeys(point.name for point in points)
+            loaded.left_out = tuple(sorted(name for name in installed if name not in wanted))
+            loaded.unknown = tuple(name for name in wanted if name not in installed and name != "core")
+            points = [point for point in points if point.name in wanted]
+    for point in _unique(sorted(points, key=lambda p: (p.name, p.value))):
+        dist = point.dist
+        record = PluginRecord(
+            name=point.name,
+            dist=dist.name if dist else "?",
+            version=dist.version if dist else "?",
+            module=point.module,
+        )
+        try:
+            plugin = point.load()
+        except (Exception, SystemExit) as error:
+            record.fail(f"importing {point.value} raised {type(error).__name__}: {error}")
+            loaded.records.append(record)
+            continue
+        module = plugin if isinstance(plugin, ModuleType) else importlib.import_module(point.module)
+        record.file = module.__file__ or ""
+        loaded.register(plugin, record)
+    return loaded
+
+
+def _unique(points: Sequence[EntryPoint]) -> list[EntryPoint]:
+    """Drop repeats: an editable install seen from its own checkout is listed twice."""
+    seen: dict[tuple[str, str, str], EntryPoint] = {}
+    for point in points:
+        seen.setdefault((point.dist.name if point.dist else "", point.name, point.value), point)
+    return list(seen.values())
+
+
+def _version(dist: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(dist)
+    except PackageNotFoundError as error:
+        raise GflowError(f"{dist} is not installed; run pip install -r requirements.txt") from error
+
+
+_loaded: Plugins | None = None
+
+
+def plugins() -> Plugins:
+    """The plugins of this environment, loaded once."""
+    global _loaded
+    if _loaded is None:
+        _loaded = load()
+    return _loaded

@@ -1,0 +1,96 @@
+"""A loaded data set."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import attrs
+import torch
+from torch import Tensor
+
+from gflow_core.parts.nouns import Batch, DataShape
+
+__all__ = ["Modes", "Source", "fingerprint", "send"]
+
+
+class Modes(Protocol):
+    """The modes of a synthetic law: where coverage is counted."""
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+
+    def nearest(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x [n, d] -> the nearest mode's index [n] and the distance to it in its standard deviations [n]."""
+
+
+def fingerprint(*arrays: Tensor | None) -> str:
+    """sha256 over shapes, types and bytes of the given tensors (None is skipped)."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        if array is not None:
+            digest.update(f"{tuple(array.shape)}{array.dtype}".encode())
+            digest.update(array.contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+@attrs.define(eq=False)
+class Source:
+    """A loaded data set: all of it, sliced by index.
+
+    Images are one uint8 tensor [N, C, H, W] (in memory or memory-mapped), vectors one float tensor [N, d].
+    """
+
+    x: Tensor
+    """The items."""
+    shape: DataShape
+    """The same as the part's `data_shape()`."""
+    fingerprint: str
+    """sha256 of items and labels, for the run's manifest; the function `fingerprint` makes it."""
+    y: Tensor | None = None
+    """Class indices [N], int64, or real labels [N, k], float."""
+    flip: bool = False
+    """Mirror each image with probability 1/2 when training."""
+    dither: bool = False
+    """Add U(0, 1/128) noise in [-1, 1] units when training (one 8-bit step), as FAR's reference does."""
+    modes: Modes | None = None
+    """The modes of the law that x is drawn from; the part that loads them says `has_modes = True`."""
+    log_density: Callable[[Tensor], Tensor] | None = None
+    """log p(x) [n] (nats, float64) of x [n, d] where the law is known."""
+    cache: Path | None = None
+    """The decoded copy that x is mapped from, where there is one."""
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def batch(self, index: Tensor, device: torch.device | str = "cpu") -> Batch:
+        """The items at `index` [B], on `device`, in the range of `shape`; without flip and dither."""
+        y = None if self.y is None else send(self.y[index], device)
+        if y is not None and y.is_floating_point():
+            y = y.to(torch.get_default_dtype())
+        return Batch(self._scale(send(self.x[index], device)), y)
+
+    def _scale(self, x: Tensor) -> Tensor:
+        if self.shape.kind == "vector":
+            return x.to(torch.get_default_dtype())
+        # Scaled on the device: a quarter of the bytes cross the bus.
+        x = x.to(torch.get_default_dtype()).div_(127.5).sub_(1.0)
+        return x.contiguous(memory_format=torch.channels_last)
+
+    def augment(self, x: Tensor, flip: Tensor | None, dither: Tensor | None) -> Tensor:
+        """Apply drawn augmentations: `flip` [B] bool, `dither` [B, *shape] in [0, 1)."""
+        if flip is not None:
+            x = torch.where(flip.view(-1, 1, 1, 1), x.flip(-1), x)
+        if dither is not None:
+            x = x + dither / 128
+        return x.contiguous(memory_format=torch.channels_last)
+
+
+def send(x: Tensor, device: torch.device | str) -> Tensor:
+    """`x` on `device`; to CUDA without waiting for it."""
+    if torch.device(device).type == "cuda":
+        return x.pin_memory().to(device, non_blocking=True)
+    return x.to(device)

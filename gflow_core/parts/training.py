@@ -1,0 +1,143 @@
+"""What a training method is given, and what it promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import attrs
+
+from gflow_core.parts.kinds import kind
+from gflow_core.parts.nouns import Batch
+from gflow_core.parts.spec import Spec
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
+
+    from gflow_core.machine.runtime import Runtime
+    from gflow_core.machine.streams import Streams
+    from gflow_core.parts.source import Source
+
+__all__ = ["Average", "Experiment", "Feed", "Metrics", "Objective", "ObjectivePart", "Phase", "Player"]
+
+
+@attrs.frozen
+class Phase:
+    """A safe point inside a step: the state is whole, and the run may be saved and stopped here."""
+
+    name: str
+    done: int
+    total: int
+
+
+Metrics = Mapping[str, "Tensor"]
+"""What a step observed: name -> tensor on the device, 0-dimensional or, with replicas, [R]. (No `.item()` there.)"""
+
+
+class Feed(Protocol):
+    """The training data, in an order that follows from the seed."""
+
+    source: Source
+    """All of it."""
+    position: int
+    """Items read since the start of training, over all processes."""
+
+    def next(self, n: int) -> Batch:
+        """This process's slice of the next global batch of n items, on the device: x [n / world, *shape].
+
+        With replicas, the next n items of each: x [R, n, *shape].
+        """
+
+
+class Player(Protocol):
+    """A network in training, with its optimizer and schedules."""
+
+    module: nn.Module
+    optimizer: Optimizer
+
+    def set_rates(self, done: int) -> None:
+        """Set what schedules change for the step that follows `done` finished ones."""
+
+    def minimize(self, loss: Tensor) -> None:
+        """One optimizer step on `loss`, this process's mean over its slice; gradients are averaged over processes."""
+
+
+class Average(Protocol):
+    """An average of a network's weights over training."""
+
+    module: nn.Module
+    """The network with the averaged weights, in eval mode."""
+
+    def update(self, module: nn.Module, step: int) -> None:
+        """Take in the weights of `module` after `step`."""
+
+
+class Objective(Protocol):
+    """A built objective.
+
+    `state` is a mutable attrs object of tensors, numbers, strings and None: all that the next step needs
+    beyond networks, optimizers, data order and random streams. It is checkpointed as it stands.
+    """
+
+    state: Any
+
+    def step(self, step: int) -> Iterator[Phase | Metrics]:
+        """Do step number `step` (from 1), or the rest of it where `state` stands in its middle.
+
+        Yields a Phase at every safe point inside the step, and last, when the step is done, its Metrics.
+        At every yield `state` is whole: abandoning the iterator there and calling `step` again with the
+        same networks, optimizers, streams and state continues bit for bit.
+        """
+
+
+@kind(
+    "objective", members={"players": 'the class attribute players, such as ("sampler",)', "build": "the method build"}
+)
+class ObjectivePart(Protocol):
+    """A training method. It owns the step; the core owns the clock, seeds, devices and records.
+
+    It may also have `equilibrium() -> Mapping[str, float]`, metric -> its value where samples and data follow one law:
+    the reference lines of its curves; and `replicable: ClassVar[bool]`, whether it trains stacked replicas
+    [R, B, ...] as it trains one run (`train.replicas`).
+    """
+
+    players: ClassVar[tuple[str, ...]]
+    """The networks it trains, of "sampler" and "discriminator"; each needs a table in [optimizer]."""
+
+    def check(self, spec: Spec) -> Iterable[str]:
+        """Why it cannot train this recipe; nothing if it can."""
+
+    def build(self, experiment: Experiment) -> Objective:
+        """The runnable objective over the built experiment (whose own `objective` is not set yet)."""
+
+
+@attrs.define(eq=False)
+class Experiment:
+    """A recipe built: everything that training and analysis work on. Made by `runs.build`."""
+
+    spec: Spec
+    runtime: Runtime
+    streams: Streams
+    data: Source | None = None
+    feed: Feed | None = None
+    sampler: nn.Module | None = None
+    discriminator: nn.Module | None = None
+    players: dict[str, Player] = attrs.field(factory=dict)
+    objective: Objective | None = None
+    ema: Average | None = None
+    replicas: tuple[Streams, ...] = ()
+    """The streams of each replica (`train.replicas`), whose networks are stacked; empty where the run is one."""
+
+    @property
+    def final_sampler(self) -> nn.Module | None:
+        """The network that samples come from: the averaged weights where the run keeps them."""
+        return self.ema.module if self.ema is not None else self.sampler
+
+    def draw(self, function: Callable[[Streams], Tensor]) -> Tensor:
+        """What `function` draws from the run's streams [n, ...]; with replicas, from each one's [R, n, ...]."""
+        if not self.replicas:
+            return function(self.streams)
+        import torch
+
+        return torch.stack([function(streams) for streams in self.replicas])

@@ -1,0 +1,184 @@
+"""Checks across tables: parts by themselves, against the data, and against one another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from gflow_core.errors import did_you_mean
+from gflow_core.parts.nouns import DataShape
+from gflow_core.parts.plugins import Plugins
+from gflow_core.parts.spec import Analysis, Spec, Train
+from gflow_core.recipes.describe import has_option, kinds_of
+from gflow_core.recipes.tables import PARTS
+from gflow_core.recipes.words import Place, defect
+
+__all__ = ["NETWORKS", "ask", "check_analyses", "check_members", "check_parts", "check_training", "missing"]
+
+
+_LABELS = (
+    "choose a data set with labels, or set its option for them (image_folder: dataset.classes, array: dataset.labels, "
+    "celeba: dataset.attributes)"
+)
+
+
+NETWORKS = ("sampler", "discriminator")
+
+
+def missing(kind: str, cls: type[Any], plugins: Plugins) -> list[str]:
+    """What the contract of its kind asks for and the part lacks."""
+    own = attrs.fields_dict(cls)
+    return [
+        f"lacks {words}; see docs/plugins.md (a defect of the plugin)"
+        for name, words in plugins.kinds[kind].members.items()
+        if name not in own and not hasattr(cls, name)
+    ]
+
+
+def check_members(spec: Spec, plugins: Plugins) -> Iterator[tuple[Place, str]]:
+    for kind in PARTS:
+        if getattr(spec, kind) is not None:
+            yield from (((kind,), message) for message in missing(kind, type(getattr(spec, kind)), plugins))
+    for i, analysis in enumerate(spec.analyze):
+        yield from ((("analyze", i), message) for message in missing("analyzer", type(analysis.part), plugins))
+
+
+def check_parts(spec: Spec, plugins: Plugins, known_data: bool) -> Iterator[tuple[Place, str]]:
+    """Each part by itself, and networks against the shape of the data."""
+    shape: DataShape | None = None
+    if spec.dataset is not None and missing("dataset", type(spec.dataset), plugins):
+        known_data = False
+    elif spec.dataset is not None:
+        wrong = ask(spec.dataset)
+        yield from ((("dataset",), message) for message in wrong)
+        try:
+            shape = spec.dataset.data_shape()
+        except Exception as error:
+            known_data = False
+            if not wrong:
+                yield ("dataset",), defect("data_shape", error)
+    elif hasattr(spec.sampler, "data_shape"):
+        try:
+            spec.sampler.data_shape()
+        except Exception as error:
+            yield ("sampler",), defect("data_shape", error)
+    for kind in NETWORKS:
+        part = getattr(spec, kind)
+        if part is not None and known_data and not missing(kind, type(part), plugins):
+            yield from (((kind,), message) for message in ask(part, shape))
+            if part.conditional and shape is not None and not shape.label_size:
+                without = f", or set {kind}.conditional = false" if has_option(type(part), "conditional") else ""
+                yield (kind,), f"reads labels, and the data has none ({shape}); {_LABELS}{without}"
+    places: list[tuple[Place, Any]] = [((kind,), getattr(spec, kind)) for kind in PARTS]
+    places += [(("analyze", i), analysis.part) for i, analysis in enumerate(spec.analyze)]
+    for name, optimizer in spec.optimizer.items():
+        places.append((("optimizer", name), optimizer))
+        if optimizer is not None:
+            yield from ((("optimizer", name), message) for message in ask(optimizer))
+    for path, part in places:
+        for name, nested in _nested(part):
+            yield from (((*path, name), message) for message in ask(nested))
+
+
+def _nested(part: Any) -> Iterator[tuple[str, Any]]:
+    """The laws and schedules inside a part. (An encoder's check needs a shape: its analyzer calls it.)"""
+    for field in attrs.fields(type(part)) if part is not None else ():
+        if kinds_of(field.type) & {"latent", "schedule"} and attrs.has(type(getattr(part, field.name))):
+            yield field.name, getattr(part, field.name)
+
+
+def check_training(spec: Spec, table: Mapping[str, Any], plugins: Plugins) -> Iterator[tuple[Place, str]]:
+    """[objective], [train] and [optimizer] against each other."""
+    train = spec.train
+    if train is not None and train.batch_size % train.devices:
+        yield (
+            ("train", "batch_size"),
+            f"must be a multiple of train.devices = {train.devices}, got {train.batch_size}",
+        )
+    if "objective" not in table:
+        for name in spec.optimizer:
+            yield ("optimizer", name), "nothing trains without an [objective]; remove this table"
+        if train is not None and train.steps:
+            yield ("train", "steps"), "nothing trains without an [objective]; remove it, or add an [objective]"
+        if train is not None and train.replicas > 1:
+            yield ("train", "replicas"), "nothing trains without an [objective]; remove it, or add an [objective]"
+        return
+    if "train" not in table:
+        yield ("train",), "required with an [objective]: add a [train] table with steps = N"
+    elif train is not None and not train.steps:
+        yield ("train", "steps"), "required with an [objective]: how many steps to train"
+    if spec.objective is None:
+        return
+    name = plugins.registries["objective"].name_of(type(spec.objective))
+    if train is not None and train.replicas > 1:
+        yield from ((("train", "replicas"), message) for message in _cannot_replicate(spec, train, name))
+    players = tuple(getattr(spec.objective, "players", ()))
+    for player in players:
+        if player not in table:
+            yield ("objective",), f"needs a [{player}]"
+        if player not in spec.optimizer and isinstance(table.get("optimizer", {}), Mapping):
+            yield (
+                ("optimizer", player),
+                f"required: {name} trains the {player}; add [optimizer.{player}] with use and lr, "
+                'as in use = "adam", lr = 1e-4',
+            )
+    for player, optimizer in spec.optimizer.items():
+        if optimizer is not None and train is not None:
+            # A schedule that is registered here is highest at one of its ends.
+            highest = max(optimizer.at(done).get("momentum", 0.0) for done in (0, max(train.steps - 1, 0)))
+            if highest >= 1:
+                yield (
+                    ("optimizer", player, "momentum_schedule"),
+                    f"takes momentum to {highest:g} within train.steps = {train.steps}; it must stay below 1",
+                )
+        if player not in players:
+            trained = " and ".join(f"the {p}" for p in players) or "nothing"
+            yield ("optimizer", player), f"{name} trains {trained}{did_you_mean(player, players)}; remove this table"
+
+
+def _cannot_replicate(spec: Spec, train: Train, objective: str) -> Iterator[str]:
+    if not getattr(spec.objective, "replicable", False):
+        yield f"{objective} trains one run at a time; remove it"
+    elif train.devices > 1:
+        yield "replicas share one process; set train.devices = 1, or remove it"
+    elif spec.dataset is not None and spec.dataset.data_shape().kind != "vector":
+        yield f"works on vectors, the data is {spec.dataset.data_shape()}; remove it"
+    elif any(getattr(part, "conditional", False) for part in (spec.sampler, spec.discriminator)):
+        yield "works on networks that read no labels; remove it"
+
+
+def check_analyses(
+    analyses: list[Analysis | None], spec: Spec, table: Mapping[str, Any], whole: bool
+) -> Iterator[tuple[Place, str]]:
+    """[[analyze]] against the rest of the recipe."""
+    first: dict[str, int] = {}
+    for i, analysis in enumerate(analyses):
+        if analysis is None:
+            continue
+        path: Place = ("analyze", i)
+        if analysis.name in first:
+            yield (
+                (*path, "name"),
+                f'analyze.{first[analysis.name]} is called "{analysis.name}" too; set `name` to tell them apart',
+            )
+        first.setdefault(analysis.name, i)
+        if analysis.every and "objective" not in table:
+            yield (*path, "every"), "nothing trains without an [objective], so there are no steps to count; remove it"
+        missing = [need for need in sorted(getattr(analysis.part, "needs", ())) if need not in table]
+        yield from ((path, f"needs {'an' if need == 'objective' else 'a'} [{need}]") for need in missing)
+        if whole and not missing:
+            yield from ((path, message) for message in ask(analysis.part, spec))
+
+
+def ask(part: Any, *args: Any) -> list[str]:
+    """What the part's `check` says; a part without one has nothing to say."""
+    check = getattr(part, "check", None)
+    if check is None:
+        return []
+    try:
+        said = check(*args)
+        return [said] if isinstance(said, str) else [str(message) for message in said or ()]
+    except (Exception, SystemExit) as error:
+        return [defect("check", error)]

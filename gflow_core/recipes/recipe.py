@@ -1,0 +1,169 @@
+"""Recipes: read from TOML, extended, overridden and checked."""
+
+from __future__ import annotations
+
+import os
+import re
+from ast import literal_eval
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from gflow_core.errors import did_you_mean
+from gflow_core.parts import plugins as _plugins
+from gflow_core.parts.plugins import Plugins
+from gflow_core.parts.spec import Spec
+from gflow_core.recipes.overrides import apply
+from gflow_core.recipes.shipped import find, shipped
+from gflow_core.recipes.structure import format_fault, structure
+from gflow_core.recipes.tree import (
+    MAX_DEPTH,
+    OVERRIDE,
+    failure,
+    merge,
+    origins_below,
+    origins_of,
+    parse_toml,
+    to_node,
+    to_value,
+)
+from gflow_core.recipes.words import Place, path_text
+from gflow_core.recipes.writing import dumps
+
+__all__ = ["Recipe", "load", "located", "parse"]
+
+MAX_BYTES = 256 * 1024
+
+
+@attrs.frozen
+class Recipe:
+    """A recipe as read: its merged table, where each value came from, and what it means."""
+
+    path: Path
+    table: Mapping[str, Any]
+    origins: Mapping[Place, str]
+    """("sampler", "channels") -> "recipes/x.toml" or "override sampler.channels=64"."""
+    spec: Spec
+
+    @classmethod
+    def load(cls, path: Path | str, *overrides: str) -> Recipe:
+        """The recipe in a file, with overrides such as "train.steps=200"; see the module's `load`."""
+        return load(path, overrides)
+
+    def dumps(self) -> str:
+        """The resolved recipe as TOML, every default filled in."""
+        return dumps(self.spec)
+
+
+def load(path: Path | str, overrides: Sequence[str] = (), plugins: Plugins | None = None) -> Recipe:
+    """Read a recipe, a file or the name of a shipped one, with its parents; apply overrides left to right; check it.
+
+    Raises RecipeError with every problem, each with the file or override that it came from.
+    """
+    loaded = plugins if plugins is not None else _plugins.plugins()
+    path = located(Path(path), loaded)
+    tree = _read(path)
+    for text in overrides:
+        apply(tree, text, loaded)
+    table = {key: to_value(node) for key, node in tree.items()}
+    origins = dict(origins_of(tree))
+
+    def source(place: Place) -> str:
+        """The origin of the value or table at or next around `place`: one file or override, or both together."""
+        for end in range(len(place), 0, -1):
+            if found := origins_below(origins, place[:end]):
+                if place in (("sampler",), ("discriminator",)):  # what is wrong may be the data that it is to suit
+                    found += [one for one in origins_below(origins, ("dataset",)) if one.startswith(OVERRIDE)]
+                base = found[0] if place[:end] in origins else str(path)
+                changed = " and ".join(origin for origin in found if origin.startswith(OVERRIDE) and origin != base)
+                return found[0] if len(found) == 1 else f"{base} with {changed}" if changed else base
+        return str(path)
+
+    return Recipe(path, table, origins, structure(table, loaded, source))
+
+
+def located(path: Path, plugins: Plugins) -> Path:
+    """The path itself, or the file of the shipped recipe that a bare word names."""
+    try:
+        os.lstat(path)
+        return path
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError):
+        return path  # reading it tells why
+    if path.suffix != ".toml" and path.name == str(path):
+        return find(path.name, plugins)
+    for recipe in shipped(plugins):
+        if recipe.name == path.stem:
+            raise failure(path, f"no such file; for the one that comes with {recipe.dist} write {recipe.name}")
+    return path
+
+
+def _read(path: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The file's tree on top of its parents'."""
+    table = parse(path)
+    if "gflow" in table and (message := format_fault(table["gflow"])):
+        raise failure(path, message, ("gflow",))
+    parent = table.pop("extends", None)
+    tree = {key: to_node(value, str(path)) for key, value in table.items()}
+    if parent is None:
+        return tree
+    if not isinstance(parent, str):
+        raise failure(path, "expected the path of one recipe, relative to this one, as a string", ("extends",))
+    above = Path(os.path.normpath(path.parent / parent))
+    chain = (*children, path)
+    if any(_same(above, seen) for seen in chain):
+        circle = " -> ".join(str(p) for p in (*chain, above))
+        raise failure(path, f"goes round in a circle: {circle}", ("extends",))
+    if len(chain) > MAX_DEPTH:
+        raise failure(path, f"more than {MAX_DEPTH} recipes extend one another", ("extends",))
+    if not above.exists():
+        raise failure(path, f"no such file: {above}{_similar(above)}", ("extends",))
+    base = _read(above, chain)
+    merge(base, tree)
+    return base
+
+
+def _same(one: Path, other: Path) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
+def parse(path: Path) -> dict[str, Any]:
+    """The file's table. Raises RecipeError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise failure(path, f"no such file{_similar(path)}") from None
+    except IsADirectoryError:
+        raise failure(path, "is a folder, not a recipe") from None
+    except (OSError, ValueError) as error:
+        raise failure(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if len(content) > MAX_BYTES:
+        raise failure(path, f"larger than {MAX_BYTES // 1024} KB, too large for a recipe")
+    try:
+        return parse_toml(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise failure(path, f"line {line}: not UTF-8 text") from None
+    except ValueError as error:
+        where = re.fullmatch(r"(.*) \(at (line \d+, column \d+|end of document)\)", str(error), re.DOTALL)
+        said = f"{where[2]}: {_plainly(where[1])}" if where else f"not TOML: {error}"
+        if path.name == "recipe.toml" and (path.parent / "manifest.json").exists():  # a run's own, written by gflow
+            said += "; the run's recipe is damaged: put it back from a backup, or start a new run"
+        raise failure(path, said) from None
+
+
+def _plainly(said: str) -> str:
+    """What tomllib says, without its inner life."""
+    if twice := re.fullmatch(r"Cannot declare (\(.*\)) twice", said):
+        return f"[{path_text(literal_eval(twice[1]))}] is there twice"
+    return "this key is there twice" if said == "Cannot overwrite a value" else said
+
+
+def _similar(path: Path) -> str:
+    """`; did you mean "base.toml"?` for the closest recipe in the same folder."""
+    stems = [found.stem for found in path.parent.glob("*.toml")]
+    return re.sub(r'"(?= or |\?)', '.toml"', did_you_mean(path.stem, stems))

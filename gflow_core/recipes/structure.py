@@ -1,0 +1,217 @@
+"""The structure of a recipe: its table becomes a `Spec`, or every problem it has at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from gflow_core.errors import GflowError, Problem, RecipeError, did_you_mean
+from gflow_core.parts.options import option
+from gflow_core.parts.plugins import Plugins
+from gflow_core.parts.spec import Analysis, Spec, Train
+from gflow_core.recipes.checks import NETWORKS, ask, check_analyses, check_members, check_parts, check_training
+from gflow_core.recipes.describe import kinds_of, options_by_name
+from gflow_core.recipes.from_run import FromRun, table_of_run
+from gflow_core.recipes.tables import FORMAT, PARTS
+from gflow_core.recipes.values import Reader, a_list, a_table, on_part
+from gflow_core.recipes.words import Place, WrongError, in_words, known_names, path_text
+
+__all__ = ["format_fault", "is_part_place", "structure"]
+
+KEYS = ("gflow", "extends", "title", *PARTS, "optimizer", "train", "analyze")
+
+
+_FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def structure(table: Mapping[str, Any], plugins: Plugins, source: Callable[[Place], str] = lambda _: "") -> Spec:
+    """The checked recipe. Raises RecipeError with all that is wrong.
+
+    `source(path)` names where the value at `path` came from: a file, or an override.
+    """
+    faults: list[tuple[Place, str]] = []
+    spec = _read_recipe(table, plugins, faults)
+    if faults:
+        unique = dict.fromkeys(faults)
+        raise RecipeError([Problem(path_text(path), message, source(path)) for path, message in unique])
+    return spec
+
+
+def _read_recipe(
+    table: Mapping[str, Any], plugins: Plugins, faults: list[tuple[Place, str]], inside: tuple[str, ...] = ()
+) -> Spec:
+    """The recipe, as far as it can be read; what is wrong with it is added to `faults`.
+
+    `inside`: the run folders whose recipes are being read, each for the sake of the one before.
+    """
+    reader = Reader(plugins)
+
+    def read(function: Callable[..., Any], value: Any, *path: str | int) -> Any:
+        try:
+            return function(value)
+        except WrongError as error:
+            faults.extend((path + rest, message) for rest, message in error.faults)
+            return None
+
+    if message := format_fault(table.get("gflow")):
+        faults.append((("gflow",), message))
+        if "gflow" in table:  # another format: nothing else can be judged
+            return Spec()
+    for key in table:
+        if key not in KEYS:
+            faults.append(((key,), f"unknown table or key{did_you_mean(key, KEYS) or known_names(KEYS)}"))
+
+    found: dict[str, Any] = {}
+    for kind in PARTS:
+        if kind in table:
+            taken = kind == "sampler" and isinstance(table[kind], Mapping) and "from_run" in table[kind]
+            found[kind] = read(
+                lambda value, kind=kind, taken=taken: (
+                    _from_run(value, reader, inside) if taken else reader.part(value, kind)
+                ),
+                table[kind],
+                kind,
+            )
+    if "train" in table:
+        found["train"] = read(lambda value: reader.table(value, Train), table["train"], "train")
+    optimizers = read(a_table, table.get("optimizer", {}), "optimizer") or {}
+    if misplaced := [key for key in optimizers if key not in NETWORKS and not isinstance(optimizers[key], Mapping)]:
+        faults.append(
+            (
+                ("optimizer",),
+                f"{' and '.join(misplaced)} cannot stand here: each network has a table of its own; write "
+                "[optimizer.sampler] and [optimizer.discriminator]",
+            )
+        )
+        optimizers = {key: value for key, value in optimizers.items() if key in NETWORKS}
+    found["optimizer"] = {
+        name: read(lambda value: reader.part(value, "optimizer"), value, "optimizer", name)
+        for name, value in optimizers.items()
+    }
+    title = read(lambda value: reader.value(value, str), table.get("title", ""), "title")
+    tables = read(a_list, table.get("analyze", []), "analyze") or []
+    analyses = [read(lambda value: _analysis(value, reader), value, "analyze", i) for i, value in enumerate(tables)]
+
+    spec = Spec(title=title or "", **{**found, "analyze": tuple(a for a in analyses if a is not None)})
+    lacking = list(check_members(spec, plugins))
+    faults.extend(lacking)
+    # Parts look at one another only where all of them are there and what they say they are.
+    whole = not (misplaced or lacking or None in (*found.values(), *found["optimizer"].values()))
+    faults.extend(check_parts(spec, plugins, known_data="dataset" not in table or spec.dataset is not None))
+    faults.extend(check_training(spec, {**table, "optimizer": None} if misplaced else table, plugins))
+    faults.extend(check_analyses(analyses, spec, table, whole))
+    if whole and spec.objective is not None:
+        faults.extend((("objective",), message) for message in ask(spec.objective, spec))
+    return spec
+
+
+def _from_run(value: Any, reader: Reader, inside: tuple[str, ...]) -> FromRun:
+    """The sampler of another run; of its options only `latent` may be given, and takes that run's length of z."""
+    others = [key for key in value if key not in ("from_run", "latent")]
+    if others:
+        message = "the run has settled it; beside from_run only latent may stand"
+        raise WrongError([((key,), message) for key in others])
+    path = value["from_run"]
+    if not isinstance(path, str) or not path:
+        raise WrongError.one(f"expected the path of a run folder, as a string, got {in_words(path)}", "from_run")
+    try:
+        run = _recipe_of(path, reader.plugins, inside)
+        latent = value.get("latent", {})
+        if isinstance(latent, Mapping) and "use" in latent:
+            latent = {"dim": run.sampler.latent.dim, **latent}
+        latent = on_part(latent, run.sampler.latent, {"latent"}, reader.plugins, "latent")
+        part: FromRun = reader.table({"from_run": path, "latent": latent}, FromRun)
+    except GflowError as error:
+        raise WrongError.one(str(error), "from_run") from None
+    return part.of(run)
+
+
+def _recipe_of(path: str, plugins: Plugins, inside: tuple[str, ...]) -> Spec:
+    """The recipe of a run that trained a sampler. GflowError says why it is none."""
+    folder, table = table_of_run(path)
+    if folder in inside:
+        raise GflowError(f"{path}: goes round in a circle: that run's sampler would be its own")
+    faults: list[tuple[Place, str]] = []
+    # What measured the run, perhaps by another plugin, need not be here.
+    trained = {key: value for key, value in table.items() if key != "analyze"}
+    run = _read_recipe(trained, plugins, faults, (*inside, folder))
+    if faults:
+        place, message = faults[0]
+        raise GflowError(f"{path}: its recipe.toml is wrong: {Problem(path_text(place), message)}")
+    if run.objective is None or run.sampler is None or run.data_shape() is None:
+        raise GflowError(f"{path}: that run trained no sampler; copy its [sampler] table instead")
+    if run.train is not None and run.train.replicas > 1:
+        raise GflowError(f"{path}: that run has {run.train.replicas} replicas; train one of them by itself")
+    return run
+
+
+def _analysis(value: Any, reader: Reader) -> Analysis:
+    """One [[analyze]] table: the core's `name` and `every`, and the analyzer's own options."""
+    table = a_table(value)
+    faults: list[tuple[Place, str]] = []
+    when = part = None
+    try:
+        when = reader.table({key: table[key] for key in ("name", "every") if key in table}, _When)
+    except WrongError as error:
+        faults += error.faults
+    try:
+        rest = {key: given for key, given in table.items() if key not in ("name", "every")}
+        part = reader.part(rest, "analyzer", ("name", "every"))
+    except WrongError as error:
+        faults += error.faults
+    if faults or when is None:
+        raise WrongError(faults)
+    return Analysis(name=when.name or table["use"], every=when.every, part=part)
+
+
+def format_fault(version: Any) -> str | None:
+    """What is wrong with the format version that a recipe states."""
+    if version is None:
+        return f"required: the format version; write gflow = {FORMAT} at the top"
+    if type(version) is not int or version != FORMAT:
+        return f"this gflow-core reads format {FORMAT}, the recipe says {in_words(version)}"
+    return None
+
+
+def _safe_name(name: str | None) -> str | None:
+    if name is None or _FOLDER.fullmatch(name):
+        return None
+    return f"it names a folder: use letters, digits, . _ and -, got {in_words(name)}"
+
+
+@attrs.frozen(kw_only=True)
+class _When:
+    """The core's own keys of an [[analyze]] table."""
+
+    name: str | None = option(None, doc="Folder under analysis/; the analyzer's own name by default.", check=_safe_name)
+    every: int = option(0, doc="Steps between runs; 0 runs it once, at the end.", unit="steps", ge=0)
+
+
+def is_part_place(path: Place, table: Mapping[str, Any], plugins: Plugins) -> bool:
+    """Whether a string at `path` names a part: `sampler=NAME` means `sampler.use=NAME`."""
+    match path:
+        case (str() as kind,) if kind in PARTS:
+            return True
+        case ("optimizer", str()) | ("analyze", int()):
+            return True
+        case (str() as kind, *rest) if kind in PARTS:
+            node = table.get(kind)
+        case ("optimizer" as kind, str() as name, *rest):
+            node = table.get("optimizer", {}).get(name)
+        case ("analyze", int() as i, *rest):
+            kind, node = "analyzer", table["analyze"][i]
+        case _:
+            return False
+    try:
+        for key in rest:
+            taken = kind == "sampler" and "from_run" in node  # type: ignore[operator]
+            cls = FromRun if taken else plugins.registries[kind].get(node["use"])  # type: ignore[index]
+            field = options_by_name(cls)[str(key)]
+            (kind,) = kinds_of(field.type)
+            node = node.get(key)  # type: ignore[union-attr]
+    except (GflowError, KeyError, TypeError, ValueError, AttributeError):
+        return False  # no such option, or none that holds a part
+    return True

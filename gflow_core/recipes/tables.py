@@ -1,0 +1,72 @@
+"""A checked recipe back to its table, every default filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import attrs
+
+from gflow_core.errors import UnknownPart
+from gflow_core.parts.plugins import Plugins
+from gflow_core.parts.spec import Spec
+from gflow_core.recipes.describe import default_value, kinds_of, options_of
+
+__all__ = ["FORMAT", "PARTS", "default_of", "part_table", "plain", "table_of", "unstructure"]
+
+
+FORMAT = 1
+"""The version of the recipe format that this core reads."""
+
+
+PARTS = ("dataset", "sampler", "discriminator", "objective")
+"""The tables that name one part each."""
+
+
+def unstructure(spec: Spec, plugins: Plugins) -> dict[str, Any]:
+    """The recipe's table with every default filled in: `structure` of it is `spec` again. None is left out."""
+    table: dict[str, Any] = {"gflow": FORMAT}
+    if spec.title:
+        table["title"] = spec.title
+    for kind in PARTS:
+        if getattr(spec, kind) is not None:
+            table[kind] = part_table(getattr(spec, kind), {kind}, plugins)
+    if spec.optimizer:
+        table["optimizer"] = {name: part_table(part, {"optimizer"}, plugins) for name, part in spec.optimizer.items()}
+    if spec.train is not None:
+        table["train"] = table_of(spec.train, plugins)
+    if spec.analyze:
+        table["analyze"] = []
+        for analysis in spec.analyze:
+            part = part_table(analysis.part, {"analyzer"}, plugins)
+            own = {"use": part.pop("use"), "name": analysis.name, "every": analysis.every}
+            table["analyze"].append({**own, **part})
+    return table
+
+
+def table_of(part: Any, plugins: Plugins) -> dict[str, Any]:
+    """A part's options as a recipe writes them, without `use`."""
+    pairs = ((f.name, plain(getattr(part, f.name), kinds_of(f.type), plugins)) for f in options_of(type(part)))
+    return {name: value for name, value in pairs if value is not None}
+
+
+def part_table(part: Any, kinds: Iterable[str], plugins: Plugins) -> dict[str, Any]:
+    for kind in kinds:
+        try:
+            name = plugins.registries[kind].name_of(type(part))
+        except UnknownPart:
+            continue
+        return {"use": name, **table_of(part, plugins)}
+    return table_of(part, plugins)
+
+
+def plain(value: Any, kinds: Iterable[str], plugins: Plugins) -> Any:
+    if isinstance(value, tuple):
+        return [plain(item, kinds, plugins) for item in value]
+    return part_table(value, kinds, plugins) if attrs.has(type(value)) else value
+
+
+def default_of(field: attrs.Attribute[Any], plugins: Plugins) -> Any:
+    """An option's default as a recipe would write it; None where there is none."""
+    default = default_value(field)
+    return None if default is attrs.NOTHING else plain(default, kinds_of(field.type), plugins)

@@ -1,0 +1,117 @@
+"""A recipe while it is put together: each table is a dict, and each other value a `Leaf` that remembers its origin."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from gflow_core.errors import Problem, RecipeError
+from gflow_core.recipes.words import Place, path_text
+
+__all__ = [
+    "MAX_DEPTH",
+    "OVERRIDE",
+    "Leaf",
+    "Node",
+    "failure",
+    "merge",
+    "origins_below",
+    "origins_of",
+    "parse_toml",
+    "to_node",
+    "to_value",
+]
+
+
+MAX_DEPTH = 16
+"""No recipe needs more; what does is a mistake or an attack, and gets a message instead of a traceback."""
+
+
+OVERRIDE = "override "
+"""How the origin of a value begins that does not come from a file."""
+
+
+@attrs.frozen
+class Leaf:
+    """A value that is no table, and where it came from. A list's value is a list of nodes."""
+
+    value: Any
+    origin: str
+
+
+Node = dict[str, Any] | Leaf
+
+
+def failure(source: object, message: str, path: Place = ()) -> RecipeError:
+    """One problem, to be raised."""
+    return RecipeError([Problem(path_text(path), message, str(source))])
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Parse TOML. ValueError tells what is wrong, nesting too deep included."""
+    try:
+        table = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    except ValueError as error:
+        if "set_int_max_str_digits" in str(error):
+            raise ValueError("a number of more digits than any option takes") from None
+        raise
+    level: list[Any] = [table]
+    for _ in range(MAX_DEPTH):
+        level = [child for node in level for child in (node.values() if isinstance(node, dict) else node)]
+        level = [child for child in level if isinstance(child, dict | list)]
+    if level:
+        raise ValueError(f"nested deeper than {MAX_DEPTH} tables and lists")
+    return table
+
+
+def to_node(value: Any, origin: str) -> Node:
+    """A TOML value as a tree, all of one origin."""
+    if isinstance(value, dict):
+        return {key: to_node(child, origin) for key, child in value.items()}
+    if isinstance(value, list):
+        return Leaf([to_node(child, origin) for child in value], origin)
+    return Leaf(value, origin)
+
+
+def to_value(node: Node) -> Any:
+    """The tree without its origins."""
+    if isinstance(node, dict):
+        return {key: to_value(child) for key, child in node.items()}
+    return [to_value(child) for child in node.value] if isinstance(node.value, list) else node.value
+
+
+def origins_of(node: Node, path: Place = ()) -> Iterator[tuple[Place, str]]:
+    """Every leaf's place and origin."""
+    if isinstance(node, Leaf):
+        yield path, node.origin
+        for i, child in enumerate(node.value if isinstance(node.value, list) else ()):
+            yield from origins_of(child, (*path, i))
+    else:
+        for key, child in node.items():
+            yield from origins_of(child, (*path, key))
+
+
+def origins_below(origins: Mapping[Place, str], path: Place) -> list[str]:
+    """Every origin at `path` and under it, each once, in the order of the recipe."""
+    return list(dict.fromkeys(origin for place, origin in origins.items() if place[: len(path)] == path))
+
+
+def merge(base: dict[str, Any], over: dict[str, Any], path: Place = ()) -> None:
+    """Put `over` on `base`, which stands at `path`: tables merge, everything else replaces.
+
+    Another `use` drops what belonged to the old one; in [sampler], so does another `from_run`.
+    """
+    naming = ("use", "from_run") if path == ("sampler",) else ("use",)
+    was, now = ({key: to_value(node[key]) for key in naming if key in node} for node in (base, over))
+    if was and now and was != now:
+        base.clear()
+    for key, node in over.items():
+        if isinstance(node, dict) and isinstance(base.get(key), dict):
+            merge(base[key], node, (*path, key))
+        else:
+            base[key] = node

@@ -1,0 +1,166 @@
+"""gflow from Python; the command line stands on the same functions.
+
+from gflow_core import Recipe, load_run, run
+
+finished = run(Recipe.load("recipes/vgrow_ring8.toml", "train.steps=200"))
+points = load_run(finished.path).sample(64)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from gflow_core.errors import GflowError
+from gflow_core.files.run_folder import read_result
+from gflow_core.machine.runtime import world_size
+from gflow_core.parts.spec import Spec
+from gflow_core.recipes.recipe import Recipe, load
+from gflow_core.runs import drawing, session
+from gflow_core.runs.console import RunConsole
+from gflow_core.runs.record import RunFolder
+
+__all__ = ["Run", "load_run", "run"]
+
+
+class Run:
+    """A run folder, to be looked at, drawn from and continued. Each file is read when it is asked for."""
+
+    def __init__(self, path: Path | str | RunFolder) -> None:
+        """Open a run folder. Raises GflowError if it is not one."""
+        self._folder = path if isinstance(path, RunFolder) else RunFolder(Path(path))
+        self.path = self._folder.path
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    @property
+    def recipe(self) -> Recipe:
+        """The resolved recipe. Raises RecipeError where it no longer fits the installed plugins."""
+        return load(self._folder.recipe)
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Versions, device, precision, git state and the data's fingerprint. Raises GflowError where damaged."""
+        return self._folder.read_manifest()
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """What was logged while training, oldest first: step, the objective's metrics, seconds of training so far."""
+        return self._folder.metrics()
+
+    def results(self) -> dict[str, dict[str, Any]]:
+        """What each analysis found at the end, by its name: step, scores, files, the manifest that scores depend on.
+
+        Raises GflowError where one is damaged.
+        """
+        files = sorted((self.path / "analysis").glob("*/result.json"))
+        return {file.parent.name: read_result(file) for file in files}
+
+    def scores(self) -> dict[str, dict[str, float | int | str | None]]:
+        """The scores of each analysis, by its name."""
+        return {name: result["scores"] for name, result in self.results().items()}
+
+    @cached_property
+    def sampler(self) -> nn.Module:
+        """The trained sampler, in eval mode on the recipe's device: averaged weights where the run keeps them.
+
+        `sampler(z)` or, of a conditional one, `sampler(z, y)` with z [B, latent.dim] gives x [B, *shape].
+        """
+        module = drawing.Drawing(self.path).experiment.final_sampler
+        assert module is not None
+        return module.eval()
+
+    def sample(
+        self,
+        n: int,
+        *,
+        label: str | int | None = None,
+        seed: int | None = None,
+        checkpoint: str | None = None,
+        replica: int = 0,
+        scheduler: str | None = None,
+    ) -> Tensor:
+        """n samples [n, *shape] on the CPU, in the data's range ([-1, 1] for images); the same ones at every call.
+
+        `label` is what a conditional sampler is asked for: a class, or numbers such as "Smiling=1,Male=-1"; every class
+        in turn without it. `seed` chooses other latents, `checkpoint` an earlier one (such as "000100"), `replica` one
+        of several, `scheduler` workers to draw them. Raises GflowError for what does not fit the run.
+        """
+        if n < 1:
+            raise GflowError(f"n = {n}: ask for one sample or more")
+        wanted = None if label is None else str(label)
+        with session.workers(scheduler) as spread:
+            return drawing.draw(self.path, n, checkpoint, seed, replica, wanted, spread)[0]
+
+    def resume(
+        self,
+        *,
+        checkpoint: str | None = None,
+        steps: int | None = None,
+        quiet: bool = False,
+        scheduler: str | None = None,
+    ) -> Run:
+        """Continue training bit for bit as if it had not stopped, to `steps` instead of the recipe's; returns the run.
+
+        `checkpoint` (such as "000100") goes back to an earlier one and drops what came after it. `scheduler` as in
+        `run`. Raises as `run` does.
+        """
+        _check_processes(self.recipe.spec)
+        with RunConsole(quiet) as console, session.workers(scheduler) as spread:
+            folder = session.resume(self.path, console, checkpoint, steps, spread)
+            console.done(folder.path)
+        return Run(folder.path)
+
+    def analyze(
+        self, *names: str, overrides: Sequence[str] = (), quiet: bool = False, scheduler: str | None = None
+    ) -> Run:
+        """Run its analyzers again: those named (also ones that the recipe lacks), or all; returns the run.
+
+        Overrides ("analyze.0.samples=1000") change their options. `scheduler` as in `run`. Raises GflowError for an
+        analysis that fails, once the others are written.
+        """
+        with RunConsole(quiet) as console, session.workers(scheduler) as spread:
+            return Run(session.reanalyze(self.path, console, names, tuple(overrides), spread).path)
+
+
+def run(
+    recipe: Recipe | Path | str,
+    *overrides: str,
+    runs: Path | str = "runs",
+    quiet: bool = False,
+    scheduler: str | None = None,
+) -> Run:
+    """Train and analyze a recipe, or the file of one with overrides ("train.steps=200"), in a new folder under `runs`.
+
+    Reports as the command line does, or not at all if `quiet`. Long analyses are spread over the workers of a dask
+    `scheduler`, given by its address ("tcp://HOST:8786") or its file. Raises RecipeError with every mistake in the
+    recipe, Interrupted where Ctrl-C stopped it (its state is saved), and other GflowErrors for all else that goes
+    wrong.
+    """
+    if not isinstance(recipe, Recipe):
+        recipe = load(recipe, overrides)
+    elif overrides:
+        raise GflowError("overrides: the recipe is loaded already; give them to Recipe.load")
+    _check_processes(recipe.spec)
+    with RunConsole(quiet) as console, session.workers(scheduler) as spread:
+        folder = session.run(recipe, Path(runs), console, spread)
+        console.done(folder.path)
+    return Run(folder)
+
+
+def load_run(path: Path | str) -> Run:
+    """A run folder, to be looked at, drawn from and continued. Raises GflowError if it is not one."""
+    return Run(path)
+
+
+def _check_processes(spec: Spec) -> None:
+    """One process cannot be several: the command line and torchrun start them."""
+    if spec.objective is not None and spec.train is not None and spec.train.devices > 1 and world_size() == 1:
+        raise GflowError(
+            f"train.devices = {spec.train.devices}: gflow run, gflow resume and torchrun start several processes; from "
+            "Python set it to 1"
+        )

@@ -1,0 +1,154 @@
+"""A checked recipe, built: data read, networks initialised, optimizers attached."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import torch
+from torch import nn
+
+from gflow_core.data.feed import Feed, ReplicaFeed
+from gflow_core.errors import DataError, GflowError
+from gflow_core.machine.runtime import Runtime
+from gflow_core.machine.streams import Streams, derive, seeded
+from gflow_core.nn.labels import label_fault
+from gflow_core.optim.ema import Ema
+from gflow_core.optim.player import Player, evaluating
+from gflow_core.optim.replicas import replica, stack
+from gflow_core.parts.nouns import DataShape, Progress, no_progress
+from gflow_core.parts.source import Source
+from gflow_core.parts.spec import Spec
+from gflow_core.parts.training import Experiment
+
+__all__ = ["build", "build_network", "single"]
+
+
+def build(spec: Spec, *, progress: Progress = no_progress, load_data: bool = True) -> Experiment:
+    """Build everything the recipe names. Raises DataError where data is missing.
+
+    `load_data = False` leaves out the data, the players and the objective: enough to sample from a run.
+    """
+    shape = spec.dataset.data_shape() if spec.dataset else None
+    runtime = _runtime(spec)
+    streams = Streams(spec.seed)
+    # Dropout and the like draw from torch's global generators: each process its own numbers.
+    torch.manual_seed(derive(spec.seed, f"global.{runtime.rank}"))
+
+    experiment = Experiment(spec=spec, runtime=runtime, streams=streams)
+    if spec.train and spec.train.replicas > 1:
+        if runtime.world > 1:
+            raise GflowError("train.replicas: replicas share one process; start one, or set train.replicas = 1")
+        experiment.replicas = tuple(Streams(seed) for seed in spec.seeds)
+    if spec.dataset and load_data:
+        experiment.data = _checked_data(spec.dataset.load(progress), shape)
+        feeds = [Feed(experiment.data, runtime, own) for own in experiment.replicas or [streams]]
+        experiment.feed = ReplicaFeed(feeds) if experiment.replicas else feeds[0]
+    if spec.sampler:
+        experiment.sampler = _network("sampler", spec.sampler, shape, spec, runtime)
+    if spec.discriminator:
+        experiment.discriminator = _network("discriminator", spec.discriminator, shape, spec, runtime)
+    if spec.train and spec.train.ema and experiment.sampler:
+        experiment.ema = Ema(experiment.sampler, spec.train.ema)
+    if spec.objective and load_data:
+        networks = {"sampler": experiment.sampler, "discriminator": experiment.discriminator}
+        for name in spec.objective.players:
+            module = networks[name]
+            assert module is not None
+            experiment.players[name] = Player(module, spec.optimizer[name], runtime)
+        experiment.objective = spec.objective.build(experiment)
+    return experiment
+
+
+def _runtime(spec: Spec) -> Runtime:
+    """Device, precision and processes as [train] asks."""
+    data = spec.data_shape()
+    images = data is not None and data.kind == "image"
+    train = spec.train
+    if train is None:
+        return Runtime.of(images=images)
+    return Runtime.of(
+        train.device,
+        train.precision,
+        images=images,
+        batch_size=train.batch_size,
+        deterministic=train.deterministic,
+    )
+
+
+def single(experiment: Experiment, index: int) -> Experiment:
+    """Replica `index` as the run of its own seed that it is, with the weights samples come from.
+
+    A run without replicas is its own replica 0.
+    """
+    if not experiment.replicas:
+        return experiment
+    spec, runtime = experiment.spec, experiment.runtime
+    assert spec.train is not None
+    shape, seed = spec.dataset.data_shape(), spec.seeds[index]
+    one = Experiment(
+        spec=attrs.evolve(spec, train=attrs.evolve(spec.train, seed=seed, replicas=1)),
+        runtime=runtime,
+        streams=Streams(seed),
+        data=experiment.data,
+    )
+    stacked = {"sampler": experiment.final_sampler, "discriminator": experiment.discriminator}
+    for name, module in stacked.items():
+        if module is not None:
+            fresh = build_network(name, getattr(spec, name), shape, seed, runtime)
+            setattr(one, name, replica(module, fresh, index))
+    return one
+
+
+def _network(kind: str, part: Any, shape: DataShape | None, spec: Spec, runtime: Runtime) -> nn.Module:
+    """The network of the run; those of all replicas stacked."""
+    modules = [build_network(kind, part, shape, seed, runtime) for seed in spec.seeds]
+    if len(modules) == 1:
+        return modules[0]
+    assert shape is not None
+    size = (part.latent.dim,) if kind == "sampler" else shape.shape
+    example = torch.randn(4, *size, generator=torch.Generator().manual_seed(0)).to(runtime.device)
+    return stack(kind, modules, example)
+
+
+def _checked_data(data: Source, shape: DataShape | None) -> Source:
+    """The data, if it is what its options promised. Raises DataError."""
+    assert shape is not None
+    if tuple(data.x.shape[1:]) != shape.shape or len(data) == 0:
+        raise DataError(f"dataset: promised items of shape {list(shape.shape)}, loaded {list(data.x.shape)}")
+    if shape.kind == "vector" and not bool(torch.isfinite(data.x).all()):
+        raise DataError("dataset: it holds NaN or infinite values; leave those items out")
+    if fault := label_fault(data.y, len(data), shape):
+        raise DataError(f"dataset: {fault}")
+    return data
+
+
+@torch.no_grad()
+def _check_network(kind: str, module: nn.Module, part: Any, shape: DataShape | None, runtime: Runtime) -> None:
+    """Two items through the network, in eval mode: the shapes must be the contract's. Raises GflowError."""
+    if shape is None:
+        shape = part.data_shape() if hasattr(part, "data_shape") else None
+    if shape is None:
+        return
+    name = f"{kind} {type(part).__name__}"
+    x = torch.zeros(2, *shape.shape, device=runtime.device)
+    y = None
+    if part.conditional:
+        y = x.new_zeros(2, dtype=torch.int64) if shape.classes else x.new_zeros(2, shape.label_size)
+    with evaluating(module), seeded(0):
+        given = torch.zeros(2, part.latent.dim, device=runtime.device) if kind == "sampler" else x
+        out = module(given) if y is None else module(given, y)
+    expected = x.shape if kind == "sampler" else x.shape[:1]
+    if out.shape != expected:
+        raise GflowError(f"{name}: its forward returns {list(out.shape)} for two items, {list(expected)} is expected")
+
+
+def build_network(kind: str, part: Any, shape: DataShape | None, seed: int, runtime: Runtime) -> nn.Module:
+    """A network of its own random stream, on the device, in channels-last layout."""
+    with seeded(derive(seed, f"init.{kind}")):
+        module: nn.Module = part.build(shape)
+    if runtime.world > 1 and runtime.device.type == "cuda":
+        module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
+    module = module.to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    _check_network(kind, module, part, shape, runtime)
+    return module

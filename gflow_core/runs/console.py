@@ -1,0 +1,243 @@
+"""What a run says while it works: live progress in a terminal, plain lines in a log file.
+
+Live is a terminal that moves its cursor: not a file or a pipe, not TERM=dumb, not a log of continuous integration (CI).
+Nowhere else is a control code written. NO_COLOR takes the colours, not the progress.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console as Rich
+from rich.console import Group
+from rich.live import Live
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from gflow_core.parts.analysis import Result
+from gflow_core.parts.training import Phase
+from gflow_core.runs.summary import duration
+
+__all__ = ["RunConsole", "terminal"]
+
+_EVERY, _LONGEST = 5.0, 300.0  # seconds between lines where there is no terminal: at first, and at most
+_SHARE = 0.05  # and in between this share of the time that training has taken: an hour is some fifty lines
+_ROWS = 120  # rows of a table worth printing; longer ones are read from their files
+_LOG_WIDTH = 160  # columns where there is no terminal
+_LABEL = 16  # columns of what is going on
+
+
+class _Pipe(Rich):
+    """A console whose reader may leave: `gflow run ... | head` goes on training, silently."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
+class _Said(logging.Handler):
+    """What gflow logs (an encoder's accuracy, images left out) as lines of the console."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__(logging.INFO)
+        self.say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.say(record.getMessage())
+
+
+def _listen(say: Callable[[str], None]) -> None:
+    """Hand what gflow logs to `say`, and to nobody who listened before."""
+    logger = logging.getLogger("gflow")
+    for handler in [handler for handler in logger.handlers if isinstance(handler, _Said)]:
+        logger.removeHandler(handler)
+    logger.addHandler(_Said(say))
+    logger.setLevel(logging.INFO)
+
+
+def terminal(quiet: bool = False, stderr: bool = False) -> Rich:
+    """A console on standard output or standard error; `is_terminal` where it shows progress in place."""
+    live = _live(sys.stderr if stderr else sys.stdout)
+    return _Pipe(
+        quiet=quiet,
+        stderr=stderr,
+        force_terminal=live,
+        color_system="auto" if live else None,
+        width=None if live else _LOG_WIDTH,
+        highlight=False,
+        emoji=False,
+    )
+
+
+def _live(stream: TextIO) -> bool:
+    """Whether the stream is a terminal that shows progress in place."""
+    plain = os.environ.get("TERM", "").lower() in ("dumb", "unknown")
+    automatic = os.environ.get("CI", "").lower() not in ("", "0", "false")
+    return stream.isatty() and not plain and not automatic
+
+
+class RunConsole:
+    """Meets `events.Console`. Only the first of several processes speaks; nobody does if it is to be `quiet`.
+
+    A context: no progress is shown once it is left.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        from gflow_core.machine.runtime import world_size  # torch's, which not everyone with a console needs
+
+        self.rich = terminal(quiet=quiet or (world_size() > 1 and os.environ.get("RANK", "0") != "0"))
+        self._live: Live | None = None
+        self._bars: Progress
+        self._metrics = ""
+        self._step: TaskID | None = None
+        self._phase: TaskID | None = None
+        self._steps = self._first = 0
+        self._start = self._spoke = 0.0
+        self._work = ""
+        self._asked = False
+        _listen(self.say)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def done(self, path: Path) -> None:
+        """A run is finished: say where its folder and its last picture are."""
+        self.close()
+        pictures = sorted((path / "samples").glob("*.png"))
+        self.say(f"done: {path}")
+        if pictures:
+            self.say(f"samples: {pictures[-1]}")
+
+    def say(self, text: str) -> None:
+        # soft_wrap: paths stay whole, to be copied.
+        self.rich.print(text, markup=False, soft_wrap=True)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        if self.rich.is_terminal:
+            self._open()
+            if self._phase is None:
+                self._phase = self._bars.add_task(what)
+            self._bars.update(self._phase, description=what, completed=done, total=total)
+            if done >= total:
+                self._bars.remove_task(self._phase)
+                self._phase = None
+        elif what != self._work:  # what is over within seconds leaves no line
+            self._work, self._spoke = what, time.monotonic()
+        elif time.monotonic() - self._spoke > _EVERY:
+            self._spoke = time.monotonic()
+            self.say(f"{what}: {done} of {total}")
+
+    def training(self, first: int, steps: int) -> None:
+        self.close()
+        self._first, self._steps = first, steps
+        self._start = self._spoke = time.monotonic()
+        if self.rich.is_terminal:
+            self._open()
+            self._step = self._bars.add_task("step", total=steps, completed=first)
+
+    def phase(self, step: int, phase: Phase) -> None:
+        if self._live is not None and phase.total > 1:
+            if self._phase is None:
+                self._phase = self._bars.add_task(phase.name)
+            self._bars.update(self._phase, description=phase.name, completed=phase.done, total=phase.total)
+        elif self._live is None and self._due():  # a step may take minutes
+            self.say(f"step {step}/{self._steps}: {phase.name} {phase.done} of {phase.total}")
+        self._tell()
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        text = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        if self._live is not None and self._step is not None:
+            self._metrics = text
+            self._bars.update(self._step, completed=step)
+        elif self._due() or step in (self._first + 1, self._steps):
+            left = (time.monotonic() - self._start) / max(step - self._first, 1) * (self._steps - step)
+            self.say(f"step {step}/{self._steps}  {text}  ({duration(left)} left)")
+        self._tell()
+
+    def _due(self) -> bool:
+        """Whether it is time for a line of training where there is no terminal; it counts as said."""
+        now = time.monotonic()
+        if now - self._spoke <= min(max(_EVERY, _SHARE * (now - self._start)), _LONGEST):
+            return False
+        self._spoke = now
+        return True
+
+    def stopping(self) -> None:
+        self._asked = True  # a signal may come while a line is being written: said at the next call
+
+    def result(self, name: str, result: Result, folder: Path) -> None:
+        for title, rows in result.tables.items():
+            self._table(f"{name}: {title}", rows)
+        if result.scores:
+            self.say(f"{name}: " + "  ".join(f"{key} {_short(value)}" for key, value in result.scores.items()))
+        self.say(f"{name}: wrote {folder}")
+
+    def close(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+        self._live = self._step = self._phase = None
+        self._metrics = ""
+
+    def _tell(self) -> None:
+        if self._asked:
+            self._asked = False
+            self.say("stopping at the next safe point; Ctrl-C again leaves at once, without saving")
+
+    def _open(self) -> None:
+        if self._live is not None:
+            return
+        self._bars = Progress(
+            SpinnerColumn(),
+            TextColumn(f"{{task.description:{_LABEL}}}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+        )
+        self._live = Live(get_renderable=self._display, console=self.rich, refresh_per_second=8)
+        self._live.start()
+
+    def _display(self) -> Group:
+        """The bars, and the last metrics on lines of their own, so that neither crowds the other out."""
+        return Group(self._bars, *([Text(f"  {self._metrics}")] if self._metrics else []))
+
+    def _table(self, title: str, rows: list[dict[str, Any]]) -> None:
+        if not rows:
+            return
+        if len(rows) > _ROWS:
+            self.say(f"{title}: {len(rows)} rows, in its CSV")
+            return
+        table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+        for column, value in rows[0].items():
+            number = isinstance(value, int | float)
+            table.add_column(escape(column), overflow="fold", no_wrap=number, justify="right" if number else "left")
+        for row in rows:
+            table.add_row(*(escape(_short(value)) for value in row.values()))
+        self.rich.print(table)
+
+
+def _short(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "NO"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

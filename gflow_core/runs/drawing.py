@@ -1,0 +1,157 @@
+"""Samples of a run: drawn from its checkpoints, and previews while it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import torch
+from torch import Tensor
+
+from gflow_core.errors import GflowError
+from gflow_core.machine.runtime import choose_device
+from gflow_core.machine.streams import Streams
+from gflow_core.nn.labels import label_rows, parse_label
+from gflow_core.nn.sampling import by_label, draw_chunks, label_pool
+from gflow_core.optim.player import evaluating
+from gflow_core.parts.analysis import Map
+from gflow_core.parts.spec import Spec
+from gflow_core.parts.training import Experiment
+from gflow_core.recipes.recipe import Recipe, load
+from gflow_core.runs.build import build, single
+from gflow_core.runs.manifest import check_origin
+from gflow_core.runs.record import RunFolder
+from gflow_core.runs.state import fitting
+
+__all__ = ["COLUMNS", "IMAGES", "POINTS", "Drawing", "anywhere", "chunks", "draw", "label_grid", "some_real"]
+
+IMAGES, POINTS = 64, 2048  # samples in the pictures drawn while training
+COLUMNS = 10  # samples of each label there
+
+
+def anywhere(spec: Spec) -> Spec:
+    """A run trained on a device that this machine lacks can still be looked at."""
+    try:
+        choose_device(spec.train.device if spec.train else "auto")
+    except GflowError:
+        assert spec.train is not None
+        return attrs.evolve(spec, train=attrs.evolve(spec.train, device="auto"))
+    return spec
+
+
+class Drawing:
+    """A run's sampler, ready to be drawn from; the data itself is not needed.
+
+    Averaged weights where the run keeps them, of the newest checkpoint or the named one. `seed` chooses other
+    latents than the run's own seed would, `replica` one of several (from 0), and `label` what a conditional sampler
+    is asked for: a class, or numbers (`nn.labels.parse_label`); every class in turn without it.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        checkpoint: str | None = None,
+        seed: int | None = None,
+        replica: int = 0,
+        label: str | None = None,
+    ) -> None:
+        folder = RunFolder(path)
+        self.recipe = load(folder.recipe)
+        spec = anywhere(self.recipe.spec)
+        if spec.sampler is None:
+            raise GflowError(f"{path}: its recipe has no [sampler]")
+        self.labels = _wanted(spec, label)
+        self.experiment = build(spec, load_data=False)
+        check_origin(folder.read_manifest(), spec, path)
+        if spec.objective is not None:
+            state = folder.load(checkpoint, only=("sampler", "ema"))
+            module = self.experiment.final_sampler
+            assert module is not None
+            with fitting(folder.path):
+                module.load_state_dict(state.parts["ema" if self.experiment.ema else "sampler"])
+        if replica >= len(spec.seeds):
+            raise GflowError(f"{path}: no replica {replica}; it has {len(spec.seeds)}, numbered from 0")
+        self.experiment = single(self.experiment, replica)
+        if seed is not None:
+            self.experiment.streams = Streams(seed)
+
+    def chunks(self, n: int, map: Map = map) -> Iterator[Tensor]:
+        """n samples [., *shape] on the CPU, some at a time; the same ones at every call."""
+        return chunks(self.experiment, n, "sample", self.labels, map)
+
+
+def draw(
+    path: Path,
+    n: int,
+    checkpoint: str | None = None,
+    seed: int | None = None,
+    replica: int = 0,
+    label: str | None = None,
+    map: Map = map,
+) -> tuple[Tensor, Recipe]:
+    """n samples [n, *shape] of a run's sampler, and its recipe; see Drawing."""
+    drawing = Drawing(path, checkpoint, seed, replica, label)
+    return torch.cat(list(drawing.chunks(n, map))), drawing.recipe
+
+
+def _wanted(spec: Spec, label: str | None) -> Tensor | None:
+    """The labels to draw [m] or [m, k]: the one that is asked for, or every class; None for a sampler without."""
+    shape = spec.data_shape()
+    if not spec.sampler.conditional:
+        if label is not None:
+            raise GflowError(f"--label {label}: the run's sampler reads no labels; leave it out")
+        return None
+    if label is None or shape is None:
+        return label_pool(None, shape)
+    try:
+        return parse_label(label, shape)[None]
+    except ValueError as error:
+        raise GflowError(f"--label {label}: {error}") from None
+
+
+def chunks(
+    experiment: Experiment, n: int, stream: str, labels: Tensor | None = None, map: Map = map
+) -> Iterator[Tensor]:
+    """n samples on the CPU, in eval mode, from a stream that starts afresh: sample i has the same latent at every call.
+
+    A conditional sampler's labels are dealt from `labels` in turn, or drawn as in the data.
+    """
+    module = experiment.final_sampler
+    assert module is not None
+    spec, streams = experiment.spec, experiment.streams.fork(stream)
+    in_turn = labels is not None
+    if labels is None and spec.sampler.conditional:
+        labels = label_pool(experiment.data, spec.data_shape())
+    with evaluating(module):
+        for x in draw_chunks(
+            module,
+            spec.sampler,
+            n,
+            streams,
+            experiment.runtime,
+            labels=labels,
+            in_turn=in_turn,
+            prefix=True,
+            spread=map,
+            train=spec.train,
+        ):
+            yield x.cpu()
+
+
+def label_grid(experiment: Experiment) -> Tensor:
+    """A row of images for every label that is shown, one z a column; the same latents at every call."""
+    module = experiment.final_sampler
+    assert module is not None
+    spec, streams = experiment.spec, experiment.streams.fork("preview")
+    shape = spec.data_shape()
+    assert shape is not None
+    rows = label_rows(label_pool(experiment.data, shape), shape)
+    with evaluating(module):
+        return by_label(module, spec.sampler, rows, COLUMNS, streams, experiment.runtime)
+
+
+def some_real(experiment: Experiment) -> Tensor | None:
+    if experiment.data is None or experiment.data.shape.kind == "image":
+        return None
+    return experiment.data.x[:POINTS]

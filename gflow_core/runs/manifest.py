@@ -1,0 +1,97 @@
+"""What a run stands on, written down when it begins, and compared when it goes on."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gflow_core.errors import GflowError
+from gflow_core.machine.runtime import Runtime
+from gflow_core.parts.plugins import plugins
+from gflow_core.parts.spec import Spec
+from gflow_core.parts.training import Experiment
+from gflow_core.recipes.from_run import FromRun
+from gflow_core.recipes.recipe import Recipe
+from gflow_core.runs.state import networks
+
+__all__ = ["check_data", "check_origin", "manifest_of", "now", "surroundings"]
+
+
+def manifest_of(recipe: Recipe, experiment: Experiment) -> dict[str, Any]:
+    runtime: Runtime = experiment.runtime
+    data = experiment.data
+    return {
+        "created": now(),
+        "command": sys.argv,
+        "folder": str(Path.cwd()),
+        "recipe": str(recipe.path) if recipe.path else None,
+        "versions": {"python": platform.python_version(), **versions()},
+        "platform": platform.platform(),
+        "device": str(runtime.device),
+        "device_name": torch.cuda.get_device_name(runtime.device)
+        if runtime.device.type == "cuda"
+        else platform.machine(),
+        "precision": runtime.precision,
+        "processes": runtime.world,
+        "threads": torch.get_num_threads(),
+        "git": _git(),
+        "data": {"items": len(data), "shape": str(data.shape), "fingerprint": data.fingerprint} if data else {},
+        **({"from_run": recipe.spec.sampler.origin()} if isinstance(recipe.spec.sampler, FromRun) else {}),
+        "parameters": {
+            name: sum(p.numel() for p in module.parameters()) for name, module in networks(experiment).items()
+        },
+    }
+
+
+def versions() -> dict[str, str]:
+    return {"torch": torch.__version__, **{record.dist: record.version for record in plugins().records}}
+
+
+def _git() -> dict[str, Any] | None:
+    """Commit of the working folder, and whether files differ from it; None outside a repository."""
+
+    def ask(*words: str) -> str:
+        return subprocess.run(["git", *words], capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        return {"commit": ask("rev-parse", "HEAD"), "dirty": bool(ask("status", "--porcelain", "-uno"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def check_data(manifest: Mapping[str, Any], experiment: Experiment, path: Path) -> None:
+    before = manifest.get("data", {}).get("fingerprint")
+    if before and experiment.data and experiment.data.fingerprint != before:
+        raise GflowError(
+            f"{path}: the data has changed since the run began (fingerprint {experiment.data.fingerprint[:12]}, was "
+            f"{before[:12]}); put the old data back or start a new run"
+        )
+
+
+def check_origin(manifest: Mapping[str, Any], spec: Spec, path: Path) -> None:
+    """A run that trains nothing has its sampler's weights elsewhere: they must be those it began with."""
+    before = manifest.get("from_run", {})
+    if before and spec.objective is None and spec.sampler.origin()["sha256"] != before["sha256"]:
+        raise GflowError(
+            f"{path}: the sampler of {before['run']} has changed since this run took it; start a new run with gflow "
+            f"run {path / 'recipe.toml'}"
+        )
+
+
+def surroundings(experiment: Experiment) -> dict[str, str]:
+    """What all machines of a run need the same of, by name."""
+    return {
+        "the versions of gflow, its plugins and torch": str(versions()),
+        "the data": experiment.data.fingerprint if experiment.data else "",
+    }

@@ -1,0 +1,261 @@
+"""The run folder: everything a run leaves behind.
+
+runs/vgrow_mnist5k-s0-001/
+  recipe.toml         resolved; `gflow run` on it repeats the run
+  manifest.json       versions, device, precision, git state, data fingerprint
+  metrics.jsonl       one line a logged step
+  samples/000100.png
+  checkpoints/000100/
+  analysis/NAME/      result.json, figures as PNG, tables as CSV
+  tensorboard/        with train.tensorboard: the curves and pictures again, for TensorBoard
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+import shutil
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gflow_core.errors import CheckpointError, GflowError
+from gflow_core.files import checkpoint
+from gflow_core.files.checkpoint import Checkpoint
+from gflow_core.files.locks import held
+from gflow_core.files.run_folder import checkpoint_names, checkpoint_order, making_runs, read_manifest, read_metrics
+from gflow_core.files.whole import written_aside
+from gflow_core.parts.analysis import Result
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["RunFolder"]
+
+
+class RunFolder:
+    """One run's folder. Nothing in it is ever left half-written."""
+
+    def __init__(self, path: Path, *, elsewhere: bool = False) -> None:
+        """Open an existing run folder. Raises GflowError if it is not one.
+
+        One that is `elsewhere`, where another machine's process writes it, is not looked for.
+        """
+        self.path = path
+        if not elsewhere and not (path / "recipe.toml").is_file():
+            raise GflowError(f"{path}: not a run folder (it has no recipe.toml); gflow run makes one under runs/")
+
+    @classmethod
+    def create(cls, runs: Path, name: str, seed: int, recipe: str) -> RunFolder:
+        """A new folder runs/NAME-sSEED-NNN, holding the resolved recipe."""
+        with making_runs(runs):
+            runs.mkdir(parents=True, exist_ok=True)
+            taken = [re.fullmatch(re.escape(f"{name}-s{seed}-") + r"(\d+)", p.name) for p in runs.iterdir()]
+            number = max((int(match[1]) for match in taken if match), default=0) + 1
+            while True:
+                path = runs / f"{name}-s{seed}-{number:03d}"
+                try:
+                    path.mkdir()
+                    break
+                except FileExistsError:  # another process took the number
+                    number += 1
+            _write(path / "recipe.toml", recipe)
+        return cls(path)
+
+    # -------------------------------------------------------------- text
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe."""
+        return self.path / "recipe.toml"
+
+    def analyses(self) -> list[str]:
+        """The names of the recipe's analyses; the recipe is not checked."""
+        try:
+            tables = tomllib.loads(self.recipe.read_text(encoding="utf-8")).get("analyze", [])
+            return [str(table.get("name", table.get("use"))) for table in tables]
+        except (OSError, ValueError, AttributeError, TypeError):  # whoever loads it says what is wrong
+            return []
+
+    def write_recipe(self, text: str) -> None:
+        """Write recipe.toml anew."""
+        _write(self.recipe, text)
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Write manifest.json."""
+        _write(self.path / "manifest.json", json.dumps(manifest, indent=2) + "\n")
+
+    def read_manifest(self) -> dict[str, Any]:
+        """What manifest.json says; empty where there is none. Raises GflowError where it is damaged."""
+        return read_manifest(self.path)
+
+    def log(self, step: int, values: Mapping[str, Any]) -> None:
+        """Append one line to metrics.jsonl."""
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Every line of metrics.jsonl that can be read; one that a crash cut short is left out."""
+        return read_metrics(self.path / "metrics.jsonl")
+
+    def rewind(self, name: str) -> None:
+        """Drop what was recorded after the checkpoint `name`: the resumed run will do it again."""
+        step = checkpoint_order(name)[0]
+        lines = [line for line in self.metrics() if line["step"] <= step]
+        _write(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+        for picture in (self.path / "samples").glob("*.png"):
+            if picture.stem.isdigit() and int(picture.stem) > step:
+                picture.unlink()
+        for pattern in ("*/*", "*/seed*/*"):  # a replica's own results lie one folder deeper
+            for found in list((self.path / "analysis").glob(pattern)):
+                if found.is_dir() and found.name.isdigit() and int(found.name) > step:
+                    shutil.rmtree(found)
+        for later in self.checkpoints():
+            if checkpoint_order(later) > checkpoint_order(name):
+                shutil.rmtree(self.path / "checkpoints" / later)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Claim the folder within the block. Raises GflowError if another process is at work on it."""
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(held(self.recipe))
+            except BlockingIOError:
+                raise GflowError(f"{self.path}: another process is at work on this run") from None
+            yield
+
+    # -------------------------------------------------------------- pictures and analyses
+
+    def sample_path(self, step: int) -> Path:
+        """Where the sample picture of a step belongs."""
+        folder = self.path / "samples"
+        folder.mkdir(exist_ok=True)
+        return folder / f"{step:06d}.png"
+
+    def write_result(self, name: str, result: Result, step: int, *, final: bool) -> Path:
+        """Write what an analyzer found to analysis/NAME, or analysis/NAME/STEP during training."""
+        folder = self.path / "analysis" / name
+        if not final:
+            folder /= f"{step:06d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        before = _files_of(folder)
+        for table, rows in result.tables.items():
+            _write_table(folder / f"{table}.csv", rows)
+        for figure, drawing in result.figures.items():
+            with written_aside(folder / f"{figure}.png") as aside:
+                drawing.savefig(aside, format="png", dpi=150, bbox_inches="tight")
+        for animation, frames in result.animations.items():
+            _write_animation(folder / f"{animation}.gif", frames)
+        suffixes = (("csv", result.tables), ("png", result.figures), ("gif", result.animations))
+        files = sorted(f"{made}.{suffix}" for suffix, names in suffixes for made in names)
+        body = {"step": step, "scores": result.scores, "manifest": result.manifest, "files": files}
+        if result.seeds:
+            body["seeds"] = [{"seed": seed, "scores": scores} for seed, scores in result.seeds.items()]
+        _write(folder / "result.json", json.dumps(_plain(body), indent=2) + "\n")
+        for stale in before - set(files):  # an earlier analysis with other options made them, and nobody else
+            (folder / stale).unlink(missing_ok=True)
+        return folder
+
+    def earlier_results(self, name: str) -> dict[int, Path]:
+        """Step -> folder of what an analyzer found during training, oldest first."""
+        folder = self.path / "analysis" / name
+        found = [p for p in folder.iterdir() if p.name.isdigit()] if folder.is_dir() else []
+        return {int(p.name): p for p in sorted(found, key=lambda p: int(p.name))}
+
+    # -------------------------------------------------------------- checkpoints
+
+    def checkpoints(self) -> list[str]:
+        """Names of the checkpoints, oldest first; see `files.checkpoint_names`."""
+        return checkpoint_names(self.path / "checkpoints")
+
+    def checkpoint_name(self, wanted: str | None = None) -> str:
+        """The newest checkpoint's name, or that of the one wanted ("100" will do for "000100")."""
+        names = self.checkpoints()
+        if not names:
+            raise CheckpointError(f"{self.path}: no checkpoint was saved yet; start again with gflow run {self.recipe}")
+        if wanted is None:
+            return names[-1]
+        match = [name for name in names if wanted in (name, name.lstrip("0"))]
+        if not match:
+            raise CheckpointError(f"{self.path}: no checkpoint {wanted}; there are {', '.join(names)}")
+        return match[0]
+
+    def save(self, state: Checkpoint, part_way: int = 0, keep: int = 1) -> None:
+        """Write a checkpoint and delete all but the newest `keep`."""
+        name = f"{state.step:06d}" + (f"-{part_way:03d}" if part_way else "")
+        folder = self.path / "checkpoints"
+        folder.mkdir(exist_ok=True)
+        try:
+            checkpoint.write(folder / name, state)
+        except OSError as error:
+            again = f"gflow resume {self.path}" if self.checkpoints() else f"gflow run {self.recipe}"
+            raise CheckpointError(
+                f"{folder / name}: cannot be written: {error.strerror or error}; earlier checkpoints are untouched; "
+                f"make room, then {again}"
+            ) from error
+        for old in self.checkpoints()[:-keep]:
+            shutil.rmtree(folder / old)
+        for leftover in folder.glob(".*"):  # of writes that a crash cut short
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    def load(self, name: str | None = None, only: tuple[str, ...] | None = None) -> Checkpoint:
+        """The named checkpoint, or the newest. Raises CheckpointError; for a damaged one it offers the one before."""
+        name = self.checkpoint_name(name)
+        try:
+            return checkpoint.read(self.path / "checkpoints" / name, only)
+        except CheckpointError as error:
+            names = self.checkpoints()
+            before = names[: names.index(name)]
+            resume = f"gflow resume {self.path} " if only is None else ""  # what draws takes --checkpoint itself
+            offer = (
+                f"the one before it: {resume}--checkpoint {before[-1]}"
+                if before
+                else f"there is none before it; start again with gflow run {self.recipe}"
+            )
+            raise CheckpointError(f"{error}; {offer}") from error
+
+
+def _files_of(folder: Path) -> set[str]:
+    """The files beside a result.json that are part of it."""
+    try:
+        names = json.loads((folder / "result.json").read_text(encoding="utf-8"))["files"]
+        return {name for name in names if Path(name).name == name}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
+def _write(path: Path, text: str) -> None:
+    with written_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _write_animation(path: Path, frames: list[np.ndarray[Any, Any]]) -> None:
+    """Frames [H, W, 3] of bytes as a GIF that repeats for ever, 20 frames a second."""
+    from PIL import Image
+
+    first, *rest = (Image.fromarray(frame) for frame in frames)
+    with written_aside(path) as aside:
+        first.save(aside, format="gif", save_all=True, append_images=rest, duration=50, loop=0)
+
+
+def _plain(value: Any) -> Any:
+    """A score as JSON has it: numpy and torch scalars as numbers; NaN and infinities, which JSON lacks, as text."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

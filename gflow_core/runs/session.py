@@ -1,0 +1,218 @@
+"""A run from beginning to end: where build, train, record and analyze meet."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+from torch import distributed
+
+from gflow_core.errors import DataError, GflowError, did_you_mean
+from gflow_core.files.run_folder import run_name
+from gflow_core.machine import cluster
+from gflow_core.machine.streams import seeded
+from gflow_core.parts.analysis import Map
+from gflow_core.parts.plugins import plugins
+from gflow_core.parts.spec import Spec
+from gflow_core.parts.training import Experiment
+from gflow_core.recipes.recipe import Recipe, load
+from gflow_core.recipes.writing import dumps
+from gflow_core.runs import tensorboard
+from gflow_core.runs.build import build
+from gflow_core.runs.drawing import anywhere
+from gflow_core.runs.events import Console, Session
+from gflow_core.runs.manifest import check_data, check_origin, manifest_of, now, surroundings
+from gflow_core.runs.record import RunFolder
+from gflow_core.runs.state import restore
+
+__all__ = ["reanalyze", "resume", "run", "workers"]
+
+
+def run(recipe: Recipe, runs: Path, console: Console, map: Map = map) -> RunFolder:
+    """Build, train and analyze a recipe in a new folder under `runs`. Raises GflowError for all that goes wrong.
+
+    `map` is what analyzers spread their work with, here and below: see `workers`.
+    """
+    if recipe.spec.objective is None and not recipe.spec.analyze:
+        raise GflowError(f"{recipe.path}: nothing to do: it has neither an [objective] nor an [[analyze]] table")
+    _check_extras(recipe.spec)
+    experiment = _build(recipe, console)
+    experiment.runtime.agree({"the resolved recipe": dumps(recipe.spec), **surroundings(experiment)})
+    _prepare(experiment, console)
+    path: list[Path | None] = [None]
+    if experiment.runtime.main:
+        name = run_name(recipe.path) if recipe.path else "recipe"
+        path = [RunFolder.create(runs, name, recipe.spec.seed, dumps(recipe.spec)).path]
+    if experiment.runtime.world > 1:
+        distributed.broadcast_object_list(path)
+    assert path[0] is not None
+    folder = RunFolder(path[0], elsewhere=not experiment.runtime.main)
+    with _held(folder, experiment):
+        if experiment.runtime.main:
+            folder.write_manifest(manifest_of(recipe, experiment))
+        console.say(f"run folder {folder.path}")
+        Session(experiment, folder, console, map=map).go(done=0)
+    return folder
+
+
+def resume(
+    path: Path, console: Console, checkpoint: str | None = None, steps: int | None = None, map: Map = map
+) -> RunFolder:
+    """Continue a run from its newest checkpoint, bit for bit as if it had not stopped.
+
+    From the checkpoint named, later ones are dropped, and what was recorded after it. `steps` is a new length.
+    """
+    folder = RunFolder(path)
+    recipe = load(folder.recipe, [f"train.steps={steps}"] if steps else [])
+    train_options = recipe.spec.train
+    if recipe.spec.objective is None or train_options is None:
+        raise GflowError(f"{path}: the recipe trains nothing, there is nothing to resume; use gflow analyze {path}")
+    _check_extras(recipe.spec)
+    name = folder.checkpoint_name(checkpoint)
+    state = folder.load(name)
+    if state.step > train_options.steps:
+        raise GflowError(f"{path}: {state.step} steps are done already, more than {train_options.steps}")
+    if state.threads:
+        torch.set_num_threads(state.threads)
+    manifest = folder.read_manifest()
+    with _data_of(manifest, recipe.spec):
+        experiment = _build(recipe, console)
+    check_data(manifest, experiment, path)
+    _check_copies(folder, name, experiment)
+    _prepare(experiment, console)
+    restore(experiment, state, folder.path / "checkpoints" / name)
+    with _held(folder, experiment):
+        if experiment.runtime.main:
+            folder.rewind(name)
+            if steps:
+                folder.write_recipe(dumps(recipe.spec))
+            again = {"time": now(), "checkpoint": name}
+            folder.write_manifest({**manifest, "resumed": [*manifest.get("resumed", []), again]})
+        experiment.runtime.barrier()
+        if state.step == train_options.steps:
+            console.say(f"{path} is trained already, {state.step} steps; --steps N goes on from there")
+        else:
+            console.say(f"resuming {path} after step {state.step}" + (f", {state.phase}" if state.phase else ""))
+        part_way = int(name.partition("-")[2] or 0)
+        Session(experiment, folder, console, part_way, map).go(done=state.step)
+    return folder
+
+
+def reanalyze(
+    path: Path, console: Console, names: tuple[str, ...] = (), overrides: tuple[str, ...] = (), map: Map = map
+) -> RunFolder:
+    """Run a finished run's analyzers again, those named or all; a name may also be an analyzer's that it lacks.
+
+    Overrides change their options, where the data lies, and the device; nothing that the run was trained with.
+    """
+    folder = RunFolder(path)
+    for override in overrides:
+        if not override.removeprefix("~").startswith(("analyze", "dataset.", "train.device", "train.precision")):
+            raise GflowError(f"override {override}: the run is trained; gflow analyze takes analyze.N.OPTION=VALUE")
+    before = folder.analyses()
+    registered = plugins().registries["analyzer"]
+    added = [name for name in dict.fromkeys(names) if name not in before and name in registered]
+    tables = [f"analyze.{len(before) + i}.use={name}" for i, name in enumerate(added)]
+    recipe = load(folder.recipe, [*tables, *overrides])
+    for i, name in enumerate(added, start=len(before)):
+        console.say(f"{name} is analyze.{i} here")
+    chosen = [a for a in recipe.spec.analyze if not names or a.name in names]
+    known = [a.name for a in recipe.spec.analyze]
+    for name in names:
+        if name not in known:
+            raise GflowError(
+                f"{path}: no analysis {name} in its recipe (it has {', '.join(known) or 'none'}), nor an analyzer so "
+                f"called{did_you_mean(name, [*known, *registered])} (gflow ls analyzers)"
+            )
+    if not chosen:
+        raise GflowError(f"{path}: its recipe has no [[analyze]] table; name an analyzer (gflow ls analyzers)")
+    recipe = attrs.evolve(recipe, spec=anywhere(recipe.spec))
+    manifest = folder.read_manifest()
+    with _data_of(manifest, recipe.spec):
+        experiment = _build(recipe, console)
+    check_data(manifest, experiment, path)
+    check_origin(manifest, recipe.spec, path)
+    step = 0
+    if recipe.spec.objective is not None:
+        state = folder.load()
+        restore(experiment, state, folder.path)
+        step = state.step
+    Session(experiment, folder, console, map=map).analyze_all(chosen, step, overrides)
+    return folder
+
+
+@contextmanager
+def workers(scheduler: str | None) -> Iterator[Map]:
+    """A map over the workers of the dask scheduler at this address or of this file, within the block.
+
+    Python's own without one, and in all processes but the first, which alone runs analyzers. GflowError where no
+    scheduler answers, or it has no workers.
+    """
+    if scheduler is None or os.environ.get("RANK", "0") != "0":
+        yield map
+        return
+    with cluster.connected(scheduler) as client:
+        yield partial(cluster.spread, client)
+
+
+def _check_extras(spec: Spec) -> None:
+    """What the recipe wants beyond gflow's own requirements is installed. Raises GflowError if not."""
+    if spec.train is not None and spec.train.tensorboard:
+        tensorboard.require()
+
+
+def _build(recipe: Recipe, console: Console) -> Experiment:
+    experiment = build(recipe.spec, progress=console.progress)
+    console.close()
+    return experiment
+
+
+def _prepare(experiment: Experiment, console: Console) -> None:
+    """What analyzers will need later is there now. Raises GflowError if not."""
+    if not experiment.runtime.main:
+        return
+    with seeded(0):
+        for analysis in experiment.spec.analyze:
+            prepare = getattr(analysis.part, "prepare", None)
+            if prepare is not None:
+                prepare(experiment.spec, experiment.runtime.device, console.progress)
+    console.close()
+
+
+@contextmanager
+def _held(folder: RunFolder, experiment: Experiment) -> Iterator[None]:
+    """The run folder is this run's alone; of several processes the first one holds it."""
+    with folder.held() if experiment.runtime.main else nullcontext():
+        yield
+
+
+@contextmanager
+def _data_of(manifest: Mapping[str, Any], spec: Spec) -> Iterator[None]:
+    """Reading a run's data again within the block; DataError says where a relative path to them counts from."""
+    try:
+        yield
+    except DataError as error:
+        root = getattr(spec.dataset, "root", None)
+        if root is None or Path(root).is_absolute() or not manifest.get("folder"):
+            raise
+        raise DataError(
+            f'{error}\nthe run began in {manifest["folder"]}, where its dataset.root = "{root}" counts from; go there'
+        ) from error
+
+
+def _check_copies(folder: RunFolder, name: str, experiment: Experiment) -> None:
+    """Machines without a common file system have a copy of the run each: the same one. Raises GflowError if not."""
+    saved = folder.path / "checkpoints" / name / "checkpoint.json"  # it holds the sha256 of all the others
+    experiment.runtime.agree(
+        {
+            str(folder.recipe): folder.recipe.read_text(encoding="utf-8"),
+            f"the newest checkpoint of {folder.path}": name + saved.read_text(encoding="utf-8"),
+            **surroundings(experiment),
+        }
+    )

@@ -1,0 +1,84 @@
+"""All that the next step needs: taken from an experiment, and put back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor, nn
+
+from gflow_core.errors import CheckpointError
+from gflow_core.files.checkpoint import Checkpoint, misfit
+from gflow_core.machine.streams import Streams
+from gflow_core.parts.training import Experiment
+
+__all__ = ["capture", "fitting", "networks", "restore"]
+
+
+def capture(experiment: Experiment) -> dict[str, Any]:
+    """All that the next step needs, as trees of tensors and numbers."""
+    assert experiment.objective is not None
+    parts: dict[str, Any] = {name: streams.state_dict() for name, streams in streams_of(experiment).items()}
+    for name, module in networks(experiment).items():
+        parts[name] = dict(module.state_dict())
+    for name, player in experiment.players.items():
+        parts[f"optimizer.{name}"] = player.optimizer.state_dict()
+    state = experiment.objective.state
+    parts["objective"] = {f.name: getattr(state, f.name) for f in attrs.fields(type(state))}
+    if experiment.feed is not None:
+        parts["feed"] = {"position": experiment.feed.position}
+    return parts
+
+
+def restore(experiment: Experiment, state: Checkpoint, where: Path) -> None:
+    """Put `capture`'s parts back. Raises CheckpointError if they are of another experiment."""
+    with fitting(where):
+        for name, module in networks(experiment).items():
+            module.load_state_dict(state.parts[name])
+        for name, player in experiment.players.items():
+            player.optimizer.load_state_dict(state.parts[f"optimizer.{name}"])
+        if experiment.objective is not None:
+            fields = _to(state.parts["objective"], experiment.runtime.device)
+            experiment.objective.state = type(experiment.objective.state)(**fields)
+        if experiment.feed is not None:
+            experiment.feed.position = state.parts["feed"]["position"]
+        for name, streams in streams_of(experiment).items():
+            streams.load_state_dict(state.parts[name])
+
+
+@contextmanager
+def fitting(where: Path) -> Iterator[None]:
+    """Loading state into networks within the block; CheckpointError where it does not fit."""
+    try:
+        yield
+    except (KeyError, RuntimeError, ValueError, TypeError) as error:
+        raise CheckpointError(
+            f"{where}: the checkpoint does not fit the recipe: {misfit(error)}; put the recipe back as it was "
+            "when the run began"
+        ) from error
+
+
+def _to(tree: Any, device: torch.device) -> Any:
+    if isinstance(tree, Tensor):
+        return tree.to(device)
+    if isinstance(tree, dict):
+        return {key: _to(value, device) for key, value in tree.items()}
+    return type(tree)(_to(value, device) for value in tree) if isinstance(tree, list | tuple) else tree
+
+
+def streams_of(experiment: Experiment) -> dict[str, Streams]:
+    own = {f"streams.{index}": streams for index, streams in enumerate(experiment.replicas)}
+    return {"streams": experiment.streams, **own}
+
+
+def networks(experiment: Experiment) -> dict[str, nn.Module]:
+    found = {
+        "sampler": experiment.sampler,
+        "discriminator": experiment.discriminator,
+        "ema": experiment.ema.module if experiment.ema else None,
+    }
+    return {name: module for name, module in found.items() if module is not None}

@@ -1,0 +1,157 @@
+"""Run folders at a glance: how far each is, what it found. Reads a few small files a run; needs no torch."""
+
+from __future__ import annotations
+
+import time
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+
+from gflow_core.errors import GflowError
+from gflow_core.files.locks import in_use
+from gflow_core.files.run_folder import (
+    RUN_NAME,
+    checkpoint_names,
+    checkpoint_order,
+    last_metrics,
+    read_manifest,
+    read_result,
+)
+
+__all__ = ["Summary", "duration", "summaries", "summary"]
+
+State = Literal["running", "stopped", "trained", "analyzed", "broken"]
+
+_SIGNS = ("recipe.toml", "manifest.json", "metrics.jsonl", "checkpoints")
+
+
+@attrs.frozen(kw_only=True)
+class Summary:
+    """One run folder."""
+
+    path: Path
+    recipe: str
+    """Stem of the recipe's file."""
+    state: State
+    """running: a process is at work on it; stopped: not all is trained; trained: all, analyses are lacking (or the
+    recipe has none); analyzed: all is there; broken: `problem` says what cannot be read."""
+    problem: str = ""
+    created: float
+    """When it began, in seconds since 1970."""
+    title: str = ""
+    seed: int | None = None
+    step: int = 0
+    """Steps done: those that a checkpoint holds; while it runs, those that were logged."""
+    steps: int = 0
+    """Steps in all; 0 where nothing is trained."""
+    scores: Mapping[str, Mapping[str, float | int | str | None]] = attrs.field(factory=dict)
+    """Analysis -> its last scores, in the recipe's order."""
+
+    @property
+    def age(self) -> float:
+        """Seconds since the run began."""
+        return max(time.time() - self.created, 0.0)
+
+
+def summaries(folder: Path) -> list[Summary]:
+    """Every run in `folder` and in the folders there that are no runs themselves; newest first.
+
+    A `folder` that is a run is an only one. Raises GflowError where there is no such folder.
+    """
+    if not folder.is_dir():
+        raise GflowError(f"{folder}: no such folder; gflow run makes run folders under runs/")
+    found = [folder] if _is_run(folder) else list(_runs_in(folder, deeper=True))
+    return sorted(map(summary, found), key=lambda one: (one.created, one.path.name), reverse=True)
+
+
+def summary(path: Path) -> Summary:
+    """One run. What is damaged makes it broken; nothing is raised."""
+    named = RUN_NAME.fullmatch(path.name)
+    about: dict[str, Any] = {"path": path, "recipe": named[1] if named else path.name, "created": _changed(path)}
+    try:
+        manifest = read_manifest(path)
+        about |= _origin(manifest)
+        table = tomllib.loads((path / "recipe.toml").read_text(encoding="utf-8"))
+        train = table.get("train", {})
+        about |= {"title": str(table.get("title", "")), "seed": int(train.get("seed", 0))}
+        about["steps"] = steps = int(train.get("steps", 0))
+        about["step"] = step = _saved(path)
+        names = [str(one.get("name", one.get("use"))) for one in table.get("analyze", [])]
+        about["scores"] = {name: result["scores"] for name in names if (result := _result(path, name)) is not None}
+        if in_use(path / "recipe.toml"):
+            logged = last_metrics(path / "metrics.jsonl") or {"step": 0}
+            return Summary(state="running", **{**about, "step": max(step, logged["step"])})
+    except FileNotFoundError as error:
+        return Summary(state="broken", problem=f"{Path(error.filename).name} is missing", **about)
+    except (GflowError, OSError) as error:
+        return Summary(state="broken", problem=str(error), **about)
+    except (ValueError, TypeError, AttributeError) as error:
+        return Summary(state="broken", problem=f"recipe.toml cannot be read: {error}", **about)
+    analyzed = all((path / "analysis" / name / "result.json").is_file() for name in names)
+    if step < steps or not (steps or analyzed):
+        return Summary(state="stopped", **about)
+    return Summary(state="analyzed" if names and analyzed else "trained", **about)
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3 h`, `5 d`."""
+    for unit, length in (("d", 2 * 86400), ("h", 2 * 3600), ("min", 2 * 60)):
+        if seconds >= length:
+            return f"{seconds / (length / 2):.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _is_run(folder: Path) -> bool:
+    return bool(RUN_NAME.fullmatch(folder.name)) or any((folder / sign).exists() for sign in _SIGNS)
+
+
+def _runs_in(folder: Path, deeper: bool) -> Iterator[Path]:
+    for path in folder.iterdir():
+        if path.name.startswith(".") or not path.is_dir():
+            continue
+        if _is_run(path):
+            yield path
+        elif deeper:
+            yield from _runs_in(path, deeper=False)
+
+
+def _changed(path: Path) -> float:
+    """When the folder was last written to, for runs whose manifest does not tell when they began."""
+    return path.stat().st_mtime
+
+
+def _origin(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What the manifest adds: when the run began, and of what recipe (a run's own recipe.toml is not named for it)."""
+    found: dict[str, Any] = {}
+    with suppress(KeyError, TypeError, ValueError):
+        found["created"] = datetime.fromisoformat(manifest["created"]).timestamp()
+    if isinstance(manifest.get("recipe"), str) and (stem := Path(manifest["recipe"]).stem) != "recipe":
+        found["recipe"] = stem
+    return found
+
+
+def _saved(path: Path) -> int:
+    """Steps that the newest checkpoint holds."""
+    names = checkpoint_names(path / "checkpoints")
+    if not names:
+        return 0
+    if not (path / "checkpoints" / names[-1] / "checkpoint.json").is_file():
+        raise GflowError(f"checkpoint {names[-1]} has no checkpoint.json")
+    return checkpoint_order(names[-1])[0]
+
+
+def _result(path: Path, name: str) -> dict[str, Any] | None:
+    """What the analysis found last: at the end, or at the newest step during training."""
+    folder = path / "analysis" / name
+    if (folder / "result.json").is_file():
+        return read_result(folder / "result.json")
+    during = [one for one in folder.iterdir() if one.name.isdigit()] if folder.is_dir() else []
+    for one in sorted(during, key=lambda one: int(one.name), reverse=True):
+        if (one / "result.json").is_file():
+            return read_result(one / "result.json")
+    return None

@@ -1,0 +1,132 @@
+"""The clock of training: one loop, read from top to bottom. The mathematics is the objective's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+import attrs
+import torch
+from torch import Tensor
+
+from gflow_core.errors import Diverged, Interrupted
+from gflow_core.machine.streams import derive
+from gflow_core.parts.training import Experiment, Metrics, Phase
+
+__all__ = ["Events", "train"]
+
+_KEPT = "the checkpoints before it are kept. A smaller learning rate or step size may help"
+
+
+class Events(Protocol):
+    """What happens around the mathematics; every process calls each of them at the same moment."""
+
+    def stopping(self) -> bool:
+        """Whether this process was asked to stop."""
+
+    def phase(self, step: int, phase: Phase) -> None:
+        """A safe point inside a step was reached."""
+
+    def log(self, step: int, metrics: Mapping[str, Sequence[float]]) -> None:
+        """Metrics, averaged over the steps since the last call: one value, or one a replica."""
+
+    def sample(self, step: int) -> None:
+        """Time for a sample picture."""
+
+    def analyze(self, step: int) -> None:
+        """A step is done: analyzers whose turn it is may look."""
+
+    def save(self, step: int, phase: Phase | None = None) -> None:
+        """Save everything: after `step`, and inside the next one where `phase` is given."""
+
+
+def train(experiment: Experiment, events: Events, *, done: int = 0) -> None:
+    """Train from the state after `done` steps to the recipe's end.
+
+    Raises Interrupted after saving, when asked to stop; Diverged, naming the step and the quantity, when a
+    metric or a weight is no longer finite (nothing is saved then: the last checkpoint is the last good one).
+    """
+    clock = experiment.spec.train
+    objective = experiment.objective
+    assert clock is not None
+    assert objective is not None
+    runtime = experiment.runtime
+    recent: list[tuple[int, Metrics]] = []
+
+    for step in range(done + 1, clock.steps + 1):
+        # The step itself. Between its safe points nothing looks at it.
+        if runtime.world > 1:  # dropout's masks, each process its own: by the step, since one process saves
+            torch.manual_seed(derive(experiment.streams.seed, f"global.{runtime.rank}.{step}"))
+        for player in experiment.players.values():
+            player.module.train()
+            player.set_rates(step - 1)
+        for event in objective.step(step):
+            if isinstance(event, Phase):
+                events.phase(step, event)
+                if runtime.any(events.stopping()):
+                    _check_state(experiment, step)
+                    if recent:
+                        events.log(step - 1, _average(recent, experiment.spec.seeds))
+                    events.save(step - 1, event)
+                    raise Interrupted(f"stopped in step {step} ({event.name} {event.done} of {event.total}), and saved")
+            else:
+                recent.append((step, event))
+        for player in experiment.players.values():
+            runtime.average_buffers(player.module)
+        if experiment.ema is not None and experiment.sampler is not None:
+            experiment.ema.update(experiment.sampler, step)
+
+        # The records. Metrics stay on the device until a line is due; one transfer brings them all.
+        last = step == clock.steps
+        stop = runtime.any(events.stopping())
+        save = last or stop or _due(step, clock.checkpoint_every)
+        sample = last or _due(step, clock.sample_every)
+        if last or stop or save or sample or _due(step, clock.log_every):
+            metrics = _average(recent, experiment.spec.seeds)
+            recent.clear()
+            _check_state(experiment, step)
+            events.log(step, metrics)
+        if sample:
+            events.sample(step)
+        if save:
+            events.save(step)
+        if not last:  # at the end every analyzer runs
+            events.analyze(step)
+        if stop and not last:
+            raise Interrupted(f"stopped after step {step}, and saved")
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
+
+
+def _average(recent: Iterable[tuple[int, Metrics]], seeds: Sequence[int]) -> dict[str, list[float]]:
+    """Mean of each metric over the steps, one a replica. Raises Diverged at the first that is not finite."""
+    observed = [(step, name, value) for step, metrics in recent for name, value in metrics.items()]
+    if not observed:
+        return {}
+    values = torch.stack([value.detach().float().expand(len(seeds)) for _, _, value in observed]).tolist()
+    seen: dict[str, list[list[float]]] = {}
+    for (step, name, _), row in zip(observed, values, strict=True):
+        for seed, value in zip(seeds, row, strict=True):
+            if not math.isfinite(value):
+                whose = f" of seed {seed}" if len(seeds) > 1 else ""
+                raise Diverged(f"step {step}: {name}{whose} is {value}; {_KEPT}")
+        seen.setdefault(name, []).append(row)
+    return {name: [sum(one) / len(one) for one in zip(*history, strict=True)] for name, history in seen.items()}
+
+
+def _check_state(experiment: Experiment, step: int) -> None:
+    """Raise Diverged if a weight, a running statistic or the objective's state is NaN or infinite: do not save it."""
+    state = experiment.objective.state if experiment.objective else None
+    found: dict[str, Tensor] = {}
+    for network, player in experiment.players.items():
+        found |= {f"{network} {name}": tensor for name, tensor in player.module.state_dict().items()}
+    if state is not None:
+        found |= {f"the objective's {field.name}": getattr(state, field.name) for field in attrs.fields(type(state))}
+    found = {name: x for name, x in found.items() if isinstance(x, Tensor) and x.is_floating_point()}
+    finite = torch.stack([torch.isfinite(x.detach()).all() for x in found.values()])
+    if not bool(finite.all()):
+        worst = list(found)[int((~finite).nonzero()[0])]
+        raise Diverged(f"step {step}: {worst} is not finite; {_KEPT}")

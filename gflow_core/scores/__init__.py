@@ -1,0 +1,1 @@
+"""General analyzers, and comparing what runs scored."""

@@ -1,0 +1,318 @@
+"""Runs side by side: their final scores, grouped by recipe, averaged over seeds. Reads run folders; needs no torch."""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import stdev
+from typing import Any
+
+import attrs
+
+from gflow_core.errors import GflowError, did_you_mean
+from gflow_core.files.run_folder import read_result
+
+__all__ = ["Cell", "Comparison", "Group", "Row", "comparable", "compare"]
+
+Score = float | int | str | None
+
+_APART = frozenset(
+    {
+        "gflow",
+        "title",
+        "dataset.root",
+        "dataset.download",
+        "dataset.workers",
+        "train.seed",
+        "train.replicas",
+        "train.device",
+        "train.devices",
+        "train.log_every",
+        "train.sample_every",
+        "train.checkpoint_every",
+        "train.keep",
+        "train.tensorboard",
+    }
+)
+"""What two runs of one group may differ in: seeds, where things are, how often one looks. So may [[analyze]] tables:
+each score's own manifest says what it depends on."""
+
+
+@attrs.frozen
+class Group:
+    """Runs of one recipe that differ in their seeds."""
+
+    name: str
+    """The options in which its recipe differs from the other groups', a line each; the title of an only group."""
+    options: Mapping[str, Any]
+    """The same options and their values; None where an option is not set."""
+    runs: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+
+@attrs.frozen
+class Cell:
+    """One score in one group."""
+
+    values: tuple[float | int | str, ...]
+    """One a seed, in the order of the seeds; seeds that lack the score are left out."""
+
+    @property
+    def numbers(self) -> list[float]:
+        """The values as numbers; empty where one of them is none."""
+        found = [_number(value) for value in self.values]
+        return [] if None in found else [value for value in found if value is not None]
+
+    @property
+    def mean(self) -> float | None:
+        """The mean over seeds; None for what is no number."""
+        return sum(self.numbers) / len(self.numbers) if self.numbers else None
+
+    @property
+    def std(self) -> float | None:
+        """The standard deviation over seeds (n - 1); None with fewer than two, or where one is not finite."""
+        numbers = self.numbers
+        return stdev(numbers) if len(numbers) > 1 and all(map(math.isfinite, numbers)) else None
+
+
+@attrs.frozen
+class Row:
+    """One score of one analyzer, over the groups."""
+
+    analyzer: str
+    score: str
+    cells: tuple[Cell, ...]
+
+
+@attrs.frozen
+class Comparison:
+    """What `compare` found: columns and rows."""
+
+    groups: tuple[Group, ...]
+    rows: tuple[Row, ...]
+
+
+@attrs.frozen
+class _Run:
+    """One run folder, read."""
+
+    path: Path
+    title: str
+    options: Mapping[str, Any]
+    """Dotted name -> value, of all that tells groups apart."""
+    names: Sequence[str]
+    """Analyzers with results, in the recipe's order; what it does not name comes last."""
+    manifests: Mapping[str, Mapping[str, Any]]
+    """Analyzer -> what its scores depend on, the part's name included."""
+    steps: Mapping[str, int]
+    """Analyzer -> the step it looked at."""
+    scores: Mapping[int, Mapping[str, Mapping[str, Score]]]
+    """Seed -> analyzer -> score -> value."""
+
+
+def compare(paths: Sequence[Path], only: Iterable[str] = ()) -> Comparison:
+    """Tabulate the final scores of run folders. `only` names the analyzers that count; all by default.
+
+    Raises GflowError where a folder is no run or holds no results, where one recipe and seed is there twice, and
+    where scores of one analyzer depend on different things (their manifests differ).
+    """
+    only = list(dict.fromkeys(only))
+    runs = [_read(path, only) for path in paths]
+    known = list(dict.fromkeys(name for run in runs for name in run.names))
+    names = only or known
+    for name in names:
+        if name not in known:
+            raise GflowError(f"no run has results of {name}{did_you_mean(name, known)} (there are {', '.join(known)})")
+    _check_manifests(runs, names, known)
+
+    members: list[list[_Run]] = []
+    for run in runs:
+        for group in members:
+            if group[0].options == run.options:
+                group.append(run)
+                break
+        else:
+            members.append([run])
+    _check_seeds(members)
+    _check_steps(members, names)
+    firsts = [group[0].options for group in members]
+    groups, seeds = [], []
+    for group in members:
+        told = _told_apart(group[0].options, firsts)
+        name = "\n".join(f"{key}={_text(value)}" for key, value in told.items())
+        seeds.append({seed: scores for run in group for seed, scores in run.scores.items()})
+        paths_of = tuple(str(run.path) for run in group)
+        groups.append(Group(name or group[0].title or group[0].path.name, told, paths_of, tuple(sorted(seeds[-1]))))
+
+    rows = []
+    for name in names:
+        scores = dict.fromkeys(score for found in seeds for one in found.values() for score in one.get(name, {}))
+        for score in scores:
+            columns = ([found[seed].get(name, {}).get(score) for seed in sorted(found)] for found in seeds)
+            cells = tuple(Cell(tuple(v for v in values if v is not None)) for values in columns)
+            rows.append(Row(name, score, cells))
+    return Comparison(tuple(groups), tuple(rows))
+
+
+def comparable(paths: Sequence[Path], only: Iterable[str] = ()) -> tuple[Comparison, list[str]]:
+    """`compare` of the analyses whose scores compare, and why each other one is left out.
+
+    Raises GflowError as `compare` does, where nothing is left.
+    """
+    try:
+        return compare(paths, only), []
+    except GflowError as error:
+        whole = error
+    names = list(only) or dict.fromkeys(name for path in paths for name in _read(path, ()).names)
+    kept, left_out = [], []
+    for name in names:
+        try:
+            compare(paths, [name])
+            kept.append(name)
+        except GflowError as error:
+            left_out.append(str(error).partition("\n")[0])
+    if not kept:
+        raise whole
+    return compare(paths, kept), left_out
+
+
+# ------------------------------------------------------------------ reading
+
+
+def _read(path: Path, only: Sequence[str]) -> _Run:
+    recipe = path / "recipe.toml"
+    if not recipe.is_file():
+        what = "not a run folder (it has no recipe.toml)" if path.exists() else "no such run folder"
+        raise GflowError(f"{path}: {what}; gflow run makes them under runs/")
+    try:
+        table = tomllib.loads(recipe.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise GflowError(f"{recipe}: damaged ({error})") from error
+    files = {file.parent.name: file for file in sorted(path.glob("analysis/*/result.json"))}
+    if not files:
+        raise GflowError(f"{path}: holds no results yet; gflow analyze {path} makes them")
+    tables = table.get("analyze", [])
+    if not isinstance(tables, list) or not all(isinstance(analysis, Mapping) for analysis in tables):
+        raise GflowError(f"{recipe}: damaged (analyze is no list of tables)")
+    order = [analysis.get("name", analysis.get("use")) for analysis in tables]
+    uses = {name: analysis.get("use") for name, analysis in zip(order, tables, strict=True)}
+    names = sorted(files, key=lambda name: order.index(name) if name in order else len(order))
+    found = {name: read_result(files[name]) for name in names if not only or name in only}
+    # Pictures and notes have no scores to compare.
+    silent = {name for name, result in found.items() if name not in only and not set(result["scores"]) - {"note"}}
+    found = {name: result for name, result in found.items() if name not in silent}
+    names = [name for name in names if name not in silent]
+    if not names:
+        raise GflowError(f"{path}: its analyses have no scores; name an analyzer that has: gflow analyze {path} NAME")
+
+    seed = table.get("train", {}).get("seed", 0)
+    scores: dict[int, dict[str, Mapping[str, Score]]] = {}
+    for name, result in found.items():
+        for one in result.get("seeds") or [{"seed": seed, "scores": result["scores"]}]:
+            scores.setdefault(one["seed"], {})[name] = one["scores"]
+    options = {key: value for key, value in _flat(table).items() if key not in _APART}
+    manifests = {name: {"analyzer": uses.get(name, name), **result["manifest"]} for name, result in found.items()}
+    steps = {name: int(result.get("step", 0)) for name, result in found.items()}
+    return _Run(path, str(table.get("title", "")), options, names, manifests, steps, scores)
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted name -> value; lists are values, and [[analyze]] is left out."""
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{key}.")
+        elif prefix or key != "analyze":
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+# ------------------------------------------------------------------ what must agree
+
+
+def _check_manifests(runs: Sequence[_Run], names: Sequence[str], known: Sequence[str]) -> None:
+    """Raise GflowError at the analyzer whose scores depend on different things, with every key in which they do."""
+    unlike: dict[str, list[str]] = {}
+    for name in names:
+        having = [run for run in runs if name in run.manifests]
+        first = having[0]
+        for key in dict.fromkeys(key for run in having for key in run.manifests[name]):
+            one = first.manifests[name].get(key)
+            for run in having if key != "overrides" else ():  # what an override changed stands in the rest
+                other = run.manifests[name].get(key)
+                if other != one:
+                    difference = f"{key} is {_text(one)} in {first.path} and {_text(other)} in {run.path}"
+                    unlike.setdefault(name, []).append(difference)
+                    break
+    if unlike:
+        lines = [f"{name}: {'; '.join(differences)}" for name, differences in unlike.items()]
+        rest = [name for name in known if name not in unlike]
+        without = (
+            f", or leave {' and '.join(unlike)} out: {' '.join(f'--only {name}' for name in rest)}" if rest else ""
+        )
+        lines.append(
+            f"scores compare only where what they depend on is the same; repeat them with gflow analyze{without}"
+        )
+        raise GflowError("\n".join(lines))
+
+
+def _check_steps(members: Sequence[Sequence[_Run]], names: Sequence[str]) -> None:
+    """Raise GflowError where runs of one recipe were measured after different numbers of steps."""
+    for group in members:
+        for name in names:
+            having = [run for run in group if name in run.steps]
+            for run in having[1:]:
+                if run.steps[name] != having[0].steps[name]:
+                    raise GflowError(
+                        f"{name}: measured after step {having[0].steps[name]} in {having[0].path} and after step "
+                        f"{run.steps[name]} in {run.path}; finish the shorter run with gflow resume, or leave one out"
+                    )
+
+
+def _check_seeds(members: Sequence[Sequence[_Run]]) -> None:
+    for group in members:
+        seen: dict[int, _Run] = {}
+        for run in group:
+            for seed in run.scores:
+                if seed in seen:
+                    raise GflowError(
+                        f"{seen[seed].path} and {run.path} have one recipe and one seed, {seed}: the spread over seeds "
+                        "would count it twice; name one of them"
+                    )
+                seen[seed] = run
+
+
+# ------------------------------------------------------------------ names
+
+
+def _told_apart(options: Mapping[str, Any], all_options: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The options in which one group differs from others.
+
+    Where tables name different parts, their other options say nothing: below `objective.use=b`, only what
+    differs among the groups that use b counts.
+    """
+    found = {}
+    for key in dict.fromkeys(key for one in all_options for key in one):
+        above = key.split(".")[:-1]
+        uses = [".".join([*above[:i], "use"]) for i in range(1, len(above) + 1)]
+        peers = [one for one in all_options if all(one.get(u) == options.get(u) for u in uses if u != key)]
+        if any(one.get(key) != options.get(key) for one in peers):
+            found[key] = options.get(key)
+    return found
+
+
+def _text(value: Any) -> str:
+    """A value as a recipe writes it."""
+    if value is None:
+        return "unset"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _number(value: Score) -> float | None:
+    """A score as a number. JSON has no NaN and no infinity: result.json holds them as text."""
+    if isinstance(value, str):
+        return float(value) if value in ("nan", "inf", "-inf") else None
+    return None if value is None else float(value)

@@ -1,0 +1,200 @@
+"""Scores that compare samples with data in the features of an encoder: options and checks, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, ClassVar
+
+import attrs
+
+from gflow_core.parts.analysis import Result, Subject
+from gflow_core.parts.contracts import EncoderPart
+from gflow_core.parts.nouns import Progress
+from gflow_core.parts.options import option
+from gflow_core.scores.held_out import held_out
+
+if TYPE_CHECKING:
+    import torch
+
+    from gflow_core.parts.spec import Spec
+
+__all__ = ["Frechet", "Inception", "Kernel", "Memorization", "Prdc", "check_encoder"]
+
+
+@attrs.frozen(kw_only=True)
+class _Scored:
+    """What the scores share."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler"})
+
+    batch_size: int = option(128, doc="Items that pass the encoder at once; bounds the memory.", ge=1)
+
+    def prepare(self, spec: Spec, device: torch.device, progress: Progress) -> None:
+        """Weights that are missing are missed before training, not after; a network trained once is trained now."""
+        encoder: EncoderPart | None = getattr(self, "encoder", None)
+        if encoder is not None:
+            encoder.build(spec.dataset.data_shape(), device, progress)
+
+
+@attrs.frozen(kw_only=True)
+class _Compared(_Scored):
+    """Scores that compare features, or the vectors themselves."""
+
+    encoder: EncoderPart | None = option(
+        None, doc="Network whose features are compared; needed for images. Vectors are compared as they are without it."
+    )
+
+    def check(self, spec: Spec) -> Iterable[str]:
+        data = spec.dataset.data_shape()
+        if self.encoder is not None:
+            yield from check_encoder(self.encoder, spec)
+        elif data.kind == "image":
+            yield (
+                f"compares images by the features of a network, and the data is {data}; set encoder = {{ use = ... }} "
+                "(gflow ls encoders)"
+            )
+
+
+def check_encoder(encoder: EncoderPart, spec: Spec) -> Iterable[str]:
+    """Why the encoder cannot read the recipe's data, or what its sampler makes; nothing if it can."""
+    check = getattr(encoder, "check", None)
+    for message in check(spec.data_shape()) if check is not None else ():
+        yield f"encoder: {message}"
+
+
+@attrs.frozen(kw_only=True)
+class Frechet(_Compared):
+    """The Frechet distance between Gaussians fitted to the features of samples and of data: FID, on its network.
+
+    |m1 - m2|^2 + tr C1 + tr C2 - 2 tr (C1^(1/2) C2 C1^(1/2))^(1/2) (Heusel et al. 2017). It is called FID
+    with the encoder "inception" and FD(name) with any other, and stands beside the distance between two halves of
+    the data. With fewer items than features a covariance has not its full rank; `rank_deficient` says so.
+    """
+
+    samples: int = option(10_000, doc="Samples drawn; the score falls as they grow, by an amount of its own.", ge=2)
+    real_samples: int | None = option(None, doc="Data items compared with; all by default.", ge=4)
+
+    def build(self) -> Callable[[Subject], Result]:
+        from gflow_core.scores.frechet import frechet
+
+        return lambda subject: frechet(self, subject)
+
+
+@attrs.frozen(kw_only=True)
+class Kernel(_Compared):
+    """The squared maximum mean discrepancy with the cubic kernel (x'y / dim + 1)^3, unbiased: KID, on its network.
+
+    The mean over random subsets (Binkowski et al. 2018). It is called KID with the encoder "inception" and KD(name)
+    with any other, and stands beside the same between two halves of the data, which is 0 up to chance.
+    """
+
+    samples: int = option(10_000, doc="Samples drawn.", ge=2)
+    real_samples: int = option(10_000, doc="Data items compared with, or all where there are fewer.", ge=4)
+    subsets: int = option(100, doc="Random pairs of subsets that are averaged.", ge=1)
+    subset_size: int = option(1000, doc="Items of each subset; two halves of the data have as many.", ge=2)
+
+    def check(self, spec: Spec) -> Iterable[str]:
+        yield from super().check(spec)
+        if self.samples < self.subset_size:
+            yield f"samples = {self.samples} is less than a subset, subset_size = {self.subset_size}"
+        if self.real_samples < 2 * self.subset_size:
+            yield (
+                f"real_samples = {self.real_samples} is less than two halves of subset_size = {self.subset_size}; the "
+                "score between them is the calibration"
+            )
+
+    def build(self) -> Callable[[Subject], Result]:
+        from gflow_core.scores.kernel import kernel
+
+        return lambda subject: kernel(self, subject)
+
+
+@attrs.frozen(kw_only=True)
+class Inception(_Scored):
+    """exp E KL(p(y|x) || p(y)) by an encoder's classifier, the mean over splits: the Inception Score, on its network.
+
+    Between 1 and the number of classes (Salimans et al. 2016). It is called IS with the encoder "inception" and
+    classifier_score(name) with any other, and stands beside the data's own.
+    """
+
+    encoder: EncoderPart = option(doc="Network that classifies.")
+    samples: int = option(10_000, doc="Samples drawn; a multiple of `splits`.", ge=1)
+    real_samples: int = option(10_000, doc="Data items scored for comparison, or all where there are fewer.", ge=1)
+    splits: int = option(10, doc="Parts that are scored by themselves and averaged.", ge=1)
+
+    def check(self, spec: Spec) -> Iterable[str]:
+        if not self.encoder.classifies:
+            yield "encoder: the score is of class probabilities, and this network does not classify"
+        yield from check_encoder(self.encoder, spec)
+        for name in ("samples", "real_samples"):
+            if getattr(self, name) % self.splits:
+                yield f"{name} = {getattr(self, name)} is not a multiple of splits = {self.splits}"
+
+    def build(self) -> Callable[[Subject], Result]:
+        from gflow_core.scores.inception import inception
+
+        return lambda subject: inception(self, subject)
+
+
+@attrs.frozen(kw_only=True)
+class Prdc(_Compared):
+    """Precision, recall, density and coverage by balls that reach to the k-th nearest neighbour.
+
+    Precision and recall are of Kynkaanniemi et al. 2019, density and coverage of Naeem et al. 2020. Identical
+    laws do not score 1, so the scores between two halves of the data stand beside them.
+    """
+
+    samples: int = option(10_000, doc="Samples drawn; more than `k`.", ge=2)
+    real_samples: int = option(10_000, doc="Data items compared with, or all where there are fewer.", ge=4)
+    k: int = option(5, doc="Neighbours that a ball reaches to (Naeem et al.: 5).", ge=1)
+
+    def check(self, spec: Spec) -> Iterable[str]:
+        yield from super().check(spec)
+        if self.samples <= self.k:
+            yield f"samples = {self.samples} leaves no {self.k} neighbours; samples must be more than k"
+        if self.real_samples // 2 <= self.k:
+            yield f"real_samples = {self.real_samples} leaves no {self.k} neighbours in half of them"
+
+    def build(self) -> Callable[[Subject], Result]:
+        from gflow_core.scores.prdc import prdc
+
+        return lambda subject: prdc(self, subject)
+
+
+@attrs.frozen(kw_only=True)
+class Memorization(_Compared):
+    """How near samples are to training items, against how near held-out items are.
+
+    `distance_ratio` is the median distance from a sample to its nearest training item over that of held-out items: 0
+    for copies, 1 for draws of the data's own law, more for samples off the data. `close_share` is the share of samples
+    at least as near as the nearest `quantile` of held-out items, which is `quantile` for draws of the data's law.
+    Held-out items are the other split of the data set: test where the run trains on train, and the other way round.
+    """
+
+    samples: int = option(2000, doc="Samples drawn.", ge=1)
+    real_samples: int | None = option(
+        None, doc="Training items searched; all by default, because a copy of an item left out goes unseen.", ge=1
+    )
+    held_out: int = option(2000, doc="Held-out items, or all where there are fewer.", ge=1)
+    quantile: float = option(0.05, doc="Share of held-out items that are called close to training.", gt=0, lt=1)
+    pairs: int = option(32, doc="Samples nearest to training that are drawn beside their neighbours.", ge=1)
+
+    def check(self, spec: Spec) -> Iterable[str]:
+        yield from super().check(spec)
+        if held_out(spec.dataset) is None:
+            yield (
+                "compares with held-out items, and the data set has no option split with train and test; use one that "
+                'has, such as mnist5k with split = "train"'
+            )
+        elif spec.dataset.split == "all":
+            yield 'needs items that were not trained on, and dataset.split = "all" leaves none; set it to "train"'
+
+    def prepare(self, spec: Spec, device: torch.device, progress: Progress) -> None:
+        """Held-out data that is missing is missed before training, as weights are."""
+        super().prepare(spec, device, progress)
+        held_out(spec.dataset).load(progress)
+
+    def build(self) -> Callable[[Subject], Result]:
+        from gflow_core.scores.memorization import memorization
+
+        return lambda subject: memorization(self, subject)

@@ -1,0 +1,58 @@
+"""inception: the score of class probabilities of Salimans et al. 2016 (IS), by torchmetrics on our logits."""
+
+from __future__ import annotations
+
+import warnings
+
+from torch import Tensor, nn
+
+from gflow_core.errors import GflowError
+from gflow_core.machine.streams import derive, seeded
+from gflow_core.nn.torchvision_fix import import_torchvision
+from gflow_core.parts.analysis import Result, Subject
+from gflow_core.scores.distances import double
+from gflow_core.scores.feature_scores import Inception
+from gflow_core.scores.features import Features, score_name
+
+__all__ = ["classifier_score", "inception"]
+
+
+def inception(part: Inception, subject: Subject) -> Result:
+    """The score of samples, and of the data."""
+    features = Features.of(subject, part.encoder, part.batch_size)
+    classify = features.encoder.classify
+    available = features.count(part.real_samples)
+    n_real = available - available % part.splits  # splits of one size
+    if not n_real:
+        raise GflowError(
+            f"inception: the data set has {available} items, too few for splits = {part.splits}; set splits = 1"
+        )
+    real = features.real(n_real, apply=classify)
+    fake = features.fake(part.samples, "inception", classify)
+    mean, std = classifier_score(fake, part.splits, derive(subject.streams.seed, "splits"))
+    calibration, _ = classifier_score(real, part.splits, derive(0, "evaluation"))
+    name = score_name("IS", "classifier_score", features.encoder)
+    return Result(
+        scores={name: mean, f"{name}_std": std, f"{name}_real": calibration},
+        manifest=features.manifest(n_real=n_real, n_fake=part.samples, splits=part.splits),
+    )
+
+
+def classifier_score(logits: Tensor, splits: int, seed: int) -> tuple[float, float | None]:
+    """Mean and standard deviation over random splits of exp mean KL(p(y|x) || p(y)), from logits [n, classes].
+
+    n is a multiple of `splits`; of one split there is no deviation.
+    """
+    import_torchvision()
+    from torchmetrics.image.inception import InceptionScore
+
+    logits = double(logits)
+    # Probabilities below e^-700 would be 0, and 0 log 0 not a number.
+    logits = (logits - logits.amax(1, keepdim=True)).clamp(min=-700)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # "will save all extracted features in buffer", and std of one split
+        metric = InceptionScore(nn.Identity(), splits=splits)
+        metric.update(logits)
+        with seeded(seed):  # torchmetrics shuffles by torch's global generator
+            mean, std = metric.compute()
+    return float(mean), float(std) if splits > 1 else None

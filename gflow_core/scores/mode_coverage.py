@@ -1,0 +1,131 @@
+"""mode_coverage: how many modes of a synthetic law the sampler reaches, and how much of it lies on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, ClassVar
+
+import attrs
+
+from gflow_core.errors import GflowError
+from gflow_core.parts.analysis import Result, Subject
+from gflow_core.parts.options import option
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch import Tensor
+
+    from gflow_core.parts.source import Modes
+    from gflow_core.parts.spec import Spec
+
+__all__ = ["ModeCoverage", "mode_coverage"]
+
+CHUNK = 10_000
+"""Samples drawn at once."""
+
+DRAWN = 5_000
+"""Real points in the figure, at most."""
+
+
+@attrs.frozen(kw_only=True)
+class ModeCoverage:
+    """Modes captured and the share of high-quality samples, on the two-dimensional sets.
+
+    A sample is of high quality if it lies within `threshold` standard deviations of its nearest mode; a mode is
+    captured if at least one such sample lies at it. Perfect samples of a Gaussian do not score 1 but
+    1 - exp(-threshold^2 / 2), .9889 at 3, so the share of the real points is reported beside the samples'.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler"})
+
+    samples: int = option(2500, doc="Samples drawn (the usual protocol: 2500).", ge=1)
+    threshold: float = option(3.0, doc="Standard deviations within which a sample is of high quality.", gt=0)
+
+    def check(self, spec: Spec) -> Iterable[str]:
+        if spec.dataset is not None and not getattr(spec.dataset, "has_modes", False):
+            yield "counts modes, and the data set states none (has_modes); gaussian, ring, grid and circles do"
+
+    def build(self) -> Callable[[Subject], Result]:
+        return lambda subject: mode_coverage(self, subject)
+
+
+def mode_coverage(part: ModeCoverage, subject: Subject) -> Result:
+    """Scores, samples and real points by mode, and a picture."""
+    data = subject.data
+    if data is None or data.modes is None:
+        raise GflowError(
+            "mode_coverage: the data set's Source has no modes; gaussian, ring, grid and circles have them"
+        )
+    fake = _draw(part.samples, subject)
+    counts, share = _count(fake, data.modes, part.threshold)
+    counts_real, share_real = _count(data.x, data.modes, part.threshold)
+    captured = counts > 0
+    rows = [
+        {"mode": i, "high_quality": int(a), "share": a.item() / part.samples, "share_real": b.item() / len(data)}
+        for i, (a, b) in enumerate(zip(counts, counts_real, strict=True))
+    ]
+    return Result(
+        scores={
+            "modes_covered": int(captured.sum()),
+            "modes_total": data.modes.count,
+            "high_quality_share": share,
+            "high_quality_share_real": share_real,
+            "threshold": part.threshold,
+        },
+        tables={"modes": rows},
+        figures={"samples": _figure(fake, data.x, data.modes, captured, f"step {subject.step}", share)},
+        manifest={
+            **subject.protocol(),
+            "n_fake": part.samples,
+            "n_real": len(data),
+            "threshold_std": part.threshold,
+        },
+    )
+
+
+def _draw(n: int, subject: Subject) -> Tensor:
+    """n samples [n, 2], on the CPU."""
+    import torch
+
+    from gflow_core.nn.sampling import draw_from
+
+    parts: list[Tensor] = []
+    for x in draw_from(subject, n, CHUNK):
+        parts.append(x.float().cpu())
+        subject.progress("mode_coverage", min(len(parts) * CHUNK, n), n)
+    return torch.cat(parts)
+
+
+def _count(x: Tensor, modes: Modes, threshold: float) -> tuple[Tensor, float]:
+    """High-quality points at each mode [count], and their share of all. NaN is never of high quality."""
+    index, distance = modes.nearest(x)
+    good = distance <= threshold
+    return index[good].bincount(minlength=modes.count), float(good.double().mean())
+
+
+def _figure(fake: Tensor, real: Tensor, modes: Modes, captured: Tensor, title: str, share: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 6), layout="constrained")
+    axes = figure.add_subplot()
+    few = real[:DRAWN]
+    axes.scatter(few[:, 0], few[:, 1], s=2, color="0.75", label="real", rasterized=True)
+    axes.scatter(fake[:, 0], fake[:, 1], s=2, color="tab:blue", alpha=0.6, label="samples", rasterized=True)
+    centres: Tensor | None = getattr(modes, "centres", None)
+    if centres is not None:
+        for name, marker, colour, which in (
+            ("captured mode", "+", "tab:green", captured),
+            ("missed mode", "x", "tab:red", ~captured),
+        ):
+            points = centres[which]
+            if len(points):
+                axes.scatter(points[:, 0], points[:, 1], s=60, marker=marker, color=colour, label=name)
+    # The real points set the scale; samples far outside are counted, not shown.
+    low, high = real.min(0).values, real.max(0).values
+    margin = 0.15 * (high - low).max() + 1e-6
+    axes.set_xlim(float(low[0] - margin), float(high[0] + margin))
+    axes.set_ylim(float(low[1] - margin), float(high[1] + margin))
+    axes.set_aspect("equal")
+    axes.set_title(f"{title}: {int(captured.sum())} of {modes.count} modes, {share:.1%} of high quality")
+    figure.legend(loc="outside lower center", ncols=4, markerscale=1.5, fontsize="small")
+    return figure

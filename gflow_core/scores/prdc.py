@@ -1,0 +1,94 @@
+"""prdc: precision and recall (Kynkaanniemi et al. 2019), density and coverage (Naeem et al. 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from gflow_core.errors import GflowError
+from gflow_core.parts.analysis import Result, Subject
+from gflow_core.scores.distances import radii, settled
+from gflow_core.scores.feature_scores import Prdc
+from gflow_core.scores.features import Features
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["prdc", "prdc_scores"]
+
+
+def prdc(part: Prdc, subject: Subject) -> Result:
+    """The four scores of samples, and of one half of the data against the other."""
+    features = Features.of(subject, part.encoder, part.batch_size)
+    n_real = features.count(part.real_samples)
+    if n_real // 2 <= part.k:
+        raise GflowError(
+            f"prdc: the data set has {n_real} items, and half of them leave no k = {part.k} neighbours; lower k"
+        )
+    device = subject.runtime.device
+    real = features.real(n_real).to(device)
+    fake = features.fake(part.samples, "prdc").to(device)
+    scores = prdc_scores(real, fake, part.k)
+    half, other = real.tensor_split(2)
+    calibration = prdc_scores(half, other, part.k)
+    return Result(
+        scores={**scores, **{f"{name}_real_halves": value for name, value in calibration.items()}},
+        figures={"prdc": _figure(scores, calibration, f"step {subject.step}, {features.encoder.name}")},
+        manifest=features.manifest(n_real=n_real, n_fake=part.samples, n_halves=[len(half), len(other)], k=part.k),
+    )
+
+
+def prdc_scores(real: Tensor, fake: Tensor, k: int) -> dict[str, float]:
+    """Precision, recall, density and coverage of fake [m, d] against real [n, d]; n and m are more than k.
+
+    With B(x) the closed ball round x that reaches to its k-th nearest neighbour of the same set:
+    precision  the share of fakes in the ball of some real item
+    recall     the share of real items in the ball of some fake
+    density    the mean number of real balls that a fake lies in, over k
+    coverage   the share of real items whose ball holds some fake
+    """
+    reach_real, reach_fake = radii(real, k), radii(fake, k)
+
+    def rims(rows: slice, low: Tensor, high: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
+        own = reach_real[rows, None]
+        return [(own, own), (reach_fake, reach_fake)]
+
+    inside = torch.zeros(len(fake), dtype=torch.int64, device=reach_real.device)
+    recalled, covered = [], []
+    done = 0
+    for piece in settled(real, fake, rims):  # [rows, m]
+        within = piece <= reach_real[done : done + len(piece), None]
+        inside += within.sum(0)
+        covered.append(within.any(1))
+        recalled.append((piece <= reach_fake).any(1))
+        done += len(piece)
+    return {
+        "precision": _share(inside > 0),
+        "recall": _share(torch.cat(recalled)),
+        "density": float(inside.double().mean()) / k,
+        "coverage": _share(torch.cat(covered)),
+    }
+
+
+def _share(flags: Tensor) -> float:
+    return int(flags.sum()) / len(flags)
+
+
+def _figure(scores: dict[str, float], calibration: dict[str, float], title: str) -> Figure:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 3.5), layout="constrained")
+    axes = figure.add_subplot()
+    places = torch.arange(len(scores)).numpy()
+    bars = axes.bar(places - 0.2, list(scores.values()), 0.4, color="tab:blue", label="samples")
+    halves = axes.bar(places + 0.2, list(calibration.values()), 0.4, color="0.75", label="two halves of the data")
+    for drawn in (bars, halves):
+        axes.bar_label(drawn, fmt="%.3f", fontsize="small")
+    axes.set_xticks(places, list(scores))
+    axes.margins(y=0.12)
+    axes.set_title(title)
+    figure.legend(loc="outside lower center", ncols=2, fontsize="small")
+    return figure

@@ -1,0 +1,188 @@
+"""two_sample: distances between samples and held-out data, each beside the same distance between real halves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, ClassVar
+
+import attrs
+
+from gflow_core.errors import DataError
+from gflow_core.parts.analysis import Result, Subject
+from gflow_core.parts.nouns import Progress
+from gflow_core.parts.options import option
+from gflow_core.scores.held_out import held_out
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from gflow_core.parts.source import Source
+    from gflow_core.parts.spec import Spec
+
+__all__ = ["TwoSample", "median_distance", "mmd2", "sliced_w2", "two_sample"]
+
+CHUNK = 10_000
+"""Samples drawn at once."""
+
+MEDIAN = 5000
+"""Points whose distances the median is taken of, at most: 12 million pairs."""
+
+DIRECTIONS = 64
+"""Directions projected on at once."""
+
+ROWS = 512
+"""Rows of the kernel matrix formed at once."""
+
+
+@attrs.frozen(kw_only=True)
+class TwoSample:
+    """Sliced Wasserstein-2 distance and squared MMD between samples and held-out vectors.
+
+    Both have a floor that depends on the number of items: the distance between two disjoint sets of real items of
+    the same size stands beside each (`sliced_w2_real`, `mmd2_real`). Directions and the choice of real items
+    follow from `seed` alone, not from the run's, so that runs compare.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler"})
+
+    samples: int = option(10_000, doc="Samples, and real items in each set; at most half of the real items.", ge=2)
+    projections: int = option(500, doc="Directions on the unit sphere that the sliced distance averages over.", ge=1)
+    mmd_samples: int = option(2_000, doc="Items of each set that the MMD reads; its work grows with the square.", ge=2)
+    bandwidths: tuple[float, ...] = option(
+        (0.25, 0.5, 1.0, 2.0, 4.0),
+        doc="Bandwidths of the Gaussian kernels, which are averaged, in median distances between real items.",
+        gt=0,
+        check=lambda values: None if values else "name at least one bandwidth",
+    )
+    seed: int = option(0, doc="Seed of the directions and of the choice of real items.", ge=0)
+
+    def check(self, spec: Spec) -> Iterable[str]:
+        if spec.dataset is not None and spec.dataset.data_shape().kind != "vector":
+            yield f"compares vectors, the data is {spec.dataset.data_shape()}"
+
+    def prepare(self, spec: Spec, device: torch.device, progress: Progress) -> None:
+        """Held-out data that is missing is missed before training."""
+        other = held_out(spec.dataset)
+        if other is not None:
+            other.load(progress)
+
+    def build(self) -> Callable[[Subject], Result]:
+        return lambda subject: two_sample(self, subject)
+
+
+def two_sample(part: TwoSample, subject: Subject) -> Result:
+    """Both distances, samples against real items, and other real items against the same ones."""
+    import torch
+
+    from gflow_core.machine.streams import Streams
+    from gflow_core.parts.source import fingerprint
+
+    real, split = _real(subject)
+    n = min(part.samples, len(real) // 2)
+    if n < 2:
+        raise DataError(f"two_sample: the {split} has {len(real)} items; two sets of two are needed at least")
+    streams = Streams(part.seed).fork("two_sample")
+    choice = torch.randperm(len(real), generator=streams["real"])[: 2 * n]
+    chosen = real.x[choice]
+    reference, other = chosen.double().split(n)
+    sets = {"": _draw(n, subject), "_real": other}
+
+    directions = torch.randn(part.projections, real.x.shape[1], generator=streams["directions"], dtype=torch.float64)
+    directions /= directions.norm(dim=1, keepdim=True)
+    few = min(part.mmd_samples, n)
+    median = median_distance(reference[:few])
+    if median == 0:
+        raise DataError("two_sample: most real items are equal: their median distance, the kernel's unit, is 0")
+    widths = [factor * median for factor in part.bandwidths]
+    scores: dict[str, float | int | str | None] = {}
+    for suffix, x in sets.items():
+        scores[f"sliced_w2{suffix}"] = sliced_w2(x, reference, directions, subject.progress)
+    for suffix, x in sets.items():
+        scores[f"mmd2{suffix}"] = mmd2(x[:few], reference[:few], widths)
+    return Result(
+        scores=scores,
+        manifest={
+            **subject.protocol(),
+            "n_fake": n,
+            "n_real": n,
+            "n_mmd": few,
+            "split": split,
+            "data": fingerprint(chosen),
+            "projections": part.projections,
+            "bandwidths": list(part.bandwidths),
+            "median_distance": median,
+            "seed": part.seed,
+        },
+    )
+
+
+def _real(subject: Subject) -> tuple[Source, str]:
+    """Items to compare with, and which they are, in words: those not trained on, where the data set has such.
+
+    Raises DataError where they are missing.
+    """
+    part = subject.spec.dataset
+    assert subject.data is not None
+    other = held_out(part)
+    if other is None:
+        return subject.data, "training data (the data set has no other split)"
+    words = f"{other.split} split" + (", part of the training data" if part.split == "all" else "")
+    return other.load(subject.progress), words
+
+
+def _draw(n: int, subject: Subject) -> Tensor:
+    """n samples [n, d], on the CPU in double precision."""
+    import torch
+
+    from gflow_core.nn.sampling import draw_from
+
+    return torch.cat([x.cpu().double() for x in draw_from(subject, n, CHUNK)])
+
+
+def sliced_w2(x: Tensor, y: Tensor, directions: Tensor, progress: Progress | None = None) -> float:
+    """Sliced Wasserstein-2 distance between as many points x [n, d] and y [n, d]; directions [k, d] of length 1.
+
+    SW2^2 is the mean over directions of W2^2 between the projections (Bonneel et al. 2015), and in one dimension
+    W2^2 is the mean of (x_(i) - y_(i))^2 over the sorted points. NaN where a point is NaN.
+    """
+    total = 0.0
+    for start in range(0, len(directions), DIRECTIONS):
+        turn = directions[start : start + DIRECTIONS].T
+        gaps = (x @ turn).sort(0).values - (y @ turn).sort(0).values
+        total += float(gaps.square().mean(0).sum())
+        if progress is not None:
+            progress("sliced distance", min(start + DIRECTIONS, len(directions)), len(directions))
+    return float((total / len(directions)) ** 0.5)
+
+
+def median_distance(x: Tensor) -> float:
+    """The median of |x_i - x_j| over pairs of the first MEDIAN of x [n, d], n >= 2 (Gretton et al. 2012)."""
+    import torch
+
+    return float(torch.pdist(x[:MEDIAN]).median())
+
+
+def mmd2(x: Tensor, y: Tensor, widths: Iterable[float]) -> float:
+    """Unbiased squared maximum mean discrepancy of x [n, d] and y [m, d]: Gretton et al. 2012, eq. 3.
+
+    The kernel is the mean of exp(-|a - b|^2 / (2 w^2)) over the widths w, so values lie below 2; zero in
+    expectation where both laws agree, and therefore often below zero there.
+    """
+    widths = list(widths)
+    n, m = len(x), len(y)
+    # k(a, a) = 1: the diagonal's share of the sums is n and m.
+    within = (_kernel_sum(x, x, widths) - n) / (n * (n - 1)) + (_kernel_sum(y, y, widths) - m) / (m * (m - 1))
+    return within - 2 * _kernel_sum(x, y, widths) / (n * m)
+
+
+def _kernel_sum(x: Tensor, y: Tensor, widths: list[float]) -> float:
+    """The sum of the averaged kernel over all pairs, some rows at a time."""
+    import torch
+
+    total = 0.0
+    for rows in x.split(ROWS):
+        # The faster way by products loses the small distances that narrow kernels live on.
+        squares = torch.cdist(rows, y, compute_mode="donot_use_mm_for_euclid_dist").square()
+        total += sum(float((squares / (-2 * width**2)).exp().sum()) for width in widths)
+    return total / len(widths)
