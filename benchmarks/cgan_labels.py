@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gflow_core import Source
 from gflow_core.data.parts import Mnist, Mnist5k
 from gflow_core.encoders.mnist_cnn import DigitsCnn
-from gflow_core.parts.source import Source
 from gflow_core.runs.drawing import draw
 
 EPOCHS, BATCH, RATE = 3, 64, 2e-3

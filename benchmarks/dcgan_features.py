@@ -18,10 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gflow_core.machine.runtime import Runtime, choose_device, computes_bf16, keep_freed_memory
-from gflow_core.parts.nouns import DataShape, no_progress
-from gflow_core.parts.source import Source
-from gflow_core.runs.build import build_network
+from gflow_core import DataShape, Runtime, Source, build_network, no_progress
+from gflow_core.machine.runtime import choose_device, computes_bf16, keep_freed_memory
 from gflow_dcgan.parts import ConvDiscriminator, SixConvDiscriminator
 from gflow_dcgan.svm_features import conv_features, extract
 

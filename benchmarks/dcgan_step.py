@@ -26,12 +26,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from vgrow_outer_loop import Noise, timed
 
+from gflow_core import Adam, Adversarial, Experiment, Spec, Train
 from gflow_core.machine.runtime import choose_device, computes_bf16
-from gflow_core.methods.adversarial import Adversarial
 from gflow_core.nn.strided import widths
-from gflow_core.optim.optimizers import Adam
-from gflow_core.parts.spec import Spec, Train
-from gflow_core.parts.training import Experiment
 from gflow_core.runs.build import build
 from gflow_dcgan.parts import ConvDiscriminator, ConvSampler
 

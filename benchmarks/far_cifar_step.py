@@ -27,11 +27,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from vgrow_outer_loop import Flops, Noise, timed
 
+from gflow_core import Adversarial, Experiment, Penalty, RMSprop, Spec, Train
 from gflow_core.machine.runtime import choose_device, computes_bf16
-from gflow_core.methods.adversarial import Adversarial, Penalty
-from gflow_core.optim.optimizers import RMSprop
-from gflow_core.parts.spec import Spec, Train
-from gflow_core.parts.training import Experiment
 from gflow_core.runs.build import build
 from gflow_far.parts import FakeAsReal, ResnetDiscriminator, ResnetSampler
 from gflow_far.resnet import blocks_down, blocks_up

@@ -18,7 +18,7 @@ from statistics import median
 import torch
 from torch.nn import functional as F
 
-from gflow_core.parts.training import Experiment
+from gflow_core import Experiment
 from gflow_core.recipes.recipe import load
 from gflow_core.runs.build import build
 

@@ -33,14 +33,10 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from vgrow_outer_loop import timed
 
+from gflow_core import Bernoulli, Normal, Runtime, Spec, Streams, Subject, no_progress
 from gflow_core.data.parts import Mnist5k
 from gflow_core.encoders.parts import MnistCnn
-from gflow_core.machine.runtime import Runtime, choose_device, computes_bf16, keep_freed_memory
-from gflow_core.machine.streams import Streams
-from gflow_core.nn.latents import Bernoulli, Normal
-from gflow_core.parts.analysis import Subject
-from gflow_core.parts.nouns import no_progress
-from gflow_core.parts.spec import Spec
+from gflow_core.machine.runtime import choose_device, computes_bf16, keep_freed_memory
 from gflow_rmt.parts import BigGanDeep, MlpSampler, Represented, Simulations
 from gflow_rmt.representation import Representation
 from gflow_rmt.spectra import GramStream, distance, gram_density, gram_eigenvalues

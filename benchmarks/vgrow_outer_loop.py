@@ -32,13 +32,8 @@ from torch.nn.utils import parametrize
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from gflow_core import DataShape, Objective, RMSprop, Source, Spec, Train, evaluating, fingerprint, frozen
 from gflow_core.machine.runtime import choose_device, keep_freed_memory
-from gflow_core.optim.optimizers import RMSprop
-from gflow_core.optim.player import evaluating, frozen
-from gflow_core.parts.nouns import DataShape
-from gflow_core.parts.source import Source, fingerprint
-from gflow_core.parts.spec import Spec, Train
-from gflow_core.parts.training import Objective
 from gflow_core.runs.build import build
 from gflow_core.runs.events import Session
 from gflow_core.runs.record import RunFolder

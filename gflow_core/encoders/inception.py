@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gflow_core.encoders.network import Network, grey_as_rgb
+from gflow_core.encoders.network import EncoderNetwork, grey_as_rgb
 from gflow_core.encoders.weights import pretrained
 from gflow_core.nn.torchvision_fix import import_torchvision
 
@@ -34,14 +34,14 @@ ALIASES = ("pt_inception-2015-12-05-6726825d.pth",)
 SIZE = 299
 
 
-def build_inception(part: Inception, data: DataShape, device: torch.device) -> Network:
+def build_inception(part: Inception, data: DataShape, device: torch.device) -> EncoderNetwork:
     """The encoder on its device, in eval mode. Raises DataError."""
     network, name = pretrained("inception", fid_inception, part.weights, URL, aliases=ALIASES, download=part.download)
     resizer = (
         f"{grey_as_rgb(data)}[-1, 1] to [0, 255], rounded and clipped to 8 bits; bilinear to {SIZE}x{SIZE} as in "
         "TensorFlow 1 (source = target * in / out, not antialiased); (x - 128) / 128"
     )
-    encoder = Network(name, network, "fc", _prepare, resizer, device)
+    encoder = EncoderNetwork(name, network, "fc", _prepare, resizer, device)
     encoder.head.register_parameter("bias", None)  # the Inception Score's logits leave it out
     return encoder
 

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from gflow_core.data.parts import Mnist5k
 from gflow_core.data.places import first_line, locked
-from gflow_core.encoders.network import Network, float32_only, fresh, resized, weights_hash
+from gflow_core.encoders.network import EncoderNetwork, float32_only, fresh, resized, weights_hash
 from gflow_core.errors import DataError
 from gflow_core.files.cache import cache_folder
 from gflow_core.files.whole import written_aside
@@ -89,7 +89,7 @@ class DigitsCnn(nn.Module):
         return logits
 
 
-def build_mnist_cnn(part: MnistCnn, data: DataShape, device: torch.device, progress: Progress) -> Network:
+def build_mnist_cnn(part: MnistCnn, data: DataShape, device: torch.device, progress: Progress) -> EncoderNetwork:
     """The encoder on its device, in eval mode; trained first where the cache has none. Raises DataError."""
     head, name = {"pool": ("head", "mnist_cnn"), "hidden": ("head.3", "mnist_cnn.hidden")}[part.layer]
     if part.weights == "random":
@@ -102,7 +102,7 @@ def build_mnist_cnn(part: MnistCnn, data: DataShape, device: torch.device, progr
     def prepare(x: Tensor) -> Tensor:
         return _standardised((fit(x) + 1) / 2)
 
-    return Network(name, network, head, prepare, resizer, device)
+    return EncoderNetwork(name, network, head, prepare, resizer, device)
 
 
 def _fit(data: DataShape) -> tuple[Callable[[Tensor], Tensor], str]:

@@ -13,13 +13,13 @@ from gflow_core.machine.streams import derive, seeded
 from gflow_core.parts.nouns import DataShape
 from gflow_core.parts.source import fingerprint
 
-__all__ = ["Network", "float32_only", "fresh", "grey_as_rgb", "resized", "weights_hash"]
+__all__ = ["EncoderNetwork", "float32_only", "fresh", "grey_as_rgb", "resized", "weights_hash"]
 
 Prepare = Callable[[Tensor], Tensor]
 """[B, C, H, W] in [-1, 1] -> what the network was trained on."""
 
 
-class Network:
+class EncoderNetwork:
     """An encoder (`contracts.Encoder`): images -> prepare -> network without its head -> features -> head -> logits.
 
     `network` is the whole classifier with its weights; `head` names the part of it that turns features into logits.

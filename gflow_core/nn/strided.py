@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from gflow_core.nn.labels import as_vectors
 from gflow_core.nn.strided_conv import StridedConv, StridedTransposedConv
 
-__all__ = ["Discriminator", "Labels", "Sampler", "initialise", "widths"]
+__all__ = ["StridedDiscriminator", "StridedLabels", "StridedSampler", "normal_init", "widths"]
 
 
 @attrs.frozen(kw_only=True)
-class Labels:
+class StridedLabels:
     """How a network reads labels (Mirza and Osindero 2014: by concatenation, y through its own layer first or not)."""
 
     size: int
@@ -51,7 +51,7 @@ def widths(image_size: int, width: int, max_width: int) -> list[int]:
     return [min(width << j, max_width) for j in reversed(range(ratio.bit_length() - 1))]
 
 
-def initialise(module: nn.Module) -> None:
+def normal_init(module: nn.Module) -> None:
     """Weights of convolutions and linear layers N(0, 0.02), their biases 0; batch norm as torch has it, 1 and 0."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
@@ -64,7 +64,7 @@ class _Reader(nn.Module):
     """Labels y [B] or [B, size] -> what is concatenated, [B, outputs]. (torch's own initialisation: a layer of N(0,
     0.02) would make all labels look alike at first.)"""
 
-    def __init__(self, labels: Labels, activation: nn.Module) -> None:
+    def __init__(self, labels: StridedLabels, activation: nn.Module) -> None:
         super().__init__()
         self.size = labels.size
         self.layer = nn.Sequential(nn.Linear(labels.size, labels.width), activation) if labels.width else nn.Identity()
@@ -80,7 +80,7 @@ def _beside(x: Tensor, y: Tensor) -> Tensor:
     return torch.cat([x, planes], 1).contiguous(memory_format=torch.channels_last)
 
 
-class Sampler(nn.Module):
+class StridedSampler(nn.Module):
     """z [B, latent_dim] (and labels y) -> x [B, image_channels, image_size, image_size] in [-1, 1]."""
 
     def __init__(
@@ -93,7 +93,7 @@ class Sampler(nn.Module):
         max_width: int = 1024,
         kernel_size: int = 5,
         use_batch_norm: bool = True,
-        labels: Labels | None = None,
+        labels: StridedLabels | None = None,
     ) -> None:
         super().__init__()
         self.join = labels.join if labels else None
@@ -110,7 +110,7 @@ class Sampler(nn.Module):
             up = StridedTransposedConv(wide, narrow, kernel_size, bias=not normed)
             norm = [nn.BatchNorm2d(narrow)] if normed else []
             self.blocks.append(up if last else nn.Sequential(up, *norm, nn.ReLU(inplace=True)))
-        initialise(self)
+        normal_init(self)
         self.label = _Reader(labels, nn.ReLU()) if labels else None
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
@@ -125,7 +125,7 @@ class Sampler(nn.Module):
         return torch.tanh(self.blocks(x).to(z.dtype))
 
 
-class Discriminator(nn.Module):
+class StridedDiscriminator(nn.Module):
     """x [B, image_channels, image_size, image_size] (and labels y) -> logit [B]."""
 
     def __init__(
@@ -139,7 +139,7 @@ class Discriminator(nn.Module):
         use_batch_norm: bool = True,
         head: Literal["flatten", "mean"] = "flatten",
         slope: float = 0.2,
-        labels: Labels | None = None,
+        labels: StridedLabels | None = None,
     ) -> None:
         super().__init__()
         self.join, self.head = labels.join if labels else None, head
@@ -158,7 +158,7 @@ class Discriminator(nn.Module):
             joint = [nn.Linear(features + extra, labels.joint), nn.LeakyReLU(slope)]
             features = labels.joint
         self.logit = nn.Sequential(*joint, nn.Linear(features, 1))
-        initialise(self)
+        normal_init(self)
         self.label = _Reader(labels, nn.LeakyReLU(slope)) if labels else None
 
     def conv_features(self, x: Tensor, y: Tensor | None = None) -> list[Tensor]:

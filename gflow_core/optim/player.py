@@ -15,7 +15,7 @@ from gflow_core.errors import Diverged
 from gflow_core.machine.runtime import Runtime
 from gflow_core.parts.contracts import OptimizerPart
 
-__all__ = ["Player", "evaluating", "frozen"]
+__all__ = ["Player", "evaluating", "frozen", "make_player"]
 
 
 @attrs.define(eq=False)
@@ -48,6 +48,11 @@ class Player:
         loss.backward()
         self.runtime.average_gradients(self._parameters)
         self.optimizer.step()
+
+
+def make_player(module: nn.Module, part: OptimizerPart, runtime: Runtime) -> Player:
+    """A player beside those of the recipe: for a network that a method or an analyzer trains for itself."""
+    return Player(module, part, runtime)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from gflow_core.parts.spec import Spec
 
-__all__ = ["Frechet", "Inception", "Kernel", "Memorization", "Prdc", "check_encoder"]
+__all__ = ["Frechet", "Inception", "Kernel", "Memorization", "Prdc", "encoder_faults"]
 
 
 @attrs.frozen(kw_only=True)
@@ -47,7 +47,7 @@ class _Compared(_Scored):
     def check(self, spec: Spec) -> Iterable[str]:
         data = spec.dataset.data_shape()
         if self.encoder is not None:
-            yield from check_encoder(self.encoder, spec)
+            yield from encoder_faults(self.encoder, spec)
         elif data.kind == "image":
             yield (
                 f"compares images by the features of a network, and the data is {data}; set encoder = {{ use = ... }} "
@@ -55,7 +55,7 @@ class _Compared(_Scored):
             )
 
 
-def check_encoder(encoder: EncoderPart, spec: Spec) -> Iterable[str]:
+def encoder_faults(encoder: EncoderPart, spec: Spec) -> Iterable[str]:
     """Why the encoder cannot read the recipe's data, or what its sampler makes; nothing if it can."""
     check = getattr(encoder, "check", None)
     for message in check(spec.data_shape()) if check is not None else ():
@@ -125,7 +125,7 @@ class Inception(_Scored):
     def check(self, spec: Spec) -> Iterable[str]:
         if not self.encoder.classifies:
             yield "encoder: the score is of class probabilities, and this network does not classify"
-        yield from check_encoder(self.encoder, spec)
+        yield from encoder_faults(self.encoder, spec)
         for name in ("samples", "real_samples"):
             if getattr(self, name) % self.splits:
                 yield f"{name} = {getattr(self, name)} is not a multiple of splits = {self.splits}"

@@ -16,11 +16,11 @@ from gflow_core.scores.distances import double
 from gflow_core.scores.feature_scores import Frechet
 from gflow_core.scores.features import Features, real_index, score_name
 
-__all__ = ["Moments", "frechet", "frechet_distance"]
+__all__ = ["FeatureMoments", "frechet", "frechet_distance"]
 
 
 @attrs.frozen(eq=False)
-class Moments:
+class FeatureMoments:
     """Count, mean and scatter sum (x - mean)(x - mean)' of points, float64. Adding two joins their points.
 
     The scatter is kept as a factor F with F'F = scatter: as many rows as points while they are few, so that covariances
@@ -34,19 +34,19 @@ class Moments:
     """[rows, d]."""
 
     @classmethod
-    def of(cls, x: Tensor) -> Moments:
+    def of(cls, x: Tensor) -> FeatureMoments:
         """Of points x [n, d]."""
         x = double(x)
         mean = x.mean(0)
         return cls(len(x), mean, x - mean)
 
     @classmethod
-    def stream(cls, pieces: Iterable[Tensor]) -> Moments:
+    def stream(cls, pieces: Iterable[Tensor]) -> FeatureMoments:
         """Of points in pieces [B, d], at least one; holds about twice as many points as there are features."""
         total = reduce(add, map(cls.of, _blocks(pieces)))
         return cls(total.n, total.mean.cpu(), total.factor.cpu())
 
-    def __add__(self, other: Moments) -> Moments:
+    def __add__(self, other: FeatureMoments) -> FeatureMoments:
         # Centred on each side, so nothing large cancels (Chan, Golub and LeVeque 1979).
         n = self.n + other.n
         gap = other.mean - self.mean
@@ -54,7 +54,7 @@ class Moments:
         factor = torch.cat([self.factor, other.factor, step[None]])
         if len(factor) > 2 * len(gap):
             factor = _triangle(factor)
-        return Moments(n, self.mean + gap * (other.n / n), factor)
+        return FeatureMoments(n, self.mean + gap * (other.n / n), factor)
 
     @property
     def covariance(self) -> Tensor:
@@ -80,7 +80,7 @@ def _triangle(factor: Tensor) -> Tensor:
     return triangle
 
 
-def frechet_distance(a: Moments, b: Moments) -> float:
+def frechet_distance(a: FeatureMoments, b: FeatureMoments) -> float:
     """|m1 - m2|^2 + tr C1 + tr C2 - 2 tr (C1^(1/2) C2 C1^(1/2))^(1/2).
 
     With C = R'R the eigenvalues under the last root are the squares of the singular values of R1 R2'. So nothing is
@@ -103,7 +103,7 @@ def frechet(part: Frechet, subject: Subject) -> Result:
     if n_real < 4:
         raise GflowError(f"frechet: two halves of the data need two items each, the data set has {n_real}")
     half, other = _real_halves(features, n_real)
-    real, fake = half + other, Moments.stream(features.encoded(part.samples, "frechet"))
+    real, fake = half + other, FeatureMoments.stream(features.encoded(part.samples, "frechet"))
     name = score_name("FID", "FD", features.encoder)
     return Result(
         scores={
@@ -115,7 +115,7 @@ def frechet(part: Frechet, subject: Subject) -> Result:
     )
 
 
-def _real_halves(features: Features, n: int) -> tuple[Moments, Moments]:
+def _real_halves(features: Features, n: int) -> tuple[FeatureMoments, FeatureMoments]:
     """Moments of the first and the second half of the n data items, cached."""
     data = features.subject.data
     assert data is not None
@@ -123,12 +123,12 @@ def _real_halves(features: Features, n: int) -> tuple[Moments, Moments]:
     def make() -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
         for i, index in enumerate(real_index(data, n).tensor_split(2)):
-            moments = Moments.stream(features.over(data, index))
+            moments = FeatureMoments.stream(features.over(data, index))
             found |= {f"mean.{i}": moments.mean, f"factor.{i}": moments.factor}
         return found
 
     found = features.cached("moments", data, n, make)
     first, second = (
-        Moments(size, found[f"mean.{i}"], found[f"factor.{i}"]) for i, size in enumerate((n - n // 2, n // 2))
+        FeatureMoments(size, found[f"mean.{i}"], found[f"factor.{i}"]) for i, size in enumerate((n - n // 2, n // 2))
     )
     return first, second

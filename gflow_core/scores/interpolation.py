@@ -9,7 +9,7 @@ import attrs
 
 from gflow_core.parts.analysis import Result, Subject
 from gflow_core.parts.options import option
-from gflow_core.scores.sample_grid import picture, plane
+from gflow_core.scores.sample_grid import grid_figure, plane
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,7 +88,7 @@ def interpolation(part: Interpolation, subject: Subject) -> Result:
         result.scores["outside_support"] = float(((z < latent.low) | (z > latent.high)).any(2).double().mean())
     shown = along(part.steps)
     if data.shape.kind == "image":
-        result.figures["interpolation"] = picture(image_grid(shown.flatten(0, 1), data.shape, part.steps))
+        result.figures["interpolation"] = grid_figure(image_grid(shown.flatten(0, 1), data.shape, part.steps))
         if part.frames:
             moving = along(part.frames).transpose(0, 1)
             result.animations["interpolation"] = _back([_enlarged(image_grid(x, data.shape)) for x in moving])

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from gflow_core.machine.streams import Streams
     from gflow_core.parts.spec import Spec
 
-__all__ = ["SampleGrid", "picture", "plane", "sample_grid"]
+__all__ = ["SampleGrid", "grid_figure", "plane", "sample_grid"]
 
 DPI = 150
-"""Dots per inch at which the run folder writes figures: one dot is one pixel of the picture."""
+"""Dots per inch at which the run folder writes figures: one dot is one pixel of the grid_figure."""
 
 
 def _some_classes(classes: tuple[int, ...] | None) -> str | None:
@@ -32,7 +32,7 @@ def _some_classes(classes: tuple[int, ...] | None) -> str | None:
 
 @attrs.frozen(kw_only=True)
 class SampleGrid:
-    """Samples as a picture: a grid of images pixel by pixel, or points of the plane over real ones.
+    """Samples as a grid_figure: a grid of images pixel by pixel, or points of the plane over real ones.
 
     The latents are the same at every step, so that pictures of one run show how the same samples change. Where the
     sampler reads labels, images have a row for each label and one latent a column.
@@ -89,9 +89,9 @@ def sample_grid(part: SampleGrid, subject: Subject) -> Result:
         real = data.batch(choice).x.float()
     result = Result(manifest={"n_fake": len(x), "n_real": 0 if real is None else len(real)})
     if shape.kind == "image":
-        result.figures["samples"] = picture(image_grid(x, shape, part.columns))
+        result.figures["samples"] = grid_figure(image_grid(x, shape, part.columns))
         if real is not None:
-            result.figures["real"] = picture(image_grid(real, shape, part.columns))
+            result.figures["real"] = grid_figure(image_grid(real, shape, part.columns))
     else:
         result.figures["samples"] = _scatter(x, real, f"step {subject.step}: {len(x):,} samples")
     return result
@@ -116,7 +116,7 @@ def _by_label(part: SampleGrid, subject: Subject, shape: DataShape, streams: Str
     columns = part.columns or -(-part.samples // len(rows))
     x = by_label(sampler, subject.spec.sampler, rows, columns, streams, subject.runtime).float()
     result = Result(manifest={"n_fake": len(x), "n_real": 0, "labels": names})
-    result.figures["samples"] = picture(image_grid(x, shape, columns), names)
+    result.figures["samples"] = grid_figure(image_grid(x, shape, columns), names)
     if part.real and data is not None:
         white = torch.full_like(x, 1.0 if shape.high is None else shape.high)  # where a label has too few
         real = white.unflatten(0, (len(rows), columns))
@@ -124,12 +124,12 @@ def _by_label(part: SampleGrid, subject: Subject, shape: DataShape, streams: Str
             index = (pool == y).reshape(len(pool), -1).all(1).nonzero().squeeze(1)[:columns]
             row[: len(index)] = data.batch(index).x.float()
             result.manifest["n_real"] += len(index)
-        result.figures["real"] = picture(image_grid(real.flatten(0, 1), shape, columns), names)
+        result.figures["real"] = grid_figure(image_grid(real.flatten(0, 1), shape, columns), names)
     return result
 
 
-def picture(pixels: np.ndarray[Any, Any], rows: Sequence[str] = ()) -> Figure:
-    """A figure that is the picture [height, width, 3] and nothing else: each pixel becomes one pixel of the PNG.
+def grid_figure(pixels: np.ndarray[Any, Any], rows: Sequence[str] = ()) -> Figure:
+    """A figure that is the grid_figure [height, width, 3] and nothing else: each pixel becomes one pixel of the PNG.
 
     `rows` names the rows of a grid, on the left.
     """

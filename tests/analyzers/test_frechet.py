@@ -15,7 +15,7 @@ from gflow_core.errors import GflowError
 from gflow_core.nn.torchvision_fix import import_torchvision
 from gflow_core.scores.feature_scores import Frechet
 from gflow_core.scores.features import real_index
-from gflow_core.scores.frechet import Moments, frechet_distance
+from gflow_core.scores.frechet import FeatureMoments, frechet_distance
 
 
 def points(n, d, seed=0, offset=0.0):
@@ -37,7 +37,7 @@ def dense(x, y):
 def test_the_distance_is_that_of_dense_matrix_square_roots(d):
     x, y = points(200, d, 1), points(300, d, 2, offset=0.5)
     wanted = float((x.mean() - y.mean()) ** 2 + (x.std() - y.std()) ** 2) if d == 1 else dense(x, y)
-    assert frechet_distance(Moments.of(x), Moments.of(y)) == pytest.approx(wanted, rel=1e-9)
+    assert frechet_distance(FeatureMoments.of(x), FeatureMoments.of(y)) == pytest.approx(wanted, rel=1e-9)
 
 
 def test_gaussians_with_commuting_covariances_have_a_closed_form():
@@ -48,7 +48,7 @@ def test_gaussians_with_commuting_covariances_have_a_closed_form():
     shift = points(1, d)[0]
 
     def gaussian(s, mean):
-        return Moments(n, mean, (n - 1) ** 0.5 * torch.diag(s) @ axes.T)
+        return FeatureMoments(n, mean, (n - 1) ** 0.5 * torch.diag(s) @ axes.T)
 
     found = frechet_distance(gaussian(s1, shift), gaussian(s2, 0 * shift))
     assert found == pytest.approx(float(shift.square().sum() + (s1 - s2).square().sum()), rel=1e-12)
@@ -68,7 +68,7 @@ def test_the_distance_is_torchmetrics_fid_on_the_same_features():
     metric = FrechetInceptionDistance(Same())
     metric.update(x, real=True)
     metric.update(y, real=False)
-    found = frechet_distance(Moments.of(x), Moments.of(y))
+    found = frechet_distance(FeatureMoments.of(x), FeatureMoments.of(y))
     assert found == pytest.approx(float(metric.compute()), rel=1e-9)
 
 
@@ -77,7 +77,7 @@ def test_the_distance_is_torchmetrics_fid_on_the_same_features():
 def test_moments_in_pieces_are_those_of_the_batch(sizes, d, offset):
     x = points(sum(sizes), d, len(sizes), offset)
     centred = x - x.mean(0)
-    for found in (Moments.stream(iter(x.split(sizes))), reduce(add, map(Moments.of, x.split(sizes)))):
+    for found in (FeatureMoments.stream(iter(x.split(sizes))), reduce(add, map(FeatureMoments.of, x.split(sizes)))):
         assert found.n == len(x)
         assert torch.allclose(found.mean, x.mean(0), rtol=1e-14, atol=1e-12)
         # Sums of raw squares would be off by 1e12 * 1e-16 * n at this offset.
@@ -87,7 +87,7 @@ def test_moments_in_pieces_are_those_of_the_batch(sizes, d, offset):
 
 def test_a_distance_is_symmetric_zero_on_equals_and_never_negative():
     x, y = points(40, 12, 1), points(30, 12, 2)
-    a, b = Moments.of(x), Moments.of(y)
+    a, b = FeatureMoments.of(x), FeatureMoments.of(y)
     assert frechet_distance(a, b) == pytest.approx(frechet_distance(b, a), rel=1e-12)
     assert 0 <= frechet_distance(a, a) < 1e-10 * float(a.covariance.trace())
 
@@ -97,7 +97,7 @@ def test_rank_deficient_covariances_keep_their_accuracy():
     x, y = torch.zeros(10, 40).double(), torch.zeros(10, 40).double()
     x[:, :9], y[:, 20:29] = points(10, 9, 1), points(10, 9, 2)
     turn = torch.linalg.qr(points(40, 40)).Q
-    a, b = Moments.of(x @ turn), Moments.of(y @ turn)
+    a, b = FeatureMoments.of(x @ turn), FeatureMoments.of(y @ turn)
     wanted = float((a.mean - b.mean).square().sum() + a.covariance.trace() + b.covariance.trace())
     assert frechet_distance(a, b) == pytest.approx(wanted, rel=1e-7)
 
@@ -111,11 +111,13 @@ def test_many_points_are_held_as_few_rows():
             yield points(500, 8, i)
             seen.append(i)
 
-    assert len(Moments.stream(pieces()).factor) <= 16
+    assert len(FeatureMoments.stream(pieces()).factor) <= 16
     assert len(seen) == 100
     a, b = points(30, 100, 1), points(20, 100, 2)
-    assert len(Moments.stream(a.split(7)).factor) <= 36
-    assert frechet_distance(Moments.stream(a.split(7)), Moments.of(b)) == pytest.approx(dense(a, b), rel=1e-4)
+    assert len(FeatureMoments.stream(a.split(7)).factor) <= 36
+    assert frechet_distance(FeatureMoments.stream(a.split(7)), FeatureMoments.of(b)) == pytest.approx(
+        dense(a, b), rel=1e-4
+    )
 
 
 def test_samples_of_another_gaussian_score_the_closed_form(scene):
@@ -137,7 +139,7 @@ def test_the_data_is_read_as_it_is_whatever_the_batch(scene):
     assert found[0]["FD(data)_real_halves"] == pytest.approx(found[1]["FD(data)_real_halves"], rel=1e-9)
     data = scene.Points(n=501).load()
     half, other = data.x[real_index(data, 501)].split([251, 250])
-    wanted = frechet_distance(Moments.of(half), Moments.of(other))
+    wanted = frechet_distance(FeatureMoments.of(half), FeatureMoments.of(other))
     assert found[0]["FD(data)_real_halves"] == pytest.approx(wanted, rel=1e-9)
 
 

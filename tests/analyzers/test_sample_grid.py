@@ -15,7 +15,7 @@ from gflow_core.nn.latents import Normal
 from gflow_core.parts.analysis import Result, Subject
 from gflow_core.parts.spec import Spec
 from gflow_core.runs.record import RunFolder
-from gflow_core.scores.sample_grid import SampleGrid, picture
+from gflow_core.scores.sample_grid import SampleGrid, grid_figure
 
 
 class Part:
@@ -57,7 +57,7 @@ def pixels_of(figure) -> np.ndarray:
 @pytest.mark.parametrize("size", [(17, 31), (242, 242), (301, 77)])
 def test_a_picture_reaches_the_png_pixel_by_pixel(tmp_path, size):
     pixels = np.random.default_rng(0).integers(0, 250, (*size, 3), np.uint8)
-    png = written(tmp_path, Result(figures={"samples": picture(pixels)}))
+    png = written(tmp_path, Result(figures={"samples": grid_figure(pixels)}))
     inside = png[(png != 255).any(2).any(1)][:, (png != 255).any(2).any(0)]
     assert np.array_equal(inside, pixels)
     border = (np.array(png.shape) - pixels.shape)[:2]

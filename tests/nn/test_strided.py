@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from gflow_core.nn.strided import Discriminator, Labels, Sampler, widths
+from gflow_core.nn.strided import StridedDiscriminator, StridedLabels, StridedSampler, widths
 
-JOINS = [Labels(size=3, join=join, width=width) for join in ("layer", "planes") for width in (None, 5)]
+JOINS = [StridedLabels(size=3, join=join, width=width) for join in ("layer", "planes") for width in (None, 5)]
 
 
 def count(module):
@@ -29,7 +29,7 @@ def shapes_of(module, x):
 def pair(size=32, labels=None, **options):
     torch.manual_seed(0)
     options = {"width": 8, "labels": labels, **options}
-    return Sampler(10, 3, size, **options), Discriminator(3, size, **options)
+    return StridedSampler(10, 3, size, **options), StridedDiscriminator(3, size, **options)
 
 
 # ------------------------------------------------------------------ as published
@@ -39,14 +39,17 @@ def pair(size=32, labels=None, **options):
 def test_parameter_counts(kernel, g, d):
     """64 px at the published width: no bias before batch norm, biases on G's output, D's input and D's head."""
     with torch.device("meta"):
-        assert count(Sampler(100, 3, 64, kernel_size=kernel)) == g
-        assert count(Discriminator(3, 64, kernel_size=kernel)) == d
+        assert count(StridedSampler(100, 3, 64, kernel_size=kernel)) == g
+        assert count(StridedDiscriminator(3, 64, kernel_size=kernel)) == d
 
 
 @pytest.mark.parametrize("kernel", [4, 5])
 def test_every_shape_of_the_paper(kernel):
     """64 px, an eighth of the paper's feature maps."""
-    g, d = Sampler(100, 3, 64, width=16, kernel_size=kernel), Discriminator(3, 64, width=16, kernel_size=kernel)
+    g, d = (
+        StridedSampler(100, 3, 64, width=16, kernel_size=kernel),
+        StridedDiscriminator(3, 64, width=16, kernel_size=kernel),
+    )
     shapes = shapes_of(g, torch.rand(2, 100))
     assert shapes["linear"] == (16 * 128,)
     maps = [shapes[name] for name in ("start", "blocks.0", "blocks.1", "blocks.2", "blocks.3", "")]
@@ -77,7 +80,7 @@ def test_the_rule_at_other_sizes(size, maps):
 @pytest.mark.parametrize(("size", "message"), [(24, "power of two"), (4, "below 8"), (30, "multiple of 4")])
 def test_impossible_sizes(size, message):
     with pytest.raises(AssertionError, match=message):
-        Discriminator(3, size)
+        StridedDiscriminator(3, size)
 
 
 def test_guidelines():
@@ -101,7 +104,7 @@ def test_guidelines():
 def test_initialisation():
     """Weights N(0, 0.02), within five standard errors; biases 0, norms 1 and 0."""
     torch.manual_seed(0)
-    for module in (Sampler(100, 3, 32, width=32), Discriminator(3, 32, width=32)):
+    for module in (StridedSampler(100, 3, 32, width=32), StridedDiscriminator(3, 32, width=32)):
         for layer in module.modules():
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
                 weight, n = layer.weight.double(), layer.weight.numel()
@@ -163,8 +166,8 @@ def test_networks_are_the_paper_line_by_line(kernel, use_batch_norm, head):
     """Values and gradients in float64."""
     options = {"kernel_size": kernel, "use_batch_norm": use_batch_norm, "width": 3}
     torch.manual_seed(0)
-    g = Sampler(4, 2, 16, **options).double()
-    d = Discriminator(2, 16, head=head, slope=0.1, **options).double()
+    g = StridedSampler(4, 2, 16, **options).double()
+    d = StridedDiscriminator(2, 16, head=head, slope=0.1, **options).double()
     z, x = torch.rand(3, 4, dtype=torch.double), torch.rand(3, 2, 16, 16, dtype=torch.double, requires_grad=True)
     for module, given, slow in (
         (g, z, lambda z: literal_sampler(g, z)),
@@ -204,17 +207,17 @@ def test_labels_change_the_output_and_learn(labels):
 def test_where_labels_join():
     """layer: beside z, and in a joint hidden layer beside the last maps. planes: beside the first maps."""
     y = torch.tensor([[0.5, -2.0, 3.0]])
-    g, d = pair(16, Labels(size=3, join="layer", width=None, joint=7))
+    g, d = pair(16, StridedLabels(size=3, join="layer", width=None, joint=7))
     assert g.linear.in_features == 13
     assert (d.logit[0].in_features, d.logit[0].out_features, d.logit[-1].in_features) == (16 * 16 + 3, 7, 7)
-    g, d = pair(16, Labels(size=3, join="planes", width=None))
+    g, d = pair(16, StridedLabels(size=3, join="planes", width=None))
     assert (g.linear.in_features, g.blocks[0][0].in_channels, d.blocks[0][0].in_channels) == (10, 16 + 3, 3 + 3)
     seen = []
     d.blocks[0].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     x = torch.rand(1, 3, 16, 16)
     d(x, y)
     assert torch.equal(seen[0], torch.cat([x, y[:, :, None, None].expand(1, 3, 16, 16)], 1))
-    wide = pair(16, Labels(size=3, join="planes", width=5))[1]
+    wide = pair(16, StridedLabels(size=3, join="planes", width=5))[1]
     assert wide.label.layer[0].weight.shape == (5, 3)
     assert wide.blocks[0][0].in_channels == 3 + 5
 

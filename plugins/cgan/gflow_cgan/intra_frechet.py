@@ -11,9 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gflow_cgan.label_accuracy import of_class
-from gflow_core.parts.analysis import Result, Subject
-from gflow_core.scores.features import Features, score_name
-from gflow_core.scores.frechet import Moments, frechet_distance
+from gflow_core import FeatureMoments, Features, Result, Subject, frechet_distance, score_name
 
 if TYPE_CHECKING:
     from gflow_cgan.parts import IntraFrechet
@@ -35,8 +33,8 @@ def intra_frechet(part: IntraFrechet, subject: Subject) -> Result:
         only = of_class(subject, label, "cgan.intra_frechet", least=4)  # two halves of two
         own = attrs.evolve(features, subject=only)
         n_real = own.count(part.real_samples_per_class)
-        half, other = map(Moments.of, own.real(n_real).tensor_split(2))
-        fake = Moments.stream(own.encoded(n_fake, f"intra_frechet, class {label}"))
+        half, other = map(FeatureMoments.of, own.real(n_real).tensor_split(2))
+        fake = FeatureMoments.stream(own.encoded(n_fake, f"intra_frechet, class {label}"))
         rows.append(
             {
                 "class": label,

@@ -9,13 +9,18 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from gflow_core.errors import DataError, GflowError
-from gflow_core.parts.analysis import Result, Subject
-from gflow_core.parts.contracts import Encoder
-from gflow_core.parts.nouns import DataShape
-from gflow_core.parts.source import Source
-from gflow_core.scores.features import Features, real_index
-from gflow_core.scores.held_out import held_out
+from gflow_core import (
+    DataError,
+    DataShape,
+    Encoder,
+    Features,
+    GflowError,
+    Result,
+    Source,
+    Subject,
+    held_out,
+    real_index,
+)
 
 if TYPE_CHECKING:
     from gflow_cgan.parts import LabelAccuracy

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gflow_core.nn.labels import as_vectors
+from gflow_core import as_vectors
 
 __all__ = ["BoundedLinear", "Discriminator", "Maxout", "Sampler", "initialise"]
 

@@ -7,19 +7,24 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import attrs
 
-from gflow_core.nn.latents import Uniform
-from gflow_core.parts.analysis import Result, Subject
-from gflow_core.parts.contracts import EncoderPart, Latent
-from gflow_core.parts.nouns import DataShape, Progress
-from gflow_core.parts.options import option
-from gflow_core.scores.feature_scores import check_encoder
-from gflow_core.scores.held_out import held_out
+from gflow_core import (
+    DataShape,
+    EncoderPart,
+    Latent,
+    Progress,
+    Result,
+    Subject,
+    Uniform,
+    encoder_faults,
+    held_out,
+    option,
+)
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from gflow_core.parts.spec import Spec
+    from gflow_core import Spec
 
 __all__ = [
     "ConvDiscriminator",
@@ -201,12 +206,12 @@ class ConvSampler(_Conv):
             yield f"ends in tanh, the data is {data}"
 
     def build(self, data: DataShape | None) -> nn.Module:
-        from gflow_core.nn.strided import Labels, Sampler
+        from gflow_core import StridedLabels, StridedSampler
 
         assert data is not None
         channels, size, _ = data.shape
-        labels = Labels(size=data.label_size, join=self.join, width=self.label_width)
-        return Sampler(self.latent.dim, channels, size, labels=labels, **self._network())
+        labels = StridedLabels(size=data.label_size, join=self.join, width=self.label_width)
+        return StridedSampler(self.latent.dim, channels, size, labels=labels, **self._network())
 
 
 @attrs.frozen(kw_only=True)
@@ -225,12 +230,12 @@ class ConvDiscriminator(_Conv):
     joint: int = option(256, doc='Units of the hidden layer of join = "layer".', ge=1)
 
     def build(self, data: DataShape | None) -> nn.Module:
-        from gflow_core.nn.strided import Discriminator, Labels
+        from gflow_core import StridedDiscriminator, StridedLabels
 
         assert data is not None
         channels, size, _ = data.shape
-        labels = Labels(size=data.label_size, join=self.join, width=self.label_width, joint=self.joint)
-        return Discriminator(channels, size, head=self.head, slope=self.slope, labels=labels, **self._network())
+        labels = StridedLabels(size=data.label_size, join=self.join, width=self.label_width, joint=self.joint)
+        return StridedDiscriminator(channels, size, head=self.head, slope=self.slope, labels=labels, **self._network())
 
 
 # ------------------------------------------------------------------ analyzers
@@ -301,7 +306,7 @@ class _ByClass:
                 "cgan.conv"
             )
         if self.encoder is not None:
-            yield from check_encoder(self.encoder, spec)
+            yield from encoder_faults(self.encoder, spec)
 
     def prepare(self, spec: Spec, device: torch.device, progress: Progress) -> None:
         """Weights that are missing are missed before training, not after; a network trained once is trained now."""

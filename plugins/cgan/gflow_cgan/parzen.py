@@ -13,14 +13,21 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from torch import Tensor
 
-from gflow_core.errors import DataError, Diverged
-from gflow_core.nn.sampling import draw_from
-from gflow_core.parts.analysis import Result, Subject
-from gflow_core.parts.nouns import DataShape, Progress, no_progress
-from gflow_core.parts.source import Source
-from gflow_core.scores.distances import distances, double
-from gflow_core.scores.features import real_index
-from gflow_core.scores.held_out import held_out
+from gflow_core import (
+    DataError,
+    DataShape,
+    Diverged,
+    Progress,
+    Result,
+    Source,
+    Subject,
+    distances,
+    double,
+    draw_from,
+    held_out,
+    no_progress,
+    real_index,
+)
 
 if TYPE_CHECKING:
     from gflow_cgan.parts import Parzen

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gflow_cgan import parts
-from gflow_core.parts.hookspecs import hookimpl
+from gflow_core import hookimpl
 
 Add = Callable[[str, type[Any]], None]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gflow_cgan import parts
+from gflow_core import TINY, TinySampler, check_analyzer, check_discriminator, check_sampler
 from gflow_core.data.parts import Mnist5k
 from gflow_core.encoders.parts import MnistCnn
-from gflow_core.testing import TINY, TinySampler, check_analyzer, check_discriminator, check_sampler
 
 ACCURACY = parts.LabelAccuracy(encoder=MnistCnn(weights="random"), samples_per_class=4)
 DIGITS = {"dataset": Mnist5k(limit=40, split="train"), "sampler": TinySampler(conditional=True)}

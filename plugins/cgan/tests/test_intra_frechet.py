@@ -8,14 +8,7 @@ import torch
 from torch import nn
 
 from gflow_cgan.parts import IntraFrechet
-from gflow_core.errors import DataError
-from gflow_core.machine.runtime import Runtime
-from gflow_core.machine.streams import Streams
-from gflow_core.nn.latents import Normal
-from gflow_core.parts.analysis import Subject
-from gflow_core.parts.nouns import DataShape, no_progress
-from gflow_core.parts.source import Source, fingerprint
-from gflow_core.parts.spec import Spec
+from gflow_core import DataError, DataShape, Normal, Runtime, Source, Spec, Streams, Subject, fingerprint, no_progress
 
 CENTRES = torch.tensor([[0.0, 0.0], [5.0, 0.0], [0.0, 9.0]])
 

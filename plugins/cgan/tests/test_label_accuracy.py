@@ -9,16 +9,22 @@ from torch import nn
 
 from gflow_cgan.label_accuracy import confusion
 from gflow_cgan.parts import LabelAccuracy
+from gflow_core import (
+    DataError,
+    DataShape,
+    Diverged,
+    GflowError,
+    Normal,
+    Runtime,
+    Source,
+    Spec,
+    Streams,
+    Subject,
+    fingerprint,
+    no_progress,
+)
 from gflow_core.data.parts import Mnist5k
 from gflow_core.encoders.parts import MnistCnn
-from gflow_core.errors import DataError, Diverged, GflowError
-from gflow_core.machine.runtime import Runtime
-from gflow_core.machine.streams import Streams
-from gflow_core.nn.latents import Normal
-from gflow_core.parts.analysis import Subject
-from gflow_core.parts.nouns import DataShape, no_progress
-from gflow_core.parts.source import Source, fingerprint
-from gflow_core.parts.spec import Spec
 
 
 def greys(y, classes):

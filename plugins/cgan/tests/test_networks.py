@@ -9,8 +9,7 @@ from torch.nn import functional as F
 
 from gflow_cgan.mlp import BoundedLinear, Maxout
 from gflow_cgan.parts import ConvDiscriminator, ConvSampler, MlpDiscriminator, MlpSampler
-from gflow_core.errors import RecipeError
-from gflow_core.parts.nouns import DataShape
+from gflow_core import DataShape, RecipeError
 from gflow_core.recipes.recipe import load
 from gflow_core.runs.build import build
 

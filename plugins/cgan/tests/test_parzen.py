@@ -12,14 +12,19 @@ from torch import nn
 
 from gflow_cgan.parts import Parzen
 from gflow_cgan.parzen import estimate, log_density
-from gflow_core.errors import DataError, Diverged
-from gflow_core.machine.runtime import Runtime
-from gflow_core.machine.streams import Streams
-from gflow_core.nn.latents import Normal
-from gflow_core.parts.analysis import Subject
-from gflow_core.parts.nouns import DataShape, no_progress
-from gflow_core.parts.source import Source, fingerprint
-from gflow_core.parts.spec import Spec
+from gflow_core import (
+    DataError,
+    DataShape,
+    Diverged,
+    Normal,
+    Runtime,
+    Source,
+    Spec,
+    Streams,
+    Subject,
+    fingerprint,
+    no_progress,
+)
 
 
 def points(n, d, seed=0):

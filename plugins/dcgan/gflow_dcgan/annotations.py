@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gflow_core.errors import DataError
-from gflow_core.parts.nouns import DataShape
+from gflow_core import DataError, DataShape
 
 if TYPE_CHECKING:
     from gflow_dcgan.parts import Rule

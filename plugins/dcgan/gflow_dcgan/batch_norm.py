@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from gflow_core.parts.nouns import Batch
+from gflow_core import Batch
 
 __all__ = ["batch_statistics", "calibrate", "goes_by_batches"]
 

@@ -23,21 +23,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gflow_core.errors import Diverged, GflowError
-from gflow_core.machine.runtime import Runtime
-from gflow_core.machine.streams import Streams
-from gflow_core.nn.sampling import draw_labels, label_pool, push
-from gflow_core.parts.analysis import Result, Subject
-from gflow_core.parts.nouns import DataShape
-from gflow_core.parts.source import fingerprint
-from gflow_core.runs.pictures import image_grid
+from gflow_core import (
+    DataShape,
+    Diverged,
+    GflowError,
+    Result,
+    Runtime,
+    Streams,
+    Subject,
+    draw_labels,
+    fingerprint,
+    image_grid,
+    label_pool,
+    push,
+)
 from gflow_dcgan.annotations import Annotated, Box, Grid, bright, by_boxes, by_rule, read_boxes
 from gflow_dcgan.layers import convolutions, example_labels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from gflow_core.parts.spec import Spec
+    from gflow_core import Spec
     from gflow_dcgan.parts import DropFeature
 
 __all__ = ["Linear", "drop_feature", "dropping", "foresee", "patches", "pick"]

@@ -21,19 +21,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from gflow_core.errors import Diverged, GflowError
-from gflow_core.machine.runtime import Runtime
-from gflow_core.parts.analysis import Result, Subject
-from gflow_core.parts.nouns import Batch, DataShape
-from gflow_core.runs.pictures import image_grid
-from gflow_core.scores.features import real_index
+from gflow_core import Batch, DataShape, Diverged, GflowError, Result, Runtime, Subject, image_grid, real_index
 from gflow_dcgan.layers import convolutions, example_labels
 from gflow_dcgan.untrained import untrained
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from gflow_core.parts.spec import Spec
+    from gflow_core import Spec
     from gflow_dcgan.parts import GuidedBackprop
 
 __all__ = ["Guided", "concentration", "foresee", "guided_backprop", "guided_gradient", "last_maps", "selectivity"]

@@ -12,15 +12,25 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from gflow_core.machine.streams import Streams
-from gflow_core.nn.labels import label_name
-from gflow_core.nn.sampling import draw_labels, label_pool, push
-from gflow_core.parts.analysis import Result, Subject
-from gflow_core.parts.nouns import DataShape
-from gflow_core.runs.pictures import image_grid
-from gflow_core.scores.distances import double, nearest
-from gflow_core.scores.features import Features, Vectors, as_stored, real_index
-from gflow_core.scores.interpolation import lerp, slerp
+from gflow_core import (
+    DataShape,
+    Features,
+    Result,
+    Streams,
+    Subject,
+    Vectors,
+    as_stored,
+    double,
+    draw_labels,
+    image_grid,
+    label_name,
+    label_pool,
+    lerp,
+    nearest,
+    push,
+    real_index,
+    slerp,
+)
 
 if TYPE_CHECKING:
     from gflow_dcgan.parts import LatentWalk

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gflow_core.parts.nouns import DataShape
+from gflow_core import DataShape
 
 __all__ = ["convolutions", "example_labels"]
 

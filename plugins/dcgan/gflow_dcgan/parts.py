@@ -8,19 +8,24 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import attrs
 
-from gflow_core.nn.latents import Uniform
-from gflow_core.parts.analysis import Result, Subject
-from gflow_core.parts.contracts import EncoderPart, Latent
-from gflow_core.parts.nouns import DataShape, Progress
-from gflow_core.parts.options import option
-from gflow_core.scores.feature_scores import check_encoder
-from gflow_core.scores.held_out import held_out
+from gflow_core import (
+    DataShape,
+    EncoderPart,
+    Latent,
+    Progress,
+    Result,
+    Subject,
+    Uniform,
+    encoder_faults,
+    held_out,
+    option,
+)
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from gflow_core.parts.spec import Spec
+    from gflow_core import Spec
 
 __all__ = [
     "ConvDiscriminator",
@@ -76,14 +81,14 @@ class _Conv:
 
     def _network(self, data: DataShape, join: Literal["layer", "planes"]) -> dict[str, Any]:
         """What the built networks take."""
-        from gflow_core.nn.strided import Labels
+        from gflow_core import StridedLabels
 
         return {
             "width": self.width,
             "max_width": self.max_width,
             "kernel_size": self.kernel_size,
             "use_batch_norm": self.use_batch_norm,
-            "labels": Labels(size=data.label_size, join=join) if self.conditional else None,
+            "labels": StridedLabels(size=data.label_size, join=join) if self.conditional else None,
         }
 
 
@@ -99,11 +104,11 @@ class ConvSampler(_Conv):
             yield f"ends in tanh, the data is {data}"
 
     def build(self, data: DataShape | None) -> nn.Module:
-        from gflow_core.nn.strided import Sampler
+        from gflow_core import StridedSampler
 
         assert data is not None
         channels, size, _ = data.shape
-        return Sampler(self.latent.dim, channels, size, **self._network(data, "layer"))
+        return StridedSampler(self.latent.dim, channels, size, **self._network(data, "layer"))
 
 
 @attrs.frozen(kw_only=True)
@@ -116,12 +121,12 @@ class ConvDiscriminator(_Conv):
     slope: float = option(0.2, doc="Slope of leaky ReLU for negative values.", ge=0)
 
     def build(self, data: DataShape | None) -> nn.Module:
-        from gflow_core.nn.strided import Discriminator
+        from gflow_core import StridedDiscriminator
 
         assert data is not None
         channels, size, _ = data.shape
         network = self._network(data, "planes")
-        return Discriminator(channels, size, head=self.head, slope=self.slope, **network)
+        return StridedDiscriminator(channels, size, head=self.head, slope=self.slope, **network)
 
 
 @attrs.frozen(kw_only=True)
@@ -367,7 +372,7 @@ class LatentWalk:
     def check(self, spec: Spec) -> Iterable[str]:
         yield from _only_images(spec)
         if self.encoder is not None:
-            yield from check_encoder(self.encoder, spec)
+            yield from encoder_faults(self.encoder, spec)
         if self.fine < self.steps:
             yield f"fine = {self.fine} points cannot show steps = {self.steps} images; set fine to {self.steps} or more"
 
@@ -434,7 +439,7 @@ class VectorArithmetic:
         if self.encoder is not None:
             if not self.encoder.classifies:
                 yield "encoder: classes are asked of it, and this network does not classify"
-            yield from check_encoder(self.encoder, spec)
+            yield from encoder_faults(self.encoder, spec)
         yield from self._check_choice()
         yield from self._check_label(spec)
 

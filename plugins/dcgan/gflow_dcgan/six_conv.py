@@ -14,7 +14,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from gflow_core.nn.strided import initialise
+from gflow_core import normal_init
 
 __all__ = ["SixConv"]
 
@@ -34,7 +34,7 @@ class SixConv(nn.Module):
             self.blocks.append(nn.Sequential(conv, *norm, nn.LeakyReLU(0.2, inplace=True)))
         side = -(-image_size // 8)
         self.logit = nn.Linear(widths[-1] * side**2, 1)
-        initialise(self)
+        normal_init(self)
 
     def conv_features(self, x: Tensor, y: Tensor | None = None) -> list[Tensor]:
         """The activations [B, C, H, W] of every convolutional layer, from the image upwards."""

@@ -16,13 +16,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gflow_core.errors import Diverged, GflowError
-from gflow_core.machine.runtime import Runtime
-from gflow_core.machine.streams import derive
-from gflow_core.parts.analysis import Result, Subject
-from gflow_core.parts.nouns import Progress
-from gflow_core.parts.source import Source
-from gflow_core.scores.features import real_index
+from gflow_core import Diverged, GflowError, Progress, Result, Runtime, Source, Subject, derive, real_index
 from gflow_dcgan.parts import not_trained_on
 from gflow_dcgan.untrained import calibrate_on_data, untrained
 

@@ -32,7 +32,7 @@ from scipy.sparse import csr_array
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from gflow_core.parts.analysis import Result, Subject
+from gflow_core import Result, Subject
 
 if TYPE_CHECKING:
     from gflow_dcgan.parts import TransposedConv

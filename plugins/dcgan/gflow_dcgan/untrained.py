@@ -5,10 +5,7 @@ from __future__ import annotations
 import attrs
 from torch import Tensor, nn
 
-from gflow_core.machine.streams import derive
-from gflow_core.parts.analysis import Subject
-from gflow_core.parts.nouns import Batch
-from gflow_core.runs.build import build_network
+from gflow_core import Batch, Subject, build_network, derive
 from gflow_dcgan.batch_norm import calibrate
 
 __all__ = ["calibrate_on_data", "untrained"]

@@ -14,11 +14,18 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
-from gflow_core.errors import Diverged, GflowError
-from gflow_core.nn.sampling import draw_from, draw_labels, label_pool, push
-from gflow_core.parts.analysis import Result, Subject
-from gflow_core.parts.source import Source
-from gflow_core.scores.features import real_index
+from gflow_core import (
+    Diverged,
+    GflowError,
+    Result,
+    Source,
+    Subject,
+    draw_from,
+    draw_labels,
+    label_pool,
+    push,
+    real_index,
+)
 from gflow_dcgan.batch_norm import batch_statistics, goes_by_batches
 from gflow_dcgan.parts import not_trained_on
 

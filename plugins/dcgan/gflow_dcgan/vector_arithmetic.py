@@ -12,15 +12,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from gflow_core.errors import Diverged, GflowError
-from gflow_core.machine.streams import Streams
-from gflow_core.nn.labels import parse_label
-from gflow_core.nn.sampling import push
-from gflow_core.parts.analysis import Result, Subject
-from gflow_core.parts.contracts import Encoder
-from gflow_core.parts.nouns import DataShape
-from gflow_core.runs.pictures import image_grid
-from gflow_core.scores.features import Features
+from gflow_core import (
+    DataShape,
+    Diverged,
+    Encoder,
+    Features,
+    GflowError,
+    Result,
+    Streams,
+    Subject,
+    image_grid,
+    parse_label,
+    push,
+)
 
 if TYPE_CHECKING:
     from gflow_dcgan.parts import VectorArithmetic

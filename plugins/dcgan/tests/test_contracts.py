@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gflow_core.testing import TinyData, check_analyzer, check_discriminator, check_sampler
+from gflow_core import TinyData, check_analyzer, check_discriminator, check_sampler
 from gflow_dcgan import parts
 
 DATA = {"dataset": TinyData(labels="classes", n=30)}

@@ -15,16 +15,24 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from gflow_core import (
+    Analysis,
+    DataError,
+    DataShape,
+    Diverged,
+    GflowError,
+    RecipeError,
+    Runtime,
+    Source,
+    Spec,
+    Streams,
+    Subject,
+    Uniform,
+    fingerprint,
+    no_progress,
+)
 from gflow_core.cli import main
-from gflow_core.errors import DataError, Diverged, GflowError, RecipeError
-from gflow_core.machine.runtime import Runtime
-from gflow_core.machine.streams import Streams
-from gflow_core.nn.latents import Uniform
-from gflow_core.parts.analysis import Subject
-from gflow_core.parts.nouns import DataShape, no_progress
 from gflow_core.parts.plugins import plugins
-from gflow_core.parts.source import Source, fingerprint
-from gflow_core.parts.spec import Analysis, Spec
 from gflow_core.recipes.structure import structure
 from gflow_dcgan.annotations import cells, read_boxes
 from gflow_dcgan.drop_feature import Linear, _patchwise, dropping, patches, pick

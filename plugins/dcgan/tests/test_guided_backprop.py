@@ -10,15 +10,22 @@ from click.testing import CliRunner
 from torch import nn
 from torch.nn import functional as F
 
+from gflow_core import (
+    Batch,
+    DataShape,
+    Diverged,
+    GflowError,
+    Runtime,
+    Source,
+    Spec,
+    Streams,
+    StridedDiscriminator,
+    StridedLabels,
+    Subject,
+    fingerprint,
+    no_progress,
+)
 from gflow_core.cli import main
-from gflow_core.errors import Diverged, GflowError
-from gflow_core.machine.runtime import Runtime
-from gflow_core.machine.streams import Streams
-from gflow_core.nn.strided import Discriminator, Labels
-from gflow_core.parts.analysis import Subject
-from gflow_core.parts.nouns import Batch, DataShape, no_progress
-from gflow_core.parts.source import Source, fingerprint
-from gflow_core.parts.spec import Spec
 from gflow_dcgan.guided_backprop import (
     Guided,
     concentration,
@@ -115,7 +122,7 @@ def test_without_relus_it_is_the_ordinary_gradient():
 
 
 def test_the_forward_pass_stays_as_it_is():
-    net, x = Discriminator(1, 16, width=4).eval(), torch.randn(3, 1, 16, 16)
+    net, x = StridedDiscriminator(1, 16, width=4).eval(), torch.randn(3, 1, 16, 16)
     plain = net(x)
     with Guided():
         assert torch.equal(net(x), plain)
@@ -128,7 +135,7 @@ def test_the_forward_pass_stays_as_it_is():
 
 def test_the_last_layer_is_found():
     x, y = torch.randn(2, 1, 16, 16), torch.tensor([0, 2])
-    net = Discriminator(1, 16, width=4, labels=Labels(size=3, join="planes")).eval()
+    net = StridedDiscriminator(1, 16, width=4, labels=StridedLabels(size=3, join="planes")).eval()
     assert torch.equal(last_maps(net, Batch(x, y))(Batch(x, y)), net.conv_features(x, y)[-1])
     # In order of use, not of definition; a nonlinearity in place is not seen; a logit is no map.
     first, last, logit = nn.Conv2d(1, 3, 3), nn.Conv2d(3, 5, 3), nn.Conv2d(5, 1, 1)
@@ -186,8 +193,8 @@ class Judge:
     def build(self, data):
         if self.flat:
             return nn.Sequential(nn.Flatten(), nn.Linear(256, 1), nn.Flatten(0))
-        labels = Labels(size=3, join="planes") if self.conditional else None
-        return Discriminator(1, 16, width=4, labels=labels)
+        labels = StridedLabels(size=3, join="planes") if self.conditional else None
+        return StridedDiscriminator(1, 16, width=4, labels=labels)
 
 
 class Planted(nn.Module):

@@ -13,16 +13,21 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
+from gflow_core import (
+    DataShape,
+    Diverged,
+    Normal,
+    Runtime,
+    Source,
+    Spec,
+    Streams,
+    Subject,
+    Uniform,
+    fingerprint,
+    nearest,
+    no_progress,
+)
 from gflow_core.cli import main
-from gflow_core.errors import Diverged
-from gflow_core.machine.runtime import Runtime
-from gflow_core.machine.streams import Streams
-from gflow_core.nn.latents import Normal, Uniform
-from gflow_core.parts.analysis import Subject
-from gflow_core.parts.nouns import DataShape, no_progress
-from gflow_core.parts.source import Source, fingerprint
-from gflow_core.parts.spec import Spec
-from gflow_core.scores.distances import nearest
 from gflow_dcgan.latent_walk import NUMBERS, Walks, measure
 from gflow_dcgan.parts import LatentWalk
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from gflow_core.parts.nouns import DataShape
+from gflow_core import DataShape
 from gflow_dcgan.parts import ConvDiscriminator, ConvSampler, SixConvDiscriminator
 
 VECTORS = DataShape("vector", (2,), classes=3)

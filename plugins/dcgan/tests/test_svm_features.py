@@ -14,14 +14,19 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from torch import Tensor, nn
 
+from gflow_core import (
+    DataShape,
+    Diverged,
+    GflowError,
+    Runtime,
+    Source,
+    Spec,
+    Streams,
+    Subject,
+    fingerprint,
+    no_progress,
+)
 from gflow_core.data.parts import CelebA, Gaussian, ImageFolder, Mnist5k
-from gflow_core.errors import Diverged, GflowError
-from gflow_core.machine.runtime import Runtime
-from gflow_core.machine.streams import Streams
-from gflow_core.parts.analysis import Subject
-from gflow_core.parts.nouns import DataShape, no_progress
-from gflow_core.parts.source import Source, fingerprint
-from gflow_core.parts.spec import Spec
 from gflow_dcgan.parts import SvmFeatures
 from gflow_dcgan.svm_features import (
     KMeansFeatures,

@@ -10,11 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from gflow_core.machine.runtime import Runtime
-from gflow_core.machine.streams import Streams
-from gflow_core.nn.strided import Sampler
-from gflow_core.parts.analysis import Result, Subject
-from gflow_core.parts.spec import Spec
+from gflow_core import Result, Runtime, Spec, Streams, StridedSampler, Subject
 from gflow_dcgan import transposed_conv as tc
 from gflow_dcgan.parts import TransposedConv
 from gflow_dcgan.transposed_conv import DCGAN, Layer
@@ -107,7 +103,7 @@ def test_resizing_merges_into_the_kernel(kernel: int, stride: int, padding: int,
 
 @pytest.mark.parametrize("layer", DCGAN.values(), ids=DCGAN)
 def test_dcgan_is_the_network_that_is_built(layer: Layer):
-    sampler = Sampler(8, 3, 64, width=4, kernel_size=layer.kernel_size)
+    sampler = StridedSampler(8, 3, 64, width=4, kernel_size=layer.kernel_size)
     built = [module for module in sampler.modules() if isinstance(module, torch.nn.ConvTranspose2d)]
     wanted = (layer.kernel_size, layer.stride, layer.padding, layer.output_padding)
     assert len(built) == 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from gflow_core.parts.nouns import Batch
+from gflow_core import Batch
 from gflow_dcgan.batch_norm import calibrate
 
 

@@ -13,15 +13,20 @@ from scipy.integrate import quad
 from scipy.stats import binom, norm
 from torch import Tensor, nn
 
+from gflow_core import (
+    DataShape,
+    Diverged,
+    GflowError,
+    Normal,
+    Runtime,
+    Source,
+    Spec,
+    Streams,
+    Subject,
+    fingerprint,
+    no_progress,
+)
 from gflow_core.data.parts import Gaussian, Mnist5k, Ring, Swissroll
-from gflow_core.errors import Diverged, GflowError
-from gflow_core.machine.runtime import Runtime
-from gflow_core.machine.streams import Streams
-from gflow_core.nn.latents import Normal
-from gflow_core.parts.analysis import Subject
-from gflow_core.parts.nouns import DataShape, no_progress
-from gflow_core.parts.source import Source, fingerprint
-from gflow_core.parts.spec import Spec
 from gflow_dcgan.batch_norm import batch_statistics
 from gflow_dcgan.parts import ValueFunction
 from gflow_dcgan.value_function import Judged, estimate_density, jensen_shannon, value

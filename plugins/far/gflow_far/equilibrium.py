@@ -28,7 +28,7 @@ from matplotlib.figure import Figure
 from scipy.optimize import brentq, minimize
 from scipy.special import expit, log_expit
 
-from gflow_core.parts.analysis import Result, Subject
+from gflow_core import Result, Subject
 
 if TYPE_CHECKING:
     from gflow_far.parts import Equilibrium

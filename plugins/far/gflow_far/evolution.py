@@ -12,9 +12,7 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from gflow_core.errors import GflowError
-from gflow_core.nn.sampling import draw_from
-from gflow_core.parts.analysis import Result, Subject
+from gflow_core import GflowError, Result, Subject, draw_from
 
 if TYPE_CHECKING:
     from gflow_far.parts import Evolution

@@ -5,11 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gflow_core.errors import GflowError
-from gflow_core.methods.game import AdversarialObjective
-from gflow_core.optim.player import evaluating
-from gflow_core.parts.nouns import Batch
-from gflow_core.parts.training import Experiment
+from gflow_core import AdversarialObjective, Batch, Experiment, GflowError, evaluating
 from gflow_far.parts import FakeAsReal
 
 __all__ = ["FakeAsRealObjective", "lowest"]

@@ -12,12 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor, nn
 
-from gflow_core.errors import GflowError
-from gflow_core.machine.runtime import Runtime
-from gflow_core.methods.losses import LOSSES
-from gflow_core.nn.sampling import draw_from
-from gflow_core.optim.player import frozen
-from gflow_core.parts.analysis import Result, Subject
+from gflow_core import LOSSES, GflowError, Result, Runtime, Subject, draw_from, frozen
 
 if TYPE_CHECKING:
     from gflow_far.parts import GradientExplosion

@@ -7,18 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import attrs
 
-from gflow_core.methods.adversarial import Adversarial, Penalty
-from gflow_core.nn.latents import Normal
-from gflow_core.parts.analysis import Result, Subject
-from gflow_core.parts.contracts import Latent
-from gflow_core.parts.nouns import DataShape
-from gflow_core.parts.options import option
-from gflow_core.parts.training import Experiment
+from gflow_core import Adversarial, DataShape, Experiment, Latent, Normal, Penalty, Result, Subject, option
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from gflow_core.parts.spec import Spec
+    from gflow_core import Spec
     from gflow_far.fake_as_real import FakeAsRealObjective
 
 __all__ = [
@@ -59,7 +53,7 @@ class MlpSampler(_Mlp):
     latent: Latent = option(factory=lambda: Normal(dim=2), doc="Law of z (Table 3: two dimensions).")
 
     def build(self, data: DataShape | None) -> nn.Module:
-        from gflow_core.nn.mlp import Mlp
+        from gflow_core import Mlp
 
         assert data is not None
         return Mlp(self.latent.dim, data.shape[0], width=self.width, depth=self.depth)
@@ -70,7 +64,7 @@ class MlpDiscriminator(_Mlp):
     """FAR's discriminator of vectors (Table 4): ReLU layers from x to a logit."""
 
     def build(self, data: DataShape | None) -> nn.Module:
-        from gflow_core.nn.mlp import MlpLogit
+        from gflow_core import MlpLogit
 
         assert data is not None
         return MlpLogit(data.shape[0], width=self.width, depth=self.depth)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gflow_core.parts.hookspecs import hookimpl
+from gflow_core import hookimpl
 from gflow_far import parts
 
 Add = Callable[[str, type[Any]], None]

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gflow_core.nn.resample import DownConv, UpConv
+from gflow_core import DownConv, UpConv
 
 __all__ = ["Block", "Discriminator", "Sampler", "blocks_down", "blocks_up"]
 

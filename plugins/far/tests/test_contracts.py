@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gflow_core.testing import check_analyzer, check_discriminator, check_objective, check_sampler
+from gflow_core import check_analyzer, check_discriminator, check_objective, check_sampler
 from gflow_far import parts
 
 PARTS = [

@@ -10,10 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from gflow_core.machine.runtime import Runtime
-from gflow_core.machine.streams import Streams
-from gflow_core.parts.analysis import Result, Subject
-from gflow_core.parts.spec import Spec
+from gflow_core import Result, Runtime, Spec, Streams, Subject
 from gflow_far import equilibrium as eq
 from gflow_far.equilibrium import ARROWS, Point, Separator, Setting
 from gflow_far.parts import Equilibrium

@@ -9,15 +9,8 @@ import torch
 from click.testing import CliRunner
 from torch import Tensor, nn
 
+from gflow_core import DataShape, GflowError, Normal, Runtime, Source, Spec, Streams, Subject, fingerprint
 from gflow_core.cli import main
-from gflow_core.errors import GflowError
-from gflow_core.machine.runtime import Runtime
-from gflow_core.machine.streams import Streams
-from gflow_core.nn.latents import Normal
-from gflow_core.parts.analysis import Subject
-from gflow_core.parts.nouns import DataShape
-from gflow_core.parts.source import Source, fingerprint
-from gflow_core.parts.spec import Spec
 from gflow_core.runs.record import RunFolder
 from gflow_far.evolution import thinned
 from gflow_far.parts import Evolution

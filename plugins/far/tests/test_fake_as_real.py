@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from gflow_core.errors import RecipeError
-from gflow_core.nn.spectral import spectral_norm
+from gflow_core import RecipeError, spectral_norm
 from gflow_core.recipes.recipe import load
 from gflow_core.runs.build import build
 from gflow_far.fake_as_real import lowest

@@ -9,15 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gflow_core.errors import GflowError
-from gflow_core.machine.runtime import Runtime
-from gflow_core.machine.streams import Streams
-from gflow_core.methods.losses import LOSSES
-from gflow_core.nn.latents import Normal
-from gflow_core.parts.analysis import Subject
-from gflow_core.parts.nouns import DataShape
-from gflow_core.parts.source import Source, fingerprint
-from gflow_core.parts.spec import Spec
+from gflow_core import LOSSES, DataShape, GflowError, Normal, Runtime, Source, Spec, Streams, Subject, fingerprint
 from gflow_far.gradient_explosion import generator_gradient, measure
 from gflow_far.parts import GradientExplosion
 

@@ -8,9 +8,8 @@ from torch import nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn import functional as F
 
-from gflow_core.nn.mlp import Mlp, MlpLogit
+from gflow_core import DataShape, Mlp, MlpLogit
 from gflow_core.optim.replicas import stack
-from gflow_core.parts.nouns import DataShape
 from gflow_far.parts import MlpDiscriminator, MlpSampler, ResnetDiscriminator, ResnetSampler
 from gflow_far.resnet import Block, Discriminator, Sampler
 

@@ -22,11 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from gflow_core.data.places import not_found
-from gflow_core.encoders.weights import load_state, read_state
-from gflow_core.errors import DataError
-from gflow_core.nn.labels import as_vectors
-from gflow_core.nn.resample import UpConv
+from gflow_core import DataError, UpConv, as_vectors, load_state, not_found, read_state
 
 if TYPE_CHECKING:
     from gflow_rmt.parts import BigGanDeep

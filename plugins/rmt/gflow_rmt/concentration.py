@@ -31,7 +31,7 @@ from matplotlib.lines import Line2D
 from scipy import stats
 from torch import Generator, Tensor
 
-from gflow_core.parts.analysis import Result, Subject
+from gflow_core import Result, Subject
 from gflow_rmt.lipschitz import Lipschitz, measure
 from gflow_rmt.representation import Representation
 from gflow_rmt.rotation import rotations

@@ -33,8 +33,7 @@ import numpy.typing as npt
 import scipy.linalg
 from scipy.interpolate import CubicHermiteSpline
 
-from gflow_core.errors import GflowError
-from gflow_core.parts.nouns import Progress, no_progress
+from gflow_core import GflowError, Progress, no_progress
 from gflow_rmt.surrogate import Mixture
 
 __all__ = ["Equivalent", "SpectralLaw", "class_blocks", "spectral_density", "spectral_law"]

@@ -34,8 +34,7 @@ from matplotlib.patches import Ellipse
 from scipy import linalg
 from torch import Tensor
 
-from gflow_core.errors import GflowError
-from gflow_core.parts.analysis import Result, Subject
+from gflow_core import GflowError, Result, Subject
 from gflow_rmt.representation import Representation, law_name
 from gflow_rmt.rotation import Rows, share_beyond
 from gflow_rmt.spectra import Floats, gram

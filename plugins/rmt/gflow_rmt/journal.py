@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gflow_core.errors import GflowError
+from gflow_core import GflowError
 
 __all__ = ["journal"]
 

@@ -25,11 +25,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Generator, Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gflow_core.encoders.network import Network, float32_only
-from gflow_core.machine.streams import Streams
-from gflow_core.nn.strided_conv import StridedConv, StridedTransposedConv
-from gflow_core.parts.source import fingerprint
-from gflow_core.scores.features import Vectors
+from gflow_core import EncoderNetwork, Streams, StridedConv, StridedTransposedConv, Vectors, fingerprint, float32_only
 from gflow_rmt.representation import Representation
 
 __all__ = ["Bound", "Lipschitz", "Map", "bound", "jacobian_norms", "measure", "operator_norm", "ratios"]
@@ -58,7 +54,7 @@ class Map:
         sampler = _plain(module)
         if isinstance(encoder, Vectors):
             return cls(sampler, lambda x: x.flatten(1), "z to vector")
-        if not isinstance(encoder, Network):
+        if not isinstance(encoder, EncoderNetwork):
             return cls(sampler, None, f"z to image (how {encoder.name} computes its features is not known)")
         trunk, prepare = _plain(encoder.trunk), encoder.prepare
 

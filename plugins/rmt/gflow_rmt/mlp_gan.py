@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from gflow_core.nn.labels import as_vectors
-from gflow_core.parts.nouns import DataShape
+from gflow_core import DataShape, as_vectors
 
 if TYPE_CHECKING:
     from gflow_rmt.parts import MlpDiscriminator, MlpSampler

@@ -17,11 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from gflow_core.machine.streams import Streams
-from gflow_core.parts.analysis import Result, Subject
-from gflow_core.parts.contracts import Latent
-from gflow_core.runs.pictures import image_grid
-from gflow_core.scores.sample_grid import picture
+from gflow_core import Latent, Result, Streams, Subject, grid_figure, image_grid
 from gflow_rmt.representation import Representation, law_name
 from gflow_rmt.rotation import Rows, from_centre, resolved
 from gflow_rmt.spectra import Floats, distance, gram_eigenvalues, share_above
@@ -35,7 +31,7 @@ __all__ = ["apart", "noise_laws"]
 LISTED = 6
 """Eigenvalues in the table."""
 COLUMNS = 10
-"""Images in a row of the picture."""
+"""Images in a row of the grid_figure."""
 
 
 @attrs.frozen(eq=False)
@@ -265,4 +261,4 @@ def _picture(part: NoiseLaws, representation: Representation, names: list[str]) 
         streams = representation.subject.streams.fork(f"picture{i}")
         images = torch.cat([x.cpu() for x in representation.images(each, streams, z=law)])
         rows.append(images.unflatten(0, (part.K, each)).transpose(0, 1).flatten(0, 1)[:COLUMNS])
-    return picture(image_grid(torch.cat(rows), representation.shape, len(rows[0])), names)
+    return grid_figure(image_grid(torch.cat(rows), representation.shape, len(rows[0])), names)

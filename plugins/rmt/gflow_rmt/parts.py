@@ -7,18 +7,27 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 
-from gflow_core.nn.latents import Bernoulli, Equicorrelated, Normal, TruncatedNormal, Uniform
-from gflow_core.parts.analysis import Result, Subject
-from gflow_core.parts.contracts import EncoderPart, Latent
-from gflow_core.parts.nouns import DataShape, Progress
-from gflow_core.parts.options import option
-from gflow_core.scores.feature_scores import check_encoder
+from gflow_core import (
+    Bernoulli,
+    DataShape,
+    EncoderPart,
+    Equicorrelated,
+    Latent,
+    Normal,
+    Progress,
+    Result,
+    Subject,
+    TruncatedNormal,
+    Uniform,
+    encoder_faults,
+    option,
+)
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from gflow_core.parts.spec import Spec
+    from gflow_core import Spec
 
 __all__ = [
     "BigGanDeep",
@@ -210,7 +219,7 @@ class Represented:
             return
         yield from self._check_labels(spec, shape)
         if self.encoder is not None:
-            yield from check_encoder(self.encoder, spec)
+            yield from encoder_faults(self.encoder, spec)
         elif shape.kind == "image":
             yield (
                 f"analyzes images by the features of a network, and the data is {shape}; set encoder = {{ use = ... }} "
@@ -223,7 +232,7 @@ class Represented:
         elif self.classifier is not None:
             if not self.classifier.classifies:
                 yield "classifier: this network does not classify"
-            for message in check_encoder(self.classifier, spec):
+            for message in encoder_faults(self.classifier, spec):
                 yield message.replace("encoder:", "classifier:", 1)
         elif not spec.sampler.conditional:
             if self.K > 1:

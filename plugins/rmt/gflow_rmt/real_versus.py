@@ -16,9 +16,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Generator, Tensor
 
-from gflow_core.parts.analysis import Result, Subject
-from gflow_core.parts.nouns import Progress
-from gflow_core.parts.spec import Spec
+from gflow_core import Progress, Result, Spec, Subject
 from gflow_rmt.representation import Representation, law_name
 from gflow_rmt.rotation import Rows, from_centre, rotated_pairs
 from gflow_rmt.spectra import Floats, distance

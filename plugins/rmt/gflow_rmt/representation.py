@@ -10,17 +10,28 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from gflow_core.errors import DataError, Diverged, GflowError
-from gflow_core.machine.runtime import Runtime
-from gflow_core.machine.streams import Streams
-from gflow_core.nn.portable import Portable, portable
-from gflow_core.nn.sampling import Given, pieces, sample
-from gflow_core.parts.analysis import Map, Subject
-from gflow_core.parts.contracts import Encoder, Latent
-from gflow_core.parts.nouns import DataShape
-from gflow_core.parts.source import Source
-from gflow_core.parts.spec import Spec
-from gflow_core.scores.features import Vectors, as_stored, real_index
+from gflow_core import (
+    DataError,
+    DataShape,
+    Diverged,
+    Encoder,
+    GflowError,
+    Given,
+    Latent,
+    Map,
+    Portable,
+    Runtime,
+    Source,
+    Spec,
+    Streams,
+    Subject,
+    Vectors,
+    as_stored,
+    pieces,
+    portable,
+    real_index,
+    sample,
+)
 from gflow_rmt.surrogate import split
 
 if TYPE_CHECKING:

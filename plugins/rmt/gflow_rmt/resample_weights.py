@@ -25,10 +25,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.utils import parametrize
 
-from gflow_core.errors import GflowError
-from gflow_core.machine.streams import Streams, seeded
-from gflow_core.parts.analysis import Result, Subject
-from gflow_core.runs.pictures import image_grid
+from gflow_core import GflowError, Result, Streams, Subject, image_grid, seeded
 from gflow_rmt.representation import Representation, law_name
 from gflow_rmt.rotation import Pair, resolved, rotated_pairs
 from gflow_rmt.spectra import Floats, distance, gram_eigenvalues, share_above
@@ -36,7 +33,7 @@ from gflow_rmt.spectrum import log_bins, overlay, remark, scored
 from gflow_rmt.surrogate import Mixture
 
 if TYPE_CHECKING:
-    from gflow_core.parts.spec import Spec
+    from gflow_core import Spec
     from gflow_rmt.parts import ResampleWeights
 
 __all__ = ["analyze", "check_layers", "contrast", "effective_weight", "layers_of", "resampled"]

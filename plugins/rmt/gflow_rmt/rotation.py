@@ -23,8 +23,7 @@ import torch
 from scipy.linalg import helmert
 from torch import Generator, Tensor
 
-from gflow_core.machine.streams import Streams
-from gflow_core.parts.contracts import Latent
+from gflow_core import Latent, Streams
 from gflow_rmt.representation import Representation
 from gflow_rmt.spectra import Distance, Floats, distance, gram, share_above
 from gflow_rmt.surrogate import standardised

@@ -22,11 +22,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 from torch import Tensor
 
-from gflow_core.encoders.network import weights_hash
-from gflow_core.errors import GflowError
-from gflow_core.machine.streams import Streams
-from gflow_core.nn.portable import Portable
-from gflow_core.parts.analysis import Result, Subject
+from gflow_core import GflowError, Portable, Result, Streams, Subject, weights_hash
 from gflow_rmt.journal import journal
 from gflow_rmt.repeated import compared, normality, paired
 from gflow_rmt.representation import Representation, law_name

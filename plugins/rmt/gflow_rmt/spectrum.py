@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from gflow_core.parts.analysis import Result, Subject
+from gflow_core import Result, Subject
 from gflow_rmt.deterministic_equivalent import spectral_density
 from gflow_rmt.representation import Representation, law_name
 from gflow_rmt.rotation import Pair, from_centre, resolved, rotated_pairs, share_beyond

@@ -14,9 +14,7 @@ import attrs
 import torch
 from torch import Generator, Tensor
 
-from gflow_core.errors import GflowError
-from gflow_core.nn.latents import Normal
-from gflow_core.parts.contracts import Latent
+from gflow_core import GflowError, Latent, Normal
 
 __all__ = ["Component", "Mixture", "split", "standardised"]
 

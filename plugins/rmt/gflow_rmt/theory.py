@@ -12,7 +12,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from gflow_core.parts.analysis import Result, Subject
+from gflow_core import Result, Subject
 from gflow_rmt import marchenko_pastur, spikes
 from gflow_rmt.deterministic_equivalent import Equivalent, SpectralLaw
 from gflow_rmt.representation import Representation, law_name

@@ -11,13 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gflow_core.machine.runtime import Runtime
-from gflow_core.machine.streams import Streams
-from gflow_core.nn.latents import Normal
-from gflow_core.parts.analysis import Subject
-from gflow_core.parts.nouns import DataShape, no_progress
-from gflow_core.parts.source import Source, fingerprint
-from gflow_core.parts.spec import Spec
+from gflow_core import DataShape, Normal, Runtime, Source, Spec, Streams, Subject, fingerprint, no_progress
 
 
 def greys(y: Tensor, classes: int, shape: tuple[int, ...]) -> Tensor:

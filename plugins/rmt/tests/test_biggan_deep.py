@@ -9,12 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from gflow_core.errors import DataError
-from gflow_core.machine.runtime import Runtime
-from gflow_core.nn.latents import Normal, TruncatedNormal
-from gflow_core.nn.sampling import push
-from gflow_core.parts.nouns import DataShape
-from gflow_core.runs.build import build_network
+from gflow_core import DataError, DataShape, Normal, Runtime, TruncatedNormal, build_network, push
 from gflow_rmt import biggan_deep
 from gflow_rmt.biggan_deep import Conv, Network, build_biggan_deep, gflop_per_image, rows_of
 from gflow_rmt.parts import BigGanDeep

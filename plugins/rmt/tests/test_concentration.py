@@ -10,12 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from gflow_core.machine.runtime import Runtime
-from gflow_core.machine.streams import Streams
-from gflow_core.nn.latents import Bernoulli, Normal
-from gflow_core.parts.analysis import Subject
-from gflow_core.parts.nouns import DataShape
-from gflow_core.parts.spec import Spec
+from gflow_core import Bernoulli, DataShape, Normal, Runtime, Spec, Streams, Subject
 from gflow_rmt.concentration import concentration, exponent, observe, scaled, student
 from gflow_rmt.parts import Concentration
 

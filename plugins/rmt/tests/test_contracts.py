@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gflow_core.nn.latents import Normal
-from gflow_core.testing import TINY, check_analyzer, check_discriminator, check_sampler
+from gflow_core import TINY, Normal, check_analyzer, check_discriminator, check_sampler
 from gflow_rmt import parts
 
 SMALL = {"K": 1, "N": 18, "m": 10}

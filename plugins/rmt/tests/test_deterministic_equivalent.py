@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gflow_core.nn.latents import Normal
+from gflow_core import Normal
 from gflow_rmt import deterministic_equivalent as de
 from gflow_rmt import marchenko_pastur as mp
 from gflow_rmt.spectra import gram, gram_eigenvalues

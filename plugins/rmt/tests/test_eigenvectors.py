@@ -10,13 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from gflow_core.errors import GflowError
-from gflow_core.machine.runtime import Runtime
-from gflow_core.machine.streams import Streams
-from gflow_core.nn.latents import Normal
-from gflow_core.parts.analysis import Subject
-from gflow_core.parts.nouns import DataShape
-from gflow_core.parts.spec import Spec
+from gflow_core import DataShape, GflowError, Normal, Runtime, Spec, Streams, Subject
 from gflow_rmt.eigenvectors import Leading, Prediction, means_distance, nearest_mean, spike
 from gflow_rmt.parts import Eigenvectors
 from gflow_rmt.spectra import gram

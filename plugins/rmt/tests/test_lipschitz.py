@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from gflow_core import StridedLabels, StridedSampler
 from gflow_core.encoders.mnist_cnn import DigitsCnn
-from gflow_core.nn.strided import Labels, Sampler
 from gflow_rmt.lipschitz import Map, _plain, bound, jacobian_norms, operator_norm, ratios
 
 
@@ -166,7 +166,7 @@ def test_what_cannot_be_differentiated_is_told(f):
 @pytest.mark.parametrize(("join", "width"), [("layer", 80), ("planes", 16)])
 def test_a_conditional_convolutional_sampler_and_the_digits_network(join, width):
     torch.manual_seed(1)
-    sampler = Sampler(6, 1, 32, width=width, labels=Labels(size=10, join=join))
+    sampler = StridedSampler(6, 1, 32, width=width, labels=StridedLabels(size=10, join=join))
     for layer in sampler.modules():  # statistics that are not those of the start
         if isinstance(layer, nn.BatchNorm2d):
             layer.running_var.uniform_(0.2, 2)

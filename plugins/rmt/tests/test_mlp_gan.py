@@ -7,8 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from gflow_core.errors import RecipeError
-from gflow_core.parts.nouns import DataShape
+from gflow_core import DataShape, RecipeError
 from gflow_core.recipes.recipe import load
 from gflow_core.runs.build import build
 from gflow_rmt.parts import MlpDiscriminator, MlpSampler

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from gflow_core.nn.latents import Bernoulli, Equicorrelated, Normal, Uniform
+from gflow_core import Bernoulli, Equicorrelated, Normal, Uniform
 from gflow_rmt.noise_laws import apart
 from gflow_rmt.parts import NoiseLaws
 

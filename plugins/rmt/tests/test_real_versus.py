@@ -11,10 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from gflow_core.errors import DataError, GflowError
-from gflow_core.nn.latents import Normal
-from gflow_core.parts.nouns import DataShape, no_progress
-from gflow_core.parts.source import Source, fingerprint
+from gflow_core import DataError, DataShape, GflowError, Normal, Source, fingerprint, no_progress
 from gflow_rmt.parts import RealVersus
 from gflow_rmt.real_versus import exchanged
 from gflow_rmt.representation import Representation

@@ -11,8 +11,18 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from gflow_core.errors import DataError, Diverged, GflowError, RecipeError
-from gflow_core.nn.latents import Bernoulli, Equicorrelated, Normal, StudentT, TruncatedNormal, Uniform
+from gflow_core import (
+    Bernoulli,
+    DataError,
+    Diverged,
+    Equicorrelated,
+    GflowError,
+    Normal,
+    RecipeError,
+    StudentT,
+    TruncatedNormal,
+    Uniform,
+)
 from gflow_core.parts.plugins import plugins
 from gflow_core.recipes.structure import structure
 from gflow_rmt.parts import Represented

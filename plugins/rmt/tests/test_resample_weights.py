@@ -13,10 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import prune
 
-from gflow_core.errors import GflowError
-from gflow_core.nn.latents import Normal
-from gflow_core.nn.spectral import spectral_norm
-from gflow_core.parts.spec import Spec
+from gflow_core import GflowError, Normal, Spec, spectral_norm
 from gflow_rmt import biggan_deep
 from gflow_rmt.parts import MlpSampler, ResampleWeights
 from gflow_rmt.resample_weights import contrast, effective_weight, layers_of, resampled

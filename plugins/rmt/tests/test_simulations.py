@@ -10,9 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from gflow_core.errors import GflowError
-from gflow_core.nn.latents import Normal, Uniform
-from gflow_core.parts.nouns import no_progress
+from gflow_core import GflowError, Normal, Uniform, no_progress
 from gflow_rmt.parts import Simulations
 from gflow_rmt.representation import Representation
 from gflow_rmt.surrogate import Mixture

@@ -14,10 +14,8 @@ import pytest
 import torch
 from torch import nn
 
-from gflow_core.errors import Diverged
+from gflow_core import Diverged, Streams, no_progress
 from gflow_core.machine.cluster import connected, spread
-from gflow_core.machine.streams import Streams
-from gflow_core.parts.nouns import no_progress
 from gflow_rmt.parts import Simulations
 from gflow_rmt.representation import Representation
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gflow_core.errors import GflowError
-from gflow_core.nn.latents import Bernoulli, Normal, StudentT, Uniform
+from gflow_core import Bernoulli, GflowError, Normal, StudentT, Uniform
 from gflow_rmt.surrogate import Component, Mixture, split, standardised
 
 LAWS = [Normal(dim=1), Bernoulli(dim=1), StudentT(dim=1, nu=3.0), Uniform(dim=1, low=0.0, high=1.0)]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from gflow_core.nn.latents import Normal
+from gflow_core import Normal
 from gflow_rmt.parts import Theory
 from gflow_rmt.theory import class_blocks_of, class_mean_spikes
 

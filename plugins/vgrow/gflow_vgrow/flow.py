@@ -15,11 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
-from gflow_core.errors import GflowError
-from gflow_core.nn.sampling import draw_labels, label_pool
-from gflow_core.optim.player import evaluating, frozen
-from gflow_core.parts.nouns import DataShape
-from gflow_core.parts.training import Experiment, Metrics, Phase
+from gflow_core import DataShape, Experiment, GflowError, Metrics, Phase, draw_labels, evaluating, frozen, label_pool
 from gflow_vgrow.divergences import DIVERGENCES, Divergence
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor, nn
 
-from gflow_core.optim.player import Player, evaluating, frozen
-from gflow_core.parts.analysis import Result, Subject
+from gflow_core import Result, Subject, evaluating, frozen, make_player
 from gflow_vgrow.divergences import DIVERGENCES
 from gflow_vgrow.flow import clamp_bounds, discriminator_loss, velocity
 
@@ -71,7 +70,7 @@ def flow_field(part: FlowField, subject: Subject) -> Result:
     discriminator = copy.deepcopy(subject.discriminator).requires_grad_(True)
     # Analyzers run in one process: no gradient is averaged with others.
     alone = attrs.evolve(runtime, rank=0, world=1)
-    player = Player(discriminator, spec.optimizer["discriminator"], alone)
+    player = make_player(discriminator, spec.optimizer["discriminator"], alone)
     player.set_rates(subject.step)
 
     def look(x: Tensor) -> _Moment:

@@ -8,19 +8,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 
-from gflow_core.errors import did_you_mean
-from gflow_core.nn.latents import Normal
-from gflow_core.parts.analysis import Result, Subject
-from gflow_core.parts.contracts import Latent
-from gflow_core.parts.nouns import DataShape
-from gflow_core.parts.options import option
-from gflow_core.parts.training import Experiment
+from gflow_core import DataShape, Experiment, Latent, Normal, Result, Subject, did_you_mean, option
 from gflow_vgrow.divergences import DIVERGENCES
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from gflow_core.parts.spec import Spec
+    from gflow_core import Spec
     from gflow_vgrow.flow import FlowObjective
 
 __all__ = [
@@ -182,7 +176,7 @@ class MlpSampler(_Mlp):
     latent: Latent = option(factory=lambda: Normal(dim=2), doc="Law of z.")
 
     def build(self, data: DataShape | None) -> nn.Module:
-        from gflow_core.nn.mlp import Mlp
+        from gflow_core import Mlp
 
         assert data is not None
         return Mlp(self.latent.dim, data.shape[0], width=self.width, depth=self.depth, activation=self.activation)
@@ -193,7 +187,7 @@ class MlpDiscriminator(_Mlp):
     """A multilayer perceptron x -> logit for vector data."""
 
     def build(self, data: DataShape | None) -> nn.Module:
-        from gflow_core.nn.mlp import MlpLogit
+        from gflow_core import MlpLogit
 
         assert data is not None
         return MlpLogit(data.shape[0], width=self.width, depth=self.depth, activation=self.activation)

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gflow_core.nn.resample import DownConv, UpConv
-from gflow_core.nn.spectral import spectral_norm
+from gflow_core import DownConv, UpConv, spectral_norm
 
 if TYPE_CHECKING:
     from gflow_vgrow.parts import Style

@@ -26,7 +26,7 @@ from scipy.integrate import solve_ivp
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from gflow_core.parts.analysis import Result, Subject
+from gflow_core import Result, Subject
 from gflow_vgrow.divergences import DIVERGENCES, Divergence
 from gflow_vgrow.flow import velocity
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gflow_core.testing import check_analyzer, check_discriminator, check_objective, check_sampler
+from gflow_core import check_analyzer, check_discriminator, check_objective, check_sampler
 from gflow_vgrow import parts
 
 FLOW = parts.Flow(pool_size=32, inner_loops=2, projection_passes=1)

@@ -9,13 +9,8 @@ import pytest
 import torch
 from torch.nn.utils import parametrize
 
+from gflow_core import Adam, Normal, Phase, RMSprop, Spec, Streams, Train, derive, evaluating, frozen
 from gflow_core.data.parts import Mnist5k, Ring
-from gflow_core.machine.streams import Streams, derive
-from gflow_core.nn.latents import Normal
-from gflow_core.optim.optimizers import Adam, RMSprop
-from gflow_core.optim.player import evaluating, frozen
-from gflow_core.parts.spec import Spec, Train
-from gflow_core.parts.training import Phase
 from gflow_core.runs.build import build
 from gflow_vgrow.divergences import DIVERGENCES
 from gflow_vgrow.flow import State, projection_passes, velocity

@@ -7,14 +7,7 @@ import attrs
 import pytest
 import torch
 
-from gflow_core.machine.runtime import Runtime
-from gflow_core.machine.streams import Streams
-from gflow_core.nn.latents import Normal
-from gflow_core.optim.optimizers import Adam
-from gflow_core.parts.analysis import Subject
-from gflow_core.parts.nouns import DataShape
-from gflow_core.parts.source import Source, fingerprint
-from gflow_core.parts.spec import Spec, Train
+from gflow_core import Adam, DataShape, Normal, Runtime, Source, Spec, Streams, Subject, Train, fingerprint
 from gflow_vgrow.parts import Flow, FlowField, MlpDiscriminator, MlpSampler
 
 

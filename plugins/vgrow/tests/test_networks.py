@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
-from gflow_core.nn.mlp import Mlp, MlpLogit
+from gflow_core import Mlp, MlpLogit
 from gflow_vgrow.parts import STYLES
 from gflow_vgrow.resnet import Discriminator, Sampler
 

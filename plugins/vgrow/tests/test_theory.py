@@ -6,10 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gflow_core.machine.runtime import Runtime
-from gflow_core.machine.streams import Streams
-from gflow_core.parts.analysis import Result, Subject
-from gflow_core.parts.spec import Spec
+from gflow_core import Result, Runtime, Spec, Streams, Subject
 from gflow_vgrow import theory
 from gflow_vgrow.divergences import DIVERGENCES, JS, KL, Divergence, Jeffreys, LogD
 from gflow_vgrow.parts import Theory

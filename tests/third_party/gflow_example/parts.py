@@ -7,10 +7,7 @@ from typing import ClassVar, Literal
 
 import attrs
 
-from gflow_core.nn.latents import Normal
-from gflow_core.parts.contracts import Latent
-from gflow_core.parts.nouns import DataShape
-from gflow_core.parts.options import option
+from gflow_core import DataShape, Latent, Normal, option
 
 __all__ = ["Affine", "Energy"]
 

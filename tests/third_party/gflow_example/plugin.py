@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gflow_core.parts.hookspecs import hookimpl
+from gflow_core import hookimpl
 from gflow_example import parts
 
 API_VERSION = 1

@@ -1,0 +1,157 @@
+"""Everything public, by what it is for. This list is the API: what is not here is nobody's business."""
+
+# ------------------------------------------------------------------ runs and recipes, from Python
+
+from .parts.plugins import load as load
+from .recipes.recipe import Recipe as Recipe
+from .runs.api import Run as Run, load_run as load_run, run as run
+from .runs.summary import Summary as Summary, summaries as summaries
+from .scores.compare import Comparison as Comparison, compare as compare
+from .sweeps import sweep as sweep
+
+# ------------------------------------------------------------------ errors
+
+from .errors import (
+    CheckpointError as CheckpointError,
+    DataError as DataError,
+    Diverged as Diverged,
+    GflowError as GflowError,
+    Interrupted as Interrupted,
+    PluginError as PluginError,
+    Problem as Problem,
+    RecipeError as RecipeError,
+    UnknownPart as UnknownPart,
+    did_you_mean as did_you_mean,
+)
+
+# ------------------------------------------------------------------ what a plugin is
+
+from .parts.hookspecs import API_VERSION as API_VERSION, hookimpl as hookimpl
+from .parts.kinds import kind as kind
+from .parts.options import option as option
+
+# ------------------------------------------------------------------ contracts: nouns, and a Protocol a kind
+
+from .parts.analysis import AnalyzerPart as AnalyzerPart, Map as Map, Result as Result, Subject as Subject
+from .parts.contracts import (
+    DatasetPart as DatasetPart,
+    DiscriminatorPart as DiscriminatorPart,
+    Encoder as Encoder,
+    EncoderPart as EncoderPart,
+    Latent as Latent,
+    OptimizerPart as OptimizerPart,
+    SamplerPart as SamplerPart,
+    Schedule as Schedule,
+)
+from .parts.nouns import (
+    Batch as Batch,
+    DataShape as DataShape,
+    Moments as Moments,
+    Progress as Progress,
+    no_progress as no_progress,
+)
+from .parts.source import Modes as Modes, Source as Source, fingerprint as fingerprint
+from .parts.spec import Analysis as Analysis, Spec as Spec, Train as Train
+from .parts.training import (
+    Average as Average,
+    Experiment as Experiment,
+    Feed as Feed,
+    Metrics as Metrics,
+    Objective as Objective,
+    ObjectivePart as ObjectivePart,
+    Phase as Phase,
+    Player as Player,
+)
+
+# ------------------------------------------------------------------ where it computes
+
+from .machine.runtime import Runtime as Runtime
+from .machine.streams import Streams as Streams, derive as derive, seeded as seeded
+
+# ------------------------------------------------------------------ the adversarial game, which plugins extend
+
+from .methods.adversarial import Adversarial as Adversarial
+from .methods.game import AdversarialObjective as AdversarialObjective
+from .methods.penalties import squared_gradient_norm as squared_gradient_norm
+
+# ------------------------------------------------------------------ building blocks of networks and steps
+
+from .nn.labels import as_vectors as as_vectors, label_name as label_name, parse_label as parse_label
+from .nn.latents import (
+    Bernoulli as Bernoulli,
+    Equicorrelated as Equicorrelated,
+    Normal as Normal,
+    StudentT as StudentT,
+    TruncatedNormal as TruncatedNormal,
+    Uniform as Uniform,
+)
+from .nn.mlp import Mlp as Mlp, MlpLogit as MlpLogit
+from .nn.portable import Portable as Portable, portable as portable
+from .nn.resample import DownConv as DownConv, UpConv as UpConv
+from .nn.sampling import (
+    Given as Given,
+    draw_from as draw_from,
+    draw_labels as draw_labels,
+    label_pool as label_pool,
+    pieces as pieces,
+    push as push,
+    sample as sample,
+)
+from .nn.spectral import spectral_norm as spectral_norm
+from .nn.strided import (
+    StridedDiscriminator as StridedDiscriminator,
+    StridedLabels as StridedLabels,
+    StridedSampler as StridedSampler,
+    normal_init as normal_init,
+)
+from .nn.strided_conv import StridedConv as StridedConv, StridedTransposedConv as StridedTransposedConv
+from .optim.optimizers import SGD as SGD, Adam as Adam, AdamW as AdamW, RMSprop as RMSprop
+from .optim.player import evaluating as evaluating, frozen as frozen, make_player as make_player
+from .optim.schedules import Constant as Constant, Exponential as Exponential, Linear as Linear, Multistep as Multistep
+from .runs.build import build_network as build_network
+
+# ------------------------------------------------------------------ data, encoders and scores
+
+from .data.places import not_found as not_found
+from .encoders.network import (
+    EncoderNetwork as EncoderNetwork,
+    float32_only as float32_only,
+    weights_hash as weights_hash,
+)
+from .encoders.weights import load_state as load_state, read_state as read_state
+from .files.whole import written_aside as written_aside
+from .runs.pictures import image_grid as image_grid
+from .scores.distances import distances as distances, double as double, nearest as nearest
+from .scores.feature_scores import encoder_faults as encoder_faults
+from .scores.features import (
+    Features as Features,
+    Vectors as Vectors,
+    as_stored as as_stored,
+    real_index as real_index,
+    score_name as score_name,
+)
+from .scores.frechet import FeatureMoments as FeatureMoments, frechet_distance as frechet_distance
+from .scores.held_out import held_out as held_out
+from .scores.interpolation import lerp as lerp, slerp as slerp
+from .scores.sample_grid import grid_figure as grid_figure
+
+# ------------------------------------------------------------------ the test kit
+
+from .testing.analyzers import check_analyzer as check_analyzer
+from .testing.objectives import check_objective as check_objective
+from .testing.parts import (
+    Untried as Untried,
+    check_dataset as check_dataset,
+    check_discriminator as check_discriminator,
+    check_encoder as check_encoder,
+    check_latent as check_latent,
+    check_sampler as check_sampler,
+)
+from .testing.rounding import OwnRounding as OwnRounding
+from .testing.steps import check_optimizer as check_optimizer, check_schedule as check_schedule
+from .testing.tiny import (
+    TINY as TINY,
+    TinyData as TinyData,
+    TinyDiscriminator as TinyDiscriminator,
+    TinySampler as TinySampler,
+)
