@@ -15,7 +15,7 @@ test: .venv/ready
 
 # The tests that compare what products give, as other processors round them: without AVX-512, in MKL's one way for all,
 # and each row in its own way.
-COMPARING := tests/analyzers tests/nn tests/encoders $(wildcard plugins/*/tests/test_networks.py) \
+COMPARING := tests/scores tests/nn tests/encoders $(wildcard plugins/*/tests/test_networks.py) \
 	plugins/dcgan/tests/test_latent_walk.py plugins/rmt/tests/test_representation.py
 rounding: .venv/ready
 	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 $(PYTEST) $(COMPARING)

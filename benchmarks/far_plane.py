@@ -28,9 +28,9 @@ from gflow_core.runs.drawing import draw
 ROOT = Path(__file__).parents[1]
 DATA = ("gaussian", "ring8", "grid25", "swissroll")
 METHODS = {
-    "none": ["objective.fake_as_real=0", "objective.penalty.kind=none"],
-    "r1": ["objective.fake_as_real=0", "objective.penalty.kind=r1"],
-    "interpolation": ["objective.fake_as_real=0", "objective.penalty.kind=interpolation"],
+    "none": ["objective.fake_as_real=0", "objective.penalty=[]"],
+    "r1": ["objective.fake_as_real=0", "objective.penalty=r1"],
+    "interpolation": ["objective.fake_as_real=0", "objective.penalty=interpolation"],
     "far": [],
 }
 # Heading -> analyzer, score, digits, and the score of real data beside it.

@@ -34,14 +34,22 @@ from .parts.options import option as option
 
 from .parts.analysis import AnalyzerPart as AnalyzerPart, Map as Map, Result as Result, Subject as Subject
 from .parts.contracts import (
+    Augmentation as Augmentation,
     DatasetPart as DatasetPart,
     DiscriminatorPart as DiscriminatorPart,
     Encoder as Encoder,
     EncoderPart as EncoderPart,
+    Judged as Judged,
     Latent as Latent,
+    Loss as Loss,
+    Number as Number,
     OptimizerPart as OptimizerPart,
+    Penalty as Penalty,
     SamplerPart as SamplerPart,
     Schedule as Schedule,
+    Tracker as Tracker,
+    TrackerPart as TrackerPart,
+    at as at,
 )
 from .parts.nouns import (
     Batch as Batch,
@@ -62,6 +70,7 @@ from .parts.training import (
     Phase as Phase,
     Player as Player,
 )
+from .parts.plugins import name_of as name_of
 
 # ------------------------------------------------------------------ where it computes
 
@@ -72,10 +81,38 @@ from .machine.streams import Streams as Streams, derive as derive, seeded as see
 
 from .methods.adversarial import Adversarial as Adversarial
 from .methods.game import AdversarialObjective as AdversarialObjective
-from .methods.penalties import squared_gradient_norm as squared_gradient_norm
+from .methods.losses import (
+    Hinge as Hinge,
+    LeastSquares as LeastSquares,
+    Minimax as Minimax,
+    Nonsaturating as Nonsaturating,
+    Relativistic as Relativistic,
+    Wasserstein as Wasserstein,
+)
+from .methods.gradients import (
+    interpolate as interpolate,
+    one_centred as one_centred,
+    squared_gradient_norm as squared_gradient_norm,
+    zero_centred as zero_centred,
+)
+from .methods.penalties import (
+    GradientPenalty as GradientPenalty,
+    Interpolation as Interpolation,
+    Mixed as Mixed,
+    R1 as R1,
+    R2 as R2,
+    WganGp as WganGp,
+)
 
 # ------------------------------------------------------------------ building blocks of networks and steps
 
+from .data.augmentations import (
+    Color as Color,
+    Cutout as Cutout,
+    Dither as Dither,
+    Flip as Flip,
+    Translation as Translation,
+)
 from .nn.labels import as_vectors as as_vectors, label_name as label_name, parse_label as parse_label
 from .nn.latents import (
     Bernoulli as Bernoulli,
@@ -105,9 +142,23 @@ from .nn.strided import (
     normal_init as normal_init,
 )
 from .nn.strided_conv import StridedConv as StridedConv, StridedTransposedConv as StridedTransposedConv
-from .optim.optimizers import SGD as SGD, Adam as Adam, AdamW as AdamW, RMSprop as RMSprop
+from .optim.optimizers import (
+    SGD as SGD,
+    Adam as Adam,
+    AdamW as AdamW,
+    RMSprop as RMSprop,
+    TorchOptimizer as TorchOptimizer,
+)
 from .optim.player import evaluating as evaluating, frozen as frozen, make_player as make_player
-from .optim.schedules import Constant as Constant, Exponential as Exponential, Linear as Linear, Multistep as Multistep
+from .optim.schedules import (
+    Chain as Chain,
+    Constant as Constant,
+    Cosine as Cosine,
+    Exponential as Exponential,
+    Linear as Linear,
+    Multistep as Multistep,
+    Warmup as Warmup,
+)
 from .runs.build import build_network as build_network
 
 # ------------------------------------------------------------------ data, encoders and scores

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from gflow_core.data import augmentations
 from gflow_core.data import parts as datasets
 from gflow_core.encoders import parts as encoders
+from gflow_core.methods import losses, penalties
 from gflow_core.methods.adversarial import Adversarial
 from gflow_core.nn import latents
 from gflow_core.optim import optimizers, schedules
 from gflow_core.parts.hookspecs import hookimpl
+from gflow_core.runs import trackers
 from gflow_core.scores import feature_scores
 from gflow_core.scores.interpolation import Interpolation
 from gflow_core.scores.losses import Losses
@@ -91,3 +94,40 @@ def register_schedules(add: Add) -> None:
     add("multistep", schedules.Multistep)
     add("exponential", schedules.Exponential)
     add("linear", schedules.Linear)
+    add("cosine", schedules.Cosine)
+    add("warmup", schedules.Warmup)
+    add("chain", schedules.Chain)
+
+
+@hookimpl
+def register_losses(add: Add) -> None:
+    add("nonsaturating", losses.Nonsaturating)
+    add("minimax", losses.Minimax)
+    add("hinge", losses.Hinge)
+    add("least_squares", losses.LeastSquares)
+    add("wasserstein", losses.Wasserstein)
+    add("relativistic", losses.Relativistic)
+
+
+@hookimpl
+def register_penalties(add: Add) -> None:
+    add("r1", penalties.R1)
+    add("r2", penalties.R2)
+    add("interpolation", penalties.Interpolation)
+    add("mixed", penalties.Mixed)
+    add("wgan_gp", penalties.WganGp)
+
+
+@hookimpl
+def register_augmentations(add: Add) -> None:
+    add("flip", augmentations.Flip)
+    add("dither", augmentations.Dither)
+    add("color", augmentations.Color)
+    add("translation", augmentations.Translation)
+    add("cutout", augmentations.Cutout)
+
+
+@hookimpl
+def register_trackers(add: Add) -> None:
+    add("jsonl", trackers.Jsonl)
+    add("tensorboard", trackers.Tensorboard)

@@ -8,8 +8,10 @@ import attrs
 import torch
 from torch import Tensor
 
+from gflow_core.data.augmentations import Dither, Flip
 from gflow_core.machine.runtime import Runtime
 from gflow_core.machine.streams import Streams, derive
+from gflow_core.parts.contracts import Augmentation
 from gflow_core.parts.nouns import Batch
 from gflow_core.parts.source import Source, send
 
@@ -28,22 +30,27 @@ class Feed:
     streams: Streams
     position: int = 0
     """Items read since the start of training, over all processes."""
+    augment: Sequence[Augmentation] = ()
+    """What is done to the items, after what the data set itself asks for."""
+    done: int = attrs.field(default=0, init=False)
+    """Steps done: what the numbers of augmentations follow."""
     _epoch: int = attrs.field(default=-1, init=False)
     _order: Tensor = attrs.field(factory=lambda: torch.empty(0, dtype=torch.int64), init=False)
 
     def next(self, n: int) -> Batch:
         """This process's slice of the next global batch of n items, augmented, on the device."""
         index = self._next_index(n)
-        flip = dither = None
-        if self.source.flip:
-            flip = torch.rand(n, generator=self.streams["augment"]) < 0.5
-        if self.source.dither:
-            dither = torch.rand(n, *self.source.shape.shape, generator=self.streams["augment"])
-        batch = self.source.batch(self.runtime.shard(index), self.runtime.device)
-        if flip is None and dither is None:
+        source, device = self.source, self.runtime.device
+        own = [part for wanted, part in ((source.flip, Flip()), (source.dither, Dither())) if wanted]
+        changes = [*own, *self.augment]
+        drawn = [change.draw(n, source.shape, self.streams["augment"], self.done) for change in changes]
+        batch = source.batch(self.runtime.shard(index), device)
+        if not changes:
             return batch
-        here = [None if t is None else send(self.runtime.shard(t), self.runtime.device) for t in (flip, dither)]
-        return Batch(self.source.augment(batch.x, here[0], here[1]), batch.y)
+        x = batch.x
+        for change, what in zip(changes, drawn, strict=True):
+            x = change.apply(x, send(self.runtime.shard(what), device))
+        return Batch(x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x, batch.y)
 
     def _next_index(self, n: int) -> Tensor:
         parts, missing = [], n
@@ -76,6 +83,16 @@ class ReplicaFeed:
     def position(self, value: int) -> None:
         for feed in self.feeds:
             feed.position = value
+
+    @property
+    def done(self) -> int:
+        """Steps done."""
+        return self.feeds[0].done
+
+    @done.setter
+    def done(self, value: int) -> None:
+        for feed in self.feeds:
+            feed.done = value
 
     def next(self, n: int) -> Batch:
         """The next n items of each replica, x [R, n, *shape]."""

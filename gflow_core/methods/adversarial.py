@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
+from gflow_core.methods.losses import Nonsaturating
+from gflow_core.parts.contracts import Augmentation, Loss, Penalty
+from gflow_core.parts.nouns import DataShape
 from gflow_core.parts.options import option
+from gflow_core.parts.plugins import name_of
 from gflow_core.parts.training import Experiment
 
 if TYPE_CHECKING:
     from gflow_core.methods.game import AdversarialObjective
     from gflow_core.parts.spec import Spec
 
-__all__ = ["Adversarial", "Penalty"]
-
-
-@attrs.frozen(kw_only=True)
-class Penalty:
-    """A gradient penalty on the discriminator, weight * E|grad d|^2 (no factor 1/2)."""
-
-    kind: Literal["none", "r1", "r2", "interpolation", "mixed", "wgan_gp"] = option(
-        "none",
-        doc="Where the gradient is taken: at real samples (r1), at generated ones (r2), between the two "
-        "(interpolation; wgan_gp likewise, but pulling its norm to 1), or at what counts as real (mixed).",
-    )
-    weight: float = option(10.0, doc="Factor of the penalty.", ge=0)
-    on: Literal["logit", "probability"] = option(
-        "logit", doc="What is differentiated: the logit d, or sigmoid(d), as in the public code of 0GP-interpolation."
-    )
-    interval: int = option(
-        1, doc="Discriminator steps between penalties; each is then counted `interval` times.", unit="steps", ge=1
-    )
+__all__ = ["Adversarial"]
 
 
 @attrs.frozen(kw_only=True)
@@ -46,24 +32,44 @@ class Adversarial:
     players: ClassVar[tuple[str, ...]] = ("sampler", "discriminator")
     replicable: ClassVar[bool] = True
 
-    loss: Literal["nonsaturating", "minimax", "hinge", "least_squares", "wasserstein"] = option(
-        "nonsaturating", doc="The pair of losses on logits."
-    )
+    loss: Loss = option(factory=Nonsaturating, doc="The pair of losses on logits.")
     discriminator_steps: int = option(1, doc="Discriminator updates before each update of the sampler.", ge=1)
-    penalty: Penalty = option(factory=Penalty, doc="Gradient penalty on the discriminator.")
+    penalty: tuple[Penalty, ...] = option(
+        (), doc="Penalties on the discriminator, each with its own weight and interval; one needs no list."
+    )
+
+    augment: tuple[Augmentation, ...] = option(
+        (),
+        doc="Changes of all that the discriminator sees, in both players' steps; penalties differentiate by items "
+        "before them.",
+    )
+    pack: int = option(
+        1, doc="Items that the discriminator judges together, all real or all generated (Lin et al. 2018).", ge=1
+    )
 
     def check(self, spec: Spec) -> Iterable[str]:
         for name in ("dataset", "sampler", "discriminator"):
             if getattr(spec, name) is None:
                 yield f"needs a [{name}]"
-        if self.loss == "wasserstein" and (self.penalty.kind == "none" or self.penalty.weight == 0):
-            yield 'loss = "wasserstein" has no minimum without a penalty; set penalty = { kind = "wgan_gp" }'
+        if not getattr(self.loss, "bounded", True) and not any(penalty.weight for penalty in self.penalty):
+            name = name_of("loss", self.loss)
+            yield f'loss = "{name}" has no minimum without a penalty; set penalty = {{ use = "wgan_gp" }}'
         yield from spec.label_faults()
+        if self.pack > 1 and self.augment:
+            yield "pack and augment do not go together: a pack is no item of the data's shape; leave one of them out"
+        if self.pack > 1 and getattr(spec.discriminator, "conditional", False):
+            yield "pack: packed items have no label of their own; take a discriminator that reads none"
+        if self.pack > 1 and spec.train is not None and spec.train.batch_size % (self.pack * spec.train.devices):
+            yield f"pack = {self.pack} does not divide train.batch_size = {spec.train.batch_size} of each process"
+
+    def judged_shape(self, data: DataShape) -> DataShape:
+        """What the discriminator judges: `pack` items behind one another."""
+        first, *rest = data.shape
+        return attrs.evolve(data, shape=(first * self.pack, *rest))
 
     def equilibrium(self) -> Mapping[str, float]:
-        from gflow_core.methods.losses import LOSSES
-
-        discriminator, sampler = LOSSES[self.loss].equilibrium
+        known = getattr(self.loss, "equilibrium", None)
+        discriminator, sampler = known() if known is not None else (None, None)
         values = {"discriminator_loss": discriminator, "sampler_loss": sampler}
         return {name: value for name, value in values.items() if value is not None}
 

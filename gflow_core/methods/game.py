@@ -6,18 +6,18 @@ is minimised, so that each replica's gradients are its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
 import torch
 from torch import Tensor, nn
 
-from gflow_core.methods import penalties
-from gflow_core.methods.losses import LOSSES
 from gflow_core.nn.sampling import draw_labels
 from gflow_core.optim.player import frozen
+from gflow_core.parts.contracts import Augmentation, Judged, Penalty, at
 from gflow_core.parts.nouns import Batch
+from gflow_core.parts.plugins import name_of
 from gflow_core.parts.training import Experiment, Metrics, Phase
 
 if TYPE_CHECKING:
@@ -45,15 +45,19 @@ class AdversarialObjective:
         self.sampler = experiment.players["sampler"]
         self.discriminator = experiment.players["discriminator"]
         self.batch_size = spec.train.batch_size
-        self.loss = LOSSES[part.loss]
         self.state = State()
+        self._shape = experiment.feed.source.shape
         self._latent = spec.sampler.latent
         self._reads_labels = {"sampler": spec.sampler.conditional, "discriminator": spec.discriminator.conditional}
         self._labels = experiment.data.y if experiment.data is not None else None
+        self._penalties = dict(zip(_names(part.penalty), part.penalty, strict=True))
+        self._done = 0  # steps before the one that is made
+        self._last: Batch | None = None  # what counted as real last, where the sampler's loss reads it
 
     def step(self, step: int) -> Iterator[Phase | Metrics]:
         """The discriminator's updates, then the sampler's."""
         count = self.part.discriminator_steps
+        self._done = step - 1
         taught = [self._teach((step - 1) * count + i) for i in range(count)]
         metrics = taught[0]
         if count > 1:
@@ -87,7 +91,7 @@ class AdversarialObjective:
         return Batch(x.to(z.dtype), y)
 
     def judge(self, x: Tensor, y: Tensor | None) -> Tensor:
-        """Logits of items x [..., B, *shape], [..., B], in the loss's precision."""
+        """Logits of items x [..., B, *shape], [..., B], in the loss's precision. With `pack`, a logit a pack."""
         with self.runtime.autocast():
             d = self._forward("discriminator", x, y)
         return d.to(x.dtype)
@@ -95,48 +99,71 @@ class AdversarialObjective:
     def _teach(self, number: int) -> dict[str, Tensor]:
         """Discriminator update `number` (from 0). Real and generated items get a forward each: their batch
         statistics do not mix."""
-        penalty = self.part.penalty
-        due = penalty.kind != "none" and number % penalty.interval == 0
+        due = {name: one for name, one in self._penalties.items() if number % one.interval == 0}
         with torch.no_grad():
-            fake = self.generate(self.batch_size)
+            fake = self._packed(self.generate(self.batch_size))
         real, true = self.real_batch()
-        if due:
-            real.x.requires_grad_(penalty.kind in ("r1", "mixed"))
-            fake.x.requires_grad_(penalty.kind == "r2")
-        d_real, d_fake = self.judge(real.x, real.y), self.judge(fake.x, fake.y)
-        loss = self.loss.discriminator(d_real, d_fake)
+        real, true = self._packed(real), true // self.part.pack
+        if self.part.loss.reads_real:
+            self._last = Batch(real.x.detach(), real.y)
+        differentiated = frozenset().union(*(one.differentiates for one in due.values()))
+        real.x.requires_grad_("real" in differentiated)
+        fake.x.requires_grad_("fake" in differentiated)
+        d_real, d_fake = self.judge(self._augmented(real.x), real.y), self.judge(self._augmented(fake.x), fake.y)
+        loss = self.part.loss.discriminator(d_real, d_fake)
         seen = {"discriminator_loss": loss, "logit_real": d_real[..., :true].mean(-1), "logit_fake": d_fake.mean(-1)}
         if true < d_real.shape[-1]:
             seen["logit_counted"] = d_real[..., true:].mean(-1)  # generated, but counted as real
         total = loss
-        if due:
-            seen["penalty"] = self._penalty(real, fake, d_real, d_fake, true)
-            total = loss + penalty.weight * penalty.interval * seen["penalty"]
+        judged = Judged(real, fake, d_real, d_fake, true, self.judge, self._uniform)
+        for name, penalty in due.items():
+            seen[name] = penalty.value(judged)
+            total = total + at(penalty.weight, self._done) * penalty.interval * seen[name]
         self.discriminator.minimize(total.sum())
         return {name: value.detach() for name, value in seen.items()}
-
-    def _penalty(self, real: Batch, fake: Batch, d_real: Tensor, d_fake: Tensor, true: int) -> Tensor:
-        kind, on = self.part.penalty.kind, self.part.penalty.on
-        if kind == "mixed":
-            return penalties.zero_centred(penalties.squared_gradient_norm(d_real, real.x, on=on))
-        if kind == "r1":
-            return penalties.zero_centred(penalties.squared_gradient_norm(d_real, real.x, on=on)[..., :true])
-        if kind == "r2":
-            return penalties.zero_centred(penalties.squared_gradient_norm(d_fake, fake.x, on=on))
-        share = self._here(
-            self.experiment.draw(lambda streams: torch.rand(self.batch_size, generator=streams["adversarial.between"]))
-        )
-        x = penalties.interpolate(real.x.detach(), fake.x, share).requires_grad_()
-        square = penalties.squared_gradient_norm(self.judge(x, real.y), x, on=on)
-        return penalties.one_centred(square) if kind == "wgan_gp" else penalties.zero_centred(square)
 
     def _improve(self) -> Tensor:
         """One update of the sampler against a discriminator whose own gradients nobody needs."""
         with frozen(self.discriminator.module):
-            fake = self.generate(self.batch_size)
-            loss = self.loss.sampler(self.judge(fake.x, fake.y))
+            fake = self._packed(self.generate(self.batch_size))
+            d_real = None
+            if self._last is not None:
+                with torch.no_grad():
+                    d_real = self.judge(self._augmented(self._last.x), self._last.y)
+            loss = self.part.loss.sampler(self.judge(self._augmented(fake.x), fake.y), d_real)
             self.sampler.minimize(loss.sum())
         return loss.detach()
+
+    def _packed(self, batch: Batch) -> Batch:
+        """`pack` items as one: channels, or the dimensions of vectors, behind one another (Lin et al. 2018)."""
+        pack = self.part.pack
+        if pack == 1:
+            return batch
+        shape = self._shape.shape
+        lead = batch.x.dim() - len(shape)
+        x = batch.x.unflatten(lead - 1, (-1, pack)).flatten(lead, lead + 1)
+        return Batch(x, None)
+
+    def _augmented(self, x: Tensor) -> Tensor:
+        """Items [..., B, *shape] as the discriminator sees them; gradients reach x."""
+        for augmentation in self.part.augment:
+            x = self._augment(augmentation, x)
+        return x
+
+    def _augment(self, augmentation: Augmentation, x: Tensor) -> Tensor:
+        n = self.batch_size // self.part.pack
+        drawn = self._here(
+            self.experiment.draw(
+                lambda streams: augmentation.draw(n, self._shape, streams["adversarial.augment"], self._done)
+            )
+        )
+        lead = x.dim() - len(self._shape.shape)  # 2 with replicas, else 1
+        changed = augmentation.apply(x.flatten(0, lead - 1), drawn.flatten(0, lead - 1))
+        return changed.view(x.shape)
+
+    def _uniform(self) -> Tensor:
+        n = self.batch_size // self.part.pack
+        return self._here(self.experiment.draw(lambda streams: torch.rand(n, generator=streams["adversarial.between"])))
 
     def _forward(self, name: str, x: Tensor, y: Tensor | None) -> Tensor:
         module: nn.Module = (self.sampler if name == "sampler" else self.discriminator).module
@@ -146,3 +173,11 @@ class AdversarialObjective:
     def _here(self, x: Tensor) -> Tensor:
         """This process's slice of a global draw, on its device."""
         return self.runtime.shard(x).to(self.runtime.device)
+
+
+def _names(penalties: Sequence[Penalty]) -> list[str]:
+    """What each penalty is called among the metrics: "penalty" where it is the only one, else "penalty_r1"."""
+    if len(penalties) == 1:
+        return ["penalty"]
+    names = [f"penalty_{name_of('penalty', one)}" for one in penalties]
+    return [name if names.count(name) == 1 else f"{name}_{i}" for i, name in enumerate(names)]

@@ -1,32 +1,21 @@
 """Adversarial losses on logits.
 
 Each takes logits d(real) and d(fake) of shape [..., B] and returns means over the last axis, [...]: leading axes are
-replicas. The discriminator minimises `discriminator(d_real, d_fake)`, the sampler `sampler(d_fake)`. Torch is imported
-when a loss is computed: reports read the equilibria without it.
+replicas. The discriminator minimises `discriminator(d_real, d_fake)`, the sampler `sampler(d_fake, d_real)`. Torch is
+imported when a loss is computed: recipes are checked, and reports read the equilibria, without it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["LOSSES", "Loss"]
-
-
-@attrs.frozen
-class Loss:
-    """A pair of losses, and what they come to where samples and data are one law and the discriminator is optimal."""
-
-    discriminator: Callable[[Tensor, Tensor], Tensor]
-    sampler: Callable[[Tensor], Tensor]
-    equilibrium: tuple[float, float | None]
-    """(discriminator, sampler); None where the optimal discriminator leaves the sampler's value open."""
+__all__ = ["Hinge", "LeastSquares", "Minimax", "Nonsaturating", "Relativistic", "Wasserstein"]
 
 
 def _softplus(d: Tensor) -> Tensor:
@@ -35,32 +24,107 @@ def _softplus(d: Tensor) -> Tensor:
     return softplus(d)
 
 
-def _logistic(d_real: Tensor, d_fake: Tensor) -> Tensor:
-    return _softplus(-d_real).mean(-1) + _softplus(d_fake).mean(-1)
+@attrs.frozen
+class Nonsaturating:
+    """-E log D(x) - E log(1 - D(G(z))) with D = sigmoid(d) (Goodfellow et al. 2014, eq. 1); d* = log p/q.
+
+    The sampler maximises log D(G(z)) (section 3: the same fixed point, stronger gradients early).
+    """
+
+    reads_real: ClassVar[bool] = False
+
+    def discriminator(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
+        return _softplus(-d_real).mean(-1) + _softplus(d_fake).mean(-1)
+
+    def sampler(self, d_fake: Tensor, d_real: Tensor | None = None) -> Tensor:
+        return _softplus(-d_fake).mean(-1)
+
+    def equilibrium(self) -> tuple[float, float | None]:
+        return 2 * math.log(2), math.log(2)
 
 
-LOSSES: Mapping[str, Loss] = {
-    # Goodfellow et al. 2014, eq. 1: -E log D(x) - E log(1 - D(G(z))), D = sigmoid(d); d* = log p/q, here 0.
-    # The sampler maximises log D(G(z)) (section 3: the same fixed point, stronger gradients early).
-    "nonsaturating": Loss(_logistic, lambda d: _softplus(-d).mean(-1), (2 * math.log(2), math.log(2))),
-    # The same game as printed in eq. 1: the sampler minimises log(1 - D(G(z))).
-    "minimax": Loss(_logistic, lambda d: -_softplus(d).mean(-1), (2 * math.log(2), -math.log(2))),
-    # Lim and Ye 2017; Miyato et al. 2018, eqs. 16 and 17. With one law every d in [-1, 1] is optimal.
-    "hinge": Loss(
-        lambda d_real, d_fake: (1 - d_real).relu().mean(-1) + (1 + d_fake).relu().mean(-1),
-        lambda d: -d.mean(-1),
-        (2.0, None),
-    ),
-    # Mao et al. 2017, eq. 2 with a = 0, b = c = 1, on the logit itself; d* = p / (p + q), here 1/2.
-    "least_squares": Loss(
-        lambda d_real, d_fake: (d_real - 1).square().mean(-1) / 2 + d_fake.square().mean(-1) / 2,
-        lambda d: (d - 1).square().mean(-1) / 2,
-        (1 / 4, 1 / 8),
-    ),
-    # Arjovsky et al. 2017, eq. 2; the critic is bounded by a penalty only. -loss estimates the distance.
-    "wasserstein": Loss(
-        lambda d_real, d_fake: d_fake.mean(-1) - d_real.mean(-1),
-        lambda d: -d.mean(-1),
-        (0.0, None),
-    ),
-}
+@attrs.frozen
+class Minimax(Nonsaturating):
+    """The same game as printed in eq. 1: the sampler minimises E log(1 - D(G(z)))."""
+
+    def sampler(self, d_fake: Tensor, d_real: Tensor | None = None) -> Tensor:
+        return -_softplus(d_fake).mean(-1)
+
+    def equilibrium(self) -> tuple[float, float | None]:
+        return 2 * math.log(2), -math.log(2)
+
+
+@attrs.frozen
+class Hinge:
+    """E max(0, 1 - d(x)) + E max(0, 1 + d(G(z))), and -E d(G(z)) (Lim and Ye 2017; Miyato et al. 2018, eqs. 16, 17)."""
+
+    reads_real: ClassVar[bool] = False
+
+    def discriminator(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
+        return (1 - d_real).relu().mean(-1) + (1 + d_fake).relu().mean(-1)
+
+    def sampler(self, d_fake: Tensor, d_real: Tensor | None = None) -> Tensor:
+        return -d_fake.mean(-1)
+
+    def equilibrium(self) -> tuple[float, float | None]:
+        return 2.0, None  # with one law every d in [-1, 1] is optimal
+
+
+@attrs.frozen
+class LeastSquares:
+    """E (d(x) - 1)^2 / 2 + E d(G(z))^2 / 2, and E (d(G(z)) - 1)^2 / 2 (Mao et al. 2017, eq. 2 with a = 0, b = c = 1).
+
+    On the logit itself; d* = p / (p + q).
+    """
+
+    reads_real: ClassVar[bool] = False
+
+    def discriminator(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
+        return (d_real - 1).square().mean(-1) / 2 + d_fake.square().mean(-1) / 2
+
+    def sampler(self, d_fake: Tensor, d_real: Tensor | None = None) -> Tensor:
+        return (d_fake - 1).square().mean(-1) / 2
+
+    def equilibrium(self) -> tuple[float, float | None]:
+        return 1 / 4, 1 / 8
+
+
+@attrs.frozen
+class Wasserstein:
+    """E d(G(z)) - E d(x), and -E d(G(z)) (Arjovsky et al. 2017, eq. 2): -loss estimates the distance.
+
+    The critic is bounded by a penalty only.
+    """
+
+    reads_real: ClassVar[bool] = False
+    bounded: ClassVar[bool] = False
+
+    def discriminator(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
+        return d_fake.mean(-1) - d_real.mean(-1)
+
+    def sampler(self, d_fake: Tensor, d_real: Tensor | None = None) -> Tensor:
+        return -d_fake.mean(-1)
+
+    def equilibrium(self) -> tuple[float, float | None]:
+        return 0.0, None
+
+
+@attrs.frozen
+class Relativistic:
+    """Pairs (x, y) of a real and a generated item: E softplus(-(d(x) - d(y))), and E softplus(-(d(y) - d(x))).
+
+    Jolicoeur-Martineau 2019, as R3GAN takes it (Huang et al. 2024, eq. 2), which adds the penalties r1 and r2. Only
+    differences of logits matter; at equilibrium they are 0.
+    """
+
+    reads_real: ClassVar[bool] = True
+
+    def discriminator(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
+        return _softplus(d_fake - d_real).mean(-1)
+
+    def sampler(self, d_fake: Tensor, d_real: Tensor | None = None) -> Tensor:
+        assert d_real is not None
+        return _softplus(d_real - d_fake).mean(-1)
+
+    def equilibrium(self) -> tuple[float, float | None]:
+        return math.log(2), math.log(2)

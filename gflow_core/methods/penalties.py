@@ -1,43 +1,100 @@
-"""Gradient penalties on the discriminator.
+"""Gradient penalties on the discriminator, weight * E|grad d|^2 (no factor 1/2).
 
-All are means over the batch of a function of the squared gradient norm |grad_x d(x)|^2, without a factor 1/2:
-weight 10 here is gamma = 20 where the penalty is written gamma/2 E|grad d|^2 (Mescheder et al. 2018).
+Weight 10 here is gamma = 20 where the penalty is written gamma/2 E|grad d|^2 (Mescheder et al. 2018). Each is a mean
+over the batch, [...]: leading axes are replicas.
 """
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-__all__ = ["interpolate", "one_centred", "squared_gradient_norm", "zero_centred"]
+import attrs
 
+from gflow_core.parts.contracts import Judged, Number
+from gflow_core.parts.options import option
 
-def squared_gradient_norm(d: Tensor, x: Tensor, *, on: str = "logit") -> Tensor:
-    """|grad_x d(x)|^2 of every item, in the shape of `d` [..., B], differentiable; x [..., B, *shape] requires grad.
+if TYPE_CHECKING:
+    from torch import Tensor
 
-    `on` = "probability" takes the gradient of sigmoid(d) instead. Exact where the discriminator treats items
-    separately; with batch norm in training mode it is the gradient of the sum over the batch.
-    """
-    output = torch.sigmoid(d) if on == "probability" else d
-    (gradient,) = torch.autograd.grad(output.sum(), x, create_graph=True)
-    return gradient.to(d.dtype).flatten(d.dim()).square().sum(-1)
+__all__ = ["R1", "R2", "GradientPenalty", "Interpolation", "Mixed", "WganGp"]
 
 
-def zero_centred(square: Tensor) -> Tensor:
-    """E|g|^2 from squared norms [..., B]: [...]. Its gradient is finite (zero) where g = 0."""
-    return square.mean(-1)
+@attrs.frozen(kw_only=True)
+class GradientPenalty:
+    """Options that all gradient penalties share."""
+
+    differentiates: ClassVar[frozenset[str]] = frozenset()
+
+    weight: Number = option(10.0, doc="Factor of the penalty.", ge=0)
+    on: Literal["logit", "probability"] = option(
+        "logit", doc="What is differentiated: the logit d, or sigmoid(d), as in the public code of 0GP-interpolation."
+    )
+    interval: int = option(
+        1, doc="Discriminator steps between penalties; each is then counted `interval` times.", unit="steps", ge=1
+    )
 
 
-def one_centred(square: Tensor) -> Tensor:
-    """E(|g| - 1)^2 (Gulrajani et al. 2017, eq. 3) from squared norms [..., B]: [...].
+@attrs.frozen(kw_only=True)
+class R1(GradientPenalty):
+    """E|grad d(x)|^2 at real items (Mescheder et al. 2018, eq. 9)."""
 
-    |g| has no gradient at g = 0; there it is taken as zero, which is finite.
-    """
-    norm = torch.where(square == 0, torch.ones_like(square), square).sqrt() * (square != 0)
-    return (norm - 1).square().mean(-1)
+    differentiates: ClassVar[frozenset[str]] = frozenset({"real"})
+
+    def value(self, judged: Judged) -> Tensor:
+        from gflow_core.methods import gradients
+
+        square = gradients.squared_gradient_norm(judged.d_real, judged.real.x, on=self.on)
+        return gradients.zero_centred(square[..., : judged.true])
 
 
-def interpolate(real: Tensor, fake: Tensor, a: Tensor) -> Tensor:
-    """a x + (1 - a) y for each pair; real, fake [..., B, *shape], a [..., B] drawn from U(0, 1)."""
-    a = a.view(*a.shape, *[1] * (real.dim() - a.dim()))
-    return a * real + (1 - a) * fake
+@attrs.frozen(kw_only=True)
+class R2(GradientPenalty):
+    """E|grad d(y)|^2 at generated items (Mescheder et al. 2018, eq. 10)."""
+
+    differentiates: ClassVar[frozenset[str]] = frozenset({"fake"})
+
+    def value(self, judged: Judged) -> Tensor:
+        from gflow_core.methods import gradients
+
+        return gradients.zero_centred(gradients.squared_gradient_norm(judged.d_fake, judged.fake.x, on=self.on))
+
+
+@attrs.frozen(kw_only=True)
+class Mixed(GradientPenalty):
+    """E|grad d|^2 at what counts as real, real or not (FAR, eq. 12); without counted items it is r1."""
+
+    differentiates: ClassVar[frozenset[str]] = frozenset({"real"})
+
+    def value(self, judged: Judged) -> Tensor:
+        from gflow_core.methods import gradients
+
+        return gradients.zero_centred(gradients.squared_gradient_norm(judged.d_real, judged.real.x, on=self.on))
+
+
+@attrs.frozen(kw_only=True)
+class Interpolation(GradientPenalty):
+    """E|grad d|^2 between a real and a generated item, a x + (1 - a) y with a ~ U(0, 1) (Thanh-Tung et al. 2019)."""
+
+    pairs: ClassVar[bool] = True
+
+    def value(self, judged: Judged) -> Tensor:
+        from gflow_core.methods import gradients
+
+        return gradients.zero_centred(self._between(judged))
+
+    def _between(self, judged: Judged) -> Tensor:
+        """Squared gradient norms between the two items of each pair."""
+        from gflow_core.methods import gradients
+
+        x = gradients.interpolate(judged.real.x.detach(), judged.fake.x.detach(), judged.uniform()).requires_grad_()
+        return gradients.squared_gradient_norm(judged.judge(x, judged.real.y), x, on=self.on)
+
+
+@attrs.frozen(kw_only=True)
+class WganGp(Interpolation):
+    """E(|grad d| - 1)^2 between a real and a generated item (Gulrajani et al. 2017, eq. 3)."""
+
+    def value(self, judged: Judged) -> Tensor:
+        from gflow_core.methods import gradients
+
+        return gradients.one_centred(self._between(judged))

@@ -7,6 +7,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
+from gflow_core.parts.contracts import at
 from gflow_core.parts.spec import Ema as EmaOptions
 
 __all__ = ["Ema"]
@@ -30,6 +31,6 @@ class Ema:
         if step <= self.options.start:
             torch._foreach_copy_(average, now)
         else:
-            torch._foreach_lerp_(average, now, 1 - self.options.decay)
+            torch._foreach_lerp_(average, now, 1 - at(self.options.decay, step - 1))
         for mine, theirs in zip(self.module.buffers(), module.buffers(), strict=True):
             mine.copy_(theirs)

@@ -5,9 +5,7 @@
     lr = 1e-4
     schedule = { use = "multistep", milestones = [400, 800], factor = 0.5 }
 
-Option names and defaults are torch's (tested against its signatures); only `lr` has no default. A schedule is
-a function of the step alone, so that resuming needs no state: step t (from 1) runs at lr * at(t - 1), and where
-there is a momentum_schedule, with momentum * at(t - 1).
+Option names and defaults are torch's (tested against its signatures); only `lr` has no default.
 """
 
 from __future__ import annotations
@@ -19,40 +17,57 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from gflow_core.optim.schedules import Constant
-from gflow_core.parts.contracts import Schedule
+from gflow_core.parts.contracts import Number, Schedule, at
 from gflow_core.parts.options import option
 
 if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
 
-__all__ = ["SGD", "Adam", "AdamW", "RMSprop"]
+__all__ = ["SGD", "Adam", "AdamW", "RMSprop", "TorchOptimizer"]
 
 
-class _Torch:
-    """An optimizer of torch.optim: the class of the same name, its options the fields of the same names."""
+class TorchOptimizer:
+    """A part that builds the optimizer of torch.optim whose class has the same name; its fields are that one's options.
 
-    def at(self, done: int) -> dict[str, float]:
-        """Option -> its value for the step that follows `done` finished ones: what schedules change."""
+    A number among them may be a schedule, and so may the numbers of a pair. `schedule` and `momentum_schedule` are
+    factors of the learning rate and of the momentum.
+    """
+
+    def at(self, done: int) -> dict[str, Any]:
+        """Option -> its value for the step that follows `done` finished ones: the rates, and what schedules change."""
         part: Any = self
-        values = {"lr": part.lr * part.schedule.at(done)}
+        values = {"lr": at(part.lr, done) * part.schedule.at(done)}
         if hasattr(part, "momentum_schedule"):
-            values["momentum"] = part.momentum * part.momentum_schedule.at(done)
-        return values
+            values["momentum"] = at(part.momentum, done) * part.momentum_schedule.at(done)
+        changing = {name: value for name, value in self._options().items() if name not in values and _changes(value)}
+        return {**values, **{name: _now(value, done) for name, value in changing.items()}}
 
     def build(self, module: nn.Module) -> Optimizer:
-        """torch's optimizer over the module's parameters."""
+        """torch's optimizer over the module's parameters that require gradients."""
         import torch
 
-        cls: type[Any] = type(self)
-        options = {f.name: getattr(self, f.name) for f in attrs.fields(cls) if not f.name.endswith("schedule")}
-        build = getattr(torch.optim, cls.__name__)
+        options = {name: _now(value, 0) for name, value in self._options().items()}
+        build = getattr(torch.optim, type(self).__name__)
         # One kernel an update instead of a dozen, where torch has it: a fifth of a step on small networks.
-        places = {parameter.device.type for parameter in module.parameters()}
+        parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        places = {parameter.device.type for parameter in parameters}
         if "fused" in inspect.signature(build).parameters and places <= {"cpu", "cuda"}:
             options["fused"] = True
-        optimizer: Optimizer = build(module.parameters(), **options)
+        optimizer: Optimizer = build(parameters, **options)
         return optimizer
+
+    def _options(self) -> dict[str, Any]:
+        cls: type[Any] = type(self)
+        return {f.name: getattr(self, f.name) for f in attrs.fields(cls) if not f.name.endswith("schedule")}
+
+
+def _changes(value: Any) -> bool:
+    return any(isinstance(one, Schedule) for one in (value if isinstance(value, tuple) else (value,)))
+
+
+def _now(value: Any, done: int) -> Any:
+    return tuple(at(one, done) for one in value) if isinstance(value, tuple) else at(value, done)
 
 
 _MOMENTUM = "Momentum over the steps: its factor multiplies `momentum`, and the product must stay below 1."
@@ -61,19 +76,20 @@ _MOMENTUM = "Momentum over the steps: its factor multiplies `momentum`, and the 
 def _check_momentum(part: SGD | RMSprop) -> Iterable[str]:
     if part.momentum == 0 and part.momentum_schedule != Constant():
         yield "momentum_schedule multiplies momentum, which is 0; set momentum"
-    elif part.momentum and part.momentum_schedule.at(0) == 0:
+    elif part.momentum != 0 and at(part.momentum, 0) * part.momentum_schedule.at(0) == 0:
         # torch makes the momentum's buffer at the first step, or never.
-        yield "momentum_schedule starts at 0; start above it, as in start = 0.001"
+        which = "momentum" if at(part.momentum, 0) == 0 else "momentum_schedule"
+        yield f"{which} starts at 0; start above it, as in start = 0.001"
 
 
 @attrs.frozen(kw_only=True)
-class SGD(_Torch):
+class SGD(TorchOptimizer):
     """Stochastic gradient descent, with momentum (torch.optim.SGD)."""
 
-    lr: float = option(doc="Learning rate.", gt=0, le=1e6)
-    momentum: float = option(0.0, doc="Momentum.", ge=0, lt=1)
+    lr: Number = option(doc="Learning rate.", gt=0, le=1e6)
+    momentum: Number = option(0.0, doc="Momentum.", ge=0, lt=1)
     dampening: float = option(0.0, doc="Dampening of the momentum.", ge=0)
-    weight_decay: float = option(0.0, doc="L2 penalty added to the gradient.", ge=0)
+    weight_decay: Number = option(0.0, doc="L2 penalty added to the gradient.", ge=0)
     nesterov: bool = option(False, doc="Nesterov's momentum; needs momentum and no dampening.")
     schedule: Schedule = option(factory=Constant, doc="Learning rate over the steps.")
     momentum_schedule: Schedule = option(factory=Constant, doc=_MOMENTUM)
@@ -85,36 +101,36 @@ class SGD(_Torch):
 
 
 @attrs.frozen(kw_only=True)
-class Adam(_Torch):
+class Adam(TorchOptimizer):
     """Adam (torch.optim.Adam)."""
 
-    lr: float = option(doc="Learning rate.", gt=0, le=1e6)
-    betas: tuple[float, float] = option((0.9, 0.999), doc="Decay of the two moments.", ge=0, lt=1)
+    lr: Number = option(doc="Learning rate.", gt=0, le=1e6)
+    betas: tuple[Number, Number] = option((0.9, 0.999), doc="Decay of the two moments.", ge=0, lt=1)
     eps: float = option(1e-8, doc="Added to the denominator.", gt=0)
-    weight_decay: float = option(0.0, doc="L2 penalty added to the gradient.", ge=0)
+    weight_decay: Number = option(0.0, doc="L2 penalty added to the gradient.", ge=0)
     schedule: Schedule = option(factory=Constant, doc="Learning rate over the steps.")
 
 
 @attrs.frozen(kw_only=True)
-class AdamW(_Torch):
+class AdamW(TorchOptimizer):
     """Adam with decoupled weight decay (torch.optim.AdamW)."""
 
-    lr: float = option(doc="Learning rate.", gt=0, le=1e6)
-    betas: tuple[float, float] = option((0.9, 0.999), doc="Decay of the two moments.", ge=0, lt=1)
+    lr: Number = option(doc="Learning rate.", gt=0, le=1e6)
+    betas: tuple[Number, Number] = option((0.9, 0.999), doc="Decay of the two moments.", ge=0, lt=1)
     eps: float = option(1e-8, doc="Added to the denominator.", gt=0)
-    weight_decay: float = option(0.01, doc="Decoupled weight decay.", ge=0)
+    weight_decay: Number = option(0.01, doc="Decoupled weight decay.", ge=0)
     schedule: Schedule = option(factory=Constant, doc="Learning rate over the steps.")
 
 
 @attrs.frozen(kw_only=True)
-class RMSprop(_Torch):
+class RMSprop(TorchOptimizer):
     """RMSProp (torch.optim.RMSprop)."""
 
-    lr: float = option(doc="Learning rate.", gt=0, le=1e6)
+    lr: Number = option(doc="Learning rate.", gt=0, le=1e6)
     alpha: float = option(0.99, doc="Decay of the squared gradient's mean.", ge=0, lt=1)
     eps: float = option(1e-8, doc="Added to the denominator.", gt=0)
-    weight_decay: float = option(0.0, doc="L2 penalty added to the gradient.", ge=0)
-    momentum: float = option(0.0, doc="Momentum.", ge=0, lt=1)
+    weight_decay: Number = option(0.0, doc="L2 penalty added to the gradient.", ge=0)
+    momentum: Number = option(0.0, doc="Momentum.", ge=0, lt=1)
     centered: bool = option(False, doc="Divide by the variance instead of the second moment.")
     schedule: Schedule = option(factory=Constant, doc="Learning rate over the steps.")
     momentum_schedule: Schedule = option(factory=Constant, doc=_MOMENTUM)

@@ -9,11 +9,14 @@ Objectives stand in `parts.training`, analyzers in `parts.analysis`: they see th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+from attrs import frozen
 
 from gflow_core.parts.kinds import kind
-from gflow_core.parts.nouns import DataShape, Progress, no_progress
+from gflow_core.parts.nouns import Batch, DataShape, Progress, no_progress
 
 if TYPE_CHECKING:
     import torch
@@ -23,14 +26,22 @@ if TYPE_CHECKING:
     from gflow_core.parts.source import Source
 
 __all__ = [
+    "Augmentation",
     "DatasetPart",
     "DiscriminatorPart",
     "Encoder",
     "EncoderPart",
+    "Judged",
     "Latent",
+    "Loss",
+    "Number",
     "OptimizerPart",
+    "Penalty",
     "SamplerPart",
     "Schedule",
+    "Tracker",
+    "TrackerPart",
+    "at",
 ]
 
 
@@ -161,10 +172,19 @@ class EncoderPart(Protocol):
 @kind("schedule", members={"at": "the method at"})
 @runtime_checkable
 class Schedule(Protocol):
-    """A factor, of the learning rate or the momentum, as a function of the number of steps already done."""
+    """A number as a function of the steps alone, so that resuming needs no state."""
 
     def at(self, done: int) -> float:
-        """The factor after `done` steps; 0 <= done."""
+        """Its value for the step that follows `done` finished ones; 0 <= done."""
+
+
+Number = float | Schedule
+"""What training uses may be a plain number or a schedule: the type of such an option. `at` reads it."""
+
+
+def at(value: Number, done: int) -> float:
+    """The number for the step that follows `done` finished ones."""
+    return value.at(done) if isinstance(value, Schedule) else value
 
 
 @kind("optimizer", members={"lr": "the option lr", "at": "the method at", "build": "the method build"})
@@ -172,11 +192,138 @@ class Schedule(Protocol):
 class OptimizerPart(Protocol):
     """An optimizer, by its options."""
 
-    lr: float
-    schedule: Schedule
+    lr: Number
 
     def build(self, module: nn.Module) -> Optimizer:
-        """torch's optimizer over the module's parameters."""
+        """torch's optimizer over the module's parameters that require gradients."""
 
-    def at(self, done: int) -> dict[str, float]:
-        """Option -> its value for the step that follows `done` finished ones: what schedules change."""
+    def at(self, done: int) -> dict[str, Any]:
+        """Key of the optimizer's parameter groups -> its value for the step that follows `done` finished ones.
+
+        What schedules change; it holds "lr" at least.
+        """
+
+
+@kind(
+    "loss",
+    members={
+        "reads_real": "the class attribute reads_real (True or False)",
+        "discriminator": "the method discriminator",
+        "sampler": "the method sampler",
+    },
+)
+@runtime_checkable
+class Loss(Protocol):
+    """The two losses of a game, on logits d(real) and d(fake) [..., B]: means over the last axis, [...].
+
+    Leading axes are replicas; item i of one batch and of the other are a pair. It may also have
+    `equilibrium() -> tuple[float, float | None]`, what (discriminator, sampler) come to where samples and data are one
+    law and the discriminator is optimal, None where that leaves it open; and `bounded: ClassVar[bool]`, False where
+    the discriminator's half has no minimum without a penalty.
+    """
+
+    reads_real: ClassVar[bool]
+    """Whether the sampler's half reads the logits of real items. Where it does not, nobody computes them."""
+
+    def discriminator(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
+        """What the discriminator minimises."""
+
+    def sampler(self, d_fake: Tensor, d_real: Tensor | None) -> Tensor:
+        """What the sampler minimises. `d_real` [..., B], without gradient, where it `reads_real`; else None."""
+
+
+@frozen(eq=False)
+class Judged:
+    """One update of the discriminator, as a penalty sees it; leading axes are replicas."""
+
+    real: Batch
+    """What counts as real, x [..., B, *shape]; x requires gradients where the penalty differentiates "real"."""
+    fake: Batch
+    """Generated items, x [..., B, *shape]; x requires gradients where the penalty differentiates "fake"."""
+    d_real: Tensor
+    """Logits [..., B]."""
+    d_fake: Tensor
+    """Logits [..., B]."""
+    true: int
+    """How many of what counts as real, the first, are real."""
+    judge: Callable[[Tensor, Tensor | None], Tensor]
+    """Logits [..., B] of other items x [..., B, *shape] under their labels."""
+    uniform: Callable[[], Tensor]
+    """U(0, 1) [..., B], one draw an item."""
+
+
+@kind(
+    "penalty",
+    members={
+        "weight": "the option weight",
+        "interval": "the option interval",
+        "differentiates": 'the class attribute differentiates, such as frozenset({"real"})',
+        "value": "the method value",
+    },
+)
+@runtime_checkable
+class Penalty(Protocol):
+    """What is added to the discriminator's loss: weight * value, every `interval` of its updates `interval` times.
+
+    It may also have `pairs: ClassVar[bool]`, whether item i of both batches belong together in it.
+    """
+
+    differentiates: ClassVar[frozenset[str]]
+    """The batches, of "real" and "fake", whose logits at hand it differentiates by their items."""
+    weight: Number
+    interval: int
+
+    def value(self, judged: Judged) -> Tensor:
+        """The penalty [...], without its weight."""
+
+
+@kind("augmentation", members={"draw": "the method draw", "apply": "the method apply"})
+@runtime_checkable
+class Augmentation(Protocol):
+    """A random change of items while training: of the data (`train.augment`), or of all that a discriminator sees.
+
+    What is random and what is done with it are kept apart: draws are global, and each process takes its slice.
+    """
+
+    def check(self, data: DataShape) -> Iterable[str]:
+        """Why it cannot change items of this shape; nothing if it can."""
+
+    def draw(self, n: int, data: DataShape, generator: Generator, done: int) -> Tensor:
+        """What is random about n items, [n, ...], on the CPU, in the step that follows `done` finished ones."""
+
+    def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
+        """Items x [B, *shape] in the data's range, changed by what was drawn for them [B, ...]. Differentiable in x."""
+
+
+class Tracker(Protocol):
+    """Somebody who follows a run."""
+
+    def log(self, step: int, line: Mapping[str, Any]) -> None:
+        """A line of training: metric -> its mean since the last line, and "seconds" of training so far.
+
+        With replicas also "seeds": seed -> metric -> value.
+        """
+
+    def scores(self, step: int, name: str, scores: Mapping[str, float | int | str | None]) -> None:
+        """What the analysis `name` found at a step."""
+
+    def picture(self, step: int, path: Path) -> None:
+        """The sample picture of a step, as it lies in the run folder."""
+
+    def flush(self) -> None:
+        """Write what is still in memory: a run that is killed goes on from here."""
+
+    def close(self) -> None:
+        """The run ends here, or stops."""
+
+
+@kind("tracker", members={"open": "the method open"})
+@runtime_checkable
+class TrackerPart(Protocol):
+    """Somebody who follows runs, by the options. One of several processes has them.
+
+    It may also have `prepare() -> None`, called before training starts: GflowError where something is missing.
+    """
+
+    def open(self, folder: Path, done: int) -> Tracker:
+        """Follow the run in `folder` from after step `done`; what it was told beyond that step is told again."""

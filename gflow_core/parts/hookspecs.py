@@ -22,7 +22,7 @@ import pluggy
 
 __all__ = ["API_VERSION", "ENTRY_POINT_GROUP", "HOOKS", "hookimpl", "hookspec"]
 
-API_VERSION = 1
+API_VERSION = 2
 """A plugin module may state `API_VERSION`; one that states another number is refused with a reason.
 
 What may change within a version stands in docs/plugins.md. A hook that a later version will not have is marked
@@ -74,6 +74,26 @@ def register_latents(add: Add) -> None:
 
 
 @hookspec
+def register_losses(add: Add) -> None:
+    """Register pairs of losses on logits: `add(name, part)`, `part` meeting `contracts.Loss`."""
+
+
+@hookspec
+def register_penalties(add: Add) -> None:
+    """Register penalties on the discriminator: `add(name, part)`, `part` meeting `contracts.Penalty`."""
+
+
+@hookspec
+def register_augmentations(add: Add) -> None:
+    """Register random changes of items: `add(name, part)`, `part` meeting `contracts.Augmentation`."""
+
+
+@hookspec
+def register_trackers(add: Add) -> None:
+    """Register those who follow runs: `add(name, part)`, `part` meeting `contracts.TrackerPart`."""
+
+
+@hookspec
 def register_optimizers(add: Add) -> None:
     """Register optimizers: `add(name, part)`, `part` meeting `contracts.OptimizerPart`."""
 
@@ -101,7 +121,11 @@ HOOKS: dict[str, str] = {
     "analyzer": "register_analyzers",
     "encoder": "register_encoders",
     "latent": "register_latents",
-    "optimizer": "register_optimizers",
+    "loss": "register_losses",
+    "penalty": "register_penalties",
     "schedule": "register_schedules",
+    "optimizer": "register_optimizers",
+    "augmentation": "register_augmentations",
+    "tracker": "register_trackers",
 }
 """Kind of part -> the hook that registers it."""

@@ -5,7 +5,7 @@
         step_size: float = option(0.5, doc="s in x <- x + s v(x)", gt=0)
 
 The type says what a recipe may hold (`int`, `float`, `bool`, `str`, `Literal`, `tuple`, unions of these,
-another attrs class, or `Latent` and `EncoderPart` for a nested part); the rest stands in the option itself.
+another attrs class, or a contract such as `Latent` for a nested part); the rest stands in the option itself.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import attrs
 
-__all__ = ["option", "option_doc", "option_range", "option_unit"]
+__all__ = ["option", "option_doc", "option_range", "option_unit", "out_of_bounds"]
 
 _BOUNDS: Mapping[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "ge": (">=", lambda value, bound: value >= bound),
@@ -44,20 +44,16 @@ def option(
     names the unit ("pixels", "steps"); `doc` is one sentence, with the source where there is one.
     """
     bounds = {key: bound for key, bound in (("ge", ge), ("gt", gt), ("le", le), ("lt", lt)) if bound is not None}
-    text = " and ".join(f"{_BOUNDS[key][0]} {bound:g}" for key, bound in bounds.items())
 
-    def validate(_instance: object, _field: attrs.Attribute[Any], value: Any) -> None:
+    def validate(_instance: object, field: attrs.Attribute[Any], value: Any) -> None:
         numbers = value if isinstance(value, tuple) else (value,)
         for number in numbers:
-            if isinstance(number, bool) or not isinstance(number, int | float):
-                continue
-            # "not (x >= a)" rather than "x < a": NaN fails every comparison, and must be refused.
-            if not all(_BOUNDS[key][1](number, bound) for key, bound in bounds.items()):
-                raise ValueError(f"must be {text}, got {number!r}")
+            if message := out_of_bounds(field, number):
+                raise ValueError(message)
         if check is not None and (message := check(value)):
             raise ValueError(message)
 
-    metadata = {"doc": doc, "unit": unit, "range": text}
+    metadata = {"doc": doc, "unit": unit, "bounds": bounds}
     if factory is not None:
         return attrs.field(factory=factory, validator=validate, metadata=metadata)
     return attrs.field(default=default, validator=validate, metadata=metadata)
@@ -75,4 +71,14 @@ def option_unit(field: attrs.Attribute[Any]) -> str:
 
 def option_range(field: attrs.Attribute[Any]) -> str:
     """Its bounds, such as ">= 0 and < 1", or an empty string."""
-    return str(field.metadata.get("range", ""))
+    bounds = field.metadata.get("bounds", {})
+    return " and ".join(f"{_BOUNDS[key][0]} {bound:g}" for key, bound in bounds.items())
+
+
+def out_of_bounds(field: attrs.Attribute[Any], number: Any) -> str | None:
+    """Why the number is not one that the option takes; None where it is, or is no number."""
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        return None
+    # "not (x >= a)" rather than "x < a": NaN fails every comparison, and must be refused.
+    fits = all(_BOUNDS[key][1](number, bound) for key, bound in field.metadata.get("bounds", {}).items())
+    return None if fits else f"must be {option_range(field)}, got {number!r}"

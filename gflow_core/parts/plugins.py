@@ -19,19 +19,23 @@ from gflow_core.errors import GflowError, PluginError, UnknownPart, did_you_mean
 from gflow_core.parts import hookspecs
 from gflow_core.parts.analysis import AnalyzerPart
 from gflow_core.parts.contracts import (
+    Augmentation,
     DatasetPart,
     DiscriminatorPart,
     EncoderPart,
     Latent,
+    Loss,
     OptimizerPart,
+    Penalty,
     SamplerPart,
     Schedule,
+    TrackerPart,
 )
 from gflow_core.parts.kinds import Kind, kind_of
 from gflow_core.parts.registry import Registry
 from gflow_core.parts.training import ObjectivePart
 
-__all__ = ["KINDS", "ONLY", "PluginRecord", "Plugins", "load", "plugins"]
+__all__ = ["KINDS", "ONLY", "PluginRecord", "Plugins", "load", "name_of", "plugins"]
 
 KINDS: tuple[Kind, ...] = tuple(
     found
@@ -43,8 +47,12 @@ KINDS: tuple[Kind, ...] = tuple(
         AnalyzerPart,
         EncoderPart,
         Latent,
-        OptimizerPart,
+        Loss,
+        Penalty,
         Schedule,
+        OptimizerPart,
+        Augmentation,
+        TrackerPart,
     )
     if (found := kind_of(contract))
 )
@@ -297,3 +305,11 @@ def plugins() -> Plugins:
     if _loaded is None:
         _loaded = load()
     return _loaded
+
+
+def name_of(kind: str, part: Any) -> str:
+    """What a recipe calls the part, as the plugins of this environment have it; its class's name where none does."""
+    try:
+        return plugins().registries[kind].name_of(type(part))
+    except UnknownPart:
+        return type(part).__name__

@@ -80,14 +80,6 @@ class Source:
         x = x.to(torch.get_default_dtype()).div_(127.5).sub_(1.0)
         return x.contiguous(memory_format=torch.channels_last)
 
-    def augment(self, x: Tensor, flip: Tensor | None, dither: Tensor | None) -> Tensor:
-        """Apply drawn augmentations: `flip` [B] bool, `dither` [B, *shape] in [0, 1)."""
-        if flip is not None:
-            x = torch.where(flip.view(-1, 1, 1, 1), x.flip(-1), x)
-        if dither is not None:
-            x = x + dither / 128
-        return x.contiguous(memory_format=torch.channels_last)
-
 
 def send(x: Tensor, device: torch.device | str) -> Tensor:
     """`x` on `device`; to CUDA without waiting for it."""

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import attrs
 
+from gflow_core.parts.contracts import Augmentation, Number, Schedule, TrackerPart
 from gflow_core.parts.nouns import DataShape
 from gflow_core.parts.options import option
 
@@ -17,7 +18,7 @@ __all__ = ["Analysis", "Ema", "Spec", "Train"]
 class Ema:
     """An exponential moving average of the sampler's weights, used for samples and analyses."""
 
-    decay: float = option(0.999, doc="Share of the average kept at each step.", ge=0, lt=1)
+    decay: Number = option(0.999, doc="Share of the average kept at each step.", ge=0, lt=1)
     start: int = option(
         0, doc="Step from which weights are averaged; until then the plain weights count.", unit="steps", ge=0
     )
@@ -51,9 +52,10 @@ class Train:
     sample_every: int = option(100, doc="Draw a sample picture; 0 draws only the last.", unit="steps", ge=0)
     checkpoint_every: int = option(100, doc="Save a checkpoint; 0 saves only the last.", unit="steps", ge=0)
     keep: int = option(2, doc="Checkpoints kept, newest first; the final one always stays.", ge=1)
-    tensorboard: bool = option(
-        False, doc="Write metrics, sample pictures and scores under tensorboard/ of the run folder, too."
+    trackers: tuple[TrackerPart, ...] = option(
+        (), doc="Who follows metrics, pictures and scores, besides the tracker jsonl, which every run has."
     )
+    augment: tuple[Augmentation, ...] = option((), doc="Random changes of the data as training reads them, in turn.")
     ema: Ema | None = option(None, doc="Average the sampler's weights: { decay, start }.")
 
 
@@ -89,11 +91,44 @@ class Spec:
                 return shape
         return None
 
+    def judged(self, data: DataShape | None) -> DataShape | None:
+        """What the discriminator judges of such data: items as they are, unless the objective packs them."""
+        packs = getattr(self.objective, "judged_shape", None)
+        shape: DataShape | None = packs(data) if packs is not None and data is not None else data
+        return shape
+
     def label_faults(self) -> Iterator[str]:
         """Why sampler and discriminator cannot agree about labels, when they are trained against each other."""
         both = self.sampler is not None and self.discriminator is not None
         if both and self.discriminator.conditional and not self.sampler.conditional:
             yield "the discriminator reads labels, which an unconditional sampler's items do not have"
+
+    def schedules(self) -> Iterator[tuple[tuple[str | int, ...], attrs.Attribute[Any], Schedule]]:
+        """Every number that follows a schedule: its place in the recipe, its option, and the schedule."""
+        for name in ("objective", "optimizer", "train"):
+            yield from _schedules((name,), getattr(self, name))
+
+    def scheduled(self, done: int) -> dict[str, float]:
+        """Place in the recipe -> value for the step that follows `done` finished ones, of all that changes.
+
+        Of optimizers the rates themselves, whatever changes them.
+        """
+        length = self.train.steps if self.train else 0
+        moments = (0, min(1, length), length // 2, length, done)
+        seen: list[dict[str, float]] = []
+        for moment in moments:
+            values = {
+                ".".join(map(str, place)): schedule.at(moment)
+                for place, _, schedule in self.schedules()
+                if place[0] != "optimizer"
+            }
+            for name, part in self.optimizer.items():
+                for key, value in part.at(moment).items():
+                    for i, number in enumerate(value if isinstance(value, tuple) else (value,)):
+                        at_i = f".{i}" if isinstance(value, tuple) else ""
+                        values[f"optimizer.{name}.{key}{at_i}"] = number
+            seen.append(values)
+        return {name: value for name, value in seen[-1].items() if len({one[name] for one in seen}) > 1}
 
     @property
     def seed(self) -> int:
@@ -104,3 +139,21 @@ class Spec:
     def seeds(self) -> range:
         """The seed of each replica; one where the run is one."""
         return range(self.seed, self.seed + (self.train.replicas if self.train else 1))
+
+
+def _schedules(
+    place: tuple[str | int, ...], value: Any, field: attrs.Attribute[Any] | None = None
+) -> Iterator[tuple[tuple[str | int, ...], attrs.Attribute[Any], Schedule]]:
+    """The schedules in `value`, which stands at `place` in the option `field`."""
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            yield from _schedules((*place, key), one)
+    elif isinstance(value, tuple):
+        for i, one in enumerate(value):
+            yield from _schedules((*place, i) if len(value) > 1 else place, one, field)
+    elif field is not None and isinstance(value, Schedule):
+        yield place, field, value
+    elif attrs.has(type(value)):
+        for own in attrs.fields(type(value)):
+            if own.init:
+                yield from _schedules((*place, own.name), getattr(value, own.name), own)

@@ -43,6 +43,9 @@ class Feed(Protocol):
     position: int
     """Items read since the start of training, over all processes."""
 
+    done: int
+    """Steps done: what scheduled augmentations follow."""
+
     def next(self, n: int) -> Batch:
         """This process's slice of the next global batch of n items, on the device: x [n / world, *shape].
 

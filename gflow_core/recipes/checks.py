@@ -9,6 +9,7 @@ import attrs
 
 from gflow_core.errors import did_you_mean
 from gflow_core.parts.nouns import DataShape
+from gflow_core.parts.options import out_of_bounds
 from gflow_core.parts.plugins import Plugins
 from gflow_core.parts.spec import Analysis, Spec, Train
 from gflow_core.recipes.describe import has_option, kinds_of
@@ -37,12 +38,40 @@ def missing(kind: str, cls: type[Any], plugins: Plugins) -> list[str]:
     ]
 
 
-def check_members(spec: Spec, plugins: Plugins) -> Iterator[tuple[Place, str]]:
+def parts_in(spec: Spec) -> Iterator[tuple[Place, str, Any]]:
+    """Every part of a recipe, also those inside others: its place, its kind, and the part."""
     for kind in PARTS:
         if getattr(spec, kind) is not None:
-            yield from (((kind,), message) for message in missing(kind, type(getattr(spec, kind)), plugins))
+            yield (kind,), kind, getattr(spec, kind)
+            yield from _parts_below((kind,), getattr(spec, kind))
+    for name, optimizer in spec.optimizer.items():
+        if optimizer is not None:
+            yield ("optimizer", name), "optimizer", optimizer
+            yield from _parts_below(("optimizer", name), optimizer)
+    if spec.train is not None:
+        yield from _parts_below(("train",), spec.train)
     for i, analysis in enumerate(spec.analyze):
-        yield from ((("analyze", i), message) for message in missing("analyzer", type(analysis.part), plugins))
+        yield ("analyze", i), "analyzer", analysis.part
+        yield from _parts_below(("analyze", i), analysis.part)
+
+
+def _parts_below(place: Place, part: Any) -> Iterator[tuple[Place, str, Any]]:
+    for field in attrs.fields(type(part)):
+        held = getattr(part, field.name) if field.init else None
+        kinds = kinds_of(field.type)
+        for i, value in enumerate(held if isinstance(held, tuple) else (held,)):
+            if not attrs.has(type(value)):
+                continue
+            here = (*place, field.name, i) if isinstance(held, tuple) and len(held) > 1 else (*place, field.name)
+            if kinds:
+                yield here, next(iter(kinds)), value
+            yield from _parts_below(here, value)
+
+
+def check_members(spec: Spec, plugins: Plugins) -> Iterator[tuple[Place, str]]:
+    """What the contracts of their kinds ask for and parts lack."""
+    for place, kind, part in parts_in(spec):
+        yield from ((place, message) for message in missing(kind, type(part), plugins))
 
 
 def check_parts(spec: Spec, plugins: Plugins, known_data: bool) -> Iterator[tuple[Place, str]]:
@@ -67,26 +96,21 @@ def check_parts(spec: Spec, plugins: Plugins, known_data: bool) -> Iterator[tupl
     for kind in NETWORKS:
         part = getattr(spec, kind)
         if part is not None and known_data and not missing(kind, type(part), plugins):
-            yield from (((kind,), message) for message in ask(part, shape))
+            given = spec.judged(shape) if kind == "discriminator" else shape
+            yield from (((kind,), message) for message in ask(part, given))
             if part.conditional and shape is not None and not shape.label_size:
                 without = f", or set {kind}.conditional = false" if has_option(type(part), "conditional") else ""
                 yield (kind,), f"reads labels, and the data has none ({shape}); {_LABELS}{without}"
-    places: list[tuple[Place, Any]] = [((kind,), getattr(spec, kind)) for kind in PARTS]
-    places += [(("analyze", i), analysis.part) for i, analysis in enumerate(spec.analyze)]
-    for name, optimizer in spec.optimizer.items():
-        places.append((("optimizer", name), optimizer))
-        if optimizer is not None:
-            yield from ((("optimizer", name), message) for message in ask(optimizer))
-    for path, part in places:
-        for name, nested in _nested(part):
-            yield from (((*path, name), message) for message in ask(nested))
+    for place, kind, part in parts_in(spec):
+        if kind in _ASKED_ELSEWHERE:
+            continue
+        data = (shape,) if kind == "augmentation" else ()
+        if data != (None,) and not missing(kind, type(part), plugins):
+            yield from ((place, message) for message in ask(part, *data))
 
 
-def _nested(part: Any) -> Iterator[tuple[str, Any]]:
-    """The laws and schedules inside a part. (An encoder's check needs a shape: its analyzer calls it.)"""
-    for field in attrs.fields(type(part)) if part is not None else ():
-        if kinds_of(field.type) & {"latent", "schedule"} and attrs.has(type(getattr(part, field.name))):
-            yield field.name, getattr(part, field.name)
+_ASKED_ELSEWHERE = {*PARTS, "analyzer", "encoder"}
+"""Kinds whose `check` sees the recipe, or the data: an encoder's is its analyzer's to call."""
 
 
 def check_training(spec: Spec, table: Mapping[str, Any], plugins: Plugins) -> Iterator[tuple[Place, str]]:
@@ -124,6 +148,7 @@ def check_training(spec: Spec, table: Mapping[str, Any], plugins: Plugins) -> It
                 f"required: {name} trains the {player}; add [optimizer.{player}] with use and lr, "
                 'as in use = "adam", lr = 1e-4',
             )
+    yield from _check_schedules(spec)
     for player, optimizer in spec.optimizer.items():
         if optimizer is not None and train is not None:
             # A schedule that is registered here is highest at one of its ends.
@@ -136,6 +161,27 @@ def check_training(spec: Spec, table: Mapping[str, Any], plugins: Plugins) -> It
         if player not in players:
             trained = " and ".join(f"the {p}" for p in players) or "nothing"
             yield ("optimizer", player), f"{name} trains {trained}{did_you_mean(player, players)}; remove this table"
+
+
+_MOMENTS = 257
+"""Steps of a run at which a schedule is looked at, the first and the last among them."""
+
+
+def _check_schedules(spec: Spec) -> Iterator[tuple[Place, str]]:
+    """Numbers that follow the steps stay within the bounds of their options."""
+    if spec.train is None or None in spec.optimizer.values():
+        return
+    last = max(spec.train.steps - 1, 0)
+    moments = sorted({round(i * last / (_MOMENTS - 1)) for i in range(_MOMENTS)})
+    for place, field, schedule in spec.schedules():
+        for done in moments:
+            try:
+                message = out_of_bounds(field, schedule.at(done))
+            except Exception as error:
+                message = defect("at", error)
+            if message:
+                yield place, f"at step {done + 1}: {message}"
+                break
 
 
 def _cannot_replicate(spec: Spec, train: Train, objective: str) -> Iterator[str]:
@@ -168,7 +214,12 @@ def check_analyses(
             yield (*path, "every"), "nothing trains without an [objective], so there are no steps to count; remove it"
         missing = [need for need in sorted(getattr(analysis.part, "needs", ())) if need not in table]
         yield from ((path, f"needs {'an' if need == 'objective' else 'a'} [{need}]") for need in missing)
-        if whole and not missing:
+        if "discriminator" in getattr(analysis.part, "needs", ()) and getattr(spec.objective, "pack", 1) > 1:
+            yield (
+                path,
+                f"judges items one by one, and the discriminator takes packs: objective.pack = {spec.objective.pack}",
+            )
+        elif whole and not missing:
             yield from ((path, message) for message in ask(analysis.part, spec))
 
 

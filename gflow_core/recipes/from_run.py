@@ -17,6 +17,7 @@ from gflow_core.parts.contracts import Latent
 from gflow_core.parts.nouns import DataShape
 from gflow_core.parts.options import option
 from gflow_core.parts.spec import Spec
+from gflow_core.recipes.history import as_written_now
 
 if TYPE_CHECKING:
     from torch import nn
@@ -131,7 +132,9 @@ def table_of_run(path: str) -> tuple[str, Mapping[str, Any]]:
     """The real path of a run folder, and its resolved recipe, unchecked. GflowError says why there is none."""
     try:
         folder = Path(path).expanduser()
-        return os.path.realpath(folder), tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8"))
+        return os.path.realpath(folder), as_written_now(
+            tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8"))
+        )
     except (FileNotFoundError, NotADirectoryError):
         where = "" if folder.is_absolute() else f"; relative paths count from where gflow is started, here {Path.cwd()}"
         raise GflowError(f"{path}: not a run folder (it has no recipe.toml){where}") from None

@@ -15,6 +15,7 @@ from gflow_core.errors import did_you_mean
 from gflow_core.parts import plugins as _plugins
 from gflow_core.parts.plugins import Plugins
 from gflow_core.parts.spec import Spec
+from gflow_core.recipes.history import as_written_now
 from gflow_core.recipes.overrides import apply
 from gflow_core.recipes.shipped import find, shipped
 from gflow_core.recipes.structure import format_fault, structure
@@ -143,15 +144,17 @@ def parse(path: Path) -> dict[str, Any]:
         raise failure(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if len(content) > MAX_BYTES:
         raise failure(path, f"larger than {MAX_BYTES // 1024} KB, too large for a recipe")
+    a_runs_own = path.name == "recipe.toml" and (path.parent / "manifest.json").exists()
     try:
-        return parse_toml(content.decode("utf-8-sig"))
+        table = parse_toml(content.decode("utf-8-sig"))
+        return as_written_now(table) if a_runs_own else table
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise failure(path, f"line {line}: not UTF-8 text") from None
     except ValueError as error:
         where = re.fullmatch(r"(.*) \(at (line \d+, column \d+|end of document)\)", str(error), re.DOTALL)
         said = f"{where[2]}: {_plainly(where[1])}" if where else f"not TOML: {error}"
-        if path.name == "recipe.toml" and (path.parent / "manifest.json").exists():  # a run's own, written by gflow
+        if a_runs_own:  # written by gflow
             said += "; the run's recipe is damaged: put it back from a backup, or start a new run"
         raise failure(path, said) from None
 

@@ -239,6 +239,8 @@ def _on_default(value: Any, field: attrs.Attribute[Any], plugins: Plugins) -> An
     if not kinds or not isinstance(value, dict) or "use" in value:
         return value
     default = default_value(field)
+    if isinstance(default, tuple) and len(default) == 1:  # the only one of a list needs no list
+        (default,) = default
     return on_part(value, default, kinds, plugins) if attrs.has(type(default)) else value
 
 

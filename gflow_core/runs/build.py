@@ -42,12 +42,13 @@ def build(spec: Spec, *, progress: Progress = no_progress, load_data: bool = Tru
         experiment.replicas = tuple(Streams(seed) for seed in spec.seeds)
     if spec.dataset and load_data:
         experiment.data = _checked_data(spec.dataset.load(progress), shape)
-        feeds = [Feed(experiment.data, runtime, own) for own in experiment.replicas or [streams]]
+        augment = spec.train.augment if spec.train else ()
+        feeds = [Feed(experiment.data, runtime, own, augment=augment) for own in experiment.replicas or [streams]]
         experiment.feed = ReplicaFeed(feeds) if experiment.replicas else feeds[0]
     if spec.sampler:
         experiment.sampler = _network("sampler", spec.sampler, shape, spec, runtime)
     if spec.discriminator:
-        experiment.discriminator = _network("discriminator", spec.discriminator, shape, spec, runtime)
+        experiment.discriminator = _network("discriminator", spec.discriminator, spec.judged(shape), spec, runtime)
     if spec.train and spec.train.ema and experiment.sampler:
         experiment.ema = Ema(experiment.sampler, spec.train.ema)
     if spec.objective and load_data:
@@ -95,7 +96,8 @@ def single(experiment: Experiment, index: int) -> Experiment:
     stacked = {"sampler": experiment.final_sampler, "discriminator": experiment.discriminator}
     for name, module in stacked.items():
         if module is not None:
-            fresh = build_network(name, getattr(spec, name), shape, seed, runtime)
+            given = spec.judged(shape) if name == "discriminator" else shape
+            fresh = build_network(name, getattr(spec, name), given, seed, runtime)
             setattr(one, name, replica(module, fresh, index))
     return one
 

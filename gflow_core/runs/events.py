@@ -8,7 +8,7 @@ import shlex
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,7 +27,7 @@ from gflow_core.runs.drawing import COLUMNS, IMAGES, POINTS, chunks, label_grid,
 from gflow_core.runs.pictures import draw_samples
 from gflow_core.runs.record import RunFolder
 from gflow_core.runs.state import capture
-from gflow_core.runs.tensorboard import Curves
+from gflow_core.runs.trackers import Trackers
 from gflow_core.runs.train import train
 
 __all__ = ["Console", "Session", "Stop"]
@@ -73,7 +73,7 @@ class Session:
         self.map = map
         self.stop = Stop()
         self.main = experiment.runtime.main
-        self.curves: Curves | None = None
+        self.trackers = Trackers((), folder.path, 0, console.say, here=False)
         self._part_way = part_way
         self._step = 0
         # Seconds go on counting where the last line of an earlier stretch stopped.
@@ -83,9 +83,13 @@ class Session:
     def go(self, done: int) -> None:
         """Train from `done` to the end, then run the analyzers that wait for it."""
         clock = self.experiment.spec.train
-        wanted = self.main and clock is not None and clock.tensorboard and done < clock.steps
-        with Curves(self.folder.path / "tensorboard", done) if wanted else nullcontext() as self.curves:
+        if clock is not None and done < clock.steps:
+            here = self.main and self.experiment.objective is not None
+            self.trackers = Trackers(clock.trackers, self.folder.path, done, self.console.say, here=here)
+        try:
             self._go(done)
+        finally:
+            self.trackers.close()
 
     def _go(self, done: int) -> None:
         spec = self.experiment.spec
@@ -122,16 +126,12 @@ class Session:
 
     def log(self, step: int, metrics: Mapping[str, Sequence[float]]) -> None:
         means = {name: sum(values) / len(values) for name, values in metrics.items()}
+        means |= self.experiment.spec.scheduled(step - 1)
         line: dict[str, Any] = {**means, "seconds": round(time.monotonic() - self._start, 3)}
         if self.experiment.replicas:
             own = enumerate(self.experiment.spec.seeds)
             line["seeds"] = {str(seed): {name: values[i] for name, values in metrics.items()} for i, seed in own}
-        if self.main:
-            self.folder.log(step, line)
-        if self.curves is not None:
-            self.curves.scalars(step, means, "train")
-            for seed, own_metrics in line.get("seeds", {}).items():
-                self.curves.scalars(step, own_metrics, f"train, seed {seed}")
+        self.trackers.log(step, line)
         self.console.log(step, means)
 
     def sample(self, step: int) -> None:
@@ -149,8 +149,7 @@ class Session:
             x = torch.cat(list(chunks(experiment, n, "preview", classes)))
             shown = None if classes is None else dealt(classes, n)
             draw_samples(path, x, shape, some_real(experiment), classes=shown)
-        if self.curves is not None:
-            self.curves.picture(step, path)
+        self.trackers.picture(step, path)
 
     def analyze(self, step: int) -> None:
         for analysis in self.experiment.spec.analyze:
@@ -171,8 +170,7 @@ class Session:
             train_options = self.experiment.spec.train
             assert train_options is not None
             self.folder.save(state, self._part_way if phase else 0, keep=train_options.keep)
-            if self.curves is not None:  # a run that is killed goes on from here
-                self.curves.flush()
+            self.trackers.flush()  # a run that is killed goes on from here
         self.experiment.runtime.barrier()
 
     # -- analyzers
@@ -232,8 +230,7 @@ class Session:
         if self.experiment.replicas:
             result = pool(results)
             where = self.folder.write_result(analysis.name, result, step, final=final)
-        if self.curves is not None:
-            self.curves.scalars(step, result.scores, analysis.name)
+        self.trackers.scores(step, analysis.name, result.scores)
         self.console.result(analysis.name, result, where)
 
     def _analyze(self, one: Experiment, analysis: Analysis, name: str, step: int) -> Result:

@@ -7,7 +7,7 @@ runs/vgrow_mnist5k-s0-001/
   samples/000100.png
   checkpoints/000100/
   analysis/NAME/      result.json, figures as PNG, tables as CSV
-  tensorboard/        with train.tensorboard: the curves and pictures again, for TensorBoard
+  tensorboard/        with the tracker tensorboard: the curves and pictures again
 """
 
 from __future__ import annotations
@@ -92,11 +92,6 @@ class RunFolder:
     def read_manifest(self) -> dict[str, Any]:
         """What manifest.json says; empty where there is none. Raises GflowError where it is damaged."""
         return read_manifest(self.path)
-
-    def log(self, step: int, values: Mapping[str, Any]) -> None:
-        """Append one line to metrics.jsonl."""
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
         """Every line of metrics.jsonl that can be read; one that a crash cut short is left out."""

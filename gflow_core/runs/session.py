@@ -23,7 +23,6 @@ from gflow_core.parts.spec import Spec
 from gflow_core.parts.training import Experiment
 from gflow_core.recipes.recipe import Recipe, load
 from gflow_core.recipes.writing import dumps
-from gflow_core.runs import tensorboard
 from gflow_core.runs.build import build
 from gflow_core.runs.drawing import anywhere
 from gflow_core.runs.events import Console, Session
@@ -162,9 +161,11 @@ def workers(scheduler: str | None) -> Iterator[Map]:
 
 
 def _check_extras(spec: Spec) -> None:
-    """What the recipe wants beyond gflow's own requirements is installed. Raises GflowError if not."""
-    if spec.train is not None and spec.train.tensorboard:
-        tensorboard.require()
+    """What trackers want beyond gflow's own requirements is there. Raises GflowError if not."""
+    for part in spec.train.trackers if spec.train is not None else ():
+        prepare = getattr(part, "prepare", None)
+        if prepare is not None:
+            prepare()
 
 
 def _build(recipe: Recipe, console: Console) -> Experiment:

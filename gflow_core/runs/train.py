@@ -58,6 +58,8 @@ def train(experiment: Experiment, events: Events, *, done: int = 0) -> None:
         # The step itself. Between its safe points nothing looks at it.
         if runtime.world > 1:  # dropout's masks, each process its own: by the step, since one process saves
             torch.manual_seed(derive(experiment.streams.seed, f"global.{runtime.rank}.{step}"))
+        if experiment.feed is not None:
+            experiment.feed.done = step - 1
         for player in experiment.players.values():
             player.module.train()
             player.set_rates(step - 1)

@@ -22,6 +22,7 @@ from gflow_core.runs.analyze import analyze
 from gflow_core.runs.build import build
 from gflow_core.runs.record import RunFolder
 from gflow_core.runs.state import capture
+from gflow_core.runs.trackers import Jsonl
 from gflow_core.testing.objectives import recipes
 from gflow_core.testing.promises import Broken, Promises, Untried, same
 
@@ -94,9 +95,10 @@ def _looks(promises: Promises, spec: Spec, folder: Path, *, drawn: bool) -> None
             promises.part.prepare(spec, torch.device("cpu"), no_progress)
     experiment = build(spec)
     place = RunFolder.create(folder, "tiny", 0, "")
+    lines = Jsonl().open(place.path, 0)
     losses = {"sampler_loss": 1.0, "discriminator_loss": 1.0}
     for step in (1, 2):
-        place.log(step, {**getattr(spec.objective, "equilibrium", dict)(), **losses, "seconds": 0.1})
+        lines.log(step, {**getattr(spec.objective, "equilibrium", dict)(), **losses, "seconds": 0.1})
     found = []
     before = _state(experiment)
     for turn in ("first", "second"):

@@ -27,12 +27,12 @@ class FakeAsRealObjective(AdversarialObjective):
         for name, size in (("fake_as_real", part.fake_as_real), ("candidates", part.candidates)):
             if size % world:
                 raise GflowError(f"objective.{name} = {size} does not divide among {world} processes")
-        between = part.penalty.kind in ("interpolation", "wgan_gp")
-        if world > 1 and part.fake_as_real and between:
+        pairs = part.loss.reads_real or any(getattr(penalty, "pairs", False) for penalty in part.penalty)
+        if world > 1 and part.fake_as_real and pairs:
             # Each process has a slice of the real and one of the chosen items: other pairs than one process has.
             raise GflowError(
-                f'objective.penalty.kind = "{part.penalty.kind}" pairs items, which {world} processes would pair '
-                "differently than one; train in one process, or set objective.fake_as_real = 0"
+                f"the loss or a penalty of [objective] pairs items, which {world} processes would pair differently "
+                "than one; train in one process, or set objective.fake_as_real = 0"
             )
 
     def real_batch(self) -> tuple[Batch, int]:

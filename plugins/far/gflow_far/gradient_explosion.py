@@ -12,12 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor, nn
 
-from gflow_core import LOSSES, GflowError, Result, Runtime, Subject, draw_from, frozen
+from gflow_core import GflowError, Loss, Nonsaturating, Result, Runtime, Subject, draw_from, frozen, name_of
 
 if TYPE_CHECKING:
     from gflow_far.parts import GradientExplosion
 
 __all__ = ["Pull", "generator_gradient", "gradient_explosion", "measure"]
+
+NONSATURATING = Nonsaturating()
 
 CHUNK = 10_000
 """Points that go through a network at once."""
@@ -64,7 +66,7 @@ class Pull:
 
 
 def generator_gradient(
-    discriminator: nn.Module, y: Tensor, runtime: Runtime, loss: str = "nonsaturating"
+    discriminator: nn.Module, y: Tensor, runtime: Runtime, loss: Loss = NONSATURATING
 ) -> tuple[Tensor, Tensor, Tensor]:
     """d(y) [n], the slope L'(d(y)) [n] and grad_y L_G(y) = L'(d(y)) grad d(y) [n, *shape], for y [n, *shape].
 
@@ -77,14 +79,12 @@ def generator_gradient(
         with runtime.autocast():
             logit = discriminator(y)
         logit = logit.to(y.dtype)
-        each = LOSSES[loss].sampler(logit.unsqueeze(-1))  # a mean over one item is that item's
+        each = loss.sampler(logit.unsqueeze(-1), None)  # a mean over one item is that item's
         slope, gradient = torch.autograd.grad(each.sum(), [logit, y])
     return logit.detach(), slope, gradient
 
 
-def measure(
-    discriminator: nn.Module, real: Tensor, fake: Tensor, runtime: Runtime, loss: str = "nonsaturating"
-) -> Pull:
+def measure(discriminator: nn.Module, real: Tensor, fake: Tensor, runtime: Runtime, loss: Loss = NONSATURATING) -> Pull:
     """The pull on each of the fake points [n, 2], and its nearest of the real points [N, 2]: n log N, in float64."""
     from scipy.spatial import KDTree
 
@@ -116,7 +116,7 @@ def gradient_explosion(part: GradientExplosion, subject: Subject) -> Result:
     real = subject.data.x.to(torch.get_default_dtype())
     fake = torch.cat([x.to(real.dtype).cpu() for x in draw_from(subject, part.samples, CHUNK)])
     fake = fake[fake.isfinite().all(1)]
-    loss = getattr(subject.spec.objective, "loss", "nonsaturating")
+    loss = getattr(subject.spec.objective, "loss", NONSATURATING)
     if not len(fake):
         raise GflowError("far.gradient_explosion: every sample is NaN or infinite; look at an earlier checkpoint")
     pull = measure(discriminator, real, fake, runtime, loss)
@@ -155,7 +155,7 @@ def gradient_explosion(part: GradientExplosion, subject: Subject) -> Result:
             "n_fake": part.samples,
             "close": part.close if part.delta is None else None,
             "delta": part.delta,
-            "loss": loss,
+            "loss": name_of("loss", loss),
         },
     )
 

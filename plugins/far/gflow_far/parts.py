@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import attrs
 
-from gflow_core import Adversarial, DataShape, Experiment, Latent, Normal, Penalty, Result, Subject, option
+from gflow_core import Adversarial, DataShape, Experiment, Latent, Mixed, Normal, Penalty, Result, Subject, option
 
 if TYPE_CHECKING:
     from torch import nn
@@ -160,13 +160,15 @@ class FakeAsReal(Adversarial):
         16, doc="M0: generated items counted as real (the paper: 16 of 64 in the plane, 32 of 64 on images).", ge=0
     )
     candidates: int = option(256, doc="M1: fresh samples that they are chosen from, lowest logits first.", ge=1)
-    penalty: Penalty = option(
-        factory=lambda: Penalty(kind="mixed", weight=10.0),
-        doc="Gradient penalty on the discriminator (the paper: mixed, weight 10).",
+    penalty: tuple[Penalty, ...] = option(
+        factory=lambda: (Mixed(weight=10.0),),
+        doc="Penalties on the discriminator (the paper: mixed, weight 10); one needs no list.",
     )
 
     def check(self, spec: Spec) -> Iterable[str]:
         yield from super().check(spec)
+        if self.fake_as_real and self.pack > 1:
+            yield "fake_as_real chooses items one by one, and pack joins them; set one of them to 0 or 1"
         if self.fake_as_real > self.candidates:
             yield f"fake_as_real = {self.fake_as_real} cannot be chosen from candidates = {self.candidates}"
         if spec.train is not None and self.fake_as_real >= spec.train.batch_size:
@@ -221,6 +223,8 @@ class GradientExplosion:
         yield from _plane(spec)
         if spec.discriminator is not None and spec.discriminator.conditional:
             yield "draws d(x) without labels; the discriminator reads labels"
+        if getattr(getattr(spec.objective, "loss", None), "reads_real", False):
+            yield "looks at one fake point at a time; the sampler's loss reads real points, too"
 
     def build(self) -> Callable[[Subject], Result]:
         from gflow_far.gradient_explosion import gradient_explosion

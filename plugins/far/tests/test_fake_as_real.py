@@ -116,7 +116,7 @@ def test_a_step_is_equation_12(game, float64):
 
 def test_none_counted_as_real_is_plain_r1_bit_for_bit(game):
     far = game("objective.fake_as_real=0")
-    r1 = game("objective.use=adversarial", "objective.penalty.kind=r1")
+    r1 = game("objective.use=adversarial", "objective.penalty.use=r1")
     for experiment in (far, r1):
         for step in range(1, 6):
             list(experiment.objective.step(step))
@@ -125,7 +125,7 @@ def test_none_counted_as_real_is_plain_r1_bit_for_bit(game):
 
 
 def test_r1_leaves_the_counted_fakes_out_of_the_penalty(game):
-    experiment = game("objective.penalty.kind=r1")
+    experiment = game("objective.penalty.use=r1")
     objective = experiment.objective
     batch, true = objective.real_batch()
     assert (true, len(batch.x)) == (18, 24)

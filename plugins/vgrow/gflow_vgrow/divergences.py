@@ -4,30 +4,40 @@ The optimal logistic classifier of real (p) against generated (q) has the densit
 (seed: Gao et al. 2019, Lemma 1.3). The velocity of a particle is v(x) = -f''(r) grad r = s(x) grad d(x) with
 s = r f''(r) (Theorem 1.1). Only tensor methods are used, so that this module needs no torch to be imported.
 
-Another f-divergence is one small class and one entry in DIVERGENCES:
+Another f-divergence is one small part of the kind `vgrow.divergence`:
 
+    @attrs.frozen
     class ReverseKl(Divergence):
         def f(self, u): return -u.log()
         def f2(self, u): return u**-2
 
-    DIVERGENCES["reverse_kl"] = ReverseKl()
+    @hookimpl
+    def register_parts(add):
+        add("vgrow.divergence", "mine.reverse_kl", ReverseKl)
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
+
+import attrs
+
+from gflow_core import kind
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["DIVERGENCES", "JS", "KL", "Divergence", "Jeffreys", "LogD"]
+__all__ = ["JS", "KL", "PUBLISHED", "Divergence", "Jeffreys", "LogD"]
 
 
 def _softplus(d: Tensor) -> Tensor:
     return d.clamp(min=0) + (-d.abs()).exp().log1p()
 
 
+@kind("vgrow.divergence", members={"f": "the method f", "f2": "the method f2"})
 class Divergence:
     """D_f(q || p) = E_p f(q/p). Subclasses give f and its second derivative; the rest follows."""
 
@@ -53,6 +63,7 @@ class Divergence:
         return self.f((-d_real).exp()).mean()
 
 
+@attrs.frozen
 class KL(Divergence):
     """f(u) = u log u: KL(q || p). s = 1."""
 
@@ -72,6 +83,7 @@ class KL(Divergence):
         return -d_fake.mean()
 
 
+@attrs.frozen
 class JS(Divergence):
     """f(u) = u log u - (u+1) log((u+1)/2): twice the usual Jensen-Shannon divergence. s = sigmoid(d)."""
 
@@ -91,6 +103,7 @@ class JS(Divergence):
         return 2 * math.log(2) - _softplus(-d_real).mean() - _softplus(d_fake).mean()
 
 
+@attrs.frozen
 class LogD(Divergence):
     """f(u) = (u+1) log(u+1) - 2 log 2: 2 KL((p+q)/2 || p), what the logD-trick GAN minimises. s = sigmoid(-d)."""
 
@@ -110,6 +123,7 @@ class LogD(Divergence):
         return _softplus(-d_real).mean() + _softplus(-d_fake).mean() - 2 * math.log(2)
 
 
+@attrs.frozen
 class Jeffreys(Divergence):
     """f(u) = (u-1) log u: KL(p || q) + KL(q || p). s = 1 + exp(d), which explodes where p >> q (clip it)."""
 
@@ -129,5 +143,5 @@ class Jeffreys(Divergence):
         return d_real.mean() - d_fake.mean()
 
 
-DIVERGENCES: dict[str, Divergence] = {"kl": KL(), "js": JS(), "logd": LogD(), "jeffreys": Jeffreys()}
-"""Name -> divergence; `vgrow.flow` looks its option `divergence` up here."""
+PUBLISHED: Mapping[str, Divergence] = MappingProxyType({"kl": KL(), "js": JS(), "logd": LogD(), "jeffreys": Jeffreys()})
+"""The paper's, by name: those whose closed forms the theory is checked with."""

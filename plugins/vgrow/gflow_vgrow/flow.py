@@ -15,8 +15,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
-from gflow_core import DataShape, Experiment, GflowError, Metrics, Phase, draw_labels, evaluating, frozen, label_pool
-from gflow_vgrow.divergences import DIVERGENCES, Divergence
+from gflow_core import (
+    DataShape,
+    Experiment,
+    GflowError,
+    Metrics,
+    Phase,
+    at,
+    draw_labels,
+    evaluating,
+    frozen,
+    label_pool,
+)
+from gflow_vgrow.divergences import Divergence
 
 if TYPE_CHECKING:
     from gflow_vgrow.parts import Flow
@@ -112,7 +123,7 @@ class FlowObjective:
         self.streams = experiment.streams
         self.batch_size = experiment.spec.train.batch_size
         self.bounds = clamp_bounds(part, experiment.data.shape)
-        self.divergence = DIVERGENCES[part.divergence]
+        self.divergence = part.divergence
         self.state = State()
         for name, size in (("pool_size", part.pool_size), ("the pool's last batch", part.pool_size % self.batch_size)):
             if size % self.runtime.world:
@@ -129,7 +140,7 @@ class FlowObjective:
         while state.moves < part.inner_loops:
             for _ in range(part.discriminator_steps):
                 self._teach()
-            self._move()
+            self._move(at(part.step_size, step - 1))
             state.moves += 1
             yield Phase("inner loop", state.moves, part.inner_loops)
         passes = projection_passes(part, step)
@@ -171,7 +182,7 @@ class FlowObjective:
         state.sums[0] += loss.detach()
         state.sums[1] += self.divergence.estimate(d_real.detach(), d_fake.detach())
 
-    def _move(self) -> None:
+    def _move(self, step_size: float) -> None:
         """Every particle moves along its velocity."""
         state, module = self.state, self.discriminator.module
         assert state.x is not None
@@ -184,7 +195,7 @@ class FlowObjective:
                 with self.runtime.autocast():
                     v = velocity(module, x, self.divergence, self.part.ratio_clip, given)
                 state.sums[2] += v.flatten(1).norm(dim=1).sum() / mine
-                x = x + self.part.step_size * v
+                x = x + step_size * v
                 moved.append(x if self.bounds == (None, None) else x.clamp(*self.bounds))
         state.x = self._whole(torch.cat(moved))
 

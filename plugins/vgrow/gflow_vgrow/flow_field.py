@@ -14,8 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor, nn
 
-from gflow_core import Result, Subject, evaluating, frozen, make_player
-from gflow_vgrow.divergences import DIVERGENCES
+from gflow_core import Result, Subject, at, evaluating, frozen, make_player, name_of
 from gflow_vgrow.flow import clamp_bounds, discriminator_loss, velocity
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def flow_field(part: FlowField, subject: Subject) -> Result:
     assert subject.discriminator is not None
     assert spec.train is not None
     data, device = subject.data, runtime.device
-    divergence = DIVERGENCES[objective.divergence]
+    divergence = objective.divergence
     bounds = clamp_bounds(objective, data.shape)
     loops = part.inner_loops or objective.inner_loops
     batch_size = spec.train.batch_size
@@ -85,6 +84,7 @@ def flow_field(part: FlowField, subject: Subject) -> Result:
         )
 
     moments, path = [], [x.cpu()]
+    step_size = at(objective.step_size, subject.step)
     with torch.enable_grad():
         for loop in range(loops):
             subject.progress("moving particles", loop, loops)
@@ -97,7 +97,7 @@ def flow_field(part: FlowField, subject: Subject) -> Result:
                 player.minimize(discriminator_loss(d_real.to(x.dtype), d_fake.to(x.dtype)))
             if loop in (0, loops - 1):
                 moments.append(look(x))
-            x = x + objective.step_size * _velocity(discriminator, x, objective, subject)
+            x = x + step_size * _velocity(discriminator, x, objective, subject)
             if bounds != (None, None):
                 x = x.clamp(*bounds)
             path.append(x.cpu())
@@ -116,8 +116,8 @@ def flow_field(part: FlowField, subject: Subject) -> Result:
         },
         figures={"flow_field": figure},
         manifest={
-            "divergence": objective.divergence,
-            "step_size": objective.step_size,
+            "divergence": name_of("vgrow.divergence", objective.divergence),
+            "step_size": step_size,
             "particles": part.particles,
             "inner_loops": loops,
             "real_points": len(shown),
@@ -128,7 +128,7 @@ def flow_field(part: FlowField, subject: Subject) -> Result:
 def _velocity(discriminator: nn.Module, x: Tensor, objective: Flow, subject: Subject) -> Tensor:
     """The velocity at x [n, 2], discriminator in eval mode and frozen: [n, 2]."""
     with torch.enable_grad(), frozen(discriminator), evaluating(discriminator), subject.runtime.autocast():
-        return velocity(discriminator, x, DIVERGENCES[objective.divergence], objective.ratio_clip)
+        return velocity(discriminator, x, objective.divergence, objective.ratio_clip)
 
 
 # ------------------------------------------------------------------ the figure

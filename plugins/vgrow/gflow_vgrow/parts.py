@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 
-from gflow_core import DataShape, Experiment, Latent, Normal, Result, Subject, did_you_mean, option
-from gflow_vgrow.divergences import DIVERGENCES
+from gflow_core import DataShape, Experiment, Latent, Normal, Number, Result, Subject, option
+from gflow_vgrow.divergences import KL, Divergence
 
 if TYPE_CHECKING:
     from torch import nn
@@ -196,12 +196,6 @@ class MlpDiscriminator(_Mlp):
 # ------------------------------------------------------------------ the objective
 
 
-def _known_divergence(name: str) -> str | None:
-    if name in DIVERGENCES:
-        return None
-    return f'unknown divergence "{name}"{did_you_mean(name, DIVERGENCES)} (known: {", ".join(sorted(DIVERGENCES))})'
-
-
 @attrs.frozen(kw_only=True)
 class Flow:
     """Variational gradient flow (Gao et al. 2019): one step is one outer loop.
@@ -218,10 +212,8 @@ class Flow:
 
     players: ClassVar[tuple[str, ...]] = ("sampler", "discriminator")
 
-    divergence: str = option(
-        "kl", doc="The f-divergence that the flow decreases: kl, js, logd or jeffreys.", check=_known_divergence
-    )
-    step_size: float = option(0.5, doc="How far particles move along the velocity (Table 1: 0.5).", gt=0)
+    divergence: Divergence = option(factory=KL, doc="The f-divergence that the flow decreases.")
+    step_size: Number = option(0.5, doc="How far particles move along the velocity (Table 1: 0.5).", gt=0)
     pool_size: int = option(1280, doc="Particles (Table 1: 1280).", ge=1)
     inner_loops: int = option(20, doc="Moves of the particles in one outer loop (Table 1: 20).", ge=1)
     discriminator_steps: int = option(1, doc="Discriminator updates before each move.", ge=1)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gflow_core import hookimpl
-from gflow_vgrow import parts
+from gflow_vgrow import divergences, parts
 
 Add = Callable[[str, type[Any]], None]
 
@@ -32,3 +32,14 @@ def register_objectives(add: Add) -> None:
 def register_analyzers(add: Add) -> None:
     add("vgrow.flow_field", parts.FlowField)
     add("vgrow.theory", parts.Theory)
+
+
+@hookimpl
+def register_kinds(add: Callable[[type[Any]], None]) -> None:
+    add(divergences.Divergence)
+
+
+@hookimpl
+def register_parts(add: Callable[[str, str, type[Any]], None]) -> None:
+    for name, divergence in divergences.PUBLISHED.items():
+        add("vgrow.divergence", name, type(divergence))

@@ -1,7 +1,7 @@
 """The statements of VGrow's paper, checked numerically on Gaussians (seed: Gao et al. 2019, supplement, Section 1).
 
 p is the data law, q the model law, r = q/p, d = log p/q the optimal logit, D_f(q || p) = E_p f(r) and
-v = -f''(r) grad r = s(d) grad d. Every divergence in DIVERGENCES is checked with its own f, f1, f2 and scale, so
+v = -f''(r) grad r = s(d) grad d. Every divergence in PUBLISHED is checked with its own f, f1, f2 and scale, so
 that a wrong formula fails here. Integrals are sums over a uniform grid (the trapezoid rule converges faster than
 any power of the spacing for these integrands), derivatives in a step s are five-point central differences.
 
@@ -27,7 +27,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from gflow_core import Result, Subject
-from gflow_vgrow.divergences import DIVERGENCES, Divergence
+from gflow_vgrow.divergences import PUBLISHED, Divergence
 from gflow_vgrow.flow import velocity
 
 if TYPE_CHECKING:
@@ -402,8 +402,8 @@ def _closed_forms(pair: Pair) -> Iterator[Check]:
         "js": ("KL(p || m) + KL(q || m)", pair.mean_p(middle.log()) + pair.mean_q((r * middle).log())),
     }
     for name, (quantity, predicted) in known.items():
-        if name in DIVERGENCES:
-            yield _check("Definition", name, pair.dim, quantity, predicted, pair.mean_p(DIVERGENCES[name].f(r)))
+        if name in PUBLISHED:
+            yield _check("Definition", name, pair.dim, quantity, predicted, pair.mean_p(PUBLISHED[name].f(r)))
 
 
 def _svgd(pair: Pair, name: str, divergence: Divergence, samples: int, generator: Generator) -> Iterator[Check]:
@@ -591,13 +591,13 @@ def theory(part: Theory, subject: Subject) -> Result:
     check, `figures` the decay of the divergences and all the errors.
     """
     line, plane = pairs()
-    jobs = len(DIVERGENCES) + 2
+    jobs = len(PUBLISHED) + 2
     paths = {}
-    for done, (name, divergence) in enumerate(DIVERGENCES.items()):
+    for done, (name, divergence) in enumerate(PUBLISHED.items()):
         subject.progress("following flows", done, jobs)
         paths[name] = decay(line, divergence, part.horizon)
     checks: list[Check] = []
-    for done, pair in enumerate((line, plane), len(DIVERGENCES)):
+    for done, pair in enumerate((line, plane), len(PUBLISHED)):
         subject.progress("checking statements", done, jobs)
         checks += _statements(pair, part, subject)
     for name, path in paths.items():
@@ -624,7 +624,7 @@ def theory(part: Theory, subject: Subject) -> Result:
         tables={"statements": summary, "theory": [check.row() for check in checks]},
         figures={"decay": _decay_figure(paths), "errors": _errors_figure(checks)},
         manifest={
-            "divergences": list(DIVERGENCES),
+            "divergences": list(PUBLISHED),
             "samples": part.samples,
             "flow_steps": part.flow_steps,
             "horizon": part.horizon,
@@ -658,26 +658,17 @@ def _statements(pair: Pair, part: Theory, subject: Subject) -> Iterable[Check]:
     """Everything that is checked at one moment of time, and the particles' flow."""
     streams = subject.streams
     yield from _closed_forms(pair)
-    for name, divergence in DIVERGENCES.items():
+    for name, divergence in PUBLISHED.items():
         for statement in (_first_variation, _dissipation, _functional_gradient, _continuity):
             yield from statement(pair, name, divergence)
     yield from _logistic(pair, part.samples, streams["theory.logistic"])
-    if "logd" in DIVERGENCES:
-        yield from _logd(pair, "logd", DIVERGENCES["logd"])
-    if "kl" in DIVERGENCES:
-        yield from _svgd(pair, "kl", DIVERGENCES["kl"], part.samples, streams["theory.svgd"])
-        yield from _particles(pair, "kl", DIVERGENCES["kl"], part, streams["theory.particles"])
+    yield from _logd(pair, "logd", PUBLISHED["logd"])
+    yield from _svgd(pair, "kl", PUBLISHED["kl"], part.samples, streams["theory.svgd"])
+    yield from _particles(pair, "kl", PUBLISHED["kl"], part, streams["theory.particles"])
 
 
 _COLOURS = {"kl": "#0072B2", "js": "#D55E00", "logd": "#009E73", "jeffreys": "#CC79A7", "logistic": "#555555"}
-_SPARE = ("#E69F00", "#56B4E9", "#8C6D31", "#7B4EA3")
 _LABELS = {"kl": "KL", "js": "JS", "logd": "logD", "jeffreys": "Jeffreys", "logistic": "logistic regression"}
-
-
-def _colour(name: str) -> str:
-    if name in _COLOURS:
-        return _COLOURS[name]
-    return _SPARE[sorted(set(DIVERGENCES) - set(_COLOURS)).index(name) % len(_SPARE)]
 
 
 def _decay_figure(paths: dict[str, Decay]) -> Figure:
@@ -685,7 +676,7 @@ def _decay_figure(paths: dict[str, Decay]) -> Figure:
     figure = Figure(figsize=(10.5, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     for name, path in paths.items():
-        colour, label = _colour(name), _LABELS.get(name, name)
+        colour, label = _COLOURS[name], _LABELS[name]
         t, f = path.t.numpy(), path.divergence.numpy()
         left.plot(t, f, color=colour, lw=1.8, label=label)
         for when, half in ((0.0, 0.12), (0.25, 0.12), (1.0, 0.25), (2.2, 0.4)):
@@ -727,7 +718,7 @@ def _errors_figure(checks: list[Check]) -> Figure:
     lines = list(dict.fromkeys((check.statement, check.quantity) for check in checks))
     figure = Figure(figsize=(10.5, 0.31 * len(lines) + 1.5), layout="constrained")
     axes = figure.subplots()
-    names = [*DIVERGENCES, "logistic"]
+    names = [*PUBLISHED, "logistic"]
     floor = 1e-17
     for y, key in enumerate(lines):
         here = [check for check in checks if (check.statement, check.quantity) == key]
@@ -739,7 +730,7 @@ def _errors_figure(checks: list[Check]) -> Figure:
                 y + offset,
                 marker="o" if check.dim == 1 else "s",
                 ms=4.8,
-                color=_colour(check.divergence),
+                color=_COLOURS[check.divergence],
                 mec="white" if check.ok else "red",
                 mew=0.5 if check.ok else 1.6,
                 zorder=3,
@@ -758,9 +749,7 @@ def _errors_figure(checks: list[Check]) -> Figure:
     axes.grid(axis="x", color="0.92", lw=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
-    handles = [
-        Line2D([], [], lw=0, marker="o", ms=5, color=_colour(name), label=_LABELS.get(name, name)) for name in names
-    ]
+    handles = [Line2D([], [], lw=0, marker="o", ms=5, color=_COLOURS[name], label=_LABELS[name]) for name in names]
     handles += [
         Line2D([], [], lw=0, marker="o", ms=5, color="0.6", label="1-D"),
         Line2D([], [], lw=0, marker="s", ms=5, color="0.6", label="2-D"),

@@ -421,14 +421,14 @@ def test_origins_stand_on_each_line(base, write):
 
 
 def test_an_override_of_the_data_is_named_where_a_network_does_not_suit_it():
-    far = Path(__file__).parents[1] / "recipes" / "far_mnist5k.toml"
+    far = Path(__file__).parents[2] / "recipes" / "far_mnist5k.toml"
     assert problems(far, "dataset.image_size=30", "train.seed=1").startswith(
         f"{far} with override dataset.image_size=30: sampler: "
     )
 
 
 def test_a_list_of_tables_has_a_line_and_an_origin_for_each(write):
-    shipped = Path(__file__).parents[1] / "recipes" / "rmt_noise_laws.toml"
+    shipped = Path(__file__).parents[2] / "recipes" / "rmt_noise_laws.toml"
     laws = 'laws_z = [{ use = "normal" }, { use = "bernoulli" }]'
     table = f'[[analyze]]\nuse = "rmt.noise_laws"\nencoder = {{ use = "mnist_cnn" }}\n{laws}\n'
     write("laws.toml", f'extends = "{shipped}"\n{table}')
@@ -441,7 +441,7 @@ def test_a_list_of_tables_has_a_line_and_an_origin_for_each(write):
 
 # ------------------------------------------------------------------ the guide
 
-GUIDE = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text()
+GUIDE = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text()
 
 
 def test_the_recipe_in_the_guide_is_one(write):

@@ -108,7 +108,7 @@ def test_the_same_global_batch_gives_the_same_weights(plane, compute, dtype, ste
     "options",
     [
         ["objective=far.fake_as_real", "objective.fake_as_real=6", "objective.candidates=40"],
-        ["objective=adversarial", "objective.penalty.kind=interpolation"],
+        ["objective=adversarial", "objective.penalty.use=interpolation"],
     ],
     ids=["far", "interpolation"],
 )
@@ -226,7 +226,7 @@ def test_what_does_not_divide(plane, start, gflow, tmp_path, monkeypatch):
     words = ["objective=far.fake_as_real", "objective.fake_as_real=5"]
     out = gflow("run", plane, "--runs", tmp_path / "runs", *words, code=2).output
     assert "objective.fake_as_real = 5 does not divide among 2 processes" in out
-    words = ["objective=far.fake_as_real", "objective.penalty.kind=interpolation"]
+    words = ["objective=far.fake_as_real", "objective.penalty.use=interpolation"]
     out = gflow("run", plane, "--runs", tmp_path / "runs", *words, code=2).output
     assert "train in one process" in out
 

@@ -20,7 +20,7 @@ from gflow_core.recipes.recipe import load
 from gflow_core.recipes.shipped import find, shipped
 from gflow_core.recipes.standalone import standalone
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SHIPPED = shipped(plugins())
 
 RINGS = """# gflow run recipes/rings.toml train.seed=1

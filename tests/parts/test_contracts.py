@@ -30,7 +30,7 @@ from gflow_core.testing import (
     check_schedule,
 )
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 LAWS, OPTIMIZERS = (plugins().registries[kind] for kind in ("latent", "optimizer"))
 MNIST_CNN = encoders.MnistCnn(weights="random")
 RGB = TINY["rgb"].data_shape()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from gflow_core.methods.penalties import interpolate, one_centred, squared_gradient_norm, zero_centred
+from gflow_core.methods.gradients import interpolate, one_centred, squared_gradient_norm, zero_centred
 
 
 def points(*shape: int) -> torch.Tensor:

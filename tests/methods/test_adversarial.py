@@ -108,16 +108,16 @@ def plain(experiment, steps: int, *, kind: str, on: str = "logit", k: int = 1, i
     ("words", "options"),
     [
         ([], {"kind": "none"}),
-        (["objective.penalty.kind=r1"], {"kind": "r1"}),
-        (["objective.penalty.kind=mixed"], {"kind": "mixed"}),
-        (["objective.penalty.kind=r2", "objective.penalty.weight=0.5"], {"kind": "r2", "weight": 0.5}),
+        (["objective.penalty.use=r1"], {"kind": "r1"}),
+        (["objective.penalty.use=mixed"], {"kind": "mixed"}),
+        (["objective.penalty.use=r2", "objective.penalty.weight=0.5"], {"kind": "r2", "weight": 0.5}),
         (
-            ["objective.penalty.kind=interpolation", "objective.penalty.on=probability"],
+            ["objective.penalty.use=interpolation", "objective.penalty.on=probability"],
             {"kind": "interpolation", "on": "probability"},
         ),
-        (["objective.penalty.kind=wgan_gp"], {"kind": "wgan_gp"}),
+        (["objective.penalty.use=wgan_gp"], {"kind": "wgan_gp"}),
         (
-            ["objective.penalty.kind=r1", "objective.penalty.interval=3", "objective.discriminator_steps=2"],
+            ["objective.penalty.use=r1", "objective.penalty.interval=3", "objective.discriminator_steps=2"],
             {"kind": "r1", "interval": 3, "k": 2},
         ),
     ],
@@ -157,7 +157,7 @@ def test_the_discriminator_gets_no_gradient_from_the_samplers_update(game):
 
 
 def test_the_penalty_is_logged_when_it_is_due(game):
-    seen = run(game("objective.penalty.kind=r1", "objective.penalty.interval=2"), 4)
+    seen = run(game("objective.penalty.use=r1", "objective.penalty.interval=2"), 4)
     assert ["penalty" in metrics for metrics in seen] == [True, False, True, False]
 
 
@@ -167,7 +167,7 @@ def test_the_penalty_is_logged_when_it_is_due(game):
         (["objective.loss=wasserstein"], "no minimum without a penalty"),
         (["objective.penalty.weight=-1"], "must be >= 0"),
         (["objective.penalty.interval=0"], "must be >= 1"),
-        (["objective.penalty.kind=r3"], "r1"),
+        (["objective.penalty.use=r3"], "r1"),
         (["objective.penalty.on=loss"], "probability"),
         (["objective.discriminator_steps=0"], "must be >= 1"),
         (["train.replicas=2", "objective.use=vgrow.flow"], "one run at a time"),

@@ -236,7 +236,7 @@ def test_precision_and_a_second_journey(subject):
 
 
 def test_the_guides_function_of_networks(client):
-    guide = (Path(__file__).parents[1] / "docs" / "plugins.md").read_text(encoding="utf-8")
+    guide = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text(encoding="utf-8")
     section = guide.partition("### Work that a cluster shares")[2]
     block = re.search(r"^    .*\n(?:    .*\n|\n)*", section, re.MULTILINE)
     namespace = {}
