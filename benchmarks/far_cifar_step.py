@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from vgrow_outer_loop import Flops, Noise, timed
 
-from gflow_core import Adversarial, Experiment, Penalty, RMSprop, Spec, Train
+from gflow_core import R1, Adversarial, Experiment, RMSprop, Spec, Train
 from gflow_core.machine.runtime import choose_device, computes_bf16
 from gflow_core.runs.build import build
 from gflow_far.parts import FakeAsReal, ResnetDiscriminator, ResnetSampler
@@ -167,7 +167,7 @@ class Plain:
 def gflow_experiment(size: Size, method: str, device: torch.device, precision: str = "auto") -> Experiment:
     objectives = {
         "far": FakeAsReal(fake_as_real=size.fake_as_real, candidates=size.candidates),  # its penalty is mixed, 10
-        "r1": Adversarial(penalty=Penalty(kind="r1", weight=WEIGHT)),
+        "r1": Adversarial(penalty=(R1(weight=WEIGHT),)),
     }
     return build(
         Spec(

@@ -3,7 +3,7 @@
     python docs/make_gallery.py --commands > runs.sh       # makes every run of the gallery, in ./runs
     python docs/make_gallery.py runs/dcgan_mnist5k-s0-001 ...
 
-A run is known by its folder's name, so that its picture stands beside the command that made it. Pictures are made
+A run is known by its folder's name, so that the page can name the command that made it. Pictures are made
 smaller: at most 1,000 pixels wide, 128 colours.
 """
 
@@ -146,10 +146,13 @@ CAPTIONS = {
 
 HEAD = """# Gallery
 
-Pictures that the analyzers draw, from real runs on two processor cores. Each stands under its analyzer with how it is
-read and the command that made it; DATA is where MNIST and CIFAR-10 lie. What the numbers in them mean is told on the
-pages of [VGrow](vgrow.md), [FAR](far.md), [DCGAN](dcgan.md), [CGAN](cgan.md) and [RMT](rmt.md), and in
-[Evaluation](evaluation.md); numbers over several seeds are in [Results](results.md).
+Pictures that the analyzers draw, from real runs on two processor cores. Each stands under its analyzer, with how it is
+read and the run that it is of. What the numbers in them mean is told on the pages of [VGrow](vgrow.md), [FAR](far.md),
+[DCGAN](dcgan.md), [CGAN](cgan.md) and [RMT](rmt.md), and in [Evaluation](evaluation.md); numbers over several seeds are
+in [Results](results.md). DATA is where MNIST and CIFAR-10 lie.
+
+| run | command |
+|---|---|
 """
 
 
@@ -180,12 +183,13 @@ def main() -> None:
                 recipe = run.name.rpartition("-s")[0]
                 picture = f"images/gallery/{recipe}-{analysis.name.replace('.', '-')}-{figure.stem}.png"
                 small(figure, DOCS / picture)
-                commands = ", then ".join(f"`{command}`" for command in RUNS[run.name])
-                entry = f"![{name}, {figure.stem}, of {recipe}]({picture})\n\nBy {commands}.\n"
+                entry = f"![{name}, {figure.stem}, of {recipe}]({picture})\n\nOf `{recipe}`.\n"
                 found.setdefault(name, {}).setdefault(figure.stem, []).append(entry)
-    page = [HEAD]
+    shown = {run.name for run in options.runs}
+    commands = {run.rpartition("-s")[0]: ", then ".join(f"`{one}`" for one in RUNS[run]) for run in sorted(shown)}
+    page = [HEAD + "".join(f"| `{recipe}` | {line} |\n" for recipe, line in sorted(commands.items()))]
     for name in sorted(found, key=lambda name: ("." not in name, name)):
-        page.append(f"## {name}\n\n{str(registry.get(name).__doc__).strip().splitlines()[0]}\n")
+        page.append(f"## {name}\n")
         for stem, pictures in found[name].items():
             page += [f"**{stem}**: {CAPTIONS[f'{name}/{stem}']}\n", *pictures]
     (DOCS / "gallery.md").write_text("\n".join(page), encoding="utf-8")

@@ -199,7 +199,15 @@ from .testing.parts import (
     check_sampler as check_sampler,
 )
 from .testing.rounding import OwnRounding as OwnRounding
-from .testing.steps import check_optimizer as check_optimizer, check_schedule as check_schedule
+from .testing.steps import (
+    check_augmentation as check_augmentation,
+    check_loss as check_loss,
+    check_optimizer as check_optimizer,
+    check_part as check_part,
+    check_penalty as check_penalty,
+    check_schedule as check_schedule,
+    check_tracker as check_tracker,
+)
 from .testing.tiny import (
     TINY as TINY,
     TinyData as TinyData,

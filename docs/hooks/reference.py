@@ -17,11 +17,8 @@ import click
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-import gflow_core
-from gflow_core import errors, testing
 from gflow_core.cli import COMMANDS, main
-from gflow_core.cli.kinds import ALL
-from gflow_core.parts import contracts, hookspecs
+from gflow_core.parts import hookspecs
 from gflow_core.parts.options import option_doc, option_range, option_unit
 from gflow_core.parts.plugins import plugins
 from gflow_core.parts.spec import Train
@@ -30,8 +27,10 @@ from gflow_core.recipes.tables import default_of
 
 ROOT = Path(__file__).parents[2]
 
-TITLES = {"dataset": "Data sets"}
-"""Kind -> the title of its page, where that is not the kind itself."""
+
+def title_of(kind: str) -> str:
+    """The title of the page of a kind's parts."""
+    return "Data sets" if kind == "dataset" else plugins().kinds[kind].plural.capitalize()
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -47,11 +46,9 @@ def pages() -> dict[str, str]:
     return {
         "reference/commands.md": "\n".join(commands()),
         "reference/recipe.md": "\n".join(recipe()),
-        **{f"reference/{kind}s.md": "\n".join(parts(kind, own)) for kind in ALL},
+        **{f"reference/{kind.plural}.md": "\n".join(parts(kind.name, own)) for kind in plugins().kinds.values()},
         "reference/hooks.md": "\n".join(hooks()),
         "reference/python.md": "\n".join(python()),
-        "reference/contracts.md": "\n".join((*members("Contracts", contracts), *loaded())),
-        "reference/testing.md": "\n".join(members("Checks for tests", testing)),
         "contributing.md": beside("CONTRIBUTING.md"),
         "changelog.md": beside("CHANGELOG.md"),
     }
@@ -126,8 +123,7 @@ def recipe() -> Iterator[str]:
 def parts(kind: str, own: dict[str, str]) -> Iterator[str]:
     """Every part of a kind: what it is, who provides it, its options."""
     registry = plugins().registries[kind]
-    title = TITLES.get(kind, f"{kind.capitalize()}s")
-    yield f"# {title}\n"
+    yield f"# {title_of(kind)}\n"
     yield f"Every {kind} of the core and the plugins that come with it, as `gflow show {kind} NAME` shows it.\n"
     for name in registry:
         entry = registry.entry(name)
@@ -172,8 +168,10 @@ def option_rows(cls: type[Any], prefix: str = "") -> Iterator[tuple[str, ...]]:
 
 def arm(text: str) -> str:
     """One of the types that an option may have: code, or a link to the parts that it holds."""
-    nested = re.fullmatch(r"\{ use = (\w+), \.\.\. \}", text)
-    return f"a table: [{nested[1]}]({nested[1]}s.md)" if nested else f"`{text}`"
+    nested = re.fullmatch(r"(\[?)\{ use = ([\w.]+), \.\.\. \}(, \.\.\.\])?", text)
+    if not nested:
+        return f"`{text}`"
+    return f"{'tables' if nested[1] else 'a table'}: [{nested[2]}]({plugins().kinds[nested[2]].plural}.md)"
 
 
 def toml(value: Any) -> str:
@@ -199,36 +197,21 @@ def hooks() -> Iterator[str]:
         signature = str(inspect.signature(getattr(hookspecs, hook))).replace("'", "")  # annotations are strings
         yield f"```python\n@hookimpl\ndef {hook}{signature}: ...\n```\n"
         yield plain(inspect.getdoc(getattr(hookspecs, hook)) or "") + "\n"
-        yield f"[All {TITLES.get(kind, kind + 's').lower()}]({kind}s.md).\n"
+        yield f"[All {title_of(kind).lower()}]({plugins().kinds[kind].plural}.md).\n"
 
 
 def python() -> Iterator[str]:
-    """The public names of gflow_core."""
+    """The door, in the order of its list."""
     yield "# gflow_core\n"
-    yield "What `from gflow_core import ...` gives, and what errors there are. [gflow from Python](../python.md) is a "
-    yield "notebook that uses them.\n"
-    for name in gflow_core.__all__:
-        yield f"::: gflow_core.{name}\n"
-    yield "::: gflow_core.parts.options.option\n"
-    yield "::: gflow_core.scores.compare.compare\n"
-    yield "::: gflow_core.runs.summary.summaries\n"
-    for name in errors.__all__:
-        if inspect.isclass(getattr(errors, name)) and issubclass(getattr(errors, name), errors.GflowError):
-            yield f"::: gflow_core.errors.{name}\n"
-
-
-def members(title: str, module: Any) -> Iterator[str]:
-    """The public names of a module."""
-    yield f"# {title}\n"
-    yield plain(inspect.getdoc(module) or "") + "\n"
-    for name in module.__all__:
-        yield f"::: {module.__name__}.{name}\n"
-
-
-def loaded() -> Iterator[str]:
-    """What a data set loads: names of a module that imports torch, which the site reads and this does not."""
-    for name in ("Source", "Modes", "fingerprint"):
-        yield f"::: gflow_core.parts.source.{name}\n"
+    yield "What `from gflow_core import ...` gives: the programming interface, whose version is `API_VERSION`. "
+    yield "[gflow from Python](../python.md) is a notebook that uses it, [Writing a plugin](../plugins.md) shows it at work.\n"
+    for line in (ROOT / "gflow_core" / "__init__.pyi").read_text(encoding="utf-8").splitlines():
+        if heading := re.fullmatch(r"# -+ (.+)", line):
+            yield f"## {heading[1][0].upper()}{heading[1][1:]}\n"
+        elif home := re.match(r"from \.([\w.]+) import", line):
+            module = home[1]
+        for name in re.findall(r"(\w+) as \1\b", line):
+            yield f"::: gflow_core.{module}.{name}\n    options:\n      heading_level: 3\n"
 
 
 # ------------------------------------------------------------------ Markdown

@@ -218,10 +218,11 @@ def _collect(plugin: object, record: PluginRecord) -> _Found:
         raise PluginError(_misfit(plugin) or str(error).replace(f" {plugin!r}", "")) from error
     kinds: list[type[Any]] = []
     parts: list[tuple[str, str, type[Any]]] = []
-    adds: dict[str, Callable[..., None]] = {"register_kinds": kinds.append}
-    adds["register_parts"] = lambda kind, name, part: parts.append((kind, name, part))
+    adds: dict[str, Callable[..., None]] = {}
     for kind, hook in hookspecs.HOOKS.items():
         adds[hook] = lambda name, part, kind=kind: parts.append((kind, name, part))
+    adds["register_kinds"] = kinds.append
+    adds["register_parts"] = lambda kind, name, part: parts.append((kind, name, part))
     for hook, add in adds.items():
         try:
             getattr(manager.hook, hook)(add=add)

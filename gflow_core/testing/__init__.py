@@ -32,7 +32,15 @@ if TYPE_CHECKING:
         check_sampler,
     )
     from gflow_core.testing.rounding import OwnRounding
-    from gflow_core.testing.steps import check_optimizer, check_schedule
+    from gflow_core.testing.steps import (
+        check_augmentation,
+        check_loss,
+        check_optimizer,
+        check_part,
+        check_penalty,
+        check_schedule,
+        check_tracker,
+    )
     from gflow_core.testing.tiny import TINY, TinyData, TinyDiscriminator, TinySampler
 
 __all__ = [
@@ -43,14 +51,19 @@ __all__ = [
     "TinySampler",
     "Untried",
     "check_analyzer",
+    "check_augmentation",
     "check_dataset",
     "check_discriminator",
     "check_encoder",
     "check_latent",
+    "check_loss",
     "check_objective",
     "check_optimizer",
+    "check_part",
+    "check_penalty",
     "check_sampler",
     "check_schedule",
+    "check_tracker",
     "isolated_plugins",
     "tiny_data",
 ]
@@ -59,7 +72,15 @@ _IN = {
     "gflow_core.testing.analyzers": ("check_analyzer",),
     "gflow_core.testing.objectives": ("check_objective",),
     "gflow_core.testing.rounding": ("OwnRounding",),
-    "gflow_core.testing.steps": ("check_optimizer", "check_schedule"),
+    "gflow_core.testing.steps": (
+        "check_augmentation",
+        "check_loss",
+        "check_optimizer",
+        "check_part",
+        "check_penalty",
+        "check_schedule",
+        "check_tracker",
+    ),
     "gflow_core.testing.tiny": ("TINY", "TinyData", "TinyDiscriminator", "TinySampler"),
 }
 """Module -> what it holds; the rest is in gflow_core.testing.parts."""

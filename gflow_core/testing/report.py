@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -19,7 +20,15 @@ from gflow_core.testing.analyzers import check_analyzer
 from gflow_core.testing.objectives import check_objective
 from gflow_core.testing.parts import check_dataset, check_discriminator, check_encoder, check_latent, check_sampler
 from gflow_core.testing.promises import Untried, imports_torch
-from gflow_core.testing.steps import check_optimizer, check_schedule
+from gflow_core.testing.steps import (
+    check_augmentation,
+    check_loss,
+    check_optimizer,
+    check_part,
+    check_penalty,
+    check_schedule,
+    check_tracker,
+)
 
 __all__ = ["Line", "examine"]
 
@@ -31,8 +40,12 @@ _CHECKS: Mapping[str, Callable[..., None]] = {
     "analyzer": check_analyzer,
     "encoder": check_encoder,
     "latent": check_latent,
+    "augmentation": check_augmentation,
+    "loss": check_loss,
     "optimizer": check_optimizer,
+    "penalty": check_penalty,
     "schedule": check_schedule,
+    "tracker": check_tracker,
 }
 
 PATIENCE = 10.0
@@ -102,7 +115,7 @@ def _line(kind: str, name: str, full: bool) -> Line:
     try:
         with _limited(PATIENCE if kind == "analyzer" and not full else 0):
             try:
-                _CHECKS[kind](cls(), **options)
+                _CHECKS.get(kind, partial(check_part, kind))(cls(), **options)
             except Untried:
                 own = _own_objective(name.partition(".")[0]) if kind == "analyzer" else None
                 if own is None:

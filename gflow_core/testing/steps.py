@@ -1,18 +1,34 @@
-"""Checks of what steps are made of, optimizers and schedules, against `gflow_core.parts.contracts`."""
+"""Checks of what steps are made of: losses, penalties, schedules, optimizers, augmentations; and of trackers.
+
+Each takes a part, returns nothing, and raises AssertionError with a sentence that names the part and the promise.
+"""
 
 from __future__ import annotations
 
 import math
 from copy import deepcopy
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gflow_core.machine.streams import seeded
-from gflow_core.testing.promises import Promises
+from gflow_core.parts.contracts import Judged, at
+from gflow_core.parts.nouns import Batch, DataShape
+from gflow_core.testing.promises import Promises, Untried, batch_of
+from gflow_core.testing.tiny import TINY
 
-__all__ = ["check_optimizer", "check_schedule"]
+__all__ = [
+    "check_augmentation",
+    "check_loss",
+    "check_optimizer",
+    "check_part",
+    "check_penalty",
+    "check_schedule",
+    "check_tracker",
+]
 
 _STEPS = (0, 1, 2, 10, 1_000, 1_000_000)
 
@@ -58,3 +74,122 @@ def _step(module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     optimizer.zero_grad()
     module(torch.ones(4, 3)).square().sum().backward()
     optimizer.step()
+
+
+def check_part(kind: str, part: Any) -> None:
+    """What any part promises, of a kind that a plugin owns, too: a frozen, documented attrs class with its members."""
+    Promises(kind, part).common()
+
+
+def check_loss(part: Any) -> None:
+    """Both halves on random logits: a mean over the last axis, of each replica by itself, with finite gradients.
+
+    The sampler's half is given the real logits only where the loss says that it reads them. What it says of its
+    equilibrium is what it gives where all logits are equal and the discriminator's half is smallest.
+    """
+    promises = Promises("loss", part)
+    promises.common()
+    promises.require(isinstance(part.reads_real, bool), "reads_real is True or False")
+    generator = torch.Generator().manual_seed(0)
+    real, fake = (torch.randn(2, 8, generator=generator, dtype=torch.float64).requires_grad_() for _ in range(2))
+
+    def halves(d_real: Tensor, d_fake: Tensor) -> dict[str, Tensor]:
+        with promises.calling("a half on logits [..., B]"):
+            return {
+                "discriminator": part.discriminator(d_real, d_fake),
+                "sampler": part.sampler(d_fake, d_real.detach() if part.reads_real else None),
+            }
+
+    both = halves(real, fake)
+    for name, value in both.items():
+        promises.require(
+            value.shape == (2,), f"{name} of logits [2, 8] is a loss a replica [2], got {list(value.shape)}"
+        )
+        alone = torch.stack([halves(real[i], fake[i])[name] for i in range(2)])
+        promises.require(torch.allclose(alone, value), f"{name} mixes replicas, the leading axes")
+        order = torch.randperm(8, generator=generator)
+        mixed = halves(real[:, order], fake[:, order])[name]
+        promises.require(torch.allclose(mixed, value), f"{name} depends on the order of pairs")
+    gradients = torch.autograd.grad(both["discriminator"].sum(), [real, fake], retain_graph=True)
+    gradients += torch.autograd.grad(both["sampler"].sum(), [fake])
+    promises.require(
+        all(bool(g.isfinite().all() and g.any()) for g in gradients), "its gradients are finite, and not 0"
+    )
+    if not hasattr(part, "equilibrium"):
+        return
+    d = torch.linspace(-3, 3, 1201, dtype=torch.float64).unsqueeze(-1)
+    found = halves(d, d)
+    at_best = found["discriminator"].argmin()
+    for name, stated in zip(("discriminator", "sampler"), part.equilibrium(), strict=True):
+        near = stated is None or abs(float(found[name][at_best]) - stated) < 1e-4
+        promises.require(
+            near, f"equilibrium says {stated} of the {name}'s half, which comes to {found[name][at_best]:g}"
+        )
+
+
+def check_penalty(part: Any) -> None:
+    """The penalty of a small discriminator: one finite number a replica, which training can lower."""
+    promises = Promises("penalty", part)
+    promises.common()
+    known = {"real", "fake"}
+    promises.require(part.differentiates <= known, 'differentiates names batches, of "real" and "fake"')
+    promises.require(at(part.weight, 0) >= 0 and part.interval >= 1, "weight >= 0 and interval >= 1")
+    with seeded(0):
+        module = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1)).double()
+        real, fake, between = torch.randn(8, 2).double(), torch.randn(8, 2).double(), torch.rand(8).double()
+
+    def judge(x: Tensor, y: Tensor | None = None) -> Tensor:
+        logits: Tensor = module(x).squeeze(-1)
+        return logits
+
+    real.requires_grad_("real" in part.differentiates)
+    fake.requires_grad_("fake" in part.differentiates)
+    judged = Judged(Batch(real), Batch(fake), judge(real), judge(fake), 6, judge, lambda: between)
+    with promises.calling("value"):
+        value = part.value(judged)
+    promises.require(value.shape == () and bool(value.isfinite()), f"value is one finite number, got {value!r:.60}")
+    gradients = torch.autograd.grad(value, list(module.parameters()), allow_unused=True)
+    promises.require(any(g is not None and g.any() for g in gradients), "no gradient of it reaches the discriminator")
+
+
+def check_augmentation(part: Any, data: DataShape | None = None) -> None:
+    """Change items of `data`, or of each kind of tiny data that it accepts: shapes stay, draws decide."""
+    promises = Promises("augmentation", part)
+    promises.common()
+    shapes = [data] if data is not None else [one.data_shape() for one in TINY.values()]
+    accepted = [shape for shape in shapes if not promises.asked(shape, about=str(shape))]
+    if not accepted:
+        raise Untried(f"{promises.who}: refuses every kind of tiny data; pass data = the DataShape that it is for")
+    for shape in accepted:
+        x = batch_of(shape, 4)[0].requires_grad_()
+        drawn = [part.draw(4, shape, torch.Generator().manual_seed(seed), 0) for seed in (0, 0)]
+        promises.require(torch.equal(*drawn), "draw does not follow from the generator alone")
+        promises.require(len(drawn[0]) == 4, f"draw for 4 items gives {list(drawn[0].shape)}, one row an item")
+        with promises.calling(f"apply to {shape}"):
+            out = part.apply(x, drawn[0])
+            pieces = torch.cat([part.apply(x[i : i + 1], drawn[0][i : i + 1]) for i in range(4)])
+        promises.require(out.shape == x.shape, f"apply makes {list(out.shape)} of {list(x.shape)}")
+        promises.require(torch.allclose(out, pieces, atol=1e-5), "items change one another")
+        (gradient,) = torch.autograd.grad(out.sum(), x)
+        promises.require(bool(gradient.isfinite().all()), "its gradient is finite")
+
+
+def check_tracker(part: Any) -> None:
+    """Follow a short run in a scratch folder: lines, scores, a picture, the end; and go on from the middle of it."""
+    from PIL import Image
+
+    promises = Promises("tracker", part)
+    promises.common()
+    getattr(part, "prepare", lambda: None)()
+    with TemporaryDirectory() as folder:
+        picture = Path(folder) / "000002.png"
+        Image.new("RGB", (4, 4)).save(picture)
+        for done in (0, 1):
+            with promises.calling("following a run"):
+                tracker = part.open(Path(folder), done)
+                for step in range(done + 1, 3):
+                    tracker.log(step, {"loss": 1.0, "seconds": 0.1, "seeds": {"0": {"loss": 1.0}}})
+                tracker.scores(2, "frechet", {"fd": 1.0, "note": "a word", "none": None})
+                tracker.picture(2, picture)
+                tracker.flush()
+                tracker.close()

@@ -216,10 +216,13 @@ def test_show_tells_provider_place_options_and_documentation():
     assert shown.startswith("vgrow.flow: objective of gflow-vgrow ")
     assert "gflow_vgrow/parts.py:" in shown
     assert "Variational gradient flow" in shown
-    assert "step_size = 0.5\n      float, > 0\n" in shown
+    assert "step_size = 0.5\n      float | { use = schedule, ... }, > 0\n" in shown
     assert 'clamp = "data"\n      "data" | "none" | [float, float]\n' in shown
     assert "ratio_clip  (unset)\n" in shown
-    assert "lr  (required)\n      float, > 0 and <= 1e+06\n" in gflow("show", "optimizer", "adam").stdout
+    assert (
+        "lr  (required)\n      float | { use = schedule, ... }, > 0 and <= 1e+06\n"
+        in gflow("show", "optimizer", "adam").stdout
+    )
     assert "steps  (required with an [objective])\n      int, >= 0, in steps\n" in gflow("show", "train").stdout
     assert "\n# steps =   # required with an [objective]" in gflow("show", "train", "--toml").stdout
     assert "no options" in gflow("show", "schedule", "constant").stdout
@@ -284,7 +287,7 @@ def test_required_options_are_marked_in_what_is_to_be_pasted():
     assert gflow("show", "optimizer", "adam", "--toml").stdout.splitlines()[:3] == [
         "[optimizer.sampler]",
         'use = "adam"',
-        "# lr =   # required: float, > 0 and <= 1e+06",
+        "# lr =   # required: float | { use = schedule, ... }, > 0 and <= 1e+06",
     ]
 
 

@@ -89,7 +89,7 @@ def test_show_as_json():
     options = {option["name"]: option for option in shown["options"]}
     assert options["step_size"] | {"doc": ""} == {
         "name": "step_size",
-        "type": "float",
+        "type": "float | { use = schedule, ... }",
         "range": "> 0",
         "unit": None,
         "required": False,

@@ -65,7 +65,7 @@ def test_its_recipe_trains_and_its_parts_keep_their_promises(installed, tmp_path
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 2
     assert '"mean_gap"' in (run / "analysis" / "swirl.mean_gap" / "result.json").read_text()
     assert said.splitlines()[-5:] == [
-        "swirl (gflow-swirl 0.1.0): ok, plugin API 1",
+        "swirl (gflow-swirl 0.1.0): ok, plugin API 2",
         "sampler swirl.affine: ok",
         "objective swirl.energy: ok",
         "dataset swirl.spiral: ok",

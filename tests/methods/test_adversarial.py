@@ -165,10 +165,10 @@ def test_the_penalty_is_logged_when_it_is_due(game):
     ("words", "message"),
     [
         (["objective.loss=wasserstein"], "no minimum without a penalty"),
-        (["objective.penalty.weight=-1"], "must be >= 0"),
-        (["objective.penalty.interval=0"], "must be >= 1"),
+        (["objective.penalty=r1", "objective.penalty.weight=-1"], "must be >= 0"),
+        (["objective.penalty=r1", "objective.penalty.interval=0"], "must be >= 1"),
         (["objective.penalty.use=r3"], "r1"),
-        (["objective.penalty.on=loss"], "probability"),
+        (["objective.penalty=r1", "objective.penalty.on=loss"], "probability"),
         (["objective.discriminator_steps=0"], "must be >= 1"),
         (["train.replicas=2", "objective.use=vgrow.flow"], "one run at a time"),
         (["train.replicas=2", "train.devices=2"], "share one process"),

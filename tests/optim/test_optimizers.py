@@ -85,7 +85,7 @@ def test_an_exponential_stops_at_its_floor():
 
 
 def test_all_schedules_start_and_are_registered():
-    assert set(SCHEDULES) == {"constant", "exponential", "linear", "multistep"}
+    assert set(SCHEDULES) == {"chain", "constant", "cosine", "exponential", "linear", "multistep", "warmup"}
     assert Linear(steps=10).at(0) == 1.0
     assert Linear(steps=10).at(10) == Linear(steps=10).at(1000) == 0.0
 

@@ -10,7 +10,8 @@ import pytest
 
 from gflow_core.data import parts as datasets
 from gflow_core.encoders import parts as encoders
-from gflow_core.methods.adversarial import Adversarial, Penalty
+from gflow_core.methods import penalties
+from gflow_core.methods.adversarial import Adversarial
 from gflow_core.optim import schedules
 from gflow_core.parts.plugins import plugins
 from gflow_core.scores import feature_scores as scores
@@ -22,16 +23,22 @@ from gflow_core.scores.two_sample import TwoSample
 from gflow_core.testing import (
     TINY,
     check_analyzer,
+    check_augmentation,
     check_dataset,
     check_encoder,
     check_latent,
+    check_loss,
     check_objective,
     check_optimizer,
+    check_penalty,
     check_schedule,
+    check_tracker,
 )
 
 ROOT = Path(__file__).parents[2]
-LAWS, OPTIMIZERS = (plugins().registries[kind] for kind in ("latent", "optimizer"))
+LAWS, OPTIMIZERS, LOSSES, PENALTIES, AUGMENTATIONS, TRACKERS = (
+    plugins().registries[kind] for kind in ("latent", "optimizer", "loss", "penalty", "augmentation", "tracker")
+)
 MNIST_CNN = encoders.MnistCnn(weights="random")
 RGB = TINY["rgb"].data_shape()
 
@@ -42,6 +49,13 @@ PARTS = [
     (check_schedule, schedules.Exponential(factor=0.9), {}),
     (check_schedule, schedules.Linear(steps=10), {}),
     (check_schedule, schedules.Multistep(milestones=(1, 5)), {}),
+    (check_schedule, schedules.Cosine(steps=10), {}),
+    (check_schedule, schedules.Warmup(steps=10), {}),
+    (check_schedule, schedules.Chain(schedules=(schedules.Warmup(steps=5), schedules.Constant()), milestones=(5,)), {}),
+    *((check_loss, LOSSES.get(name)(), {}) for name in LOSSES),
+    *((check_penalty, PENALTIES.get(name)(), {}) for name in PENALTIES),
+    *((check_augmentation, AUGMENTATIONS.get(name)(), {}) for name in AUGMENTATIONS),
+    *((check_tracker, TRACKERS.get(name)(), {}) for name in TRACKERS),
     (check_dataset, datasets.Gaussian(n=50), {}),
     (check_dataset, datasets.Ring(n=50), {}),
     (check_dataset, datasets.Grid(n=50), {}),
@@ -49,7 +63,7 @@ PARTS = [
     (check_dataset, datasets.Circles(n=50), {}),
     (check_dataset, datasets.Mnist5k(limit=20), {}),
     (check_objective, Adversarial(), {}),
-    (check_objective, Adversarial(penalty=Penalty(kind="wgan_gp")), {}),
+    (check_objective, Adversarial(penalty=(penalties.WganGp(),)), {}),
     (check_analyzer, ModeCoverage(samples=40), {}),
     (check_analyzer, scores.Frechet(samples=40, real_samples=40), {}),
     (check_analyzer, scores.Kernel(samples=40, subset_size=10, subsets=2), {}),

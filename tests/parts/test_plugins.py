@@ -85,7 +85,7 @@ BROKEN = {
     "is no Python": ("def f(:", "raised SyntaxError"),
     "misspells a hook": ("@hookimpl\ndef register_sampler(add): pass", "register_sampler"),
     "misspells an argument": ("@hookimpl\ndef register_samplers(added): pass", "added"),
-    "speaks another API": ("API_VERSION = 99", "written for plugin API 99, this gflow-core speaks 1"),
+    "speaks another API": ("API_VERSION = 99", "written for plugin API 99, this gflow-core speaks 2"),
     "raises in a hook": (
         "@hookimpl\ndef register_samplers(add): raise KeyError('oops')",
         "register_samplers raised KeyError",
@@ -238,6 +238,8 @@ def later(monkeypatch) -> ModuleType:
         setattr(specs, name, getattr(hookspecs, name))
     specs.HOOKS = {"sampler": "register_samplers", "latent": "register_latents"}
 
+    specs.register_kinds, specs.register_parts = hookspecs.register_kinds, hookspecs.register_parts
+
     @hookspecs.hookspec(warn_on_impl=DeprecationWarning("register_samplers goes in API 2; use register_generators"))
     def register_samplers(add):
         """Going."""
@@ -341,7 +343,7 @@ def test_check_says_of_each_part_whether_it_keeps_its_promises(install, check):
     install("sound", CHECKED)
     result = check("sound")
     whole, file, look, quiet, loud = result.stdout.splitlines()
-    assert whole == "sound (gflow-sound 1.5): ok, plugin API 1"
+    assert whole == "sound (gflow-sound 1.5): ok, plugin API 2"
     assert quiet == "latent sound.normal: ok"
     assert loud.startswith("latent sound.loud: moments() states variance 0.5, 20000 draws have ")
     assert file == "dataset sound.file: declared well; not tried, it has no default for root"

@@ -293,7 +293,7 @@ def test_a_problem_of_a_table_names_the_overrides_in_it(base):
         ("title=", ("title",), ""),
         ("title='3'", ("title",), "3"),
         ("title=a\nb = 3", ("title",), "a\nb = 3"),
-        ("objective.divergence=js", ("objective", "divergence"), "js"),
+        ("objective.divergence=js", ("objective", "divergence"), {"use": "js"}),
         ("objective.clamp=[-1, 1]", ("objective", "clamp"), [-1, 1]),
         ("train.deterministic=true", ("train", "deterministic"), True),
         ("train.ema={ decay = 0.9 }", ("train", "ema"), {"decay": 0.9}),
@@ -404,7 +404,7 @@ def test_resolved_toml_is_the_same_recipe(base, write):
     assert 'latent = {use = "normal", dim = 3}' in text
     assert "[optimizer.sampler]" in text
     assert "[[analyze]]" in text
-    assert 'schedule = {use = "multistep", milestones = [4, 8], factor = 0.5}' in text
+    assert 'schedule = {use = "multistep", start = 1.0, milestones = [4, 8], factor = 0.5}' in text
 
 
 def test_origins_stand_on_each_line(base, write):

@@ -11,7 +11,7 @@ import pytest
 from gflow_core.errors import RecipeError
 from gflow_core.nn.latents import Normal, Uniform
 from gflow_core.optim.optimizers import SGD, Adam
-from gflow_core.optim.schedules import Constant, Linear, Multistep
+from gflow_core.optim.schedules import Constant, Exponential, Linear, Multistep
 from gflow_core.parts.contracts import EncoderPart, Latent
 from gflow_core.parts.nouns import DataShape
 from gflow_core.parts.options import option
@@ -168,7 +168,7 @@ PARTS = {
     "encoder": {"encode": Encode},
     "latent": {"normal": Normal, "uniform": Uniform},
     "optimizer": {"adam": Adam, "sgd": SGD},
-    "schedule": {"constant": Constant, "linear": Linear, "multistep": Multistep},
+    "schedule": {"constant": Constant, "exponential": Exponential, "linear": Linear, "multistep": Multistep},
 }
 
 
@@ -273,7 +273,7 @@ def test_unstructure_fills_in_defaults_with_use_first_and_leaves_out_none(plugin
         "many": [1, 2],
     }
     assert next(iter(table["sampler"])) == next(iter(table["sampler"]["latent"])) == "use"
-    assert table["optimizer"]["sampler"]["schedule"] == {"use": "constant"}
+    assert table["optimizer"]["sampler"]["schedule"] == {"use": "constant", "value": 1.0}
     assert table["train"]["ema"] == {"decay": 0.999, "start": 5}
     assert table["analyze"] == [{"use": "look", "name": "look", "every": 5, "bins": 10}]
     assert list(table["analyze"][0])[:3] == ["use", "name", "every"]
@@ -337,7 +337,7 @@ WRONG = [
     ({"inner": {"word": "x", "dept": 2}}, "sampler.inner.dept", 'unknown option; did you mean "depth"?'),
     ({"inner": {"word": "x", "depth": 0}}, "sampler.inner.depth", "must be >= 1, got 0"),
     ({"inner": 3}, "sampler.inner", "expected a table, got the whole number 3"),
-    ({"latent": "normal"}, "sampler.latent", 'expected a table, got the string "normal"'),
+    ({"latent": 3}, "sampler.latent", "expected a table, got the whole number 3"),
     ({"latent": {"use": 3}}, "sampler.latent.use", "expected the name of a part, got the whole number 3"),
     (
         {"latent": {"use": "norml"}},
@@ -482,7 +482,7 @@ CROSS = [
     (
         {"optimizer": {"sampler": {"use": "adam"}}},
         "optimizer.sampler.lr",
-        "required: a number (gflow show optimizer adam)",
+        "required: a number or a table that names a schedule with `use` (gflow show optimizer adam)",
     ),
     (
         {"optimizer": {"sampler": {"use": "sgd", "lr": 1, "nesterov": True}}},

@@ -153,7 +153,7 @@ def curves(path: Path) -> dict[str, list[int]]:
 
 
 def test_tensorboard_goes_on_with_the_same_curves(plane):
-    done = run(plane, "train.tensorboard=true", "train.sample_every=2", "analyze.0.every=2", quiet=True)
+    done = run(plane, "train.trackers=tensorboard", "train.sample_every=2", "analyze.0.every=2", quiet=True)
     names = [name for name in done.metrics()[0] if name not in ("step", "seconds")]
     first = curves(done.path)
     assert names
@@ -171,15 +171,17 @@ def test_tensorboard_goes_on_with_the_same_curves(plane):
 
 
 def test_tensorboard_has_a_curve_for_each_replica(plane):
-    done = run(plane, "train.tensorboard=true", "train.replicas=2", "~analyze", quiet=True)
+    done = run(plane, "train.trackers=tensorboard", "train.replicas=2", "~analyze", quiet=True)
     name = next(name for name in done.metrics()[0] if name not in ("step", "seconds", "seeds"))
     found = curves(done.path)
     assert found[f"train/{name}"] == found[f"train, seed 1/{name}"] == [1, 2, 3, 4]
 
 
 def test_without_tensorboard_nothing_begins(plane, monkeypatch):
-    monkeypatch.setattr("gflow_core.runs.tensorboard.find_spec", lambda _: None)
-    with pytest.raises(GflowError, match=r'pip install "gflow-core\[tensorboard\]", or set train.tensorboard = false'):
-        run(plane, "train.tensorboard=true", quiet=True)
+    monkeypatch.setattr("gflow_core.runs.trackers.find_spec", lambda _: None)
+    with pytest.raises(
+        GflowError, match=r'pip install "gflow-core\[tensorboard\]", or leave the tracker tensorboard out'
+    ):
+        run(plane, "train.trackers=tensorboard", quiet=True)
     assert not Path("runs").exists()
     assert json.loads(CliRunner().invoke(main, ["validate", plane, "--json"]).stdout)[0]["ok"]

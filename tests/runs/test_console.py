@@ -118,7 +118,7 @@ def test_terminals_that_are_logs_get_lines(monkeypatch, environment):
 
 def test_a_pipe_gets_lines_even_where_colours_are_forced(tmp_path):
     code = (
-        "from gflow_core.runs.console import RunConsole\nfrom gflow_core.parts.contracts import Phase, Result\n"
+        "from gflow_core.runs.console import RunConsole\nfrom gflow_core import Phase, Result\n"
         "with RunConsole() as console:\n"
         "    console.training(0, 1)\n    console.phase(1, Phase('inner loop', 1, 2))\n    console.log(1, {'loss': 1})\n"
         "    console.result('x', Result(tables={'rows': [{'a': 1}]}), '.')\n"

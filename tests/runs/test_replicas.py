@@ -36,7 +36,7 @@ use = "vgrow.mlp"
 width = 16
 [objective]
 use = "{objective}"
-penalty = {{ kind = "{penalty}" }}
+penalty = {penalty}
 [optimizer.sampler]
 use = "adam"
 lr = 1e-3
@@ -60,7 +60,8 @@ samples = 200
 def recipe(tmp_path):
     def write(objective: str = "far.fake_as_real", penalty: str = "mixed") -> Path:
         path = tmp_path / "game.toml"
-        path.write_text(GAME.format(objective=objective, penalty=penalty))
+        shown = "[]" if penalty == "none" else f'"{penalty}"'
+        path.write_text(GAME.format(objective=objective, penalty=shown))
         return path
 
     return write

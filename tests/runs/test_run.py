@@ -347,7 +347,7 @@ def test_a_disk_that_fills_while_training_says_how_to_go_on(gflow, plane, tmp_pa
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("gflow_core.runs.record.RunFolder.log", full)
+    monkeypatch.setattr("gflow_core.runs.trackers._Lines.log", full)
     out = gflow("run", plane, "--runs", tmp_path, code=2).output
     assert f"No space left on device; make room, then gflow resume {tmp_path / 'plane-s0-001'}" in out
 

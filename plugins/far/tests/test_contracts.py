@@ -1,4 +1,4 @@
-"""Every part keeps the promises of its kind; tests/test_contracts.py in the checkout looks that none is left out."""
+"""Every part keeps the promises of its kind; tests/parts/test_contracts.py looks that none is left out."""
 
 from __future__ import annotations
 

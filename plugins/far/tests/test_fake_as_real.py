@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from gflow_core import RecipeError, spectral_norm
+from gflow_core import R1, Batch, Judged, RecipeError, spectral_norm
 from gflow_core.recipes.recipe import load
 from gflow_core.runs.build import build
 from gflow_far.fake_as_real import lowest
@@ -131,7 +131,7 @@ def test_r1_leaves_the_counted_fakes_out_of_the_penalty(game):
     assert (true, len(batch.x)) == (18, 24)
     x = batch.x.detach().requires_grad_()
     d = objective.judge(x, None)
-    penalty = objective._penalty(type(batch)(x, None), batch, d, d, true)
+    penalty = R1().value(Judged(Batch(x), batch, d, d, true, objective.judge, torch.rand))
     real = x[:18].detach().requires_grad_()
     (gradient,) = torch.autograd.grad(objective.judge(real, None).sum(), real)
     assert penalty.item() == pytest.approx(float(gradient.square().sum(1).mean()), rel=1e-5)

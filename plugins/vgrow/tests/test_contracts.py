@@ -1,11 +1,14 @@
-"""Every part keeps the promises of its kind; tests/test_contracts.py in the checkout looks that none is left out."""
+"""Every part keeps the promises of its kind; tests/parts/test_contracts.py looks that none is left out."""
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
-from gflow_core import check_analyzer, check_discriminator, check_objective, check_sampler
+from gflow_core import check_analyzer, check_discriminator, check_objective, check_part, check_sampler
 from gflow_vgrow import parts
+from gflow_vgrow.divergences import PUBLISHED
 
 FLOW = parts.Flow(pool_size=32, inner_loops=2, projection_passes=1)
 
@@ -18,6 +21,7 @@ PARTS = [
     (check_discriminator, parts.MlpDiscriminator(width=8), {}),
     (check_objective, FLOW, {}),
     (check_analyzer, parts.FlowField(particles=8, arrows=3, resolution=10), {"objective": FLOW}),
+    *((partial(check_part, "vgrow.divergence"), divergence, {}) for divergence in PUBLISHED.values()),
     (check_analyzer, parts.Theory(), {"run": False}),  # 8 s at its smallest; tests/test_promises.py runs its recipe
 ]
 """Check, part, and what the check is given besides."""

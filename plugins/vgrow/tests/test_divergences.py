@@ -1,14 +1,15 @@
 """The divergences' formulas against each other, against quadrature, and against the GAN losses they belong to."""
 
 import math
-from collections.abc import Iterator
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gflow_vgrow.divergences import DIVERGENCES, Divergence
+from gflow_core import Recipe, RecipeError
+from gflow_core.parts.plugins import PluginRecord
+from gflow_vgrow.divergences import PUBLISHED, Divergence
 from gflow_vgrow.parts import Flow
 
 NAMES = ("kl", "js", "logd", "jeffreys")
@@ -23,12 +24,12 @@ def slope(function, u: Tensor) -> Tensor:
 
 
 def test_the_shipped_names():
-    assert set(NAMES) <= set(DIVERGENCES)
+    assert set(NAMES) == set(PUBLISHED)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_scale_is_r_f2_of_r(name: str):
-    divergence = DIVERGENCES[name]
+    divergence = PUBLISHED[name]
     torch.testing.assert_close(divergence.scale(D), R * divergence.f2(R), rtol=1e-13, atol=0)
     torch.testing.assert_close(divergence.scale(D), Divergence.scale(divergence, D), rtol=1e-13, atol=0)
 
@@ -36,19 +37,19 @@ def test_scale_is_r_f2_of_r(name: str):
 def test_scales_as_the_table_has_them():
     table = {"kl": D * 0 + 1, "js": 1 / (1 + (-D).exp()), "logd": 1 / (1 + D.exp()), "jeffreys": 1 + D.exp()}
     for name, expected in table.items():
-        torch.testing.assert_close(DIVERGENCES[name].scale(D), expected)
+        torch.testing.assert_close(PUBLISHED[name].scale(D), expected)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_f1_and_f2_are_derivatives_of_f(name: str):
-    divergence = DIVERGENCES[name]
+    divergence = PUBLISHED[name]
     torch.testing.assert_close(divergence.f1(R), slope(divergence.f, R), rtol=1e-8, atol=1e-8)
     torch.testing.assert_close(divergence.f2(R), slope(divergence.f1, R), rtol=1e-8, atol=1e-8)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_f_is_convex_and_zero_at_one(name: str):
-    divergence = DIVERGENCES[name]
+    divergence = PUBLISHED[name]
     assert abs(float(divergence.f(torch.ones((), dtype=torch.float64)))) < 1e-15
     assert (divergence.f2(R) > 0).all()
 
@@ -59,22 +60,22 @@ def test_estimate_from_exact_logits_is_the_divergence(name: str):
     p, q = torch.distributions.Normal(0.0, 1.0), torch.distributions.Normal(0.7, 1.2)
     x = torch.linspace(-14, 15, 20001, dtype=torch.float64)
     ratio = (q.log_prob(x) - p.log_prob(x)).exp()
-    expected = torch.trapezoid(p.log_prob(x).exp() * DIVERGENCES[name].f(ratio), x)
+    expected = torch.trapezoid(p.log_prob(x).exp() * PUBLISHED[name].f(ratio), x)
     levels = (torch.arange(400_000, dtype=torch.float64) + 0.5) / 400_000
     d_real, d_fake = (p.log_prob(law.icdf(levels)) - q.log_prob(law.icdf(levels)) for law in (p, q))
-    found = DIVERGENCES[name].estimate(d_real, d_fake)
+    found = PUBLISHED[name].estimate(d_real, d_fake)
     assert found.dim() == 0
     assert abs(float(found - expected)) < 2e-4 * float(expected)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_estimate_of_an_undecided_discriminator_is_zero(name: str):
-    assert abs(float(DIVERGENCES[name].estimate(torch.zeros(5), torch.zeros(5)))) < 1e-6
+    assert abs(float(PUBLISHED[name].estimate(torch.zeros(5), torch.zeros(5)))) < 1e-6
 
 
 def test_estimates_stay_finite_at_confident_logits():
     for name in ("kl", "js", "logd", "jeffreys"):
-        assert math.isfinite(DIVERGENCES[name].estimate(torch.full((3,), 200.0), torch.full((3,), -200.0)))
+        assert math.isfinite(PUBLISHED[name].estimate(torch.full((3,), 200.0), torch.full((3,), -200.0)))
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ def test_js_and_logd_flows_are_the_two_gan_generator_losses(name: str, loss):
     d = torch.sin(2 * x) * 3 + x
     (grad_loss,) = torch.autograd.grad(loss(d).sum(), x, retain_graph=True)
     (grad_d,) = torch.autograd.grad(d.sum(), x)
-    torch.testing.assert_close(DIVERGENCES[name].scale(d.detach()) * grad_d, grad_loss)
+    torch.testing.assert_close(PUBLISHED[name].scale(d.detach()) * grad_d, grad_loss)
 
 
 class ChiSquared(Divergence):
@@ -101,14 +102,12 @@ class ChiSquared(Divergence):
 
 
 @pytest.fixture
-def chi2() -> Iterator[Divergence]:
-    DIVERGENCES["chi2"] = ChiSquared()
-    yield DIVERGENCES["chi2"]
-    del DIVERGENCES["chi2"]
+def chi2() -> Divergence:
+    return ChiSquared()
 
 
 def test_a_new_divergence_is_one_small_class(chi2: Divergence):
-    assert Flow(divergence="chi2").divergence == "chi2"
+    assert Flow(divergence=chi2).divergence == chi2
     torch.testing.assert_close(chi2.scale(D), 2 * R)
     # E_p (r - 1)^2 of N(m, 1) against N(0, 1) is exp(m^2) - 1; logits d = m^2/2 - m x at quantiles of p.
     levels = (torch.arange(400_000, dtype=torch.float64) + 0.5) / 400_000
@@ -117,6 +116,43 @@ def test_a_new_divergence_is_one_small_class(chi2: Divergence):
     assert abs(float(found) - (math.exp(0.25) - 1)) < 1e-3
 
 
-def test_an_unknown_divergence_is_refused_by_name():
-    with pytest.raises(ValueError, match='unknown divergence "jefreys"; did you mean "jeffreys"'):
-        Flow(divergence="jefreys")
+MINE = """
+import attrs
+from gflow_core import hookimpl
+from gflow_vgrow.divergences import Divergence
+
+
+@attrs.frozen
+class ChiSquared(Divergence):
+    \"\"\"f(u) = (u - 1)^2.\"\"\"
+
+    def f(self, u): return (u - 1) ** 2
+    def f2(self, u): return 2 * u.new_ones(u.shape)
+
+
+@hookimpl
+def register_parts(add):
+    add("vgrow.divergence", "mine.chi2", ChiSquared)
+"""
+
+
+def test_another_package_adds_to_the_plugins_own_kind(isolated_plugins, tmp_path, monkeypatch):
+    """Whichever of the two is loaded first."""
+    from gflow_vgrow import plugin
+
+    (tmp_path / "mine.py").write_text(MINE)
+    monkeypatch.syspath_prepend(tmp_path)
+    mine = __import__("mine")
+    early = isolated_plugins.register(mine)
+    assert early.status == "ok"
+    assert "vgrow.divergence" not in isolated_plugins.kinds
+    isolated_plugins.register(plugin, PluginRecord("vgrow", "gflow-vgrow", "0", "gflow_vgrow.plugin"))
+    assert set(isolated_plugins.registries["vgrow.divergence"]) == {*PUBLISHED, "mine.chi2"}
+    assert early.parts == [("vgrow.divergence", "mine.chi2")]
+
+
+def test_an_unknown_divergence_is_refused_by_name(tmp_path):
+    path = tmp_path / "flow.toml"
+    path.write_text('gflow = 1\n[objective]\nuse = "vgrow.flow"\ndivergence = "jefreys"\n')
+    with pytest.raises(RecipeError, match='"jefreys"; did you mean "jeffreys"'):
+        Recipe.load(path)

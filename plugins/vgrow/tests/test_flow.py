@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize
 from gflow_core import Adam, Normal, Phase, RMSprop, Spec, Streams, Train, derive, evaluating, frozen
 from gflow_core.data.parts import Mnist5k, Ring
 from gflow_core.runs.build import build
-from gflow_vgrow.divergences import DIVERGENCES
+from gflow_vgrow.divergences import PUBLISHED
 from gflow_vgrow.flow import State, projection_passes, velocity
 from gflow_vgrow.parts import Flow, MlpDiscriminator, MlpSampler, ResnetDiscriminator, ResnetSampler
 
@@ -67,7 +67,7 @@ def obvious_outer_loop(spec: Spec, sampler, discriminator) -> None:
             optimizers[name] = torch.optim.Adam(module.parameters(), lr=option.lr, betas=option.betas)
         else:
             optimizers[name] = torch.optim.RMSprop(module.parameters(), lr=option.lr)
-    f2 = DIVERGENCES[part.divergence].f2
+    f2 = part.divergence.f2
 
     sampler.eval()
     z = spec.sampler.latent.draw(part.pool_size, streams["vgrow.latent"])
@@ -113,9 +113,9 @@ def largest_difference(one, other) -> float:
 
 CASES = {
     "plane": plane(),
-    "plane, jeffreys": plane(divergence="jeffreys", step_size=0.05),
-    "images, seed": images("seed", divergence="js"),
-    "images, authors": images("authors", divergence="logd"),
+    "plane, jeffreys": plane(divergence=PUBLISHED["jeffreys"], step_size=0.05),
+    "images, seed": images("seed", divergence=PUBLISHED["js"]),
+    "images, authors": images("authors", divergence=PUBLISHED["logd"]),
 }
 
 
@@ -165,9 +165,9 @@ def test_bf16_velocities_are_float32s_within_rounding():
     x = torch.randn(32, 1, 16, 16, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
     module = experiment.discriminator
     with frozen(module), evaluating(module):
-        exact = velocity(module, x, DIVERGENCES["js"])
+        exact = velocity(module, x, PUBLISHED["js"])
         with torch.autocast("cpu", torch.bfloat16):
-            rounded = velocity(module, x, DIVERGENCES["js"])
+            rounded = velocity(module, x, PUBLISHED["js"])
     assert rounded.dtype == torch.float32
     error = (rounded - exact).flatten(1).norm(dim=1) / exact.flatten(1).norm(dim=1)
     # bf16 keeps 8 bits, 0.4 % a layer; a ReLU that flips adds to it.
@@ -181,7 +181,7 @@ def test_moving_leaves_the_discriminator_as_it_is():
     objective._draw_pool()
     before = {k: v.clone() for k, v in experiment.discriminator.state_dict().items()}
     start = objective.state.x.clone()
-    objective._move()
+    objective._move(objective.part.step_size)
     assert not torch.equal(objective.state.x, start)
     assert all(torch.equal(v, before[k]) for k, v in experiment.discriminator.state_dict().items())
     assert all(p.grad is None and p.requires_grad for p in experiment.discriminator.parameters())
@@ -193,12 +193,12 @@ def test_clamping_defaults_to_the_data():
         experiment = build(images("seed", step_size=1000.0, **options))
         objective = experiment.objective
         objective._draw_pool()
-        objective._move()
+        objective._move(objective.part.step_size)
         top = objective.state.x.max().item()
         assert top == limit if limit is not None else top > 1
     objective = build(plane(step_size=1000.0)).objective
     objective._draw_pool()
-    objective._move()
+    objective._move(objective.part.step_size)
     assert objective.state.x.abs().max() > 1, "unbounded data is not clamped"
 
 
@@ -208,8 +208,8 @@ def test_ratio_clip_bounds_the_factor():
             return 3 * x[:, 0]
 
     x = torch.tensor([[-4.0], [0.0], [4.0]])
-    free = velocity(Slope(), x, DIVERGENCES["jeffreys"])
-    clipped = velocity(Slope(), x, DIVERGENCES["jeffreys"], (1.5, 100.0))
+    free = velocity(Slope(), x, PUBLISHED["jeffreys"])
+    clipped = velocity(Slope(), x, PUBLISHED["jeffreys"], (1.5, 100.0))
     assert torch.allclose(free[:, 0], 3 * (1 + torch.exp(3 * x[:, 0])))
     assert torch.allclose(clipped[:, 0], 3 * torch.tensor([1.5, 2.0, 100.0]))
 
@@ -264,5 +264,5 @@ def test_a_memory_of_one_chunk(monkeypatch):
     experiment.discriminator.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
     experiment.objective._draw_pool()
     with parametrize.cached():
-        experiment.objective._move()
+        experiment.objective._move(experiment.objective.part.step_size)
     assert max(seen) == 8

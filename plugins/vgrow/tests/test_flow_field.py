@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from gflow_core import Adam, DataShape, Normal, Runtime, Source, Spec, Streams, Subject, Train, fingerprint
+from gflow_vgrow.divergences import PUBLISHED
 from gflow_vgrow.parts import Flow, FlowField, MlpDiscriminator, MlpSampler
 
 
@@ -61,7 +62,7 @@ def test_the_part_accepts_this_recipe():
 
 @pytest.mark.parametrize("divergence", ["kl", "js", "logd", "jeffreys"])
 def test_scores_and_figure(divergence: str, tmp_path):
-    result = PART.build()(make(divergence=divergence, ratio_clip=(0.1, 10.0)))
+    result = PART.build()(make(divergence=PUBLISHED[divergence], ratio_clip=(0.1, 10.0)))
     assert set(result.scores) == {
         "displacement",
         "velocity_start",

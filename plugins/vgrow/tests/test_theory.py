@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gflow_core import Result, Runtime, Spec, Streams, Subject
 from gflow_vgrow import theory
-from gflow_vgrow.divergences import DIVERGENCES, JS, KL, Divergence, Jeffreys, LogD
+from gflow_vgrow.divergences import JS, KL, PUBLISHED, Divergence, Jeffreys, LogD
 from gflow_vgrow.parts import Theory
 
 COLUMNS = ["statement", "setting", "quantity", "predicted", "measured", "error", "tolerance", "ok"]
@@ -36,10 +36,10 @@ def test_each_statement_is_there_for_each_divergence(result: Result):
     assert {row["statement"] for row in rows} == set(theory.STATEMENTS)
     for statement in ("Lemma 1.1", "Lemma 1.2", "Theorem 1.1", "Theorem 1.2"):
         settings = {row["setting"] for row in rows if row["statement"] == statement}
-        assert settings == {f"{name}, {dim}-D" for name in DIVERGENCES for dim in (1, 2)}
+        assert settings == {f"{name}, {dim}-D" for name in PUBLISHED for dim in (1, 2)}
     for statement in ("Flow", "Arrival"):
         settings = {row["setting"] for row in rows if row["statement"] == statement}
-        assert settings >= {f"{name}, 1-D" for name in DIVERGENCES}
+        assert settings >= {f"{name}, 1-D" for name in PUBLISHED}
 
 
 def test_the_summary_counts_every_check(result: Result):
@@ -72,7 +72,7 @@ def test_the_logd_divergence_is_twice_the_kl_to_the_mixture():
         middle = (p.pdf(x) + q.pdf(x)) / 2
         return 2 * middle * math.log(middle / p.pdf(x))
 
-    found = LINE.mean_p(DIVERGENCES["logd"].f(LINE.r))
+    found = LINE.mean_p(PUBLISHED["logd"].f(LINE.r))
     assert float(found) == pytest.approx(quad(integrand, -12, 12, epsabs=1e-12)[0], abs=1e-10)
 
 
@@ -128,13 +128,13 @@ def test_wrong_mathematics_is_caught(wrong: Divergence, caught: set[str]):
 
 
 def test_right_mathematics_is_not_caught():
-    for name, divergence in DIVERGENCES.items():
+    for name, divergence in PUBLISHED.items():
         assert failed(name, divergence) == set()
 
 
 def test_a_wrong_velocity_does_not_decay_as_predicted(monkeypatch):
     monkeypatch.setattr(LogD, "scale", lambda self, d: 1 + 0 * d)  # KL's velocity under logD's F
-    path = theory.decay(LINE, DIVERGENCES["logd"], 2.0)
+    path = theory.decay(LINE, PUBLISHED["logd"], 2.0)
     failures = {check.quantity for check in theory._flow_in_time(LINE, "logd", path) if not check.ok}
     assert "dF/dt = -E||v||^2 along the way (worst)" in failures
     assert "F(0) - F(T) = int E||v||^2 dt" in failures
@@ -143,7 +143,7 @@ def test_a_wrong_velocity_does_not_decay_as_predicted(monkeypatch):
 def test_a_wrong_theorem_1_3_and_definitions_are_caught(monkeypatch):
     monkeypatch.setattr(LogD, "f", lambda self, u: (u + 1) * (u + 1).log() - math.log(2))
     monkeypatch.setattr(JS, "f", lambda self, u: (u * u.log() - (u + 1) * ((u + 1) / 2).log()) / 2)
-    assert not any(check.ok for check in theory._logd(LINE, "logd", DIVERGENCES["logd"]))
+    assert not any(check.ok for check in theory._logd(LINE, "logd", PUBLISHED["logd"]))
     assert [check.divergence for check in theory._closed_forms(LINE) if not check.ok] == ["js"]
 
 
@@ -156,7 +156,7 @@ def test_the_wrong_sign_of_the_logit_is_caught(monkeypatch):
 
 def test_an_exploding_flow_ends_in_a_failed_check(monkeypatch):
     monkeypatch.setattr(KL, "scale", lambda self, d: -1 + 0 * d)
-    path = theory.decay(LINE, DIVERGENCES["kl"], 1.0)
+    path = theory.decay(LINE, PUBLISHED["kl"], 1.0)
     checks = list(theory._flow_in_time(LINE, "kl", path))
     assert any(not check.ok for check in checks)
 

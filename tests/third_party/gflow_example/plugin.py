@@ -5,7 +5,7 @@ from __future__ import annotations
 from gflow_core import hookimpl
 from gflow_example import parts
 
-API_VERSION = 1
+API_VERSION = 2
 
 
 @hookimpl
