@@ -2,7 +2,7 @@
 
 # ------------------------------------------------------------------ runs and recipes, from Python
 
-from .parts.plugins import load as load
+from .parts.loading import load as load, register as register
 from .recipes.recipe import Recipe as Recipe
 from .runs.api import Run as Run, load_run as load_run, run as run
 from .runs.summary import Summary as Summary, summaries as summaries

@@ -204,7 +204,8 @@ def python() -> Iterator[str]:
     """The door, in the order of its list."""
     yield "# gflow_core\n"
     yield "What `from gflow_core import ...` gives: the programming interface, whose version is `API_VERSION`. "
-    yield "[gflow from Python](../python.md) is a notebook that uses it, [Writing a plugin](../plugins.md) shows it at work.\n"
+    yield "[gflow from Python](../python.md) is a notebook that uses it, [Writing a plugin](../plugins.md) shows it at "
+    yield "work.\n"
     for line in (ROOT / "gflow_core" / "__init__.pyi").read_text(encoding="utf-8").splitlines():
         if heading := re.fullmatch(r"# -+ (.+)", line):
             yield f"## {heading[1][0].upper()}{heading[1][1:]}\n"

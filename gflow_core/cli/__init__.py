@@ -47,6 +47,7 @@ class _Commands(click.Group):
         if cmd_name not in self.list_commands(ctx):
             return None
         command: click.Command = importlib.import_module(_module(cmd_name)).command
+        _let_load(command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -64,6 +65,31 @@ class _Commands(click.Group):
         rank = os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0"))
         with reporting(quiet=rank != "0"):
             return super().invoke(ctx)
+
+
+def _let_load(command: click.Command) -> None:
+    """Every command can be told of a file of parts, and so can those below it."""
+    for below in getattr(command, "commands", {}).values():
+        _let_load(below)
+    if any(parameter.name == "load" for parameter in command.params):
+        return
+
+    def take(_context: click.Context, _parameter: click.Parameter, files: tuple[str, ...]) -> None:
+        if files:
+            from gflow_core.parts.loading import name_files
+
+            name_files([os.path.abspath(file) for file in files])
+
+    command.params.append(
+        click.Option(
+            ["--load"],
+            multiple=True,
+            metavar="FILE",
+            expose_value=False,
+            callback=take,
+            help="Load parts from this Python file, too; may be said several times.",
+        )
+    )
 
 
 @contextmanager

@@ -26,8 +26,12 @@ def command(run: Path, words: tuple[str, ...], scheduler: str | None) -> None:
     gflow analyze runs/vgrow_ring8-s0-001 vgrow.flow_field analyze.0.particles=1000
     """
     from gflow_core import load_run
+    from gflow_core.parts.loading import of_run
 
     refuse_options([str(run), *words], {})
     names = tuple(word for word in words if "=" not in word and not word.startswith("~"))
     overrides = tuple(word for word in words if word not in names)
-    load_run(run).analyze(*names, overrides=overrides, scheduler=scheduler)
+    with of_run(run) as said:
+        for line in said:
+            click.echo(line, err=True)
+        load_run(run).analyze(*names, overrides=overrides, scheduler=scheduler)

@@ -29,6 +29,7 @@ def command(run: Path, checkpoint: str | None, steps: int | None, scheduler: str
     from gflow_core.cli.launch import launch
     from gflow_core.errors import GflowError
     from gflow_core.machine.runtime import world_size
+    from gflow_core.parts.loading import of_run
     from gflow_core.recipes.recipe import load
     from gflow_core.runs.record import RunFolder
 
@@ -37,7 +38,10 @@ def command(run: Path, checkpoint: str | None, steps: int | None, scheduler: str
             f"{run}: not on this machine ({platform.node()}); every machine reads the run that it resumes: put it on a "
             "file system that all see, or copy it to each"
         )
-    launch(load(RunFolder(run).recipe).spec, _work, (run, checkpoint, steps, scheduler))
+    with of_run(run) as said:
+        for line in said:
+            click.echo(line, err=True)
+        launch(load(RunFolder(run).recipe).spec, _work, (run, checkpoint, steps, scheduler))
 
 
 def _work(run: Path, checkpoint: str | None, steps: int | None, scheduler: str | None) -> None:

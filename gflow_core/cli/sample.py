@@ -60,12 +60,16 @@ def command(
 
     from gflow_core.files.whole import written_aside
     from gflow_core.nn.sampling import dealt
+    from gflow_core.parts.loading import of_run
     from gflow_core.runs.console import RunConsole
     from gflow_core.runs.drawing import Drawing
     from gflow_core.runs.pictures import draw_samples
     from gflow_core.runs.session import workers
 
-    drawing = Drawing(run, checkpoint, seed, replica, label)
+    with of_run(run) as said:
+        for line in said:
+            click.echo(line, err=True)
+        drawing = Drawing(run, checkpoint, seed, replica, label)
     if kind == ".png":
         with workers(scheduler) as spread:
             x = torch.cat(list(drawing.chunks(n, spread)))

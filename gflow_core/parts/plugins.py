@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import importlib.util
 import inspect
 import os
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
@@ -35,7 +39,7 @@ from gflow_core.parts.kinds import Kind, kind_of
 from gflow_core.parts.registry import Registry
 from gflow_core.parts.training import ObjectivePart
 
-__all__ = ["KINDS", "ONLY", "PluginRecord", "Plugins", "load", "name_of", "plugins"]
+__all__ = ["KINDS", "LOAD", "ONLY", "PluginRecord", "Plugins", "load", "name_of", "plugins"]
 
 KINDS: tuple[Kind, ...] = tuple(
     found
@@ -59,9 +63,13 @@ KINDS: tuple[Kind, ...] = tuple(
 """The core's own kinds."""
 
 CORE = "gflow-core"
+_NOTEBOOK = "notebook"
 
 _OURS = frozenset({"vgrow", "far", "dcgan", "cgan", "rmt"})
 """Plugins that are known to exist, as gflow-NAME; what else there is nobody can say."""
+
+LOAD = "GFLOW_LOAD"
+"""Environment variable: files that parts are loaded from, as in PATH; `--load FILE` adds to it."""
 
 ONLY = "GFLOW_LOAD_PLUGINS"
 """Environment variable: the plugins that are loaded besides the core, separated by commas; all where it is not set."""
@@ -76,6 +84,8 @@ class PluginRecord:
     version: str
     module: str
     file: str = ""
+    sha256: str = ""
+    """Of the file, where the parts came from one that was named (`--load`); empty for installed plugins."""
     status: Literal["ok", "broken"] = "ok"
     error: str = ""
     parts: list[tuple[str, str]] = attrs.field(factory=list)
@@ -153,6 +163,66 @@ class Plugins:
         for kind, name, part in parts:
             self._add_part(kind, name, part, record)
         return record
+
+    def load_file(self, path: Path) -> PluginRecord:
+        """Load the parts of a file, in place of what it registered before. Raises PluginError where that fails."""
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise PluginError(
+                f"{path}: cannot be read: {error.strerror or error}; --load takes a Python file"
+            ) from error
+        digest = hashlib.sha256(content).hexdigest()
+        before = next((record for record in self.records if record.sha256 and record.file == str(path)), None)
+        if before is not None and before.sha256 == digest:
+            return before
+        if before is not None:
+            self._forget(before)
+        if any(record.sha256 and record.name == path.stem for record in self.records):
+            raise PluginError(f"{path}: another file of that name is loaded already; rename one of them")
+        record = PluginRecord(path.stem, path.name, digest[:12], f"gflow_loaded_{path.stem}", str(path), digest)
+        spec = importlib.util.spec_from_file_location(record.module, path)
+        if spec is None or spec.loader is None:
+            raise PluginError(f"{path}: no Python file; its name ends in .py")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[record.module] = module  # classes of the file find it there
+        try:
+            spec.loader.exec_module(module)
+        except (Exception, SystemExit) as error:
+            raise PluginError(f"{path}: importing it raised {type(error).__name__}: {error}") from error
+        self.register(module, record)
+        if record.status == "broken":
+            raise PluginError(f"{path}: {record.error}")
+        if not record.parts and not any(whose is record for *_, whose in self.waiting):
+            raise PluginError(f"{path}: it registers no part; mark a function with @hookimpl (docs/how-to/own-part.md)")
+        return record
+
+    def register_one(self, kind: str, name: str, part: type[Any]) -> None:
+        """Register one part of a notebook, in place of one that it registered under that name before."""
+        record = next((record for record in self.records if record.name == _NOTEBOOK), None)
+        if record is None:
+            record = PluginRecord(_NOTEBOOK, _NOTEBOOK, "", "__main__")
+            self.records.append(record)
+        if kind not in self.kinds:
+            raise UnknownPart(
+                f'there is no kind "{kind}"{did_you_mean(kind, self.kinds)} (known: {", ".join(self.kinds)})'
+            )
+        if (kind, name) in record.parts:
+            self.registries[kind].remove(name)
+            record.parts.remove((kind, name))
+        elif name in self.registries[kind]:
+            provider = self.registries[kind].entry(name).provider
+            raise PluginError(f'{kind} "{name}" is one of {provider}; give yours another name')
+        self._add_part(kind, name, part, record)
+        if (kind, name) not in record.parts:
+            self.records.remove(record)
+            raise PluginError(record.error)
+
+    def _forget(self, record: PluginRecord) -> None:
+        """Take back what it registered."""
+        for kind, name in record.parts:
+            self.registries[kind].remove(name)
+        self.records.remove(record)
 
     def _add_kind(self, contract: type[Any], record: PluginRecord) -> None:
         """A kind that the plugin owns, and the parts of it that were there before it."""
@@ -301,10 +371,16 @@ _loaded: Plugins | None = None
 
 
 def plugins() -> Plugins:
-    """The plugins of this environment, loaded once."""
+    """The plugins of this environment, and the files that were named, loaded once."""
     global _loaded
     if _loaded is None:
         _loaded = load()
+        try:
+            for file in filter(None, os.environ.get(LOAD, "").split(os.pathsep)):
+                _loaded.load_file(Path(file).resolve())
+        except PluginError:
+            _loaded = None
+            raise
     return _loaded
 
 

@@ -63,6 +63,11 @@ class Registry(Generic[T]):
             raise PluginError(f'{self.kind} "{name}" is claimed by {" and by ".join(claims)}; uninstall or rename one')
         self._entries[name] = Entry[T](name, cast("type[T]", part), provider)
 
+    def remove(self, name: str) -> None:
+        """Take back a name."""
+        self._entries.pop(name, None)
+        self._claims.pop(name, None)
+
     def get(self, name: str) -> type[T]:
         """The part called `name`. Raises UnknownPart, listing what exists."""
         return self.entry(name).part

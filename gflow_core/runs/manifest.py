@@ -14,6 +14,7 @@ import torch
 
 from gflow_core.errors import GflowError
 from gflow_core.machine.runtime import Runtime
+from gflow_core.parts.loading import loaded_files
 from gflow_core.parts.plugins import plugins
 from gflow_core.parts.spec import Spec
 from gflow_core.parts.training import Experiment
@@ -34,6 +35,7 @@ def manifest_of(recipe: Recipe, experiment: Experiment) -> dict[str, Any]:
         "recipe": str(recipe.path) if recipe.path else None,
         "versions": {"python": platform.python_version(), **versions()},
         "platform": platform.platform(),
+        **({"loaded": loaded} if (loaded := loaded_files()) else {}),
         "device": str(runtime.device),
         "device_name": torch.cuda.get_device_name(runtime.device)
         if runtime.device.type == "cuda"
@@ -51,7 +53,10 @@ def manifest_of(recipe: Recipe, experiment: Experiment) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    return {"torch": torch.__version__, **{record.dist: record.version for record in plugins().records}}
+    return {
+        "torch": torch.__version__,
+        **{record.dist: record.version for record in plugins().records if record.version},
+    }
 
 
 def _git() -> dict[str, Any] | None:

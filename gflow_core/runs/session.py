@@ -18,6 +18,7 @@ from gflow_core.files.run_folder import run_name
 from gflow_core.machine import cluster
 from gflow_core.machine.streams import seeded
 from gflow_core.parts.analysis import Map
+from gflow_core.parts.loading import copies
 from gflow_core.parts.plugins import plugins
 from gflow_core.parts.spec import Spec
 from gflow_core.parts.training import Experiment
@@ -55,6 +56,7 @@ def run(recipe: Recipe, runs: Path, console: Console, map: Map = map) -> RunFold
     with _held(folder, experiment):
         if experiment.runtime.main:
             folder.write_manifest(manifest_of(recipe, experiment))
+            copies(folder.path)
         console.say(f"run folder {folder.path}")
         Session(experiment, folder, console, map=map).go(done=0)
     return folder

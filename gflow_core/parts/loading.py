@@ -1,0 +1,124 @@
+"""Parts without a package: from one file, or registered in a notebook.
+
+    gflow run mine.toml --load my_parts.py
+    gflow_core.load("my_parts.py")
+    gflow_core.register(sampler={"mine.unet": Unet})
+
+A file is a plugin's module: its hooks register its parts. It is loaded because the person names it, never because a
+recipe does. A run keeps a copy, which goes on counting for that run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from gflow_core.errors import GflowError, PluginError, RecipeError
+from gflow_core.files.run_folder import read_manifest
+from gflow_core.parts.plugins import LOAD, PluginRecord, plugins
+
+__all__ = ["copies", "load", "loaded_files", "name_files", "of_run", "register"]
+
+_FOLDER = "parts"
+"""Where a run folder keeps the files that its parts came from."""
+
+
+def load(file: Path | str) -> PluginRecord:
+    """Load parts from a Python file, for this process and those that it starts.
+
+    Its functions marked `@hookimpl` register them, as a plugin's would. The same file again changes nothing; one that
+    has changed since replaces what it registered. Raises PluginError where it cannot be loaded.
+    """
+    path = Path(file).expanduser().resolve()
+    record = plugins().load_file(path)
+    name_files([str(path)])
+    return record
+
+
+def register(parts: Mapping[str, Mapping[str, type[Any]]] | None = None, **kinds: Mapping[str, type[Any]]) -> None:
+    """Register part classes by kind and name, for this process: `register(sampler={"mine.unet": Unet})`.
+
+    Kinds whose names have a dot come in a mapping: `register({"vgrow.divergence": {"mine.chi2": Chi2}})`. A name that
+    was registered so before is replaced: cells of a notebook run twice. Raises PluginError for a name that a plugin
+    has, or that is no name; UnknownPart for a kind that no loaded plugin owns.
+    """
+    for kind, named in {**(parts or {}), **kinds}.items():
+        for name, part in named.items():
+            plugins().register_one(kind, name, part)
+
+
+# ------------------------------------------------------------------ files that were named
+
+
+def name_files(files: list[str]) -> None:
+    """Have this process, and those that it starts, load these files with the plugins."""
+    before = [one for one in os.environ.get(LOAD, "").split(os.pathsep) if one]
+    os.environ[LOAD] = os.pathsep.join(dict.fromkeys([*before, *files]))
+
+
+def loaded_files() -> list[dict[str, str]]:
+    """For a manifest: each file that parts were loaded from, its sha256, and the names of its parts."""
+    return [
+        {
+            "file": record.file,
+            "copy": f"{_FOLDER}/{Path(record.file).name}",
+            "sha256": record.sha256,
+            "parts": ", ".join(f"{kind} {name}" for kind, name in record.parts),
+        }
+        for record in plugins().records
+        if record.sha256
+    ]
+
+
+def copies(run: Path) -> None:
+    """Put a copy of every loaded file into a run folder."""
+    for one in loaded_files():
+        target = run / one["copy"]
+        target.parent.mkdir(exist_ok=True)
+        if Path(one["file"]) != target.resolve():
+            shutil.copyfile(one["file"], target)
+
+
+@contextmanager
+def of_run(run: Path) -> Iterator[list[str]]:
+    """Within the block files that were named count as the run's own copies of them do.
+
+    Yields what a person should know of that. Where the recipe cannot be read because a file was not named, the error
+    says which. To be entered before plugins are first asked for.
+    """
+    manifest = read_manifest(run) if run.is_dir() else {}
+    own = {Path(one["file"]).name: one for one in manifest.get("loaded", [])}
+    named = [Path(one) for one in os.environ.get(LOAD, "").split(os.pathsep) if one]
+    said, files = [], []
+    for path in named:
+        one = own.pop(path.name, None)
+        if one is None:
+            files.append(str(path))
+            continue
+        copy = run / one["copy"]
+        if _sha256(copy) != one["sha256"]:
+            raise GflowError(f"{copy}: not the file that the run began with; put it back from a backup")
+        if path.is_file() and _sha256(path) != one["sha256"]:
+            said.append(f"{path} has changed since the run began; the run's copy is used, {copy}")
+        files.append(str(copy.resolve()))
+    if named:
+        os.environ[LOAD] = os.pathsep.join(files)
+    try:
+        yield said
+    except RecipeError as error:
+        if not own:
+            raise
+        lacking = " ".join(f"--load {name}" for name in own)
+        raise GflowError(f"{error}\nthe run began with parts of its own: say {lacking}") from error
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise PluginError(f"{path}: cannot be read: {error.strerror or error}") from error
