@@ -95,6 +95,7 @@ from .methods.gradients import (
     squared_gradient_norm as squared_gradient_norm,
     zero_centred as zero_centred,
 )
+from .methods.pieces import Pieces as Pieces
 from .methods.penalties import (
     GradientPenalty as GradientPenalty,
     Interpolation as Interpolation,

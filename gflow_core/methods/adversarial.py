@@ -31,6 +31,7 @@ class Adversarial:
 
     players: ClassVar[tuple[str, ...]] = ("sampler", "discriminator")
     replicable: ClassVar[bool] = True
+    accumulates: ClassVar[bool] = True
 
     loss: Loss = option(factory=Nonsaturating, doc="The pair of losses on logits.")
     discriminator_steps: int = option(1, doc="Discriminator updates before each update of the sampler.", ge=1)
@@ -59,8 +60,11 @@ class Adversarial:
             yield "pack and augment do not go together: a pack is no item of the data's shape; leave one of them out"
         if self.pack > 1 and getattr(spec.discriminator, "conditional", False):
             yield "pack: packed items have no label of their own; take a discriminator that reads none"
-        if self.pack > 1 and spec.train is not None and spec.train.batch_size % (self.pack * spec.train.devices):
-            yield f"pack = {self.pack} does not divide train.batch_size = {spec.train.batch_size} of each process"
+        if self.pack > 1 and spec.train is not None:
+            share = spec.train.devices * spec.train.accumulate
+            if spec.train.batch_size % (self.pack * share):
+                of = f" in {share} pieces" if share > 1 else ""
+                yield f"pack = {self.pack} does not divide train.batch_size = {spec.train.batch_size}{of}"
 
     def judged_shape(self, data: DataShape) -> DataShape:
         """What the discriminator judges: `pack` items behind one another."""

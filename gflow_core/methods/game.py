@@ -13,6 +13,8 @@ import attrs
 import torch
 from torch import Tensor, nn
 
+from gflow_core.machine.streams import Streams
+from gflow_core.methods.pieces import Pieces, Shared
 from gflow_core.nn.sampling import draw_labels
 from gflow_core.optim.player import frozen
 from gflow_core.parts.contracts import Augmentation, Judged, Penalty, at
@@ -51,16 +53,17 @@ class AdversarialObjective:
         self._reads_labels = {"sampler": spec.sampler.conditional, "discriminator": spec.discriminator.conditional}
         self._labels = experiment.data.y if experiment.data is not None else None
         self._penalties = dict(zip(_names(part.penalty), part.penalty, strict=True))
+        self._pieces = Pieces(spec.train.accumulate, lead=1 if experiment.replicas else 0)
         self._done = 0  # steps before the one that is made
         self._last: Batch | None = None  # what counted as real last, where the sampler's loss reads it
 
     def step(self, step: int) -> Iterator[Phase | Metrics]:
         """The discriminator's updates, then the sampler's."""
-        count = self.part.discriminator_steps
+        updates = self.part.discriminator_steps
         self._done = step - 1
-        taught = [self._teach((step - 1) * count + i) for i in range(count)]
+        taught = [self._teach((step - 1) * updates + i) for i in range(updates)]
         metrics = taught[0]
-        if count > 1:
+        if updates > 1:
             names = dict.fromkeys(name for seen in taught for name in seen)  # a penalty may be due in some only
             metrics = {name: torch.stack([seen[name] for seen in taught if name in seen]).mean(0) for name in names}
         metrics["sampler_loss"] = self._improve()
@@ -79,6 +82,10 @@ class AdversarialObjective:
 
     def generate(self, n: int, stream: str = "adversarial") -> Batch:
         """This process's slice of n fresh items, with labels where a network reads them."""
+        return self._made(self._latents(n, stream))
+
+    def _latents(self, n: int, stream: str = "adversarial") -> Batch:
+        """This process's slice of n fresh z, with labels where a network reads them."""
         draw = self.experiment.draw
         z = self._here(draw(lambda streams: self._latent.draw(n, streams[f"{stream}.latent"])))
         y = None
@@ -86,9 +93,12 @@ class AdversarialObjective:
             pool = self._labels
             assert pool is not None
             y = self._here(draw(lambda streams: draw_labels(pool, n, streams[f"{stream}.label"])))
+        return Batch(z, y)
+
+    def _made(self, z: Batch) -> Batch:
         with self.runtime.autocast():
-            x = self._forward("sampler", z, y)
-        return Batch(x.to(z.dtype), y)
+            x = self._forward("sampler", z.x, z.y)
+        return Batch(x.to(z.x.dtype), z.y)
 
     def judge(self, x: Tensor, y: Tensor | None) -> Tensor:
         """Logits of items x [..., B, *shape], [..., B], in the loss's precision. With `pack`, a logit a pack."""
@@ -100,39 +110,67 @@ class AdversarialObjective:
         """Discriminator update `number` (from 0). Real and generated items get a forward each: their batch
         statistics do not mix."""
         due = {name: one for name, one in self._penalties.items() if number % one.interval == 0}
+        latents = self._latents(self.batch_size)
         with torch.no_grad():
-            fake = self._packed(self.generate(self.batch_size))
-        real, true = self.real_batch()
-        real, true = self._packed(real), true // self.part.pack
+            fakes = [self._packed(self._made(piece)) for piece in self._pieces.of_batch(latents)]
+        batch, true = self.real_batch()
         if self.part.loss.reads_real:
-            self._last = Batch(real.x.detach(), real.y)
-        differentiated = frozenset().union(*(one.differentiates for one in due.values()))
-        real.x.requires_grad_("real" in differentiated)
-        fake.x.requires_grad_("fake" in differentiated)
-        d_real, d_fake = self.judge(self._augmented(real.x), real.y), self.judge(self._augmented(fake.x), fake.y)
-        loss = self.part.loss.discriminator(d_real, d_fake)
-        seen = {"discriminator_loss": loss, "logit_real": d_real[..., :true].mean(-1), "logit_fake": d_fake.mean(-1)}
-        if true < d_real.shape[-1]:
-            seen["logit_counted"] = d_real[..., true:].mean(-1)  # generated, but counted as real
-        total = loss
-        judged = Judged(real, fake, d_real, d_fake, true, self.judge, self._uniform)
-        for name, penalty in due.items():
-            seen[name] = penalty.value(judged)
-            total = total + at(penalty.weight, self._done) * penalty.interval * seen[name]
-        self.discriminator.minimize(total.sum())
-        return {name: value.detach() for name, value in seen.items()}
+            self._last = batch
+        reals = [self._packed(piece) for piece in self._pieces.of_batch(batch, true)]
+        true //= self._pieces.number * self.part.pack
+        drawn_real, drawn_fake = self._drawn(), self._drawn()
+        uniform = Shared(self._uniform, self._pieces)
+        differentiated = frozenset().union(*(penalty.differentiates for penalty in due.values()))
+        seen: list[dict[str, Tensor]] = []
+
+        def losses() -> Iterator[Tensor]:
+            for i, (real, fake) in enumerate(zip(reals, fakes, strict=True)):
+                real.x.requires_grad_("real" in differentiated)
+                fake.x.requires_grad_("fake" in differentiated)
+                d_real = self.judge(self._augmented(real.x, drawn_real[i]), real.y)
+                d_fake = self.judge(self._augmented(fake.x, drawn_fake[i]), fake.y)
+                total = self.part.loss.discriminator(d_real, d_fake)
+                metrics = {
+                    "discriminator_loss": total,
+                    "logit_real": d_real[..., :true].mean(-1),
+                    "logit_fake": d_fake.mean(-1),
+                }
+                if true < d_real.shape[-1]:
+                    metrics["logit_counted"] = d_real[..., true:].mean(-1)  # generated, but counted as real
+                judged = Judged(real, fake, d_real, d_fake, true, self.judge, uniform.of_piece(i))
+                for name, penalty in due.items():
+                    metrics[name] = penalty.value(judged)
+                    total = total + at(penalty.weight, self._done) * penalty.interval * metrics[name]
+                seen.append({name: value.detach() for name, value in metrics.items()})
+                yield total.sum() / self._pieces.number
+
+        self.discriminator.minimize(losses())
+        return {name: _mean([metrics[name] for metrics in seen]) for name in seen[0]}
 
     def _improve(self) -> Tensor:
         """One update of the sampler against a discriminator whose own gradients nobody needs."""
+        latents = self._pieces.of_batch(self._latents(self.batch_size))
+        drawn = self._drawn()
+        reals = self._pieces.of_batch(self._last) if self._last is not None else []
+        drawn_real = self._drawn() if reals else []
+        seen: list[Tensor] = []
+
+        def losses() -> Iterator[Tensor]:
+            for i, piece in enumerate(latents):
+                fake = self._packed(self._made(piece))
+                d_real = None
+                if reals:
+                    real = self._packed(reals[i])
+                    with torch.no_grad():
+                        d_real = self.judge(self._augmented(real.x, drawn_real[i]), real.y)
+                d_fake = self.judge(self._augmented(fake.x, drawn[i]), fake.y)
+                loss = self.part.loss.sampler(d_fake, d_real)
+                seen.append(loss.detach())
+                yield loss.sum() / self._pieces.number
+
         with frozen(self.discriminator.module):
-            fake = self._packed(self.generate(self.batch_size))
-            d_real = None
-            if self._last is not None:
-                with torch.no_grad():
-                    d_real = self.judge(self._augmented(self._last.x), self._last.y)
-            loss = self.part.loss.sampler(self.judge(self._augmented(fake.x), fake.y), d_real)
-            self.sampler.minimize(loss.sum())
-        return loss.detach()
+            self.sampler.minimize(losses())
+        return _mean(seen)
 
     def _packed(self, batch: Batch) -> Batch:
         """`pack` items as one: channels, or the dimensions of vectors, behind one another (Lin et al. 2018)."""
@@ -144,22 +182,24 @@ class AdversarialObjective:
         x = batch.x.unflatten(lead - 1, (-1, pack)).flatten(lead, lead + 1)
         return Batch(x, None)
 
-    def _augmented(self, x: Tensor) -> Tensor:
-        """Items [..., B, *shape] as the discriminator sees them; gradients reach x."""
-        for augmentation in self.part.augment:
-            x = self._augment(augmentation, x)
-        return x
-
-    def _augment(self, augmentation: Augmentation, x: Tensor) -> Tensor:
+    def _drawn(self) -> list[list[Tensor]]:
+        """What augmentations draw for one batch: for each piece, a tensor an augmentation."""
         n = self.batch_size // self.part.pack
-        drawn = self._here(
-            self.experiment.draw(
-                lambda streams: augmentation.draw(n, self._shape, streams["adversarial.augment"], self._done)
-            )
-        )
+        whole = [
+            self._here(self.experiment.draw(lambda streams, one=one: self._draw(one, n, streams)))  # type: ignore[misc]
+            for one in self.part.augment
+        ]
+        return [list(piece) for piece in zip(*map(self._pieces.of, whole), strict=True)] or [[]] * self._pieces.number
+
+    def _draw(self, augmentation: Augmentation, n: int, streams: Streams) -> Tensor:
+        return augmentation.draw(n, self._shape, streams["adversarial.augment"], self._done)
+
+    def _augmented(self, x: Tensor, drawn: Sequence[Tensor]) -> Tensor:
+        """Items [..., B, *shape] as the discriminator sees them; gradients reach x."""
         lead = x.dim() - len(self._shape.shape)  # 2 with replicas, else 1
-        changed = augmentation.apply(x.flatten(0, lead - 1), drawn.flatten(0, lead - 1))
-        return changed.view(x.shape)
+        for augmentation, own in zip(self.part.augment, drawn, strict=True):
+            x = augmentation.apply(x.flatten(0, lead - 1), own.flatten(0, lead - 1)).view(x.shape)
+        return x
 
     def _uniform(self) -> Tensor:
         n = self.batch_size // self.part.pack
@@ -173,6 +213,10 @@ class AdversarialObjective:
     def _here(self, x: Tensor) -> Tensor:
         """This process's slice of a global draw, on its device."""
         return self.runtime.shard(x).to(self.runtime.device)
+
+
+def _mean(values: Sequence[Tensor]) -> Tensor:
+    return values[0] if len(values) == 1 else torch.stack(list(values)).mean(0)
 
 
 def _names(penalties: Sequence[Penalty]) -> list[str]:

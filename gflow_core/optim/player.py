@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import attrs
@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from gflow_core.errors import Diverged
 from gflow_core.machine.runtime import Runtime
-from gflow_core.parts.contracts import OptimizerPart
+from gflow_core.parts.contracts import Number, OptimizerPart, at
 
 __all__ = ["Player", "evaluating", "frozen", "make_player"]
 
@@ -25,29 +25,53 @@ class Player:
     module: nn.Module
     part: OptimizerPart
     runtime: Runtime
+    clip: Number | None = None
+    """Longest gradient, over all parameters; None leaves it as it is."""
+    replicas: int = 0
+    """How many networks are stacked in it, each with a gradient of its own; 0 where it is one."""
     optimizer: Optimizer = attrs.field(init=False)
     _parameters: list[nn.Parameter] = attrs.field(init=False)
+    _longest: float | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.optimizer = self.part.build(self.module)
         self._parameters = list(self.module.parameters())
 
     def set_rates(self, done: int) -> None:
-        """Set learning rate and momentum for the step that follows `done` finished ones."""
+        """Set what schedules change for the step that follows `done` finished ones."""
         values = self.part.at(done)
         for name, value in values.items():
-            if not math.isfinite(value) or value > torch.finfo(torch.float32).max:
-                raise Diverged(f"step {done + 1}: the schedule of {name} has reached {value:g}")
+            for number in value if isinstance(value, tuple) else (value,):
+                if not math.isfinite(number) or number > torch.finfo(torch.float32).max:
+                    raise Diverged(f"step {done + 1}: the schedule of {name} has reached {number:g}")
+        self._longest = None if self.clip is None else at(self.clip, done)
         for group in self.optimizer.param_groups:
             group.update(values)
 
-    def minimize(self, loss: Tensor) -> None:
-        """One optimizer step on `loss`, this process's mean over its slice; gradients are averaged first."""
+    def minimize(self, loss: Tensor | Iterable[Tensor]) -> None:
+        """One optimizer step on `loss`, this process's mean over its slice; gradients are averaged, then clipped.
+
+        Of several losses gradients add up, and each one's graph is gone before the next is made (`train.accumulate`).
+        """
         for parameter in self._parameters:
             parameter.grad = None
-        loss.backward()
+        for piece in (loss,) if isinstance(loss, Tensor) else loss:
+            piece.backward()
         self.runtime.average_gradients(self._parameters)
+        if self._longest is not None:
+            self._shorten(self._longest)
         self.optimizer.step()
+
+    def _shorten(self, longest: float) -> None:
+        """Scale the gradient down to the length `longest` where it is longer; each replica's by itself."""
+        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        if not self.replicas:
+            nn.utils.clip_grad_norm_(self._parameters, longest)
+            return
+        lengths = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0).sqrt()
+        factor = (longest / (lengths + 1e-6)).clamp(max=1.0)  # torch's own rule
+        for g in gradients:
+            g.mul_(factor.view(-1, *[1] * (g.dim() - 1)))
 
 
 def make_player(module: nn.Module, part: OptimizerPart, runtime: Runtime) -> Player:

@@ -22,6 +22,20 @@ class Ema:
     start: int = option(
         0, doc="Step from which weights are averaged; until then the plain weights count.", unit="steps", ge=0
     )
+    half_life: Number | None = option(
+        None,
+        doc="Items, train.batch_size a step, after which a step's share of the average has halved; in place of `decay`.",
+        unit="items",
+        ge=0,
+    )
+    ramp: float | None = option(
+        None, doc="Longest half-life, as a share of the items so far: an average that is short at first.", gt=0
+    )
+    buffers: Literal["copy", "average", "reestimate"] = option(
+        "copy",
+        doc="Statistics of batch norm: the network's own, averaged as weights are, or those of the averaged network "
+        "itself, taken over 4,096 of its samples whenever it is looked at or saved.",
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -31,6 +45,12 @@ class Train:
     seed: int = option(0, doc="Seed of every random stream.", ge=0)
     steps: int = option(0, doc="Length of training; required with an [objective].", unit="steps", ge=0)
     batch_size: int = option(64, doc="Global batch: items over all processes.", ge=1)
+    accumulate: int = option(
+        1, doc="Pieces in which a batch is computed, one after another, for one update: that share of the memory.", ge=1
+    )
+    clip: Number | None = option(
+        None, doc="Longest gradient of a network, over all its parameters; longer ones are scaled down to it.", gt=0
+    )
     device: Literal["auto", "cpu", "cuda", "mps"] = option(
         "auto", doc="Where to compute; auto takes CUDA, then MPS, then the CPU."
     )
@@ -56,7 +76,7 @@ class Train:
         (), doc="Who follows metrics, pictures and scores, besides the tracker jsonl, which every run has."
     )
     augment: tuple[Augmentation, ...] = option((), doc="Random changes of the data as training reads them, in turn.")
-    ema: Ema | None = option(None, doc="Average the sampler's weights: { decay, start }.")
+    ema: Ema | None = option(None, doc="Average the sampler's weights, for samples and analyses.")
 
 
 @attrs.frozen(kw_only=True)

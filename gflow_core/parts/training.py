@@ -62,8 +62,11 @@ class Player(Protocol):
     def set_rates(self, done: int) -> None:
         """Set what schedules change for the step that follows `done` finished ones."""
 
-    def minimize(self, loss: Tensor) -> None:
-        """One optimizer step on `loss`, this process's mean over its slice; gradients are averaged over processes."""
+    def minimize(self, loss: Tensor | Iterable[Tensor]) -> None:
+        """One optimizer step on `loss`, this process's mean over its slice; gradients are averaged over processes.
+
+        Of several losses gradients add up: pieces of one mean, each of which is made when the one before is done with.
+        """
 
 
 class Average(Protocol):
@@ -101,8 +104,10 @@ class ObjectivePart(Protocol):
     """A training method. It owns the step; the core owns the clock, seeds, devices and records.
 
     It may also have `equilibrium() -> Mapping[str, float]`, metric -> its value where samples and data follow one law:
-    the reference lines of its curves; and `replicable: ClassVar[bool]`, whether it trains stacked replicas
-    [R, B, ...] as it trains one run (`train.replicas`).
+    the reference lines of its curves; `replicable: ClassVar[bool]`, whether it trains stacked replicas [R, B, ...] as
+    it trains one run (`train.replicas`); `accumulates: ClassVar[bool]`, whether it computes batches in pieces
+    (`train.accumulate`); and `judged_shape(data: DataShape) -> DataShape`, where its discriminator judges others than
+    items of the data.
     """
 
     players: ClassVar[tuple[str, ...]]

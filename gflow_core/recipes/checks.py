@@ -121,6 +121,12 @@ def check_training(spec: Spec, table: Mapping[str, Any], plugins: Plugins) -> It
             ("train", "batch_size"),
             f"must be a multiple of train.devices = {train.devices}, got {train.batch_size}",
         )
+    elif train is not None and train.batch_size // train.devices % train.accumulate:
+        each = "of each process " if train.devices > 1 else ""
+        yield (
+            ("train", "accumulate"),
+            f"{train.batch_size // train.devices} items {each}do not divide into {train.accumulate} equal pieces",
+        )
     if "objective" not in table:
         for name in spec.optimizer:
             yield ("optimizer", name), "nothing trains without an [objective]; remove this table"
@@ -136,6 +142,8 @@ def check_training(spec: Spec, table: Mapping[str, Any], plugins: Plugins) -> It
     if spec.objective is None:
         return
     name = plugins.registries["objective"].name_of(type(spec.objective))
+    if train is not None and train.accumulate > 1 and not getattr(spec.objective, "accumulates", False):
+        yield ("train", "accumulate"), f"{name} computes its batches whole; remove it"
     if train is not None and train.replicas > 1:
         yield from ((("train", "replicas"), message) for message in _cannot_replicate(spec, train, name))
     players = tuple(getattr(spec.objective, "players", ()))

@@ -50,13 +50,16 @@ def build(spec: Spec, *, progress: Progress = no_progress, load_data: bool = Tru
     if spec.discriminator:
         experiment.discriminator = _network("discriminator", spec.discriminator, spec.judged(shape), spec, runtime)
     if spec.train and spec.train.ema and experiment.sampler:
-        experiment.ema = Ema(experiment.sampler, spec.train.ema)
+        experiment.ema = Ema(experiment.sampler, spec.train.ema, spec.train.batch_size)
     if spec.objective and load_data:
         networks = {"sampler": experiment.sampler, "discriminator": experiment.discriminator}
         for name in spec.objective.players:
             module = networks[name]
             assert module is not None
-            experiment.players[name] = Player(module, spec.optimizer[name], runtime)
+            clip = spec.train.clip if spec.train else None
+            experiment.players[name] = Player(
+                module, spec.optimizer[name], runtime, clip=clip, replicas=len(experiment.replicas)
+            )
         experiment.objective = spec.objective.build(experiment)
     return experiment
 

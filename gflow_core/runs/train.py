@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import attrs
@@ -12,10 +12,13 @@ from torch import Tensor
 
 from gflow_core.errors import Diverged, Interrupted
 from gflow_core.machine.streams import derive
+from gflow_core.nn.sampling import draw_labels, label_pool
+from gflow_core.optim.ema import Ema
 from gflow_core.parts.training import Experiment, Metrics, Phase
 
 __all__ = ["Events", "train"]
 
+_ESTIMATED = 4096  # samples that an averaged network's statistics are taken over
 _KEPT = "the checkpoints before it are kept. A smaller learning rate or step size may help"
 
 
@@ -84,6 +87,8 @@ def train(experiment: Experiment, events: Events, *, done: int = 0) -> None:
         stop = runtime.any(events.stopping())
         save = last or stop or _due(step, clock.checkpoint_every)
         sample = last or _due(step, clock.sample_every)
+        if sample or save or any(_due(step, analysis.every) for analysis in experiment.spec.analyze):
+            _estimate(experiment, step)
         if last or stop or save or sample or _due(step, clock.log_every):
             metrics = _average(recent, experiment.spec.seeds)
             recent.clear()
@@ -132,3 +137,24 @@ def _check_state(experiment: Experiment, step: int) -> None:
     if not bool(finite.all()):
         worst = list(found)[int((~finite).nonzero()[0])]
         raise Diverged(f"step {step}: {worst} is not finite; {_KEPT}")
+
+
+def _estimate(experiment: Experiment, step: int) -> None:
+    """Where the average takes its own statistics of batch norm: over samples of its own, the same in all processes."""
+    average, spec = experiment.ema, experiment.spec
+    if not isinstance(average, Ema) or not average.estimates:
+        return
+    streams = experiment.streams.fork(f"ema.{step}")
+    labels = label_pool(experiment.data, spec.data_shape()) if spec.sampler.conditional else None
+    size = average.batch_size
+
+    def batches() -> Iterator[tuple[Tensor, ...]]:
+        for _ in range(-(-_ESTIMATED // size)):
+            z = spec.sampler.latent.draw(size, streams["latent"]).to(experiment.runtime.device)
+            if labels is None:
+                yield (z,)
+            else:
+                yield z, draw_labels(labels, size, streams["label"]).to(experiment.runtime.device)
+
+    with experiment.runtime.autocast():
+        average.estimate(batches())

@@ -169,6 +169,8 @@ class FakeAsReal(Adversarial):
         yield from super().check(spec)
         if self.fake_as_real and self.pack > 1:
             yield "fake_as_real chooses items one by one, and pack joins them; set one of them to 0 or 1"
+        if spec.train is not None and self.fake_as_real % spec.train.accumulate:
+            yield f"fake_as_real = {self.fake_as_real} does not divide among train.accumulate = {spec.train.accumulate}"
         if self.fake_as_real > self.candidates:
             yield f"fake_as_real = {self.fake_as_real} cannot be chosen from candidates = {self.candidates}"
         if spec.train is not None and self.fake_as_real >= spec.train.batch_size:

@@ -16,11 +16,13 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from gflow_core import (
+    Batch,
     DataShape,
     Experiment,
     GflowError,
     Metrics,
     Phase,
+    Pieces,
     at,
     draw_labels,
     evaluating,
@@ -122,6 +124,7 @@ class FlowObjective:
         self.runtime = experiment.runtime
         self.streams = experiment.streams
         self.batch_size = experiment.spec.train.batch_size
+        self.pieces = Pieces(experiment.spec.train.accumulate)
         self.bounds = clamp_bounds(part, experiment.data.shape)
         self.divergence = part.divergence
         self.state = State()
@@ -173,14 +176,26 @@ class FlowObjective:
         real = self.feed.next(self.batch_size)
         choice = torch.randperm(len(state.x), generator=self.streams["vgrow.particles"])[: self.batch_size]
         index = self.runtime.shard(choice).to(state.x.device)
-        # Two forwards, so that batch statistics of real and generated items do not mix.
-        with self.runtime.autocast():
-            d_real = self._run("discriminator", real.x, real.y)
-            d_fake = self._run("discriminator", state.x[index], self._labels_at(index))
-        loss = discriminator_loss(d_real, d_fake)
-        self.discriminator.minimize(loss)
-        state.sums[0] += loss.detach()
-        state.sums[1] += self.divergence.estimate(d_real.detach(), d_fake.detach())
+        fake = Batch(state.x[index], self._labels_at(index))
+        seen: list[tuple[Tensor, Tensor, Tensor]] = []
+
+        def losses() -> Iterator[Tensor]:
+            for ours, theirs in zip(self.pieces.of_batch(real), self.pieces.of_batch(fake), strict=True):
+                # Two forwards, so that batch statistics of real and generated items do not mix.
+                with self.runtime.autocast():
+                    d_real = self._run("discriminator", ours.x, ours.y)
+                    d_fake = self._run("discriminator", theirs.x, theirs.y)
+                loss = discriminator_loss(d_real, d_fake)
+                seen.append((loss.detach(), d_real.detach(), d_fake.detach()))
+                yield loss / self.pieces.number
+
+        self.discriminator.minimize(losses())
+        loss, d_real, d_fake = seen[0]
+        if len(seen) > 1:
+            loss = torch.stack([piece[0] for piece in seen]).mean()
+            d_real, d_fake = (torch.cat([piece[i] for piece in seen]) for i in (1, 2))
+        state.sums[0] += loss
+        state.sums[1] += self.divergence.estimate(d_real, d_fake)
 
     def _move(self, step_size: float) -> None:
         """Every particle moves along its velocity."""
@@ -208,12 +223,25 @@ class FlowObjective:
         order = torch.randperm(len(state.z), generator=self.streams["vgrow.projection"])
         for batch in order.split(self.batch_size):
             index = self.runtime.shard(batch).to(state.x.device)
-            with self.runtime.autocast():
-                x = self._run("sampler", state.z[index], self._labels_at(index))
-            loss = F.mse_loss(x, state.x[index])
-            self.sampler.minimize(loss)
+            seen: list[Tensor] = []
+            self.sampler.minimize(self._distances(index, seen))
             if last:
-                state.sums[3] += loss.detach() * (len(batch) / len(order))
+                loss = seen[0] if len(seen) == 1 else torch.stack(seen).sum()
+                state.sums[3] += loss * (len(batch) / len(order))
+
+    def _distances(self, index: Tensor, seen: list[Tensor]) -> Iterator[Tensor]:
+        """Mean squared errors of the sampler on the pairs at `index`, by pieces that add up to one mean."""
+        state = self.state
+        assert state.z is not None
+        assert state.x is not None
+        for piece in index.chunk(self.pieces.number):  # the pool's last batch may not divide
+            with self.runtime.autocast():
+                x = self._run("sampler", state.z[piece], self._labels_at(piece))
+            loss = F.mse_loss(x, state.x[piece])
+            if len(piece) < len(index):
+                loss = loss * (len(piece) / len(index))
+            seen.append(loss.detach())
+            yield loss
 
     def _metrics(self) -> Metrics:
         state, part = self.state, self.part

@@ -211,6 +211,7 @@ class Flow:
     """
 
     players: ClassVar[tuple[str, ...]] = ("sampler", "discriminator")
+    accumulates: ClassVar[bool] = True
 
     divergence: Divergence = option(factory=KL, doc="The f-divergence that the flow decreases.")
     step_size: Number = option(0.5, doc="How far particles move along the velocity (Table 1: 0.5).", gt=0)

@@ -1,0 +1,61 @@
+"""A batch in pieces, for one update (`train.accumulate`): the mean over the batch is the mean over its pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+
+import attrs
+import torch
+from torch import Tensor
+
+from gflow_core.parts.nouns import Batch
+
+__all__ = ["Pieces", "Shared"]
+
+
+@attrs.frozen
+class Pieces:
+    """How batches [..., B, *shape] are cut: into `number` equal pieces along the axis `lead`."""
+
+    number: int
+    lead: int = 0
+    """0, or 1 where replicas stand before it."""
+
+    def of(self, x: Tensor) -> list[Tensor]:
+        """Every piece of x, in order."""
+        return [x] if self.number == 1 else list(x.chunk(self.number, self.lead))
+
+    def of_batch(self, batch: Batch, first: int | None = None) -> list[Batch]:
+        """Every piece of a batch. Each has the same share of the `first` items, and of the others behind them."""
+        if self.number == 1:
+            return [batch]
+        labels = [None] * self.number if batch.y is None else self._both(batch.y, first)
+        return [Batch(x, y) for x, y in zip(self._both(batch.x, first), labels, strict=True)]
+
+    def _both(self, x: Tensor, first: int | None) -> list[Tensor]:
+        length = x.shape[self.lead]
+        if first is None or first == length:
+            return self.of(x)
+        ahead, behind = x.split([first, length - first], self.lead)
+        return [torch.cat(both, self.lead) for both in zip(self.of(ahead), self.of(behind), strict=True)]
+
+
+class Shared:
+    """Draws for a whole batch that its pieces share: call k of every piece gives its part of draw k."""
+
+    def __init__(self, draw: Callable[[], Tensor], pieces: Pieces) -> None:
+        self._draw, self._pieces = draw, pieces
+        self._drawn: list[list[Tensor]] = []
+
+    def of_piece(self, index: int) -> Callable[[], Tensor]:
+        """What piece `index` draws with."""
+        calls = count()
+
+        def draw() -> Tensor:
+            call = next(calls)
+            if call == len(self._drawn):
+                self._drawn.append(self._pieces.of(self._draw()))
+            return self._drawn[call][index]
+
+        return draw
