@@ -24,7 +24,7 @@ class Ema:
     )
     half_life: Number | None = option(
         None,
-        doc="Items, train.batch_size a step, after which a step's share of the average has halved; in place of `decay`.",
+        doc="Items, batch_size a step, after which a step's share of the average has halved; in place of `decay`.",
         unit="items",
         ge=0,
     )
