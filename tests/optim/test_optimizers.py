@@ -10,9 +10,9 @@ import torch
 from torch.optim.lr_scheduler import ExponentialLR, LinearLR, LRScheduler, MultiStepLR
 
 from gflow_core.machine.runtime import Runtime
-from gflow_core.optim.optimizers import SGD, RMSprop
+from gflow_core.optim.optimizers import SGD, AdamW, RMSprop
 from gflow_core.optim.player import Player
-from gflow_core.optim.schedules import Constant, Exponential, Linear, Multistep
+from gflow_core.optim.schedules import Chain, Constant, Cosine, Exponential, Linear, Multistep, Warmup
 from gflow_core.parts.contracts import OptimizerPart, Schedule
 from gflow_core.parts.plugins import plugins
 
@@ -130,3 +130,54 @@ def test_momentum_schedules_that_cannot_be():
     assert list(RMSprop(lr=1, momentum_schedule=Linear(steps=3)).check()) == [
         "momentum_schedule multiplies momentum, which is 0; set momentum"
     ]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (Cosine(steps=8, end=0.1), lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 8, eta_min=0.1)),
+        (Warmup(steps=5, start=0.25), lambda o: torch.optim.lr_scheduler.LinearLR(o, 0.25, 1.0, 5)),
+        (
+            Chain(schedules=(Warmup(steps=3, start=0.1), Exponential(factor=0.8)), milestones=(3,)),
+            lambda o: torch.optim.lr_scheduler.SequentialLR(
+                o,
+                [
+                    torch.optim.lr_scheduler.LinearLR(o, 0.1, 1.0, 3),
+                    torch.optim.lr_scheduler.ExponentialLR(o, 0.8),
+                ],
+                [3],
+            ),
+        ),
+    ],
+    ids=["cosine", "warmup", "chain"],
+)
+@pytest.mark.filterwarnings("ignore:The epoch parameter")
+def test_schedules_are_torchs(ours, theirs):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = theirs(optimizer)
+    for done in range(8):
+        assert ours.at(done) == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-12)
+        optimizer.step()
+        scheduler.step()
+
+
+def test_schedules_stay_where_they_end():
+    assert Cosine(start=2.0, end=0.5, steps=3).at(3) == Cosine(start=2.0, end=0.5, steps=3).at(1000) == 0.5
+    assert Warmup(steps=3).at(0) == 0
+    assert Warmup(steps=3).at(3) == Warmup(steps=3).at(99) == 1
+
+
+def test_chains_that_cannot_be():
+    two = (Constant(), Constant())
+    assert list(Chain(schedules=two, milestones=(3, 5)).check()) == [
+        "2 schedules change 1 times; give as many milestones"
+    ]
+    assert list(Chain(schedules=(*two, *two), milestones=(3, 3, 5)).check()) == ["milestones = [3, 3, 5] must ascend"]
+
+
+def test_any_number_of_an_optimizer_may_follow_the_steps():
+    part = AdamW(lr=Linear(start=1.0, end=0.0, steps=10), weight_decay=Linear(start=0.1, end=0.0, steps=10))
+    assert part.at(0) == {"lr": 1.0, "weight_decay": 0.1}
+    assert part.at(5) == {"lr": 0.5, "weight_decay": 0.05}
+    group = part.build(torch.nn.Linear(1, 1)).param_groups[0]
+    assert (group["lr"], group["weight_decay"]) == (1.0, 0.1)
