@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from gflow_core import DataShape
-from gflow_dcgan.parts import ConvDiscriminator, ConvSampler, SixConvDiscriminator
+from gflow_dcgan.parts.networks import ConvDiscriminator, ConvSampler, SixConvDiscriminator
 
 VECTORS = DataShape("vector", (2,), classes=3)
 
