@@ -7,6 +7,7 @@ import pytest
 from gflow_core import TinyData, check_analyzer, check_discriminator, check_sampler
 from gflow_dcgan.parts import arithmetic, judgement, latents, maps, networks
 
+BLOCKS = {"norm_init": "normal", "spectral_norm": 1, "attention": (8,)}
 DATA = {"dataset": TinyData(labels="classes", n=30)}
 
 PARTS = [
@@ -14,6 +15,8 @@ PARTS = [
     (check_sampler, networks.ConvSampler(width=4, conditional=True), {}),
     (check_discriminator, networks.ConvDiscriminator(width=4), {}),
     (check_discriminator, networks.ConvDiscriminator(width=4, conditional=True), {}),
+    (check_sampler, networks.ConvSampler(width=4, conditional=True, join="norm", **BLOCKS), {}),
+    (check_discriminator, networks.ConvDiscriminator(width=4, conditional=True, join="projection", **BLOCKS), {}),
     (check_discriminator, networks.SixConvDiscriminator(width=4), {}),
     (check_analyzer, judgement.ValueFunction(samples=40, real_samples=40, density_samples=40, resolution=10), DATA),
     (check_analyzer, judgement.SvmFeatures(grid=1, C=(0.1,), tolerance=0.1), DATA),

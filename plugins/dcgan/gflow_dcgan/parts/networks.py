@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import attrs
 
-from gflow_core import DataShape, Latent, Uniform, option
+from gflow_core import DataShape, Latent, Uniform, attention_faults, batch_norm_faults, option
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,25 +39,50 @@ class _Conv:
     use_batch_norm: bool = option(
         True, doc="Batch norm everywhere but on the sampler's output and the discriminator's input."
     )
+    norm_init: Literal["ones", "normal"] = option(
+        "ones", doc="Scales that batch norm starts with: 1, or N(1, 0.02) (normal) as in DCGAN's own code."
+    )
+    spectral_norm: int = option(
+        0,
+        doc="Power iterations a training forward of spectral normalisation, on every convolution and linear layer "
+        "(Miyato et al. 2018: 1, of the discriminator; SAGAN: 1, of both); 0 leaves it out.",
+        ge=0,
+    )
+    attention: tuple[int, ...] = option(
+        (),
+        doc="Sides of the maps that a self-attention block follows (SAGAN, Zhang et al. 2019): 4, 8, ..., half the "
+        "image's.",
+        unit="pixels",
+    )
     conditional: bool = option(
-        False,
-        doc="Read labels, classes one-hot or real numbers as they are: beside z in the sampler, as constant planes "
-        "beside the image in the discriminator.",
+        False, doc="Read labels, classes one-hot or real numbers as they are, where `join` says."
     )
 
-    def check(self, data: DataShape | None) -> Iterable[str]:
-        yield from _square(data, "16, 32, 64, 128 or 256", lambda size: size in (16, 32, 64, 128, 256))
+    join: Literal["layer", "planes", "norm", "projection"]  # each has its own as an option
 
-    def _network(self, data: DataShape, join: Literal["layer", "planes"]) -> dict[str, Any]:
+    def check(self, data: DataShape | None) -> Iterable[str]:
+        unfit = list(_square(data, "16, 32, 64, 128 or 256", lambda size: size in (16, 32, 64, 128, 256)))
+        yield from unfit
+        if data is not None and not unfit:
+            yield from attention_faults(self.attention, 4, data.shape[1] // 2)
+        yield from batch_norm_faults(use_batch_norm=self.use_batch_norm, norm_init=self.norm_init, join=self.join)
+        if self.join in ("norm", "projection") and not self.conditional:
+            yield f'join = "{self.join}" says how labels are read, and they are not; set conditional = true'
+
+    def _network(self, data: DataShape) -> dict[str, Any]:
         """What the built networks take."""
         from gflow_core import StridedLabels
 
+        labels = StridedLabels(size=data.label_size, join=self.join, classes=data.classes is not None)
         return {
             "width": self.width,
             "max_width": self.max_width,
             "kernel_size": self.kernel_size,
             "use_batch_norm": self.use_batch_norm,
-            "labels": StridedLabels(size=data.label_size, join=join) if self.conditional else None,
+            "norm_init": self.norm_init,
+            "spectral_norm": self.spectral_norm,
+            "attention": self.attention,
+            "labels": labels if self.conditional else None,
         }
 
 
@@ -65,6 +90,11 @@ class _Conv:
 class ConvSampler(_Conv):
     """DCGAN's sampler: z -> linear -> 4x4 -> transposed convolutions of stride 2 with batch norm and ReLU -> tanh."""
 
+    join: Literal["layer", "norm"] = option(
+        "layer",
+        doc="Where labels come in: beside z, or in the scales and shifts of batch norm (norm: conditional batch norm, "
+        "as in Miyato and Koyama 2018).",
+    )
     latent: Latent = option(factory=lambda: Uniform(dim=100), doc="Law of z (the paper: 100 numbers, uniform).")
 
     def check(self, data: DataShape | None) -> Iterable[str]:
@@ -77,7 +107,7 @@ class ConvSampler(_Conv):
 
         assert data is not None
         channels, size, _ = data.shape
-        return StridedSampler(self.latent.dim, channels, size, **self._network(data, "layer"))
+        return StridedSampler(self.latent.dim, channels, size, **self._network(data))
 
 
 @attrs.frozen(kw_only=True)
@@ -88,14 +118,18 @@ class ConvDiscriminator(_Conv):
         "flatten", doc="The logit is linear in the last 4x4 maps (flatten, as published), or in their means (mean)."
     )
     slope: float = option(0.2, doc="Slope of leaky ReLU for negative values.", ge=0)
+    join: Literal["planes", "projection"] = option(
+        "planes",
+        doc="Where labels come in: as constant planes beside the image, or as <embed(y), phi> added to the logit, phi "
+        "what that is linear in (projection: Miyato and Koyama 2018).",
+    )
 
     def build(self, data: DataShape | None) -> nn.Module:
         from gflow_core import StridedDiscriminator
 
         assert data is not None
         channels, size, _ = data.shape
-        network = self._network(data, "planes")
-        return StridedDiscriminator(channels, size, head=self.head, slope=self.slope, **network)
+        return StridedDiscriminator(channels, size, head=self.head, slope=self.slope, **self._network(data))
 
 
 @attrs.frozen(kw_only=True)
