@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from gflow_core import DataShape, Runtime, Source, build_network, no_progress
 from gflow_core.machine.runtime import choose_device, computes_bf16, keep_freed_memory
-from gflow_dcgan.parts import ConvDiscriminator, SixConvDiscriminator
+from gflow_dcgan.parts.networks import ConvDiscriminator, SixConvDiscriminator
 from gflow_dcgan.svm_features import conv_features, extract
 
 

@@ -30,7 +30,7 @@ from gflow_core import Adam, Adversarial, Experiment, Spec, Train
 from gflow_core.machine.runtime import choose_device, computes_bf16
 from gflow_core.nn.strided import widths
 from gflow_core.runs.build import build
-from gflow_dcgan.parts import ConvDiscriminator, ConvSampler
+from gflow_dcgan.parts.networks import ConvDiscriminator, ConvSampler
 
 LATENT, RATE, BETAS = 100, 2e-4, (0.5, 0.999)  # Section 4 of the paper
 KERNELS = {"5x5": 5, "4x4": 4}

@@ -114,6 +114,13 @@ from .data.augmentations import (
     Flip as Flip,
     Translation as Translation,
 )
+from .nn.attention import SelfAttention as SelfAttention
+from .nn.conditional import (
+    ConditionalBatchNorm2d as ConditionalBatchNorm2d,
+    LabelledSequential as LabelledSequential,
+    Projection as Projection,
+)
+from .nn.fits import attention_faults as attention_faults, batch_norm_faults as batch_norm_faults
 from .nn.labels import as_vectors as as_vectors, label_name as label_name, parse_label as parse_label
 from .nn.latents import (
     Bernoulli as Bernoulli,
@@ -135,7 +142,7 @@ from .nn.sampling import (
     push as push,
     sample as sample,
 )
-from .nn.spectral import spectral_norm as spectral_norm
+from .nn.spectral import spectral_norm as spectral_norm, spectral_norms as spectral_norms
 from .nn.strided import (
     StridedDiscriminator as StridedDiscriminator,
     StridedLabels as StridedLabels,

@@ -1,1 +1,1 @@
-"""What several plugins need: blocks, spectral normalisation, players. Everything here imports torch."""
+"""What networks are made of: blocks, normalisation, labels, laws of z, and options that several of them share."""

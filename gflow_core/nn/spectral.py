@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
-__all__ = ["SpectralNorm", "spectral_norm"]
+__all__ = ["SpectralNorm", "spectral_norm", "spectral_norms"]
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -70,3 +70,11 @@ def spectral_norm(module: M, iterations: int) -> M:
     assert isinstance(weight, Tensor)
     parametrize.register_parametrization(module, "weight", SpectralNorm(weight, iterations, int(transposed)))
     return module
+
+
+def spectral_norms(network: nn.Module, iterations: int) -> None:
+    """`spectral_norm` on every convolution and linear layer of an initialised network; 0 iterations leave it alone."""
+    if iterations:
+        for layer in list(network.modules()):
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+                spectral_norm(layer, iterations)

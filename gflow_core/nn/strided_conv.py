@@ -34,13 +34,14 @@ class StridedConv(nn.Conv2d):
         super().__init__(inputs, outputs, kernel_size, stride=2, padding=(kernel_size - 1) // 2, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        if not _multiplies(x, 8, self.weight):
-            return super().forward(x)
+        weight = self.weight  # once: under spectral normalisation each look is a power iteration
+        if not _multiplies(x, 8, weight):
+            return F.conv2d(x, weight, self.bias, self.stride, int(self.padding[0]))
         k, p = self.kernel_size[0], int(self.padding[0])
         after = k - 2 - p
         windows = _windows(F.pad(x.permute(0, 2, 3, 1), (0, 0, p, after, p, after)), k)
         # Channels-last, the kernel is that matrix already.
-        matrix = self.weight.permute(0, 2, 3, 1).flatten(1)
+        matrix = weight.permute(0, 2, 3, 1).flatten(1)
         return F.linear(windows.flatten(3), matrix, self.bias).permute(0, 3, 1, 2)
 
 
@@ -52,10 +53,12 @@ class StridedTransposedConv(nn.ConvTranspose2d):
         super().__init__(inputs, outputs, kernel_size, stride=2, padding=p, output_padding=extra, bias=bias)
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        if output_size is not None or not _multiplies(x, 4, self.weight):
-            return super().forward(x, output_size)
-        k, p = self.kernel_size[0], int(self.padding[0])
-        matrix = self.weight.permute(0, 2, 3, 1).flatten(1)
+        assert output_size is None, "the output's size is twice the input's"
+        weight = self.weight  # once, as above
+        k, p, extra = self.kernel_size[0], int(self.padding[0]), self.output_padding
+        if not _multiplies(x, 4, weight):
+            return F.conv_transpose2d(x, weight, self.bias, self.stride, p, extra)
+        matrix = weight.permute(0, 2, 3, 1).flatten(1)
         windows = (x.permute(0, 2, 3, 1) @ matrix).unflatten(3, (k, k, -1))
         out = _overlay(windows, k)[:, p : p + 8, p : p + 8]
         if self.bias is not None:

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize
 
-from gflow_core.nn.spectral import spectral_norm
+from gflow_core.nn.spectral import SpectralNorm, spectral_norm, spectral_norms
+from gflow_core.nn.strided_conv import StridedConv, StridedTransposedConv
 
 LAYERS = {
     "conv": lambda: nn.Conv2d(3, 8, 3, padding=1),
@@ -128,3 +129,28 @@ def test_low_precision_weights_are_normalised_in_float32():
     assert norm_of(layer).u.dtype == torch.float32
     assert layer.weight.dtype == torch.bfloat16
     assert largest(layer.weight.float()) == pytest.approx(1, abs=0.01)
+
+
+def test_a_whole_network():
+    """Every convolution and linear layer, and nothing else; 0 iterations leave all alone."""
+    torch.manual_seed(5)
+    network = nn.Sequential(*(LAYERS[kind]() for kind in LAYERS), nn.BatchNorm2d(3), nn.Embedding(3, 4))
+    spectral_norms(network, 0)
+    assert not any(parametrize.is_parametrized(layer) for layer in network)
+    spectral_norms(network, 100)
+    assert [parametrize.is_parametrized(layer) for layer in network] == [True] * 3 + [False] * 2
+    for layer, kind in zip(network, LAYERS, strict=False):
+        assert largest(layer.weight, int(kind == "transposed")) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "side", "channels"), [(StridedConv, 8, 256), (StridedTransposedConv, 4, 256), (StridedConv, 8, 4)]
+)
+def test_one_pass_of_the_power_method_a_forward(kind, side, channels, monkeypatch):
+    """Layers that choose between two ways to compute look at their weight once."""
+    layer = spectral_norm(kind(channels, channels, 5, bias=False), 1)
+    seen = []
+    iterate = SpectralNorm._iterate
+    monkeypatch.setattr(SpectralNorm, "_iterate", lambda *given: (seen.append(1), iterate(*given)))
+    layer(torch.randn(1, channels, side, side))
+    assert len(seen) == 1

@@ -6,7 +6,10 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrize
 
+from gflow_core.nn.attention import SelfAttention
+from gflow_core.nn.conditional import ConditionalBatchNorm2d
 from gflow_core.nn.strided import StridedDiscriminator, StridedLabels, StridedSampler, widths
 
 JOINS = [StridedLabels(size=3, join=join, width=width) for join in ("layer", "planes") for width in (None, 5)]
@@ -220,6 +223,184 @@ def test_where_labels_join():
     wide = pair(16, StridedLabels(size=3, join="planes", width=5))[1]
     assert wide.label.layer[0].weight.shape == (5, 3)
     assert wide.blocks[0][0].in_channels == 3 + 5
+
+
+# ------------------------------------------------------------------ by option
+
+NORM, PROJECTION = (StridedLabels(size=3, join=join) for join in ("norm", "projection"))
+WHOLE = {"norm_init": "normal", "spectral_norm": 1, "attention": (4, 16)}
+
+
+def modern(**options):
+    """Sampler and discriminator with every option on."""
+    torch.manual_seed(0)
+    options = {"width": 8, **WHOLE, **options}
+    g = StridedSampler(10, 3, 32, labels=NORM, **options)
+    return g, StridedDiscriminator(3, 32, labels=PROJECTION, **options)
+
+
+def started(module):
+    """With attention and labels as after training, not as at the start."""
+    for layer in module.modules():
+        if isinstance(layer, SelfAttention):
+            nn.init.ones_(layer.gamma)
+        elif isinstance(layer, ConditionalBatchNorm2d):
+            nn.init.normal_(layer.scale)
+            nn.init.normal_(layer.shift)
+    return module
+
+
+def test_drawn_norms():
+    """norm_init = "normal": scales N(1, 0.02) within five standard errors, shifts 0; by labels, too."""
+    torch.manual_seed(0)
+    options = {"width": 32, "norm_init": "normal"}
+    g = StridedSampler(10, 3, 64, labels=NORM, **options)
+    for module in (g, StridedSampler(10, 3, 64, **options), StridedDiscriminator(3, 64, **options)):
+        norms = [layer for layer in module.modules() if isinstance(layer, ConditionalBatchNorm2d)]
+        pairs = [(layer.scale, layer.shift) for layer in norms] or [
+            (layer.weight, layer.bias) for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)
+        ]
+        assert len(pairs) == (3 if isinstance(module, StridedDiscriminator) else 4)
+        scales = torch.cat([scale.flatten() for scale, _ in pairs])
+        assert abs(scales.mean().item() - 1) < 5 * 0.02 / len(scales) ** 0.5
+        assert abs(scales.std().item() / 0.02 - 1) < 5 / (2 * len(scales)) ** 0.5
+        assert not any(shift.any() for _, shift in pairs)
+
+
+def test_every_layer_is_spectrally_normalised():
+    kinds = nn.Conv2d | nn.ConvTranspose2d | nn.Linear
+    for module in modern():
+        layers = {name: layer for name, layer in module.named_modules() if isinstance(layer, kinds)}
+        assert all(parametrize.is_parametrized(layer, "weight") for layer in layers.values())
+        assert any(name.endswith(".query") for name in layers)
+    assert "projection.embed" in layers
+
+
+def test_where_attention_stands():
+    """Behind the layer that makes maps of that side, as the last of its block."""
+    g, d = pair(64, attention=(4, 8, 32))
+    assert [isinstance(block[-1], SelfAttention) for block in (g.start, *g.blocks[:-1])] == [True, True, False, True]
+    assert [isinstance(block[-1], SelfAttention) for block in d.blocks] == [True, False, True, True]
+    for module, given in ((g, torch.rand(2, 10)), (d, torch.rand(2, 3, 64, 64))):
+        sides = []
+        for layer in module.modules():
+            if isinstance(layer, SelfAttention):
+                layer.register_forward_hook(lambda _, given, out, sides=sides: sides.append(given[0].shape[2]))
+        module(given)
+        assert sorted(sides) == [4, 8, 32]
+    x = torch.rand(2, 3, 64, 64)
+    assert [h.shape[2] for h in d.conv_features(x)] == [32, 16, 8, 4]
+
+
+def test_at_first_attention_is_not_seen():
+    plain, looking = pair(), pair(attention=(8,))
+    for module, other, given in zip(plain, looking, (torch.rand(4, 10), torch.rand(4, 3, 32, 32)), strict=True):
+        other.load_state_dict(module.state_dict(), strict=False)
+        torch.testing.assert_close(other(given), module(given), rtol=0, atol=0)
+
+
+def test_spectral_norms_after_enough_forwards():
+    """Largest singular values of all layers are 1."""
+    for module, given in zip(modern(), (torch.rand(2, 10), torch.rand(2, 3, 32, 32)), strict=True):
+        with torch.no_grad():
+            for _ in range(150):
+                module(given, torch.tensor([0, 1]))
+        module.eval()
+        for name, layer in module.named_modules():
+            if parametrize.is_parametrized(layer, "weight"):
+                dim = int(isinstance(layer, nn.ConvTranspose2d))
+                value = torch.linalg.matrix_norm(layer.weight.movedim(dim, 0).flatten(1), ord=2).item()
+                assert value == pytest.approx(1, abs=0.02), name
+
+
+@pytest.mark.parametrize("width", [None, 5])
+def test_labels_by_norm_and_projection(width):
+    """Nothing is concatenated; every norm of the sampler reads y; the logit is psi + <embed(y), phi>."""
+    g, d = (
+        StridedSampler(10, 3, 16, width=8, labels=StridedLabels(size=3, join="norm", width=width)),
+        StridedDiscriminator(3, 16, width=8, head="mean", labels=StridedLabels(size=3, join="projection", width=width)),
+    )
+    assert g.linear.in_features == 10
+    norms = [layer for layer in g.modules() if isinstance(layer, ConditionalBatchNorm2d)]
+    assert len(norms) == 2
+    assert all(layer.scale.shape[0] == (3 if width is None else 6) for layer in norms)
+    assert d.blocks[0][0].in_channels == 3
+    x, y = torch.rand(4, 3, 16, 16), torch.tensor([0, 1, 2, 0])
+    phi = d.eval().conv_features(x, y)[-1].mean((2, 3))
+    v = d.label(y, x)
+    slow = d.logit(phi)[:, 0] + torch.stack([(d.projection.embed.weight @ v[i]) @ phi[i] for i in range(4)])
+    torch.testing.assert_close(d(x, y), slow)
+    assert d.projection.embed.weight.std() < 0.03
+
+
+def test_labels_by_norm_of_one_class_are_that_norm():
+    """A sampler whose items are all of one class is an unconditional one with that class's scales and shifts."""
+    g, plain = started(StridedSampler(10, 3, 16, width=8, labels=NORM)), StridedSampler(10, 3, 16, width=8)
+    for y in range(3):
+        states = {}
+        for name, value in g.state_dict().items():
+            of_a_class = name.endswith((".scale", ".shift"))
+            name = name.replace(".norm.", ".").replace(".scale", ".weight").replace(".shift", ".bias")
+            states[name] = value[y] if of_a_class else value
+        plain.load_state_dict(states)
+        z = torch.rand(4, 10)
+        torch.testing.assert_close(g(z, torch.full((4,), y)), plain(z))
+
+
+@pytest.mark.parametrize("classes", [True, False])
+def test_every_option_at_once(classes):
+    """Labels of both kinds move the output of their own items, and all parameters learn, by penalties too."""
+    labels = [StridedLabels(size=3, join=join, classes=classes) for join in ("norm", "projection")]
+    torch.manual_seed(0)
+    g = started(StridedSampler(10, 3, 32, width=8, labels=labels[0], **WHOLE))
+    d = started(
+        StridedDiscriminator(3, 32, width=8, labels=labels[1], use_batch_norm=False, spectral_norm=1, attention=(8,))
+    )
+    z, y = torch.rand(4, 10), torch.tensor([0, 1, 2, 0])
+    other = torch.tensor([0, 2, 2, 0])
+    if not classes:
+        y, other = (F.one_hot(labels, 3) * 1.5 - 0.5 for labels in (y, other))
+    x = g(z, y).detach().requires_grad_()
+    for module, given in ((g.eval(), z), (d.eval(), x)):
+        changed = [bool((a != b).any()) for a, b in zip(module(given, y), module(given, other), strict=True)]
+        assert changed == [False, True, False, False]
+    gradients = torch.autograd.grad(g.train()(z, y).square().sum(), list(g.parameters()))
+    assert all(gradient.isfinite().all() for gradient in gradients)
+    logit = d.train()(x, y)
+    (slope,) = torch.autograd.grad(logit.sum(), x, create_graph=True)
+    gradients = torch.autograd.grad(logit.sum() + slope.square().sum(), list(d.parameters()))
+    assert all(gradient.isfinite().all() and gradient.any() for gradient in gradients)
+
+
+def test_options_that_cannot_be():
+    for part, labels, more in (
+        (StridedDiscriminator, NORM, {}),
+        (StridedSampler, PROJECTION, {}),
+        (StridedSampler, NORM, {"use_batch_norm": False}),
+    ):
+        sizes = (10, 3, 16) if part is StridedSampler else (3, 16)
+        with pytest.raises(AssertionError):
+            part(*sizes, labels=labels, **more)
+
+
+@pytest.mark.parametrize("what", ["layout", "bfloat16"])
+def test_every_option_in_other_layouts_and_precisions(what):
+    y = torch.tensor([0, 1, 2, 0])
+    g, d = (started(module).eval() for module in modern())
+    z, x = torch.rand(4, 10), torch.rand(4, 3, 32, 32)
+    plain = g(z, y), d(x, y)
+    for module in (g, d):
+        module.to(memory_format=torch.channels_last)
+    x = x.contiguous(memory_format=torch.channels_last)
+    outs = []
+    for block in (g.start, *g.blocks, *d.blocks):
+        block.register_forward_hook(lambda _, __, out: outs.append(out))
+    with torch.autocast("cpu", torch.bfloat16, enabled=what == "bfloat16"):
+        other = g(z, y), d(x, y)
+    assert all(out.is_contiguous(memory_format=torch.channels_last) for out in outs)
+    for one, two in zip(other, plain, strict=True):
+        assert one.dtype == torch.float32
+        assert (one - two).norm() <= (0.05 if what == "bfloat16" else 1e-4) * two.norm()
 
 
 # ------------------------------------------------------------------ as modules

@@ -15,6 +15,8 @@ from gflow_core import (
     Result,
     Subject,
     Uniform,
+    attention_faults,
+    batch_norm_faults,
     encoder_faults,
     held_out,
     option,
@@ -164,11 +166,29 @@ class _Conv:
     use_batch_norm: bool = option(
         True, doc="Batch norm everywhere but on the sampler's output and the discriminator's input."
     )
+    norm_init: Literal["ones", "normal"] = option(
+        "ones", doc="Scales that batch norm starts with: 1, or N(1, 0.02) (normal) as in DCGAN's own code."
+    )
+    spectral_norm: int = option(
+        0,
+        doc="Power iterations a training forward of spectral normalisation, on every convolution and linear layer "
+        "(Miyato et al. 2018: 1, of the discriminator; SAGAN: 1, of both); 0 leaves it out.",
+        ge=0,
+    )
+    attention: tuple[int, ...] = option(
+        (),
+        doc="Sides of the maps that a self-attention block follows (SAGAN, Zhang et al. 2019): 4, 8, ..., half the "
+        "image's.",
+        unit="pixels",
+    )
     label_width: int | None = option(
         None, doc="Units of a layer that y goes through first; without it y joins as it is.", ge=1
     )
 
+    join: Literal["layer", "planes", "norm", "projection"]  # each has its own as an option
+
     def check(self, data: DataShape | None) -> Iterable[str]:
+        yield from batch_norm_faults(use_batch_norm=self.use_batch_norm, norm_init=self.norm_init, join=self.join)
         if data is None:
             yield "needs a [dataset] that says which images to make, and their labels"
             return
@@ -180,14 +200,23 @@ class _Conv:
             yield (
                 f"works on square images of 16, 32, 64, 128 or 256 pixels, the data is {data}; set dataset.image_size"
             )
+        else:
+            yield from attention_faults(self.attention, 4, height // 2)
 
-    def _network(self) -> dict[str, Any]:
-        """What the built networks take, but labels."""
+    def _network(self, data: DataShape) -> dict[str, Any]:
+        """What the built networks take."""
+        from gflow_core import StridedLabels
+
+        classes = data.classes is not None
         return {
+            "labels": StridedLabels(size=data.label_size, join=self.join, width=self.label_width, classes=classes),
             "width": self.width,
             "max_width": self.max_width,
             "kernel_size": self.kernel_size,
             "use_batch_norm": self.use_batch_norm,
+            "norm_init": self.norm_init,
+            "spectral_norm": self.spectral_norm,
+            "attention": self.attention,
         }
 
 
@@ -195,8 +224,10 @@ class _Conv:
 class ConvSampler(_Conv):
     """A conditional sampler on DCGAN's guidelines: z and y -> linear -> 4x4 -> transposed convolutions -> tanh."""
 
-    join: Literal["layer", "planes"] = option(
-        "layer", doc="Where y comes in: beside z, or as constant maps, one a number, beside the 4x4 maps."
+    join: Literal["layer", "planes", "norm"] = option(
+        "layer",
+        doc="Where y comes in: beside z; as constant maps, one a number, beside the 4x4 maps; or in the scales and "
+        "shifts of batch norm (norm: conditional batch norm, as in Miyato and Koyama 2018).",
     )
     latent: Latent = option(factory=lambda: Uniform(dim=100), doc="Law of z (DCGAN: uniform on [-1, 1]^100).")
 
@@ -206,12 +237,11 @@ class ConvSampler(_Conv):
             yield f"ends in tanh, the data is {data}"
 
     def build(self, data: DataShape | None) -> nn.Module:
-        from gflow_core import StridedLabels, StridedSampler
+        from gflow_core import StridedSampler
 
         assert data is not None
         channels, size, _ = data.shape
-        labels = StridedLabels(size=data.label_size, join=self.join, width=self.label_width)
-        return StridedSampler(self.latent.dim, channels, size, labels=labels, **self._network())
+        return StridedSampler(self.latent.dim, channels, size, **self._network(data))
 
 
 @attrs.frozen(kw_only=True)
@@ -222,20 +252,22 @@ class ConvDiscriminator(_Conv):
         "flatten", doc="The last 4x4 maps go on flattened (DCGAN), or as their means."
     )
     slope: float = option(0.2, doc="Slope of leaky ReLU for negative values.", ge=0)
-    join: Literal["layer", "planes"] = option(
+    join: Literal["layer", "planes", "projection"] = option(
         "planes",
-        doc="Where y comes in: beside the last maps in a hidden layer that reads both, or as constant maps, one a "
-        "number, beside the image.",
+        doc="Where y comes in: beside the last maps in a hidden layer that reads both; as constant maps, one a number, "
+        "beside the image; or as <embed(y), phi> added to the logit, phi what that is linear in (projection: Miyato "
+        "and Koyama 2018).",
     )
     joint: int = option(256, doc='Units of the hidden layer of join = "layer".', ge=1)
 
     def build(self, data: DataShape | None) -> nn.Module:
-        from gflow_core import StridedDiscriminator, StridedLabels
+        from gflow_core import StridedDiscriminator
 
         assert data is not None
         channels, size, _ = data.shape
-        labels = StridedLabels(size=data.label_size, join=self.join, width=self.label_width, joint=self.joint)
-        return StridedDiscriminator(channels, size, head=self.head, slope=self.slope, labels=labels, **self._network())
+        network = self._network(data)
+        network["labels"] = attrs.evolve(network["labels"], joint=self.joint)
+        return StridedDiscriminator(channels, size, head=self.head, slope=self.slope, **network)
 
 
 # ------------------------------------------------------------------ analyzers

@@ -10,6 +10,7 @@ from gflow_core.data.parts import Mnist5k
 from gflow_core.encoders.parts import MnistCnn
 
 ACCURACY = parts.LabelAccuracy(encoder=MnistCnn(weights="random"), samples_per_class=4)
+BLOCKS = {"norm_init": "normal", "spectral_norm": 1, "attention": (8,)}
 DIGITS = {"dataset": Mnist5k(limit=40, split="train"), "sampler": TinySampler(conditional=True)}
 
 PARTS = [
@@ -17,6 +18,8 @@ PARTS = [
     (check_discriminator, parts.MlpDiscriminator(x_width=8, label_width=8, width=8), {}),
     (check_sampler, parts.ConvSampler(width=4), {}),
     (check_discriminator, parts.ConvDiscriminator(width=4), {}),
+    (check_sampler, parts.ConvSampler(width=4, join="norm", **BLOCKS), {}),
+    (check_discriminator, parts.ConvDiscriminator(width=4, join="projection", **BLOCKS), {}),
     (check_analyzer, parts.Parzen(samples=40, grid=3), {}),
     (check_analyzer, parts.IntraFrechet(samples_per_class=8), {"dataset": TINY["vector-classes"]}),
     (check_analyzer, ACCURACY, DIGITS),

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from gflow_cgan.mlp import BoundedLinear, Maxout
 from gflow_cgan.parts import ConvDiscriminator, ConvSampler, MlpDiscriminator, MlpSampler
-from gflow_core import DataShape, RecipeError
+from gflow_core import ConditionalBatchNorm2d, DataShape, RecipeError, SelfAttention
 from gflow_core.recipes.recipe import load
 from gflow_core.runs.build import build
 
@@ -180,9 +180,15 @@ def test_vectors_keep_their_own_range():
     assert 2.7 < x.max() <= 3
 
 
-NETWORKS = [(part, {}) for part in (MlpSampler, MlpDiscriminator)] + [
-    (part, {"join": join, "label_width": width}) for part in (ConvSampler, ConvDiscriminator) for join, width in JOINS
-]
+NETWORKS = (
+    [(part, {}) for part in (MlpSampler, MlpDiscriminator)]
+    + [
+        (part, {"join": join, "label_width": width})
+        for part in (ConvSampler, ConvDiscriminator)
+        for join, width in JOINS
+    ]
+    + [(ConvDiscriminator, {"join": "projection", "label_width": width}) for width in (None, 7)]
+)
 
 
 @pytest.mark.parametrize("shape", [SMALL, FACES], ids=["classes", "conditions"])
@@ -266,6 +272,36 @@ def test_where_labels_join(join, label_width):
         assert own == ([(label_width, 10), (label_width,)] if label_width else [])
 
 
+@pytest.mark.parametrize("label_width", [None, 7])
+@pytest.mark.parametrize("shape", [SMALL, FACES], ids=["classes", "conditions"])
+def test_labels_by_norm_and_projection(shape, label_width):
+    """Nothing is concatenated. A class has scales of its own; conditions, and what a layer makes of y, set them."""
+    k = label_width or shape.label_size
+    rows = k if shape.classes and label_width is None else k + 1
+    g = ConvSampler(width=4, join="norm", label_width=label_width).build(shape)
+    assert g.linear.in_features == 100
+    assert [layer.scale.shape[0] for layer in g.modules() if isinstance(layer, ConditionalBatchNorm2d)] == [rows] * 2
+    d = ConvDiscriminator(width=4, join="projection", label_width=label_width).build(shape).eval()
+    assert d.blocks[0][0].in_channels == shape.shape[0]
+    assert d.projection.embed.weight.shape == (8 * 16, k)
+    # The logit is psi(phi) + <embed(y), phi>.
+    x, y = items(shape), labels(shape)
+    phi = d.conv_features(x, y)[-1].permute(0, 2, 3, 1).flatten(1)
+    projected = d.logit(phi)[:, 0] + ((d.label(y, x) @ d.projection.embed.weight.T) * phi).sum(1)
+    torch.testing.assert_close(d(x, y), projected)
+
+
+def test_blocks_reach_the_convolutions():
+    blocks = {"width": 4, "norm_init": "normal", "spectral_norm": 2, "attention": (4, 8)}
+    for part in (ConvSampler, ConvDiscriminator):
+        module = part(**blocks).build(SMALL)
+        assert sum(isinstance(layer, SelfAttention) for layer in module.modules()) == 2
+        kinds = nn.Conv2d | nn.ConvTranspose2d | nn.Linear
+        layers = [layer for layer in module.modules() if isinstance(layer, kinds)]
+        assert {layer.parametrizations.weight[0].iterations for layer in layers} == {2}
+        assert all((layer.weight != 1).all() for layer in module.modules() if isinstance(layer, nn.BatchNorm2d))
+
+
 def test_options_reach_the_convolutions():
     d = ConvDiscriminator(width=4, kernel_size=4, use_batch_norm=False, head="mean", slope=0.3).build(SMALL)
     assert d.blocks[0][0].kernel_size == (4, 4)
@@ -288,6 +324,13 @@ def test_what_they_cannot_do_is_refused(part):
     assert not list(part().check(DataShape(shape=(1, 64, 64), conditions=("a", "b"), **image)))
     assert any("[dataset]" in reason for reason in part().check(None))
     if part in (ConvSampler, ConvDiscriminator):
+        small = DataShape(shape=(3, 16, 16), classes=10, **image)
+        (reason,) = part(attention=(16, 4)).check(small)
+        assert reason == "attention = 16: no maps have this side; at this image_size they have 4 or 8 pixels"
+        (reason,) = part(use_batch_norm=False, norm_init="normal").check(
+            DataShape(shape=(3, 16, 16), classes=2, **image)
+        )
+        assert "use_batch_norm = false" in reason
         for shape in ((1, 28, 28), (1, 8, 8), (1, 32, 64), (1, 512, 512)):
             (reason,) = part().check(DataShape(shape=shape, classes=10, **image))
             assert "16, 32, 64, 128 or 256" in reason

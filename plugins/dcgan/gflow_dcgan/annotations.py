@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from gflow_core import DataError, DataShape
 
 if TYPE_CHECKING:
-    from gflow_dcgan.parts import Rule
+    from gflow_dcgan.parts.maps import Rule
 
 __all__ = ["Annotated", "Box", "Grid", "bright", "by_boxes", "by_rule", "cells", "read_boxes"]
 

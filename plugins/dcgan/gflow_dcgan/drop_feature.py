@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from gflow_core import Spec
-    from gflow_dcgan.parts import DropFeature
+    from gflow_dcgan.parts.maps import DropFeature
 
 __all__ = ["Linear", "drop_feature", "dropping", "foresee", "patches", "pick"]
 

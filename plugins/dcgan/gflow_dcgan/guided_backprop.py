@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from gflow_core import Spec
-    from gflow_dcgan.parts import GuidedBackprop
+    from gflow_dcgan.parts.maps import GuidedBackprop
 
 __all__ = ["Guided", "concentration", "foresee", "guided_backprop", "guided_gradient", "last_maps", "selectivity"]
 

@@ -33,7 +33,7 @@ from gflow_core import (
 )
 
 if TYPE_CHECKING:
-    from gflow_dcgan.parts import LatentWalk
+    from gflow_dcgan.parts.latents import LatentWalk
 
 __all__ = ["Walks", "latent_walk", "measure"]
 

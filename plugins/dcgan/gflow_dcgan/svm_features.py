@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gflow_core import Diverged, GflowError, Progress, Result, Runtime, Source, Subject, derive, real_index
-from gflow_dcgan.parts import not_trained_on
+from gflow_dcgan.parts.judgement import not_trained_on
 from gflow_dcgan.untrained import calibrate_on_data, untrained
 
 if TYPE_CHECKING:
-    from gflow_dcgan.parts import SvmFeatures
+    from gflow_dcgan.parts.judgement import SvmFeatures
 
 __all__ = [
     "Draw",

@@ -35,7 +35,7 @@ from torch.nn import functional as F
 from gflow_core import Result, Subject
 
 if TYPE_CHECKING:
-    from gflow_dcgan.parts import TransposedConv
+    from gflow_dcgan.parts.arithmetic import TransposedConv
 
     Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -27,10 +27,10 @@ from gflow_core import (
     real_index,
 )
 from gflow_dcgan.batch_norm import batch_statistics, goes_by_batches
-from gflow_dcgan.parts import not_trained_on
+from gflow_dcgan.parts.judgement import not_trained_on
 
 if TYPE_CHECKING:
-    from gflow_dcgan.parts import ValueFunction
+    from gflow_dcgan.parts.judgement import ValueFunction
 
 __all__ = ["Judged", "estimate_density", "jensen_shannon", "value", "value_function"]
 

@@ -27,7 +27,7 @@ from gflow_core import (
 )
 
 if TYPE_CHECKING:
-    from gflow_dcgan.parts import VectorArithmetic
+    from gflow_dcgan.parts.latents import VectorArithmetic
 
 __all__ = ["Seen", "choose", "combine", "read_label", "surroundings", "vector_arithmetic"]
 

@@ -33,7 +33,7 @@ from gflow_dcgan.guided_backprop import (
     last_maps,
     selectivity,
 )
-from gflow_dcgan.parts import GuidedBackprop
+from gflow_dcgan.parts.maps import GuidedBackprop
 
 CPU = Runtime(torch.device("cpu"))
 

@@ -29,7 +29,7 @@ from gflow_core import (
 )
 from gflow_core.cli import main
 from gflow_dcgan.latent_walk import NUMBERS, Walks, measure
-from gflow_dcgan.parts import LatentWalk
+from gflow_dcgan.parts.latents import LatentWalk
 
 SHAPE = (1, 4, 4)
 

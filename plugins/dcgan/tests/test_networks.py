@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrize
 
-from gflow_core import DataShape
-from gflow_dcgan.parts import ConvDiscriminator, ConvSampler, SixConvDiscriminator
+from gflow_core import ConditionalBatchNorm2d, DataShape, SelfAttention
+from gflow_dcgan.parts.networks import ConvDiscriminator, ConvSampler, SixConvDiscriminator
 
 VECTORS = DataShape("vector", (2,), classes=3)
 
@@ -79,6 +80,25 @@ def test_labels_are_read(labels):
     assert conditional.blocks[0][0].in_channels == 3 + 3
 
 
+@pytest.mark.parametrize("labels", [{"classes": 3}, {"conditions": ("Smiling", "Male", "Young")}])
+def test_blocks_reach_the_networks(labels):
+    """Conditional batch norm and projection for labels of both kinds; attention, spectral norm and drawn scales."""
+    data, classes = image(32, **labels), "classes" in labels
+    blocks = {"width": 2, "norm_init": "normal", "spectral_norm": 2, "attention": (8,), "conditional": True}
+    g = ConvSampler(join="norm", **blocks).build(data)
+    d = ConvDiscriminator(join="projection", head="mean", **blocks).build(data)
+    norms = [layer for layer in g.modules() if isinstance(layer, ConditionalBatchNorm2d)]
+    assert len(norms) == 3
+    assert {layer.scale.shape[0] for layer in norms} == {3 if classes else 4}
+    assert not any((layer.scale == 1).all(1)[-1] for layer in norms)
+    assert (g.linear.in_features, d.blocks[0][0].in_channels, d.projection.embed.weight.shape) == (100, 3, (8, 3))
+    for module in (g, d):
+        assert sum(isinstance(layer, SelfAttention) for layer in module.modules()) == 1
+        normed = [layer for layer in module.modules() if parametrize.is_parametrized(layer)]
+        assert len(normed) == (8 if module is g else 3 + 4 + 2)
+        assert {layer.parametrizations.weight[0].iterations for layer in normed} == {2}
+
+
 def test_checks():
     for part in (ConvSampler(), ConvDiscriminator(), SixConvDiscriminator()):
         assert list(part.check(image(32))) == []
@@ -99,7 +119,17 @@ def test_checks():
     assert list(ConvDiscriminator().check(bounded)) == []
     for part in (ConvSampler(conditional=True), ConvDiscriminator(conditional=True)):
         assert list(part.check(image(32, classes=10))) == list(part.check(image(32, conditions=("Male",)))) == []
-    for bad in ({"width": 0}, {"max_width": 0}, {"slope": -0.1}):
+    for part in (ConvSampler, ConvDiscriminator):
+        (message,) = part(attention=(8, 32)).check(image(32))
+        assert message == "attention = 32: no maps have this side; at this image_size they have 4, 8 or 16 pixels"
+        assert list(part(attention=(8, 32)).check(image(64))) == []
+        (message,) = part(use_batch_norm=False, norm_init="normal").check(image(32))
+        assert "use_batch_norm = false" in message
+        (message,) = part(join="norm" if part is ConvSampler else "projection").check(image(32))
+        assert "set conditional = true" in message
+    (message,) = ConvSampler(conditional=True, join="norm", use_batch_norm=False).check(image(32, classes=2))
+    assert message.startswith('join = "norm"')
+    for bad in ({"width": 0}, {"max_width": 0}, {"slope": -0.1}, {"spectral_norm": -1}):
         with pytest.raises(ValueError, match="must be"):
             ConvDiscriminator(**bad)
 

@@ -27,7 +27,7 @@ from gflow_core import (
     no_progress,
 )
 from gflow_core.data.parts import CelebA, Gaussian, ImageFolder, Mnist5k
-from gflow_dcgan.parts import SvmFeatures
+from gflow_dcgan.parts.judgement import SvmFeatures
 from gflow_dcgan.svm_features import (
     KMeansFeatures,
     balanced,

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from gflow_core import Result, Runtime, Spec, Streams, StridedSampler, Subject
 from gflow_dcgan import transposed_conv as tc
-from gflow_dcgan.parts import TransposedConv
+from gflow_dcgan.parts.arithmetic import TransposedConv
 from gflow_dcgan.transposed_conv import DCGAN, Layer
 
 

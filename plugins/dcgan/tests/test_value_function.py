@@ -28,7 +28,7 @@ from gflow_core import (
 )
 from gflow_core.data.parts import Gaussian, Mnist5k, Ring, Swissroll
 from gflow_dcgan.batch_norm import batch_statistics
-from gflow_dcgan.parts import ValueFunction
+from gflow_dcgan.parts.judgement import ValueFunction
 from gflow_dcgan.value_function import Judged, estimate_density, jensen_shannon, value
 
 LOG2 = math.log(2)

@@ -26,7 +26,7 @@ from gflow_core import (
     no_progress,
 )
 from gflow_core.cli import main
-from gflow_dcgan.parts import VectorArithmetic
+from gflow_dcgan.parts.latents import VectorArithmetic
 from gflow_dcgan.vector_arithmetic import Seen, check_concepts, choose, combine, surroundings
 
 SHAPE = (1, 4, 4)

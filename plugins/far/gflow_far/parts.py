@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import attrs
 
-from gflow_core import Adversarial, DataShape, Experiment, Latent, Mixed, Normal, Penalty, Result, Subject, option
+from gflow_core import (
+    Adversarial,
+    DataShape,
+    Experiment,
+    Latent,
+    Mixed,
+    Normal,
+    Penalty,
+    Result,
+    Subject,
+    attention_faults,
+    option,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -77,8 +89,6 @@ class MlpDiscriminator(_Mlp):
 class _Resnet:
     """Options that the sampler and the discriminator share."""
 
-    conditional: ClassVar[bool] = False
-
     table: Literal["cifar", "imagenet"] = option(
         "cifar",
         doc="One residual block at each size (cifar: Tables 5 and 6 at 32 px) or two (imagenet: Tables 7 and 8 at 64 "
@@ -90,6 +100,22 @@ class _Resnet:
         0.1, doc="Factor of a block's residual (0.1 in the code of Mescheder et al. 2018, which the paper uses).", ge=0
     )
     slope: float = option(0.2, doc="Slope of leaky ReLU for negative values.", ge=0)
+    spectral_norm: int = option(
+        0,
+        doc="Power iterations a training forward of spectral normalisation, on every convolution and linear layer "
+        "(Miyato et al. 2018: 1, of the discriminator); 0 leaves it out.",
+        ge=0,
+    )
+    attention: tuple[int, ...] = option(
+        (),
+        doc="Sides of the maps that a self-attention block follows (SAGAN, Zhang et al. 2019): 4, 8, ..., the image's.",
+        unit="pixels",
+    )
+    conditional: bool = option(
+        False,
+        doc="Read labels as the code of Mescheder et al. 2018: embedded beside z in the sampler; in the discriminator "
+        "as <embed(y), phi> added to the logit, phi the last maps, so that each class has a last layer of its own.",
+    )
 
     def check(self, data: DataShape | None) -> Iterable[str]:
         if data is None:
@@ -100,8 +126,10 @@ class _Resnet:
             _, height, width = data.shape
             if height != width or height < 8 or height & (height - 1):
                 yield (f"works on square images of 8, 16, 32, ... pixels, the data is {data}; set dataset.image_size")
+            else:
+                yield from attention_faults(self.attention, 4, height)
 
-    def _network(self) -> dict[str, Any]:
+    def _network(self, data: DataShape) -> dict[str, Any]:
         """What the built networks take."""
         return {
             "per_level": {"cifar": 1, "imagenet": 2}[self.table],
@@ -109,6 +137,9 @@ class _Resnet:
             "max_channels": self.max_channels,
             "residual_scale": self.residual_scale,
             "slope": self.slope,
+            "spectral_norm": self.spectral_norm,
+            "attention": self.attention,
+            "labels": data.label_size if self.conditional else 0,
         }
 
 
@@ -118,6 +149,11 @@ class ResnetSampler(_Resnet):
 
     latent: Latent = option(
         factory=lambda: Normal(dim=128), doc="Law of z (the paper: dimension 128 on CIFAR, 256 on ImageNet)."
+    )
+    label_width: int = option(
+        256,
+        doc="Numbers that stand beside z for a label that is read (the code of Mescheder et al. 2018: 256).",
+        ge=1,
     )
 
     def check(self, data: DataShape | None) -> Iterable[str]:
@@ -130,19 +166,27 @@ class ResnetSampler(_Resnet):
 
         assert data is not None
         channels, size, _ = data.shape
-        return Sampler(self.latent.dim, channels, size, **self._network())
+        network = self._network(data) | {"classes": data.classes is not None, "label_width": self.label_width}
+        return Sampler(self.latent.dim, channels, size, **network)
 
 
 @attrs.frozen(kw_only=True)
 class ResnetDiscriminator(_Resnet):
     """FAR's residual discriminator: conv, blocks with mean pooling between down to 4x4, linear; no batch norm."""
 
+    pool: Literal[2, 3] = option(
+        2,
+        doc="Side of the windows whose means halve maps: 2, or 3 with zeros beyond the edge as in Mescheder et al.'s "
+        "code, which the paper uses (its tables print no side).",
+        unit="pixels",
+    )
+
     def build(self, data: DataShape | None) -> nn.Module:
         from gflow_far.resnet import Discriminator
 
         assert data is not None
         image_channels, size, _ = data.shape
-        return Discriminator(image_channels, size, **self._network())
+        return Discriminator(image_channels, size, pool=self.pool, **self._network(data))
 
 
 # ------------------------------------------------------------------ the objective

@@ -11,11 +11,15 @@ is 1/2^j of the image's:
 Written for speed at equal mathematics. The doubling before a block and the halving after one are done in it: a 3x3
 convolution next to a twofold resampling is one strided 4x4 convolution (4/9 of the multiplications), and a skip's
 1x1 convolution commutes with nearest-neighbour upsampling and with mean pooling, so it runs on the smaller side.
+
+Labels enter as in the code of Mescheder et al. 2018, which has no batch norm to set by them: embedded beside z in the
+sampler, and in the discriminator's last layer. There that code has a row for each class, of which y picks its own; a
+projection (Miyato and Koyama 2018), w + embed(y), is the same set of functions, and reads real labels too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -23,9 +27,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gflow_core import DownConv, UpConv
+from gflow_core import DownConv, Projection, SelfAttention, UpConv, as_vectors, spectral_norms
 
-__all__ = ["Block", "Discriminator", "Sampler", "blocks_down", "blocks_up"]
+__all__ = ["Block", "Discriminator", "Embedding", "Sampler", "blocks_down", "blocks_up"]
 
 Resample = Literal["up", "down", "none"]
 
@@ -65,28 +69,78 @@ class Block(nn.Module):
     """x -> skip(x) + scale conv(act(conv(act(x)))), of x doubled ("up") or itself halved ("down").
 
     [B, inputs, H, W] -> [B, outputs, H', W']; min(inputs, outputs) feature maps between the convolutions, and on the
-    skip a 1x1 convolution without bias where inputs and outputs differ.
+    skip a 1x1 convolution without bias where inputs and outputs differ. Halving means over 2x2 pixels, or (pool = 3)
+    over the 3x3 around every other one, of which those beyond the edge are 0.
     """
 
-    def __init__(self, inputs: int, outputs: int, resample: Resample, *, scale: float, slope: float) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, resample: Resample, *, scale: float, slope: float, pool: Literal[2, 3] = 2
+    ) -> None:
         super().__init__()
         self.resample, self.scale, self.slope = resample, scale, slope
+        self.wide = pool == 3 and resample == "down"
         hidden = min(inputs, outputs)
         self.conv1 = (UpConv if resample == "up" else nn.Conv2d)(inputs, hidden, 3, padding=1)
-        self.conv2 = (DownConv if resample == "down" else nn.Conv2d)(hidden, outputs, 3, padding=1)
+        self.conv2 = (DownConv if resample == "down" and not self.wide else nn.Conv2d)(hidden, outputs, 3, padding=1)
         self.skip = nn.Conv2d(inputs, outputs, 1, bias=False) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        skip = self.skip(F.avg_pool2d(x, 2) if self.resample == "down" else x)
+        if self.wide:
+            skip = self.skip(_wide_pool(x))
+        else:
+            skip = self.skip(F.avg_pool2d(x, 2) if self.resample == "down" else x)
         if self.resample == "up":
             skip = F.interpolate(skip, scale_factor=2, mode="nearest")
         h = self.conv1(F.leaky_relu(x, self.slope))
         h = self.conv2(F.leaky_relu(h, self.slope, inplace=True))
-        return torch.add(skip, h, alpha=self.scale)
+        return torch.add(skip, _wide_pool(h) if self.wide else h, alpha=self.scale)
+
+
+def _wide_pool(x: Tensor) -> Tensor:
+    return F.avg_pool2d(x, 3, stride=2, padding=1)
+
+
+class Embedding(nn.Module):
+    """Labels y [B] or [B, size] -> [B, width], to stand beside z.
+
+    Classes have a vector of length 1 each (Mescheder et al. 2018); real labels, whose size tells something, are mapped
+    linearly.
+    """
+
+    def __init__(self, size: int, width: int, *, classes: bool) -> None:
+        super().__init__()
+        self.size, self.classes = size, classes
+        self.embed = nn.Linear(size, width, bias=False)
+        if classes:
+            nn.init.normal_(self.embed.weight)  # as torch's own embeddings
+
+    def forward(self, y: Tensor, like: Tensor) -> Tensor:
+        with torch.autocast(like.device.type, enabled=False):
+            out: Tensor = self.embed(as_vectors(y, self.size, like))
+            return F.normalize(out, dim=1) if self.classes else out
+
+
+def _with_attention(
+    plan: Sequence[tuple[int, int, Resample]], blocks: Sequence[nn.Module], side: int, attention: Sequence[int]
+) -> nn.Sequential:
+    """The blocks of a plan, which are given maps of this side; self-attention behind the last that leaves maps of a
+    side, or before all of them if that is where they are."""
+    factor = {"up": 2.0, "down": 0.5, "none": 1.0}
+    sides = [side]
+    for _, _, resample in plan:
+        sides.append(round(sides[-1] * factor[resample]))
+    widths = [plan[0][0], *(outputs for _, outputs, _ in plan)]
+    layers: list[nn.Module] = []
+    for i, (here, width) in enumerate(zip(sides, widths, strict=True)):
+        if i:
+            layers.append(blocks[i - 1])
+        if here in attention and here not in sides[i + 1 :]:
+            layers.append(SelfAttention(width))
+    return nn.Sequential(*layers)
 
 
 class Sampler(nn.Module):
-    """z [B, latent_dim] -> x [B, image_channels, image_size, image_size] in [-1, 1] (Tables 5 and 7).
+    """z [B, latent_dim] (and labels) -> x [B, image_channels, image_size, image_size] in [-1, 1] (Tables 5 and 7).
 
     Linear to 4x4, the blocks, leaky ReLU, conv, tanh. image_size is 8, 16, 32, ...
     """
@@ -102,15 +156,26 @@ class Sampler(nn.Module):
         max_channels: int = 1024,
         residual_scale: float = 0.1,
         slope: float = 0.2,
+        attention: Sequence[int] = (),
+        spectral_norm: int = 0,
+        labels: int = 0,
+        classes: bool = True,
+        label_width: int = 256,
     ) -> None:
+        """`labels` classes, or as many real numbers (classes = False); 0 reads none."""
         super().__init__()
         self.slope = slope
         plan = list(blocks_up(_doublings(image_size), per_level, channels, max_channels))
-        self.linear = nn.Linear(latent_dim, 4 * 4 * plan[0][0])
-        self.blocks = nn.Sequential(*(Block(*p, scale=residual_scale, slope=slope) for p in plan))
+        self.linear = nn.Linear(latent_dim + (label_width if labels else 0), 4 * 4 * plan[0][0])
+        blocks = [Block(*p, scale=residual_scale, slope=slope) for p in plan]
+        self.blocks = _with_attention(plan, blocks, 4, attention)
         self.conv = nn.Conv2d(plan[-1][1], image_channels, 3, padding=1)
+        self.label = Embedding(labels, label_width, classes=classes) if labels else None
+        spectral_norms(self, spectral_norm)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        if self.label is not None:
+            z = torch.cat([z, self.label(y, z)], 1)
         # Read as [B, 4, 4, C] the linear layer's output is channels-last as it stands.
         x = self.linear(z).unflatten(1, (4, 4, -1)).permute(0, 3, 1, 2)
         x = self.conv(F.leaky_relu(self.blocks(x), self.slope, inplace=True))
@@ -118,7 +183,7 @@ class Sampler(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """x [B, image_channels, image_size, image_size] -> logit [B] (Tables 6 and 8).
+    """x [B, image_channels, image_size, image_size] (and labels) -> logit [B] (Tables 6 and 8).
 
     Conv, the blocks, leaky ReLU, linear on the last 4x4. image_size is 8, 16, 32, ...
     """
@@ -133,20 +198,30 @@ class Discriminator(nn.Module):
         max_channels: int = 1024,
         residual_scale: float = 0.1,
         slope: float = 0.2,
+        pool: Literal[2, 3] = 2,
+        attention: Sequence[int] = (),
+        spectral_norm: int = 0,
+        labels: int = 0,
     ) -> None:
+        """`labels` classes, or as many real numbers; 0 reads none."""
         super().__init__()
         self.slope = slope
         plan = list(blocks_down(_doublings(image_size), per_level, channels, max_channels))
         self.conv = nn.Conv2d(image_channels, plan[0][0], 3, padding=1)
-        self.blocks = nn.Sequential(*(Block(*p, scale=residual_scale, slope=slope) for p in plan))
+        blocks = [Block(*p, scale=residual_scale, slope=slope, pool=pool) for p in plan]
+        self.blocks = _with_attention(plan, blocks, image_size, attention)
         self.linear = nn.Linear(4 * 4 * plan[-1][1], 1)
+        self.projection = Projection(4 * 4 * plan[-1][1], labels) if labels else None
+        spectral_norms(self, spectral_norm)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         h = F.leaky_relu(self.blocks(self.conv(x)), self.slope, inplace=True)
         h = h.permute(0, 2, 3, 1).flatten(1).to(x.dtype)  # in memory's own order where the layout is channels-last
         with torch.autocast(x.device.type, enabled=False):  # logits are exponentiated: keep their digits
-            logit: Tensor = self.linear(h)
-        return logit.squeeze(1)
+            logit: Tensor = self.linear(h).squeeze(1)
+            if self.projection is not None:
+                logit = logit + self.projection(h, y)
+        return logit
 
 
 def _doublings(image_size: int) -> int:

@@ -7,9 +7,13 @@ import pytest
 from gflow_core import check_analyzer, check_discriminator, check_objective, check_sampler
 from gflow_far import parts
 
+BLOCKS = {"conditional": True, "spectral_norm": 1, "attention": (8,)}
+
 PARTS = [
     (check_sampler, parts.ResnetSampler(channels=4), {}),
     (check_discriminator, parts.ResnetDiscriminator(channels=4), {}),
+    (check_sampler, parts.ResnetSampler(channels=4, label_width=6, **BLOCKS), {}),
+    (check_discriminator, parts.ResnetDiscriminator(channels=4, pool=3, **BLOCKS), {}),
     (check_sampler, parts.MlpSampler(width=8), {}),
     (check_discriminator, parts.MlpDiscriminator(width=8), {}),
     (check_objective, parts.FakeAsReal(fake_as_real=4, candidates=32), {}),

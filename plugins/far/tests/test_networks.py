@@ -7,8 +7,9 @@ import torch
 from torch import nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn import functional as F
+from torch.nn.utils import parametrize
 
-from gflow_core import DataShape, Mlp, MlpLogit
+from gflow_core import DataShape, Mlp, MlpLogit, SelfAttention
 from gflow_core.optim.replicas import stack
 from gflow_far.parts import MlpDiscriminator, MlpSampler, ResnetDiscriminator, ResnetSampler
 from gflow_far.resnet import Block, Discriminator, Sampler
@@ -33,8 +34,8 @@ IMAGENET_D = [
 TABLES = {("cifar", 32): (CIFAR_G, CIFAR_D), ("imagenet", 64): (IMAGENET_G, IMAGENET_D)}
 
 
-def image(size, channels=3):
-    return DataShape("image", (channels, size, size), -1.0, 1.0)
+def image(size, channels=3, **labels):
+    return DataShape("image", (channels, size, size), -1.0, 1.0, **labels)
 
 
 def count(module):
@@ -155,11 +156,20 @@ def literal_sampler(g, z, rows):
     return torch.tanh(conv(g.conv, F.leaky_relu(x, 0.2)))
 
 
-def literal_discriminator(d, x, rows):
+def window_means(x, side):
+    """Means over windows of 2x2, or of 3x3 that begin a pixel earlier, zeros beyond the edge counted."""
+    if side == 2:
+        return F.avg_pool2d(x, 2)
+    padded = F.pad(x, (1, 1, 1, 1))
+    height, width = x.shape[2:]
+    return sum(padded[:, :, i : i + height : 2, j : j + width : 2] for i in range(3) for j in range(3)) / 9
+
+
+def literal_discriminator(d, x, rows, pool):
     """Tables 6 and 8 line by line, with d's weights."""
     x, blocks = conv(d.conv, x), iter(d.blocks)
     for row in rows:
-        x = F.avg_pool2d(x, 2) if row is None else literal(next(blocks), x)
+        x = window_means(x, pool) if row is None else literal(next(blocks), x)
     return d.linear(F.leaky_relu(x, 0.2).permute(0, 2, 3, 1).reshape(len(x), -1)).squeeze(1)
 
 
@@ -175,14 +185,15 @@ def test_samplers_are_the_tables(table, size):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("pool", [2, 3])
 @pytest.mark.parametrize(("table", "size"), TABLES)
-def test_discriminators_are_the_tables(table, size):
+def test_discriminators_are_the_tables(table, size, pool):
     """Values, gradients, and those of a penalty on the gradient in x, in float64."""
     torch.manual_seed(0)
-    d = ResnetDiscriminator(table=table, channels=4).build(image(size)).double()
+    d = ResnetDiscriminator(table=table, channels=4, pool=pool).build(image(size)).double()
     x = torch.randn(2, 3, size, size, dtype=torch.double, requires_grad=True)
     found = []
-    for logit in (d(x), literal_discriminator(d, x, TABLES[table, size][1])):
+    for logit in (d(x), literal_discriminator(d, x, TABLES[table, size][1], pool)):
         (slope,) = torch.autograd.grad(logit.sum(), x, create_graph=True)
         penalty = slope.square().sum()
         # The last layer's bias does not move the slope.
@@ -197,8 +208,8 @@ def test_second_derivatives():
     """Of whole blocks, against finite differences of the first ones."""
     torch.manual_seed(0)
     x = torch.randn(2, 3, 4, 4, dtype=torch.double, requires_grad=True)
-    for resample in ("up", "down", "none"):
-        assert torch.autograd.gradgradcheck(Block(3, 2, resample, scale=0.1, slope=0.2).double(), x)
+    for resample, pool in (("up", 2), ("down", 2), ("down", 3), ("none", 2)):
+        assert torch.autograd.gradgradcheck(Block(3, 2, resample, scale=0.1, slope=0.2, pool=pool).double(), x)
 
 
 @pytest.mark.parametrize("size", [16, 32, 64, 128])
@@ -214,6 +225,110 @@ def test_gradients_are_finite(size):
     gradients = torch.autograd.grad((slope.square().sum() + logit.sum()), [*g.parameters(), *d.parameters()])
     assert all(p.isfinite().all() for p in gradients)
     assert sum(bool(p.any()) for p in gradients) > 0.9 * len(gradients)
+
+
+def test_the_pools_have_the_same_weights():
+    """pool = 3 is the public code's AvgPool2d(3, stride=2, padding=1)."""
+    networks = []
+    for pool in (2, 3):
+        torch.manual_seed(0)
+        networks.append(Discriminator(3, 16, channels=4, pool=pool))
+    one, other = networks
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+    x = torch.randn(2, 3, 16, 16)
+    torch.testing.assert_close(window_means(x, 3), nn.AvgPool2d(3, stride=2, padding=1)(x))
+    assert (one(x) != other(x)).all()
+
+
+# ------------------------------------------------------------------ by option
+
+
+@pytest.mark.parametrize("part", [ResnetSampler, ResnetDiscriminator])
+@pytest.mark.parametrize(("table", "size"), TABLES)
+def test_where_attention_stands(table, size, part):
+    """Behind the last block that leaves maps of its side; D's first maps come from a convolution."""
+    every = [4 << j for j in range((size // 4).bit_length())]
+    module, plain = (part(table=table, channels=4, attention=sides).build(image(size)) for sides in (tuple(every), ()))
+    looks = [i for i, layer in enumerate(module.blocks) if isinstance(layer, SelfAttention)]
+    inside = {id(value) for i in looks for value in module.blocks[i].state_dict(keep_vars=True).values()}
+    outside = [value for value in module.state_dict(keep_vars=True).values() if id(value) not in inside]
+    plain.load_state_dict(dict(zip(plain.state_dict(), outside, strict=True)))
+    # Before it has learned anything it is not seen.
+    given = torch.randn(1, 128) if part is ResnetSampler else torch.randn(1, 3, size, size)
+    torch.testing.assert_close(module(given), plain(given), rtol=0, atol=0)
+    sides = []
+    for layer in module.blocks:
+        layer.register_forward_hook(lambda _, __, out: sides.append(out.shape[2]))
+    module(given)
+    assert [sides[i] for i in looks] == sorted(every, reverse=part is ResnetDiscriminator)
+    assert all(side not in sides[i + 1 :] for i, side in enumerate(sides) if i in looks)
+
+
+def test_spectral_norm_is_on_every_layer():
+    shape = image(16, classes=3)
+    for part in (ResnetSampler, ResnetDiscriminator):
+        module = part(channels=4, spectral_norm=1, attention=(8,), conditional=True).build(shape)
+        layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+        assert all(parametrize.is_parametrized(layer, "weight") for layer in layers)
+        given = torch.randn(2, 128) if part is ResnetSampler else torch.randn(2, 3, 16, 16)
+        with torch.no_grad():
+            for _ in range(300):
+                module(given, torch.tensor([0, 1]))
+        for layer in layers:
+            value = torch.linalg.matrix_norm(layer.eval().weight.flatten(1), ord=2).item()
+            assert value == pytest.approx(1, abs=0.02)
+
+
+def test_classes_as_the_public_code_reads_them():
+    """A vector of length 1 for each stands beside z; each has a last layer of its own."""
+    torch.manual_seed(0)
+    shape = image(16, classes=3)
+    g = ResnetSampler(channels=4, conditional=True, label_width=6).build(shape)
+    plain = Sampler(128 + 6, 3, 16, channels=4)
+    plain.load_state_dict({name: value for name, value in g.state_dict().items() if not name.startswith("label")})
+    z, y = torch.randn(4, 128), torch.tensor([0, 2, 1, 0])
+    vectors = F.embedding(y, g.label.embed.weight.T)
+    torch.testing.assert_close(g(z, y), plain(torch.cat([z, vectors / vectors.norm(dim=1, keepdim=True)], 1)))
+
+    d = ResnetDiscriminator(channels=4, conditional=True).build(shape)
+    x = torch.randn(4, 3, 16, 16)
+    phi = F.leaky_relu(d.blocks(d.conv(x)), 0.2).permute(0, 2, 3, 1).flatten(1)
+    rows = phi @ (d.linear.weight + d.projection.embed.weight.T).T + d.linear.bias  # a logit for each class
+    torch.testing.assert_close(d(x, y), rows[range(4), y])
+
+
+def test_real_labels_stand_beside_z_by_their_size():
+    g = ResnetSampler(channels=4, conditional=True).build(image(16, conditions=("a", "b")))
+    assert g.linear.in_features == 128 + 256
+    y = torch.randn(3, 2)
+    torch.testing.assert_close(g.label(2 * y, y), 2 * g.label(y, y))
+
+
+@pytest.mark.parametrize("labels", [{"classes": 3}, {"conditions": ("a", "b", "c")}])
+def test_labels_move_their_own_items_and_learn(labels):
+    """With every option on; penalties train all that can move the slope."""
+    torch.manual_seed(0)
+    options = {"channels": 4, "conditional": True, "spectral_norm": 1, "attention": (8,)}
+    g = ResnetSampler(label_width=6, **options).build(image(16, **labels))
+    d = ResnetDiscriminator(pool=3, **options).build(image(16, **labels))
+    for layer in (*g.modules(), *d.modules()):
+        if isinstance(layer, SelfAttention):
+            nn.init.ones_(layer.gamma)
+    y, other = torch.tensor([0, 1, 2, 0]), torch.tensor([0, 2, 2, 0])
+    if "conditions" in labels:
+        y, other = (1.5 * F.one_hot(labels, 3) - 0.5 for labels in (y, other))
+    z = torch.randn(4, 128)
+    x = g(z, y).detach().requires_grad_()
+    for module, given in ((g.eval(), z), (d.eval(), x)):
+        changed = [bool((a != b).any()) for a, b in zip(module(given, y), module(given, other), strict=True)]
+        assert changed == [False, True, False, False]
+    logit = d.train()(x, y)
+    (slope,) = torch.autograd.grad(logit.sum(), x, create_graph=True)
+    gradients = [
+        *torch.autograd.grad(logit.sum() + slope.square().sum(), list(d.parameters())),
+        *torch.autograd.grad(g.train()(z, y).square().sum(), list(g.parameters())),
+    ]
+    assert all(gradient.isfinite().all() and gradient.any() for gradient in gradients)
 
 
 # ------------------------------------------------------------------ as modules
@@ -361,6 +476,10 @@ def test_checks():
         assert "set dataset.image_size" in " ".join(part.check(DataShape("image", (3, 32, 64), -1.0, 1.0)))
     assert "tanh" in " ".join(ResnetSampler().check(bounded))
     assert list(ResnetDiscriminator().check(bounded)) == []
-    for bad in ({"channels": 0}, {"slope": -0.1}, {"max_channels": 0}):
+    for part in (ResnetSampler, ResnetDiscriminator):
+        (message,) = part(attention=(32, 64)).check(image(32))
+        assert message == "attention = 64: no maps have this side; at this image_size they have 4, 8, 16 or 32 pixels"
+        assert list(part(conditional=True, attention=(4,)).check(image(32, classes=3))) == []
+    for bad in ({"channels": 0}, {"slope": -0.1}, {"max_channels": 0}, {"spectral_norm": -1}, {"label_width": 0}):
         with pytest.raises(ValueError, match="must be"):
             ResnetSampler(**bad)
