@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import attrs
@@ -25,12 +25,20 @@ class Player:
     module: nn.Module
     part: OptimizerPart
     runtime: Runtime
+    still: Sequence[nn.Module] = ()
+    """Modules in it that are frozen whole, and stay in eval mode."""
     optimizer: Optimizer = attrs.field(init=False)
     _parameters: list[nn.Parameter] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.optimizer = self.part.build(self.module)
         self._parameters = list(self.module.parameters())
+
+    def train(self) -> None:
+        """Put the network in training mode, save what stands still."""
+        self.module.train()
+        for part in self.still:
+            part.eval()
 
     def set_rates(self, done: int) -> None:
         """Set learning rate and momentum for the step that follows `done` finished ones."""
