@@ -177,7 +177,7 @@ from .encoders.network import (
     float32_only as float32_only,
     weights_hash as weights_hash,
 )
-from .encoders.weights import load_state as load_state, read_state as read_state
+from .files.weights import load_state as load_state, read_state as read_state
 from .files.whole import written_aside as written_aside
 from .runs.pictures import image_grid as image_grid
 from .scores.distances import distances as distances, double as double, nearest as nearest

@@ -22,6 +22,7 @@ __all__ = [
     "RecipeError",
     "UnknownPart",
     "did_you_mean",
+    "first_line",
     "printable",
 ]
 
@@ -101,3 +102,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def printable(text: str) -> str:
     """`text` on one line, with what a terminal would act upon or not show (controls, bidi marks) escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def first_line(error: BaseException) -> str:
+    """What went wrong, on one line."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

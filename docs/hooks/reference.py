@@ -107,7 +107,9 @@ def recipe() -> Iterator[str]:
     for kind in ("dataset", "sampler", "discriminator", "objective"):
         yield f"| `[{kind}]` | `use`, the name of a [{kind}]({kind}s.md), and its options |"
     another = "[the sampler of another run](../recipes.md#the-sampler-of-another-run)"
-    yield f"| `[sampler]`, `from_run` | in place of `use`: {another} |"
+    yield f"| `[sampler]`, `[discriminator]`: `from_run` | in place of `use`: {another}, or its discriminator |"
+    begin = "[what they begin from, and what is not trained](../recipes.md#what-networks-begin-from)"
+    yield f"| `[sampler]`, `[discriminator]`: `weights`, `freeze` | {begin} |"
     for player in ("sampler", "discriminator"):
         yield f"| `[optimizer.{player}]` | `use`, the name of an [optimizer](optimizers.md), and its options |"
     yield "| `[train]` | [the clock](#train), the device, the records |"

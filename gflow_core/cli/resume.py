@@ -41,7 +41,7 @@ def command(run: Path, checkpoint: str | None, steps: int | None, scheduler: str
     with of_run(run) as said:
         for line in said:
             click.echo(line, err=True)
-        launch(load(RunFolder(run).recipe).spec, _work, (run, checkpoint, steps, scheduler))
+        launch(load(RunFolder(run).recipe, begun=True).spec, _work, (run, checkpoint, steps, scheduler))
 
 
 def _work(run: Path, checkpoint: str | None, steps: int | None, scheduler: str | None) -> None:

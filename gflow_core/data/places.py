@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from gflow_core.errors import DataError
+from gflow_core.errors import DataError, first_line
 
 __all__ = ["DAMAGED", "expand", "fetch", "first_line", "locked", "not_found"]
 
@@ -35,12 +35,6 @@ def not_found(what: str, looked: Iterable[Path], mend: str) -> DataError:
         where = ", ".join(map(str, places))
     here = "" if all(place.is_absolute() for place in places) else f" (from {Path.cwd()})"
     return DataError(f"{what} not found; looked for {where}{here}; {mend}")
-
-
-def first_line(error: BaseException) -> str:
-    """What went wrong, on one line."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def fetch(what: str, root: Path, download: Callable[[], object], by_hand: str) -> None:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from gflow_core.encoders.network import EncoderNetwork, fresh, grey_as_rgb, resized
-from gflow_core.encoders.weights import load_state, pretrained, read_state
+from gflow_core.encoders.weights import pretrained
 from gflow_core.errors import DataError
+from gflow_core.files.weights import load_state, read_state
 from gflow_core.nn.torchvision_fix import import_torchvision
 
 if TYPE_CHECKING:

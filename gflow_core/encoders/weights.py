@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from gflow_core.data.places import DAMAGED, fetch, first_line, not_found
+from gflow_core.data.places import DAMAGED, fetch, not_found
 from gflow_core.encoders.network import fresh
-from gflow_core.errors import DataError
+from gflow_core.errors import DataError, first_line
+from gflow_core.files.weights import load_state, read_state
 
-__all__ = ["hub_folder", "load_state", "pretrained", "read_state"]
+__all__ = ["hub_folder", "pretrained"]
 
 Rename = Callable[[str], str]
 
@@ -45,9 +46,6 @@ def pretrained(
     network = fresh(name, make)
     load_state(network, state, path)
     return network, name if published else f"{name} ({path.stem})"
-
-
-# ------------------------------------------------------------------ where
 
 
 def hub_folder() -> Path:
@@ -103,42 +101,3 @@ def _sha256(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"{path}: {first_line(error)}; make it readable") from error
-
-
-# ------------------------------------------------------------------ what
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file that torch.save wrote, by name."""
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises all kinds
-        raise DataError(
-            f"{path}: not readable as weights ({first_line(error)}); give a state dict that torch.save wrote, and if "
-            "it is one, fetch it again"
-        ) from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise DataError(f"{path}: not a state dict of tensors by name; save model.state_dict() alone")
-    return dict(state)
-
-
-def load_state(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Copy `state` into the network. DataError names what is missing, unexpected and of another shape."""
-    own = network.state_dict()
-    # Counters of batches, which evaluation does not read; older files lack them.
-    missing = [key for key in own if key not in state and not key.endswith(".num_batches_tracked")]
-    unexpected = [key for key in state if key not in own]
-    shapes = [
-        f"{key} {list(state[key].shape)} instead of {list(own[key].shape)}"
-        for key in own
-        if key in state and state[key].shape != own[key].shape
-    ]
-    found = (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
-    wrong = [f"{len(keys)} {what} ({_some(keys)})" for what, keys in found if keys]
-    if wrong:
-        raise DataError(f"{path}: the weights of another network: tensors {'; '.join(wrong)}; give the right file")
-    network.load_state_dict(state, strict=False)
-
-
-def _some(keys: Sequence[str]) -> str:
-    return ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import attrs
@@ -29,6 +29,8 @@ class Player:
     """Longest gradient, over all parameters; None leaves it as it is."""
     replicas: int = 0
     """How many networks are stacked in it, each with a gradient of its own; 0 where it is one."""
+    still: Sequence[nn.Module] = ()
+    """Modules in it that are frozen whole, and stay in eval mode."""
     optimizer: Optimizer = attrs.field(init=False)
     _parameters: list[nn.Parameter] = attrs.field(init=False)
     _longest: float | None = attrs.field(default=None, init=False)
@@ -36,6 +38,12 @@ class Player:
     def __attrs_post_init__(self) -> None:
         self.optimizer = self.part.build(self.module)
         self._parameters = list(self.module.parameters())
+
+    def train(self) -> None:
+        """Put the network in training mode, save what stands still."""
+        self.module.train()
+        for part in self.still:
+            part.eval()
 
     def set_rates(self, done: int) -> None:
         """Set what schedules change for the step that follows `done` finished ones."""

@@ -11,7 +11,10 @@ from gflow_core.parts.contracts import Augmentation, Number, Schedule, TrackerPa
 from gflow_core.parts.nouns import DataShape
 from gflow_core.parts.options import option
 
-__all__ = ["Analysis", "Ema", "Spec", "Train"]
+__all__ = ["NETWORKS", "Analysis", "Ema", "Network", "Spec", "Train"]
+
+NETWORKS = ("sampler", "discriminator")
+"""The tables that hold a network each."""
 
 
 @attrs.frozen(kw_only=True)
@@ -43,6 +46,11 @@ class Train:
     """The clock: how long, on what, how often to look and to save."""
 
     seed: int = option(0, doc="Seed of every random stream.", ge=0)
+    from_run: str | None = option(
+        None,
+        doc="Run folder that training starts from: both networks, and averaged weights, begin as its last checkpoint "
+        "has them; optimizers, random streams and steps anew.",
+    )
     steps: int = option(0, doc="Length of training; required with an [objective].", unit="steps", ge=0)
     batch_size: int = option(64, doc="Global batch: items over all processes.", ge=1)
     accumulate: int = option(
@@ -80,6 +88,16 @@ class Train:
 
 
 @attrs.frozen(kw_only=True)
+class Network:
+    """The core's own keys of [sampler] and [discriminator], beside the options of the part."""
+
+    weights: str | None = option(
+        None, doc="File of weights that it begins from; relative paths count from where gflow is started."
+    )
+    freeze: tuple[str, ...] = option((), doc='Patterns of parameters that are not trained, as in ["blocks.0.*"].')
+
+
+@attrs.frozen(kw_only=True)
 class Analysis:
     """One [[analyze]] table: an analyzer and when it runs."""
 
@@ -99,6 +117,7 @@ class Spec:
     sampler: Any = None
     discriminator: Any = None
     objective: Any = None
+    networks: Mapping[str, Network] = attrs.field(factory=lambda: {kind: Network() for kind in NETWORKS})
     optimizer: Mapping[str, Any] = attrs.field(factory=dict)
     train: Train | None = None
     analyze: tuple[Analysis, ...] = ()

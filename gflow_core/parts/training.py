@@ -59,6 +59,9 @@ class Player(Protocol):
     module: nn.Module
     optimizer: Optimizer
 
+    def train(self) -> None:
+        """Put the network in training mode, save what is frozen whole."""
+
     def set_rates(self, done: int) -> None:
         """Set what schedules change for the step that follows `done` finished ones."""
 
@@ -134,6 +137,8 @@ class Experiment:
     players: dict[str, Player] = attrs.field(factory=dict)
     objective: Objective | None = None
     ema: Average | None = None
+    origins: Mapping[str, Mapping[str, str]] = attrs.field(factory=dict)
+    """Network ("sampler", "discriminator", "ema") -> where its first weights were read, and their sha256."""
     replicas: tuple[Streams, ...] = ()
     """The streams of each replica (`train.replicas`), whose networks are stacked; empty where the run is one."""
 

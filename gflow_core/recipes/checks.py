@@ -11,21 +11,19 @@ from gflow_core.errors import did_you_mean
 from gflow_core.parts.nouns import DataShape
 from gflow_core.parts.options import out_of_bounds
 from gflow_core.parts.plugins import Plugins
-from gflow_core.parts.spec import Analysis, Spec, Train
+from gflow_core.parts.spec import NETWORKS, Analysis, Spec, Train
 from gflow_core.recipes.describe import has_option, kinds_of
+from gflow_core.recipes.from_run import FromRun
 from gflow_core.recipes.tables import PARTS
 from gflow_core.recipes.words import Place, defect
 
-__all__ = ["NETWORKS", "ask", "check_analyses", "check_members", "check_parts", "check_training", "missing"]
+__all__ = ["ask", "check_analyses", "check_members", "check_parts", "check_starts", "check_training", "missing"]
 
 
 _LABELS = (
     "choose a data set with labels, or set its option for them (image_folder: dataset.classes, array: dataset.labels, "
     "celeba: dataset.attributes)"
 )
-
-
-NETWORKS = ("sampler", "discriminator")
 
 
 def missing(kind: str, cls: type[Any], plugins: Plugins) -> list[str]:
@@ -201,6 +199,28 @@ def _cannot_replicate(spec: Spec, train: Train, objective: str) -> Iterator[str]
         yield f"works on vectors, the data is {spec.dataset.data_shape()}; remove it"
     elif any(getattr(part, "conditional", False) for part in (spec.sampler, spec.discriminator)):
         yield "works on networks that read no labels; remove it"
+
+
+def check_starts(spec: Spec, table: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
+    """What networks begin from, and what of them is not trained, against the rest of the recipe."""
+    players = tuple(getattr(spec.objective, "players", ()))
+    for kind in NETWORKS:
+        if spec.networks[kind].freeze and "objective" not in table:
+            yield (kind, "freeze"), "nothing trains without an [objective]; remove it"
+        elif spec.networks[kind].freeze and spec.objective is not None and kind not in players:
+            yield (kind, "freeze"), f"the objective does not train the {kind}; remove it"
+    train = spec.train
+    if train is None or train.from_run is None:
+        return
+    place = ("train", "from_run")
+    if "objective" not in table:
+        yield place, "nothing trains without an [objective]; remove it"
+    if train.replicas > 1:
+        yield place, "starts one run; set train.replicas = 1, or remove it"
+    for kind in NETWORKS:
+        taken = "from_run" if isinstance(getattr(spec, kind), FromRun) else "weights"
+        if taken == "from_run" or spec.networks[kind].weights:
+            yield place, f"both networks begin as that run's do; remove it, or {kind}.{taken}"
 
 
 def check_analyses(

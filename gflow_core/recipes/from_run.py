@@ -1,18 +1,16 @@
-"""`sampler.from_run = RUN`: the sampler that another run trained."""
+"""What a recipe takes from another run: its sampler, its discriminator, or the start of training."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from gflow_core.errors import CheckpointError, GflowError
-from gflow_core.files.run_folder import checkpoint_names, checkpoint_order
+from gflow_core.errors import GflowError
 from gflow_core.parts.contracts import Latent
 from gflow_core.parts.nouns import DataShape
 from gflow_core.parts.options import option
@@ -22,18 +20,19 @@ from gflow_core.recipes.history import as_written_now
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["FromRun", "table_of_run"]
+__all__ = ["TAKEN", "DiscriminatorFromRun", "FromRun", "SamplerFromRun", "no_such_place", "other_data", "table_of_run"]
 
 
 @attrs.frozen(kw_only=True)
 class FromRun:
-    """A run's sampler as its final checkpoint has it, with averaged weights where the run keeps them.
+    """A network of a run, in place of a part: as that run's recipe has it. The recipe may train it on.
 
-    Its network, and what it makes, are that run's; only the law of z may be another. The recipe may train it on.
+    Its weights, those of the run's final checkpoint, are read when a run begins (`runs.origins`).
     """
 
+    kind: ClassVar[str]
+
     from_run: str = option(doc="Run folder; relative paths count from where gflow is started.")
-    latent: Latent = option(doc="Law of z; the run's own by default, and of its length.")
     run: Spec = attrs.field(init=False, repr=False, eq=False)
     """The recipe of that run."""
 
@@ -44,88 +43,81 @@ class FromRun:
 
     @property
     def conditional(self) -> bool:
-        """Whether the run's sampler reads labels."""
-        return bool(self.run.sampler.conditional)
+        """Whether the run's network reads labels."""
+        return bool(self._part.conditional)
 
     @property
-    def averaged(self) -> bool:
-        """Whether its weights are an average over training."""
-        return self.run.train is not None and self.run.train.ema is not None
+    def file(self) -> str:
+        """The part of the checkpoint that holds the weights."""
+        return self.kind
 
     def data_shape(self) -> DataShape:
-        """What that run's data look like."""
+        """What that run's data look like, as this network has to do with them."""
         shape = self.run.data_shape()
         assert shape is not None
         return shape
 
     def check(self, data: DataShape | None) -> Iterable[str]:
         """The data, where there is a [dataset], must look as the run's; have its labels, too, if they are read."""
-        if data is not None and self._read(data) != self._read(self.data_shape()):
-            yield f"{self.from_run} was trained on {self.data_shape()}, the data is {data}"
-        if self.latent.dim != self.run.sampler.latent.dim:
-            yield f"latent.dim = {self.latent.dim}; the network of {self.from_run} reads {self.run.sampler.latent.dim}"
-
-    def _read(self, data: DataShape) -> DataShape:
-        """`data` less what the sampler does not know of it."""
-        return data if self.conditional else attrs.evolve(data, classes=None, conditions=())
+        if data is not None and (fault := other_data(self.from_run, self.data_shape(), data, labels=self.conditional)):
+            yield fault
 
     def build(self, data: DataShape | None) -> nn.Module:
-        """The network with its trained weights. Raises CheckpointError where they are missing or damaged."""
-        from gflow_core.files import checkpoint
-
-        folder = self.checkpoint()
-        module = self._network()
-        try:
-            module.load_state_dict(checkpoint.read(folder, (self._file,)).parts[self._file])
-        except CheckpointError as error:
-            raise CheckpointError(f"sampler.from_run: {error}; {self._mend(folder)}") from error
-        except (KeyError, RuntimeError) as error:
-            raise CheckpointError(
-                f"sampler.from_run: {folder} does not fit the run's own recipe.toml: {checkpoint.misfit(error)}; put "
-                "the recipe back as it was"
-            ) from error
+        """The run's network, freshly initialised."""
+        module: nn.Module = self._part.build(self.data_shape())
         return module
 
-    def checkpoint(self) -> Path:
-        """The folder of the run's newest checkpoint. CheckpointError where there is none, or training is not done."""
-        folder = Path(self.from_run).expanduser() / "checkpoints"
-        names = checkpoint_names(folder)
-        if not names:
-            raise CheckpointError(
-                f"sampler.from_run: {self.from_run} has no checkpoint; train it with gflow run "
-                f"{self.from_run}/recipe.toml"
-            )
-        steps = self.run.train.steps if self.run.train else 0
-        if checkpoint_order(names[-1]) != [steps]:
-            raise CheckpointError(
-                f"sampler.from_run: {self.from_run} has done {checkpoint_order(names[-1])[0]} of {steps} steps; finish "
-                f"it with gflow resume {self.from_run}"
-            )
-        return folder / names[-1]
+    @property
+    def _part(self) -> Any:
+        return getattr(self.run, self.kind)
 
-    def origin(self) -> dict[str, Any]:
-        """Where the weights come from, for the manifest: run, checkpoint, and the sha256 of the file."""
-        folder = self.checkpoint()
-        with (folder / f"{self._file}.safetensors").open("rb") as handle:
-            digest = hashlib.file_digest(handle, "sha256").hexdigest()
-        return {"run": self.from_run, "checkpoint": folder.name, "ema": self.averaged, "sha256": digest}
+
+@attrs.frozen(kw_only=True)
+class SamplerFromRun(FromRun):
+    """A run's sampler, with averaged weights where the run keeps them. The law of z may be another."""
+
+    kind: ClassVar[str] = "sampler"
+
+    latent: Latent = option(doc="Law of z; the run's own by default, and of its length.")
 
     @property
-    def _file(self) -> str:
+    def averaged(self) -> bool:
+        """Whether its weights are an average over training."""
+        return self.run.train is not None and self.run.train.ema is not None
+
+    @property
+    def file(self) -> str:
         """The part of the checkpoint that holds the weights."""
         return "ema" if self.averaged else "sampler"
 
-    def _network(self) -> nn.Module:
-        """The run's network, freshly initialised. (Of a run that trained yet another run's on, only that is asked.)"""
-        part = self.run.sampler
-        module: nn.Module = part._network() if isinstance(part, FromRun) else part.build(self.data_shape())
-        return module
+    def check(self, data: DataShape | None) -> Iterable[str]:
+        """As of any network, and z must be as long as it reads."""
+        yield from super().check(data)
+        if self.latent.dim != self.run.sampler.latent.dim:
+            yield f"latent.dim = {self.latent.dim}; the network of {self.from_run} reads {self.run.sampler.latent.dim}"
 
-    def _mend(self, folder: Path) -> str:
-        before = checkpoint_names(folder.parent)[:-1]
-        if before:
-            return f"gflow resume {self.from_run} --checkpoint {before[-1]} trains its end again"
-        return f"train it again with gflow run {self.from_run}/recipe.toml"
+
+@attrs.frozen(kw_only=True)
+class DiscriminatorFromRun(FromRun):
+    """A run's discriminator."""
+
+    kind: ClassVar[str] = "discriminator"
+
+    def data_shape(self) -> DataShape:
+        """What it judges: the run's data, in packs where the run's objective makes them."""
+        shape = self.run.judged(super().data_shape())
+        assert shape is not None
+        return shape
+
+
+TAKEN: Mapping[str, type[FromRun]] = {cls.kind: cls for cls in (SamplerFromRun, DiscriminatorFromRun)}
+"""Kind of network -> what stands in its place where it is another run's."""
+
+
+def other_data(path: str, theirs: DataShape, data: DataShape, *, labels: bool) -> str | None:
+    """What is said where `data` does not look as the run's, `theirs`; labels count only where they are read."""
+    ours, known = (shape if labels else attrs.evolve(shape, classes=None, conditions=()) for shape in (data, theirs))
+    return None if ours == known else f"{path} was trained on {theirs}, the data is {data}"
 
 
 def table_of_run(path: str) -> tuple[str, Mapping[str, Any]]:
@@ -136,7 +128,13 @@ def table_of_run(path: str) -> tuple[str, Mapping[str, Any]]:
             tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8"))
         )
     except (FileNotFoundError, NotADirectoryError):
-        where = "" if folder.is_absolute() else f"; relative paths count from where gflow is started, here {Path.cwd()}"
-        raise GflowError(f"{path}: not a run folder (it has no recipe.toml){where}") from None
+        raise no_such_place(path, "not a run folder (it has no recipe.toml)") from None
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: nobody's home, or nested too deep
         raise GflowError(f"{path}: its recipe.toml cannot be read: {error}") from error
+
+
+def no_such_place(path: str, what: str) -> GflowError:
+    """The error for a path that is not what it should be, saying where a relative one counts from."""
+    absolute = Path(path).expanduser().is_absolute()
+    where = "" if absolute else f"; relative paths count from where gflow is started, here {Path.cwd()}"
+    return GflowError(f"{path}: {what}{where}")

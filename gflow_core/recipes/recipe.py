@@ -58,10 +58,13 @@ class Recipe:
         return dumps(self.spec)
 
 
-def load(path: Path | str, overrides: Sequence[str] = (), plugins: Plugins | None = None) -> Recipe:
+def load(
+    path: Path | str, overrides: Sequence[str] = (), plugins: Plugins | None = None, *, begun: bool = False
+) -> Recipe:
     """Read a recipe, a file or the name of a shipped one, with its parents; apply overrides left to right; check it.
 
-    Raises RecipeError with every problem, each with the file or override that it came from.
+    `begun`: a run's own, of which what training started from need not be there any more. Raises RecipeError with
+    every problem, each with the file or override that it came from.
     """
     loaded = plugins if plugins is not None else _plugins.plugins()
     path = located(Path(path), loaded)
@@ -82,7 +85,7 @@ def load(path: Path | str, overrides: Sequence[str] = (), plugins: Plugins | Non
                 return found[0] if len(found) == 1 else f"{base} with {changed}" if changed else base
         return str(path)
 
-    return Recipe(path, table, origins, structure(table, loaded, source))
+    return Recipe(path, table, origins, structure(table, loaded, source, begun=begun))
 
 
 def located(path: Path, plugins: Plugins) -> Path:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
 
 import attrs
 
 from gflow_core.errors import GflowError, Problem, RecipeError, did_you_mean
 from gflow_core.parts.options import option
 from gflow_core.parts.plugins import Plugins
-from gflow_core.parts.spec import Analysis, Spec, Train
-from gflow_core.recipes.checks import NETWORKS, ask, check_analyses, check_members, check_parts, check_training
-from gflow_core.recipes.describe import kinds_of, options_by_name
-from gflow_core.recipes.from_run import FromRun, table_of_run
+from gflow_core.parts.spec import NETWORKS, Analysis, Network, Spec, Train
+from gflow_core.recipes.checks import ask, check_analyses, check_members, check_parts, check_starts, check_training
+from gflow_core.recipes.describe import has_option, kinds_of, options_by_name
+from gflow_core.recipes.from_run import TAKEN, FromRun, no_such_place, other_data, table_of_run
 from gflow_core.recipes.tables import FORMAT, PARTS
 from gflow_core.recipes.values import Reader, a_list, a_table, on_part
 from gflow_core.recipes.words import Place, WrongError, in_words, known_names, path_text
@@ -24,16 +25,21 @@ __all__ = ["format_fault", "is_part_place", "structure"]
 KEYS = ("gflow", "extends", "title", *PARTS, "optimizer", "train", "analyze")
 
 
+Own = TypeVar("Own")
+
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
-def structure(table: Mapping[str, Any], plugins: Plugins, source: Callable[[Place], str] = lambda _: "") -> Spec:
+def structure(
+    table: Mapping[str, Any], plugins: Plugins, source: Callable[[Place], str] = lambda _: "", *, begun: bool = False
+) -> Spec:
     """The checked recipe. Raises RecipeError with all that is wrong.
 
-    `source(path)` names where the value at `path` came from: a file, or an override.
+    `source(path)` names where the value at `path` came from: a file, or an override. `begun`: of a run that has
+    weights of its own by now, so that what training started from need not be there any more.
     """
     faults: list[tuple[Place, str]] = []
-    spec = _read_recipe(table, plugins, faults)
+    spec = _read_recipe(table, plugins, faults, begun=begun)
     if faults:
         unique = dict.fromkeys(faults)
         raise RecipeError([Problem(path_text(path), message, source(path)) for path, message in unique])
@@ -41,7 +47,12 @@ def structure(table: Mapping[str, Any], plugins: Plugins, source: Callable[[Plac
 
 
 def _read_recipe(
-    table: Mapping[str, Any], plugins: Plugins, faults: list[tuple[Place, str]], inside: tuple[str, ...] = ()
+    table: Mapping[str, Any],
+    plugins: Plugins,
+    faults: list[tuple[Place, str]],
+    inside: tuple[str, ...] = (),
+    *,
+    begun: bool,
 ) -> Spec:
     """The recipe, as far as it can be read; what is wrong with it is added to `faults`.
 
@@ -65,16 +76,13 @@ def _read_recipe(
             faults.append(((key,), f"unknown table or key{did_you_mean(key, KEYS) or known_names(KEYS)}"))
 
     found: dict[str, Any] = {}
+    networks = {kind: Network() for kind in NETWORKS}
     for kind in PARTS:
-        if kind in table:
-            taken = kind == "sampler" and isinstance(table[kind], Mapping) and "from_run" in table[kind]
-            found[kind] = read(
-                lambda value, kind=kind, taken=taken: (
-                    _from_run(value, reader, inside) if taken else reader.part(value, kind)
-                ),
-                table[kind],
-                kind,
-            )
+        if kind in NETWORKS and kind in table:
+            both = read(lambda value, kind=kind: _network(value, kind, reader, inside), table[kind], kind)
+            networks[kind], found[kind] = both or (Network(), None)
+        elif kind in table:
+            found[kind] = read(lambda value, kind=kind: reader.part(value, kind), table[kind], kind)
     if "train" in table:
         found["train"] = read(lambda value: reader.table(value, Train), table["train"], "train")
     optimizers = read(a_table, table.get("optimizer", {}), "optimizer") or {}
@@ -95,76 +103,141 @@ def _read_recipe(
     tables = read(a_list, table.get("analyze", []), "analyze") or []
     analyses = [read(lambda value: _analysis(value, reader), value, "analyze", i) for i, value in enumerate(tables)]
 
-    spec = Spec(title=title or "", **{**found, "analyze": tuple(a for a in analyses if a is not None)})
+    analyze = tuple(analysis for analysis in analyses if analysis is not None)
+    spec = Spec(title=title or "", networks=networks, analyze=analyze, **found)
     lacking = list(check_members(spec, plugins))
     faults.extend(lacking)
     # Parts look at one another only where all of them are there and what they say they are.
     whole = not (misplaced or lacking or None in (*found.values(), *found["optimizer"].values()))
     faults.extend(check_parts(spec, plugins, known_data="dataset" not in table or spec.dataset is not None))
     faults.extend(check_training(spec, {**table, "optimizer": None} if misplaced else table, plugins))
+    faults.extend(check_starts(spec, table))
+    if "objective" not in table or not begun:
+        faults.extend(_not_there(spec, plugins, inside, whole))
     faults.extend(check_analyses(analyses, spec, table, whole))
     if whole and spec.objective is not None:
         faults.extend((("objective",), message) for message in ask(spec.objective, spec))
     return spec
 
 
-def _from_run(value: Any, reader: Reader, inside: tuple[str, ...]) -> FromRun:
-    """The sampler of another run; of its options only `latent` may be given, and takes that run's length of z."""
-    others = [key for key in value if key not in ("from_run", "latent")]
+def _network(value: Any, kind: str, reader: Reader, inside: tuple[str, ...]) -> tuple[Network, Any]:
+    """A [sampler] or [discriminator] table: the core's `weights` and `freeze`, and a part or another run's network.
+
+    Where the part has an option of such a name, it is the part's.
+    """
+    if isinstance(value, Mapping) and "from_run" in value:
+        return _beside(value, Network, ("freeze",), reader, lambda rest, _: _from_run(rest, kind, reader, inside))
+    table = {"use": value} if isinstance(value, str) else a_table(value)
+    keys = tuple(attrs.fields_dict(Network))
+    name, registry = table.get("use"), reader.plugins.registries[kind]
+    if isinstance(name, str) and name in registry:
+        keys = tuple(key for key in keys if not has_option(registry.get(name), key))
+    return _beside(table, Network, keys, reader, lambda rest, extra: reader.part(rest, kind, extra))
+
+
+def _from_run(value: Mapping[str, Any], kind: str, reader: Reader, inside: tuple[str, ...]) -> FromRun:
+    """The network of another run; of its options only a sampler's `latent` may be given, of that run's length of z."""
+    cls = TAKEN[kind]
+    own = tuple(key for key in options_by_name(cls) if key != "from_run")
+    others = [key for key in value if key not in ("from_run", *own)]
     if others:
-        message = "the run has settled it; beside from_run only latent may stand"
+        message = f"the run has settled it; beside from_run only {' and '.join((*own, 'freeze'))} may stand"
         raise WrongError([((key,), message) for key in others])
     path = value["from_run"]
     if not isinstance(path, str) or not path:
         raise WrongError.one(f"expected the path of a run folder, as a string, got {in_words(path)}", "from_run")
     try:
-        run = _recipe_of(path, reader.plugins, inside)
-        latent = value.get("latent", {})
-        if isinstance(latent, Mapping) and "use" in latent:
-            latent = {"dim": run.sampler.latent.dim, **latent}
-        latent = on_part(latent, run.sampler.latent, {"latent"}, reader.plugins, "latent")
-        part: FromRun = reader.table({"from_run": path, "latent": latent}, FromRun)
+        run = _recipe_of(path, (kind,), reader.plugins, inside)
+        options = {"from_run": path}
+        if "latent" in own:
+            latent = value.get("latent", {})
+            if isinstance(latent, Mapping) and "use" in latent:
+                latent = {"dim": run.sampler.latent.dim, **latent}
+            options["latent"] = on_part(latent, run.sampler.latent, {"latent"}, reader.plugins, "latent")
+        part: FromRun = reader.table(options, cls)
     except GflowError as error:
         raise WrongError.one(str(error), "from_run") from None
     return part.of(run)
 
 
-def _recipe_of(path: str, plugins: Plugins, inside: tuple[str, ...]) -> Spec:
-    """The recipe of a run that trained a sampler. GflowError says why it is none."""
+def _recipe_of(path: str, kinds: tuple[str, ...], plugins: Plugins, inside: tuple[str, ...]) -> Spec:
+    """The recipe of a run that trained networks of these kinds. GflowError says why it is none."""
     folder, table = table_of_run(path)
     if folder in inside:
-        raise GflowError(f"{path}: goes round in a circle: that run's sampler would be its own")
+        raise GflowError(f"{path}: goes round in a circle: that run's networks would be its own")
     faults: list[tuple[Place, str]] = []
     # What measured the run, perhaps by another plugin, need not be here.
     trained = {key: value for key, value in table.items() if key != "analyze"}
-    run = _read_recipe(trained, plugins, faults, (*inside, folder))
+    run = _read_recipe(trained, plugins, faults, (*inside, folder), begun=True)
     if faults:
         place, message = faults[0]
         raise GflowError(f"{path}: its recipe.toml is wrong: {Problem(path_text(place), message)}")
-    if run.objective is None or run.sampler is None or run.data_shape() is None:
-        raise GflowError(f"{path}: that run trained no sampler; copy its [sampler] table instead")
+    for kind in kinds:
+        if run.objective is None or getattr(run, kind) is None or run.data_shape() is None:
+            mend = f"copy its [{kind}] table instead" if kind in table else f"name one that has a [{kind}]"
+            raise GflowError(f"{path}: that run trained no {kind}; {mend}")
     if run.train is not None and run.train.replicas > 1:
         raise GflowError(f"{path}: that run has {run.train.replicas} replicas; train one of them by itself")
     return run
 
 
+def _not_there(spec: Spec, plugins: Plugins, inside: tuple[str, ...], whole: bool) -> Iterator[tuple[Place, str]]:
+    """What networks and training are to begin from, and is not there, or of other data."""
+    for kind in NETWORKS:
+        path = spec.networks[kind].weights
+        try:
+            if path is not None and not Path(path).expanduser().is_file():
+                raise no_such_place(path, "no such file of weights")
+        except (GflowError, RuntimeError) as error:  # RuntimeError: nobody's home
+            yield (kind, "weights"), str(error)
+    path = None if spec.train is None else spec.train.from_run
+    if path is None or spec.objective is None:
+        return
+    parts = {kind: getattr(spec, kind) for kind in NETWORKS if getattr(spec, kind) is not None}
+    try:
+        run = _recipe_of(path, tuple(parts), plugins, inside)
+    except GflowError as error:
+        yield ("train", "from_run"), str(error)
+        return
+    try:
+        shape, theirs = spec.data_shape() if whole else None, run.data_shape()
+    except Exception:  # a defect of the part, which `check_parts` tells
+        return
+    if shape is not None and theirs is not None:
+        labels = any(part.conditional for part in parts.values())
+        if fault := other_data(path, theirs, shape, labels=labels):
+            yield ("train", "from_run"), fault
+
+
 def _analysis(value: Any, reader: Reader) -> Analysis:
     """One [[analyze]] table: the core's `name` and `every`, and the analyzer's own options."""
+    keys = tuple(attrs.fields_dict(_When))
+    when, part = _beside(value, _When, keys, reader, lambda rest, extra: reader.part(rest, "analyzer", extra))
+    return Analysis(name=when.name or value["use"], every=when.every, part=part)
+
+
+def _beside(
+    value: Any,
+    cls: type[Own],
+    keys: tuple[str, ...],
+    reader: Reader,
+    read: Callable[[Mapping[str, Any], tuple[str, ...]], Any],
+) -> tuple[Own, Any]:
+    """The core's own `keys` of a table as `cls`, and what `read` makes of the others (it is told of `keys`, too)."""
     table = a_table(value)
     faults: list[tuple[Place, str]] = []
-    when = part = None
+    own = part = None
     try:
-        when = reader.table({key: table[key] for key in ("name", "every") if key in table}, _When)
+        own = reader.table({key: table[key] for key in keys if key in table}, cls)
     except WrongError as error:
         faults += error.faults
     try:
-        rest = {key: given for key, given in table.items() if key not in ("name", "every")}
-        part = reader.part(rest, "analyzer", ("name", "every"))
+        part = read({key: given for key, given in table.items() if key not in keys}, keys)
     except WrongError as error:
         faults += error.faults
-    if faults or when is None:
+    if faults or own is None:
         raise WrongError(faults)
-    return Analysis(name=when.name or table["use"], every=when.every, part=part)
+    return own, part
 
 
 def format_fault(version: Any) -> str | None:
@@ -207,8 +280,8 @@ def is_part_place(path: Place, table: Mapping[str, Any], plugins: Plugins) -> bo
             return False
     try:
         for key in rest:
-            taken = kind == "sampler" and "from_run" in node  # type: ignore[operator]
-            cls = FromRun if taken else plugins.registries[kind].get(node["use"])  # type: ignore[index]
+            taken = kind in NETWORKS and "from_run" in node  # type: ignore[operator]
+            cls = TAKEN[kind] if taken else plugins.registries[kind].get(node["use"])  # type: ignore[index]
             field = options_by_name(cls)[str(key)]
             (kind,) = kinds_of(field.type)
             node = node.get(key)  # type: ignore[union-attr]

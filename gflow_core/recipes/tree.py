@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from gflow_core.errors import Problem, RecipeError
+from gflow_core.parts.spec import NETWORKS
 from gflow_core.recipes.words import Place, path_text
 
 __all__ = [
@@ -104,9 +105,9 @@ def origins_below(origins: Mapping[Place, str], path: Place) -> list[str]:
 def merge(base: dict[str, Any], over: dict[str, Any], path: Place = ()) -> None:
     """Put `over` on `base`, which stands at `path`: tables merge, everything else replaces.
 
-    Another `use` drops what belonged to the old one; in [sampler], so does another `from_run`.
+    Another `use` drops what belonged to the old one; of a network, so does another `from_run`.
     """
-    naming = ("use", "from_run") if path == ("sampler",) else ("use",)
+    naming = ("use", "from_run") if len(path) == 1 and path[0] in NETWORKS else ("use",)
     was, now = ({key: to_value(node[key]) for key in naming if key in node} for node in (base, over))
     if was and now and was != now:
         base.clear()

@@ -136,7 +136,7 @@ def read(path: Path) -> Run:
     recipe = None
     try:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
-        recipe = load(file)
+        recipe = load(file, begun=True)
     except (OSError, ValueError, RecursionError) as error:
         missing.append(f"recipe.toml is damaged: {error}")
     except GflowError as error:

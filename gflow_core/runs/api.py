@@ -41,7 +41,7 @@ class Run:
     @property
     def recipe(self) -> Recipe:
         """The resolved recipe. Raises RecipeError where it no longer fits the installed plugins."""
-        return load(self._folder.recipe)
+        return load(self._folder.recipe, begun=True)
 
     @property
     def manifest(self) -> dict[str, Any]:

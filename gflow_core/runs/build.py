@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -14,20 +15,23 @@ from gflow_core.machine.runtime import Runtime
 from gflow_core.machine.streams import Streams, derive, seeded
 from gflow_core.nn.labels import label_fault
 from gflow_core.optim.ema import Ema
+from gflow_core.optim.freezing import freeze
 from gflow_core.optim.player import Player, evaluating
 from gflow_core.optim.replicas import replica, stack
 from gflow_core.parts.nouns import DataShape, Progress, no_progress
 from gflow_core.parts.source import Source
 from gflow_core.parts.spec import Spec
 from gflow_core.parts.training import Experiment
+from gflow_core.runs.origins import Origin, origins_of
 
 __all__ = ["build", "build_network", "single"]
 
 
-def build(spec: Spec, *, progress: Progress = no_progress, load_data: bool = True) -> Experiment:
+def build(spec: Spec, *, progress: Progress = no_progress, load_data: bool = True, begin: bool = True) -> Experiment:
     """Build everything the recipe names. Raises DataError where data is missing.
 
-    `load_data = False` leaves out the data, the players and the objective: enough to sample from a run.
+    `load_data = False` leaves out the data, the players and the objective: enough to sample from a run. `begin = False`
+    reads no weights that networks begin from: those of a checkpoint are put in their place.
     """
     shape = spec.dataset.data_shape() if spec.dataset else None
     runtime = _runtime(spec)
@@ -45,20 +49,28 @@ def build(spec: Spec, *, progress: Progress = no_progress, load_data: bool = Tru
         augment = spec.train.augment if spec.train else ()
         feeds = [Feed(experiment.data, runtime, own, augment=augment) for own in experiment.replicas or [streams]]
         experiment.feed = ReplicaFeed(feeds) if experiment.replicas else feeds[0]
+    origins = origins_of(spec) if begin else {}
+    experiment.origins = {name: origin.record for name, origin in origins.items()}
     if spec.sampler:
-        experiment.sampler = _network("sampler", spec.sampler, shape, spec, runtime)
+        experiment.sampler = _network("sampler", spec, shape, runtime, origins)
     if spec.discriminator:
-        experiment.discriminator = _network("discriminator", spec.discriminator, spec.judged(shape), spec, runtime)
+        experiment.discriminator = _network("discriminator", spec, spec.judged(shape), runtime, origins)
     if spec.train and spec.train.ema and experiment.sampler:
         experiment.ema = Ema(experiment.sampler, spec.train.ema, spec.train.batch_size)
+        if "ema" in origins:
+            origins["ema"].begin(experiment.ema.module)
     if spec.objective and load_data:
         networks = {"sampler": experiment.sampler, "discriminator": experiment.discriminator}
         for name in spec.objective.players:
             module = networks[name]
             assert module is not None
-            clip = spec.train.clip if spec.train else None
             experiment.players[name] = Player(
-                module, spec.optimizer[name], runtime, clip=clip, replicas=len(experiment.replicas)
+                module,
+                spec.optimizer[name],
+                runtime,
+                clip=spec.train.clip if spec.train else None,
+                replicas=len(experiment.replicas),
+                still=freeze(module, spec.networks[name].freeze, f"{name}.freeze"),
             )
         experiment.objective = spec.objective.build(experiment)
     return experiment
@@ -105,9 +117,15 @@ def single(experiment: Experiment, index: int) -> Experiment:
     return one
 
 
-def _network(kind: str, part: Any, shape: DataShape | None, spec: Spec, runtime: Runtime) -> nn.Module:
-    """The network of the run; those of all replicas stacked."""
+def _network(
+    kind: str, spec: Spec, shape: DataShape | None, runtime: Runtime, origins: Mapping[str, Origin]
+) -> nn.Module:
+    """The network of the run, as it begins; those of all replicas stacked."""
+    part = getattr(spec, kind)
     modules = [build_network(kind, part, shape, seed, runtime) for seed in spec.seeds]
+    if kind in origins:
+        for module in modules:
+            origins[kind].begin(module)
     if len(modules) == 1:
         return modules[0]
     assert shape is not None

@@ -20,7 +20,7 @@ from gflow_core.parts.spec import Spec
 from gflow_core.parts.training import Experiment
 from gflow_core.recipes.recipe import Recipe, load
 from gflow_core.runs.build import build, single
-from gflow_core.runs.manifest import check_origin
+from gflow_core.runs.manifest import check_origins
 from gflow_core.runs.record import RunFolder
 from gflow_core.runs.state import fitting
 
@@ -57,13 +57,13 @@ class Drawing:
         label: str | None = None,
     ) -> None:
         folder = RunFolder(path)
-        self.recipe = load(folder.recipe)
+        self.recipe = load(folder.recipe, begun=True)
         spec = anywhere(self.recipe.spec)
         if spec.sampler is None:
             raise GflowError(f"{path}: its recipe has no [sampler]")
         self.labels = _wanted(spec, label)
-        self.experiment = build(spec, load_data=False)
-        check_origin(folder.read_manifest(), spec, path)
+        self.experiment = build(spec, load_data=False, begin=spec.objective is None)
+        check_origins(folder.read_manifest(), self.experiment, path)
         if spec.objective is not None:
             state = folder.load(checkpoint, only=("sampler", "ema"))
             module = self.experiment.final_sampler

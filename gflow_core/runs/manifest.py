@@ -16,13 +16,11 @@ from gflow_core.errors import GflowError
 from gflow_core.machine.runtime import Runtime
 from gflow_core.parts.loading import loaded_files
 from gflow_core.parts.plugins import plugins
-from gflow_core.parts.spec import Spec
 from gflow_core.parts.training import Experiment
-from gflow_core.recipes.from_run import FromRun
 from gflow_core.recipes.recipe import Recipe
 from gflow_core.runs.state import networks
 
-__all__ = ["check_data", "check_origin", "manifest_of", "now", "surroundings"]
+__all__ = ["check_data", "check_origins", "manifest_of", "now", "surroundings"]
 
 
 def manifest_of(recipe: Recipe, experiment: Experiment) -> dict[str, Any]:
@@ -45,7 +43,7 @@ def manifest_of(recipe: Recipe, experiment: Experiment) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "git": _git(),
         "data": {"items": len(data), "shape": str(data.shape), "fingerprint": data.fingerprint} if data else {},
-        **({"from_run": recipe.spec.sampler.origin()} if isinstance(recipe.spec.sampler, FromRun) else {}),
+        **({"origins": experiment.origins} if experiment.origins else {}),
         "parameters": {
             name: sum(p.numel() for p in module.parameters()) for name, module in networks(experiment).items()
         },
@@ -84,14 +82,18 @@ def check_data(manifest: Mapping[str, Any], experiment: Experiment, path: Path) 
         )
 
 
-def check_origin(manifest: Mapping[str, Any], spec: Spec, path: Path) -> None:
-    """A run that trains nothing has its sampler's weights elsewhere: they must be those it began with."""
-    before = manifest.get("from_run", {})
-    if before and spec.objective is None and spec.sampler.origin()["sha256"] != before["sha256"]:
-        raise GflowError(
-            f"{path}: the sampler of {before['run']} has changed since this run took it; start a new run with gflow "
-            f"run {path / 'recipe.toml'}"
-        )
+def check_origins(manifest: Mapping[str, Any], experiment: Experiment, path: Path) -> None:
+    """A run that trains nothing has its networks' weights elsewhere: they must be those it began with."""
+    began = (
+        {"sampler": manifest["from_run"]} if "from_run" in manifest else manifest.get("origins", {})
+    )  # once so called
+    for name, found in experiment.origins.items():
+        before = began.get(name, found)
+        if before["sha256"] != found["sha256"]:
+            raise GflowError(
+                f"{path}: the {name} of {before.get('run') or before['file']} has changed since this run took it; "
+                f"start a new run with gflow run {path / 'recipe.toml'}"
+            )
 
 
 def surroundings(experiment: Experiment) -> dict[str, str]:
@@ -99,4 +101,5 @@ def surroundings(experiment: Experiment) -> dict[str, str]:
     return {
         "the versions of gflow, its plugins and torch": str(versions()),
         "the data": experiment.data.fingerprint if experiment.data else "",
+        "the weights that networks begin from": str(experiment.origins),
     }

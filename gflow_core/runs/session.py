@@ -27,7 +27,7 @@ from gflow_core.recipes.writing import dumps
 from gflow_core.runs.build import build
 from gflow_core.runs.drawing import anywhere
 from gflow_core.runs.events import Console, Session
-from gflow_core.runs.manifest import check_data, check_origin, manifest_of, now, surroundings
+from gflow_core.runs.manifest import check_data, check_origins, manifest_of, now, surroundings
 from gflow_core.runs.record import RunFolder
 from gflow_core.runs.state import restore
 
@@ -70,7 +70,7 @@ def resume(
     From the checkpoint named, later ones are dropped, and what was recorded after it. `steps` is a new length.
     """
     folder = RunFolder(path)
-    recipe = load(folder.recipe, [f"train.steps={steps}"] if steps else [])
+    recipe = load(folder.recipe, [f"train.steps={steps}"] if steps else [], begun=True)
     train_options = recipe.spec.train
     if recipe.spec.objective is None or train_options is None:
         raise GflowError(f"{path}: the recipe trains nothing, there is nothing to resume; use gflow analyze {path}")
@@ -83,7 +83,7 @@ def resume(
         torch.set_num_threads(state.threads)
     manifest = folder.read_manifest()
     with _data_of(manifest, recipe.spec):
-        experiment = _build(recipe, console)
+        experiment = _build(recipe, console, begin=False)
     check_data(manifest, experiment, path)
     _check_copies(folder, name, experiment)
     _prepare(experiment, console)
@@ -120,7 +120,7 @@ def reanalyze(
     registered = plugins().registries["analyzer"]
     added = [name for name in dict.fromkeys(names) if name not in before and name in registered]
     tables = [f"analyze.{len(before) + i}.use={name}" for i, name in enumerate(added)]
-    recipe = load(folder.recipe, [*tables, *overrides])
+    recipe = load(folder.recipe, [*tables, *overrides], begun=True)
     for i, name in enumerate(added, start=len(before)):
         console.say(f"{name} is analyze.{i} here")
     chosen = [a for a in recipe.spec.analyze if not names or a.name in names]
@@ -136,9 +136,9 @@ def reanalyze(
     recipe = attrs.evolve(recipe, spec=anywhere(recipe.spec))
     manifest = folder.read_manifest()
     with _data_of(manifest, recipe.spec):
-        experiment = _build(recipe, console)
+        experiment = _build(recipe, console, begin=recipe.spec.objective is None)
     check_data(manifest, experiment, path)
-    check_origin(manifest, recipe.spec, path)
+    check_origins(manifest, experiment, path)
     step = 0
     if recipe.spec.objective is not None:
         state = folder.load()
@@ -170,8 +170,8 @@ def _check_extras(spec: Spec) -> None:
             prepare()
 
 
-def _build(recipe: Recipe, console: Console) -> Experiment:
-    experiment = build(recipe.spec, progress=console.progress)
+def _build(recipe: Recipe, console: Console, *, begin: bool = True) -> Experiment:
+    experiment = build(recipe.spec, progress=console.progress, begin=begin)
     console.close()
     return experiment
 

@@ -64,7 +64,7 @@ def train(experiment: Experiment, events: Events, *, done: int = 0) -> None:
         if experiment.feed is not None:
             experiment.feed.done = step - 1
         for player in experiment.players.values():
-            player.module.train()
+            player.train()
             player.set_rates(step - 1)
         for event in objective.step(step):
             if isinstance(event, Phase):

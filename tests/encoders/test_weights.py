@@ -131,7 +131,8 @@ def test_files_that_are_no_weights(tmp_path, capsys):
         "cut.pth": (state, "not readable as weights"),
         "evil.pth": ({"a": Evil()}, "not readable as weights"),
         "list.pth": ([1, 2], "not a state dict"),
-        "wrapped.pth": ({"state_dict": state, "epoch": 3}, "not a state dict"),
+        "empty.pth": ({"epoch": 3}, "not a state dict"),
+        "two.pth": ({"g": state, "g_ema": state, "epoch": 3}, "holds several state dicts, g, g_ema; save the one"),
     }
     for name, (content, words) in files.items():
         path = tmp_path / name
@@ -141,6 +142,13 @@ def test_files_that_are_no_weights(tmp_path, capsys):
         with pytest.raises(DataError, match=f"{name}: {words}"):
             pretrained("small", small, str(path), "https://example.org/small-0123abcd.pth")
     assert "stranger" not in capsys.readouterr().out
+
+
+def test_a_state_dict_under_a_key_of_its_own_is_taken(tmp_path):
+    state = small().state_dict()
+    torch.save({"state_dict": state, "epoch": 3}, tmp_path / "wrapped.pth")
+    network, _ = pretrained("small", small, str(tmp_path / "wrapped.pth"), "https://example.org/small-0123abcd.pth")
+    assert torch.equal(network[0].weight, state["0.weight"])
 
 
 def test_weights_of_another_network_are_told_all_at_once(tmp_path):

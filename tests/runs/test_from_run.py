@@ -1,4 +1,4 @@
-"""`sampler.from_run`: another run's sampler, to look at and to train on."""
+"""Another run's sampler or discriminator, to look at and to train on; and training that starts from another run."""
 
 from __future__ import annotations
 
@@ -55,6 +55,11 @@ def samples(gflow, run, *words) -> np.ndarray:
     return np.load("x.npy")
 
 
+def origins(run) -> dict[str, dict[str, str]]:
+    """What the manifest says that networks began from."""
+    return json.loads((run / "manifest.json").read_text())["origins"]
+
+
 # ------------------------------------------------------------------ looking
 
 
@@ -65,12 +70,13 @@ def test_it_makes_what_the_run_makes(gflow, look, here):
     assert (here / "runs/look-s0-001/analysis/sample_grid/samples.png").is_file()
     manifest = json.loads((here / "runs/look-s0-001/manifest.json").read_text())
     weights = here / "runs/plane-s0-001/checkpoints/000006/sampler.safetensors"
-    assert manifest["from_run"] == {
+    origin = {
         "run": "runs/plane-s0-001",
         "checkpoint": "000006",
-        "ema": False,
+        "file": "sampler.safetensors",
         "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
     }
+    assert manifest["origins"] == {"sampler": origin}
     gflow("run", "runs/look-s0-001/recipe.toml")
     assert np.array_equal(samples(gflow, "runs/look-s0-002"), theirs)
     gflow(
@@ -93,7 +99,7 @@ def test_averaged_weights_are_taken_where_the_run_keeps_them(gflow, images, here
     gflow("run", look)
     assert np.array_equal(samples(gflow, "runs/look-s0-001"), samples(gflow, "runs/images-s0-001"))
     run = here / "runs/look-s0-001"
-    assert json.loads((run / "manifest.json").read_text())["from_run"]["ema"] is True
+    assert origins(run)["sampler"]["file"] == "ema.safetensors"
 
     spec = load(look).spec
     from gflow_core.parts.analysis import Subject  # what its scores will say, and those of a run that trains it on
@@ -240,7 +246,9 @@ def test_a_run_that_is_not_done_or_damaged_is_named_with_the_mend(look, gflow, h
     recipe.write_text(recipe.read_text().replace("width = 16", "width = 8", 1))
     shutil.copytree(here / "runs/plane-s0-002/checkpoints", checkpoints)
     said = gflow("run", look, code=2).output
-    assert "does not fit the run's own recipe.toml: size mismatch" in said
+    assert "sampler.safetensors: the weights of another network: tensors " in said
+    assert "of another shape (layers.0.weight [16, 2] instead of [8, 2]" in said
+    assert "put that run's recipe.toml back as it was" in said
 
 
 def test_a_sampler_that_changed_since_is_not_taken_for_the_old(look, gflow, here, monkeypatch):
@@ -279,7 +287,7 @@ def test_training_goes_on_from_its_weights_and_resumes_bit_for_bit(look, gflow, 
     look.write_text(LOOK.replace("plane", "tune"))
     shutil.rmtree(here / "runs/plane-s0-001/checkpoints")
     gflow("run", look)
-    assert json.loads((here / "runs/look-s0-001/manifest.json").read_text())["from_run"]["run"] == "runs/tune-s0-001"
+    assert origins(here / "runs/look-s0-001")["sampler"]["run"] == "runs/tune-s0-001"
     x = samples(gflow, "runs/look-s0-001")
     assert x.shape == (8, 2)
     assert np.isfinite(x).all()
@@ -293,3 +301,83 @@ def test_scores_of_two_runs_samplers_stand_side_by_side(look, gflow, plane):
     out = gflow("compare", "runs/look-s0-001", "runs/look-s0-002").output
     assert "from_run" in out
     assert "plane-s1-001" in out
+
+
+# ------------------------------------------------------------------ discriminators
+
+
+def test_a_discriminator_is_taken_and_trained_on(gflow, plane, here, weights):
+    gflow("run", plane, "train.ema.decay=0.9", "--runs", "runs")
+    taken = ("discriminator.from_run=runs/plane-s0-001", "train.seed=3")
+    still = ("optimizer.discriminator={ use = 'sgd', lr = 1e-30 }", "train.steps=1")
+    gflow("run", plane, *taken, *still, "--runs", "still")
+    theirs = weights(here / "runs/plane-s0-001")
+    own = weights(here / "still/plane-s3-001")
+    assert own["discriminator.safetensors"] == theirs["discriminator.safetensors"]
+    assert own["sampler.safetensors"] != theirs["sampler.safetensors"]
+    assert origins(here / "still/plane-s3-001") == {
+        "discriminator": {
+            "run": "runs/plane-s0-001",
+            "checkpoint": "000006",
+            "file": "discriminator.safetensors",
+            "sha256": hashlib.sha256(theirs["discriminator.safetensors"]).hexdigest(),
+        }
+    }
+    assert "discriminator" in gflow("run", plane, *taken, "--dry-run").output
+
+    for steps in (4, 2):
+        gflow("run", plane, *taken, f"train.steps={steps}", "--runs", "runs")
+    shutil.rmtree(here / "runs/plane-s0-001/checkpoints")  # only the recipe is still read
+    gflow("resume", "runs/plane-s3-002", "--steps", 4)
+    whole, resumed = (weights(here / f"runs/plane-s3-00{i}") for i in (1, 2))
+    assert whole == resumed
+    assert whole["discriminator.safetensors"] != theirs["discriminator.safetensors"]
+
+
+def test_a_discriminator_that_changed_since_is_not_taken_for_the_old(gflow, plane, here):
+    gflow("run", plane, "--runs", "runs")
+    look = ("sampler.from_run=runs/plane-s0-001", "discriminator.from_run=runs/plane-s0-001")
+    nothing = ("~objective", "~optimizer", "~train", "analyze.0={ use = 'sample_grid', samples = 20 }")
+    gflow("run", plane, *look, *nothing, "--runs", "looks")
+    assert list(origins(here / "looks/plane-s0-001")) == ["sampler", "discriminator"]
+    manifest = here / "looks/plane-s0-001/manifest.json"
+    manifest.write_text(re.sub(r'("discriminator": \{[^}]*"sha256": ")..', r"\1zz", manifest.read_text()))
+    said = gflow("analyze", "looks/plane-s0-001", code=2).output
+    assert "the discriminator of runs/plane-s0-001 has changed since this run took it" in said
+
+
+def test_what_a_recipe_may_say_of_a_discriminator_that_it_takes(look, plane, here):
+    taken = load(plane, ["discriminator.from_run=runs/plane-s0-001"])
+    assert taken.table["discriminator"] == {"from_run": "runs/plane-s0-001"}, "what belonged to the other is dropped"
+    resolved = here / "resolved.toml"
+    frozen = load(plane, ["discriminator={ from_run = 'runs/plane-s0-001', freeze = ['layers.0.*'] }"]).spec
+    resolved.write_text(dumps(frozen))
+    assert load(resolved).spec == frozen
+    back = load(resolved, ["discriminator=vgrow.mlp"])
+    assert back.table["discriminator"] == {"use": "vgrow.mlp"}
+    said = problems(resolved, "discriminator.width=3")
+    assert "discriminator.width: the run has settled it; beside from_run only freeze may stand" in said
+    assert "discriminator.from_run: runs/plane-s0-001 was trained on vector 2" not in said
+    said = problems(resolved, "dataset={ use = 'mnist5k' }", "sampler=vgrow.resnet")
+    assert "discriminator: runs/plane-s0-001 was trained on vector 2 unbounded, the data is image" in said
+    assert f"discriminator.from_run: runs/x: {MISSING}" in problems(resolved, "discriminator.from_run=runs/x")
+
+
+def test_a_run_without_a_discriminator_has_none_to_give(look, plane, gflow, here):
+    recipe = (here / "runs/plane-s0-001/recipe.toml").read_text()
+    (here / "runs/lone").mkdir()
+    lone = re.sub(r"(?s)\[(discriminator|optimizer\.discriminator)\].*?\n\n", "", recipe)
+    (here / "runs/lone/recipe.toml").write_text(lone)
+    said = problems(plane, "discriminator.from_run=runs/lone")
+    assert "discriminator.from_run: runs/lone: its recipe.toml is wrong: objective: needs a [discriminator]" in said
+    gflow("run", look)
+    said = problems(plane, "discriminator.from_run=runs/look-s0-001")
+    assert "runs/look-s0-001: that run trained no discriminator; name one that has a [discriminator]" in said
+
+
+def test_a_circle_through_a_discriminator_is_refused(look, plane, gflow, here):
+    gflow("run", plane, "discriminator.from_run=runs/plane-s0-001", "train.steps=1", "--runs", "runs")
+    path = here / "runs/plane-s0-002/recipe.toml"
+    path.write_text(path.read_text().replace("plane-s0-001", "plane-s0-002"))
+    said = problems(plane, "discriminator.from_run=runs/plane-s0-002")
+    assert "runs/plane-s0-002: goes round in a circle" in said

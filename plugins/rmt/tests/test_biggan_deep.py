@@ -408,7 +408,7 @@ def test_wrong_files_are_told_in_one_message(small, tmp_path):
     refused("~nobody_of_that_name/x", r"~nobody_of_that_name/x: .*; write the path out")
     path.write_bytes(b"no weights")
     refused(path, r"weights\.bin: not readable as weights")
-    torch.save({"model": state}, path)
+    torch.save({"epoch": 3}, path)
     refused(path, "not a state dict of tensors")
     changed = {"extra": torch.zeros(1), **state}
     del changed["generator.gen_z.bias"]

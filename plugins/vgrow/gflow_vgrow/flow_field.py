@@ -66,7 +66,7 @@ def flow_field(part: FlowField, subject: Subject) -> Result:
     window = _window(shown, x)
     cells, tips = (_grid(window, n).to(device) for n in (part.resolution, part.arrows))
 
-    discriminator = copy.deepcopy(subject.discriminator).requires_grad_(True)
+    discriminator = copy.deepcopy(subject.discriminator)
     # Analyzers run in one process: no gradient is averaged with others.
     alone = attrs.evolve(runtime, rank=0, world=1)
     player = make_player(discriminator, spec.optimizer["discriminator"], alone)
