@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -63,3 +65,34 @@ def test_declaring_parts_imports_no_torch():
         "from gflow_core import hookimpl, option; print('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_the_page_about_python_is_true_name_by_name():
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8").partition("## The names")[2]
+    cells = re.findall(r"^\| (`.+?) \| (.+) \|$", page, re.MULTILINE)
+    names = {name for cell, _ in cells for name in re.findall(r"`(\w+)[`(.]", cell)}
+    assert {"run", "load_run", "Recipe", "Run", "sweep", "compare", "summaries", "load", "register"} <= names
+    assert names <= set(gflow_core.__all__)
+    for cell, meaning in cells:
+        for call in re.findall(r"`([\w.]+\(.*?\))`", cell):  # each argument is one that the function takes
+            name, _, arguments = call.rstrip(")").partition("(")
+            function = gflow_core
+            for part in name.split("."):
+                function = getattr(function, part)
+            takes = inspect.signature(function).parameters
+            variadic = any(p.kind is p.VAR_KEYWORD for p in takes.values())
+            for argument in re.findall(r"(?:^|, )\*?(\w+)", arguments):
+                assert argument in takes or variadic, f"{name} takes no {argument}"
+        if cell == "`Run`":
+            for member in re.findall(r"`(\w+)", meaning):
+                assert hasattr(gflow_core.Run, member) or member == "path", member
+
+
+def test_every_public_name_is_in_the_reference():
+    """The generated page names each by its home; the site's build finds what stands there."""
+    stub = ast.parse((ROOT / "gflow_core" / "__init__.pyi").read_text(encoding="utf-8"))
+    homes = {a.name: node.module for node in stub.body if isinstance(node, ast.ImportFrom) for a in node.names}
+    assert set(homes) == set(gflow_core.__all__)
+    for name, home in homes.items():
+        module = importlib.import_module(f"gflow_core.{home}")
+        assert getattr(module, name) is getattr(gflow_core, name)
