@@ -63,7 +63,7 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         # Of a machine's processes the first one speaks: what is wrong may be wrong on that machine alone.
         rank = os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0"))
-        with reporting(quiet=rank != "0"):
+        with reporting(quiet=rank != "0"), _files_of_this_command():
             return super().invoke(ctx)
 
 
@@ -90,6 +90,19 @@ def _let_load(command: click.Command) -> None:
             help="Load parts from this Python file, too; may be said several times.",
         )
     )
+
+
+@contextmanager
+def _files_of_this_command() -> Iterator[None]:
+    """What `--load` names is for one command, also where several are called in one process."""
+    before = os.environ.get("GFLOW_LOAD")
+    try:
+        yield
+    finally:
+        if os.environ.get("GFLOW_LOAD") != before:
+            from gflow_core.parts.loading import forget_files
+
+            forget_files(before)
 
 
 @contextmanager
