@@ -77,8 +77,10 @@ def _let_load(command: click.Command) -> None:
     def take(_context: click.Context, _parameter: click.Parameter, files: tuple[str, ...]) -> None:
         if files:
             from gflow_core.parts.loading import name_files
+            from gflow_core.parts.plugins import unload
 
             name_files([os.path.abspath(file) for file in files])
+            unload()
 
     command.params.append(
         click.Option(
@@ -86,6 +88,7 @@ def _let_load(command: click.Command) -> None:
             multiple=True,
             metavar="FILE",
             expose_value=False,
+            is_eager=True,  # kinds and names that other arguments hold may come from there
             callback=take,
             help="Load parts from this Python file, too; may be said several times.",
         )
