@@ -11,7 +11,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
+from importlib.metadata import EntryPoint, distributions, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -322,7 +322,9 @@ def load(points: Iterable[EntryPoint] | None = None) -> Plugins:
     loaded = Plugins()
     own = _core()
     core = own.load()
-    loaded.register(core, PluginRecord("core", CORE, distribution(CORE).version, own.module, core.__file__ or ""))
+    loaded.register(
+        core, PluginRecord("core", CORE, own.dist.version if own.dist else "?", own.module, core.__file__ or "")
+    )
     if points is None:
         points = [point for point in entry_points(group=hookspecs.ENTRY_POINT_GROUP) if not _is_core(point)]
         if (listed := os.environ.get(ONLY)) is not None:
@@ -361,11 +363,10 @@ def _unique(points: Sequence[EntryPoint]) -> list[EntryPoint]:
 
 def _core() -> EntryPoint:
     """The core's own entry point. GflowError where its distribution is not installed as it stands here."""
-    try:
-        (point,) = distribution(CORE).entry_points.select(group=hookspecs.ENTRY_POINT_GROUP, name="core")
-    except (PackageNotFoundError, ValueError) as error:
-        raise GflowError(f"{CORE} is not installed as it is here; run pip install -r requirements.txt") from error
-    return point
+    for found in distributions(name=CORE):  # a checkout's own folder may hold what an earlier install left there
+        for point in found.entry_points.select(group=hookspecs.ENTRY_POINT_GROUP, name="core"):
+            return point
+    raise GflowError(f"{CORE} is not installed as it is here; run pip install -r requirements.txt")
 
 
 def _is_core(point: EntryPoint) -> bool:
