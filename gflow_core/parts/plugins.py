@@ -320,11 +320,9 @@ def load(points: Iterable[EntryPoint] | None = None) -> Plugins:
     Without `points` they are those of the environment, or the ones of them that GFLOW_LOAD_PLUGINS names.
     """
     loaded = Plugins()
-    own = _core()
-    core = own.load()
-    loaded.register(
-        core, PluginRecord("core", CORE, own.dist.version if own.dist else "?", own.module, core.__file__ or "")
-    )
+    point, version = _core()
+    core = point.load()
+    loaded.register(core, PluginRecord("core", CORE, version, point.module, core.__file__ or ""))
     if points is None:
         points = [point for point in entry_points(group=hookspecs.ENTRY_POINT_GROUP) if not _is_core(point)]
         if (listed := os.environ.get(ONLY)) is not None:
@@ -361,11 +359,11 @@ def _unique(points: Sequence[EntryPoint]) -> list[EntryPoint]:
     return list(seen.values())
 
 
-def _core() -> EntryPoint:
-    """The core's own entry point. GflowError where its distribution is not installed as it stands here."""
+def _core() -> tuple[EntryPoint, str]:
+    """The core's own entry point, and its version. GflowError where its distribution is not installed as it stands here."""
     for found in distributions(name=CORE):  # a checkout's own folder may hold what an earlier install left there
         for point in found.entry_points.select(group=hookspecs.ENTRY_POINT_GROUP, name="core"):
-            return point
+            return point, found.version
     raise GflowError(f"{CORE} is not installed as it is here; run pip install -r requirements.txt")
 
 
