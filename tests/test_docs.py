@@ -210,8 +210,9 @@ def parsed(words: list[str], whole: bool) -> tuple[str, dict[str, Any]]:
     if not words:
         return "gflow", {}
     while "--load" in words:  # a file that the reader writes
-        assert words.pop(at := words.index("--load") + 1).endswith(".py")
-        words.pop(at - 1)
+        at = words.index("--load")
+        assert words[at + 1].endswith(".py")
+        del words[at : at + 2]
     context = click.Context(main, info_name="gflow")
     name, found, rest = main.resolve_command(context, words)
     while isinstance(found, click.Group) and rest and not rest[0].startswith("-"):

@@ -360,7 +360,7 @@ def _unique(points: Sequence[EntryPoint]) -> list[EntryPoint]:
 
 
 def _core() -> tuple[EntryPoint, str]:
-    """The core's own entry point, and its version. GflowError where its distribution is not installed as it stands here."""
+    """The core's own entry point, and its version. GflowError where it is not installed as it stands here."""
     for found in distributions(name=CORE):  # a checkout's own folder may hold what an earlier install left there
         for point in found.entry_points.select(group=hookspecs.ENTRY_POINT_GROUP, name="core"):
             return point, found.version
