@@ -194,12 +194,14 @@ def hooks() -> Iterator[str]:
     yield "The whole plugin surface. [Writing a plugin](../plugins.md) shows them at work.\n"
     yield f"The entry-point group is `{hookspecs.ENTRY_POINT_GROUP}`, the version of the interface (`API_VERSION`) "
     yield f"{hookspecs.API_VERSION}. `add(name, part)` takes a name such as `mine.unet` and a frozen attrs class.\n"
-    for kind, hook in hookspecs.HOOKS.items():
+    owned = {"": "register_kinds", " ": "register_parts"}  # of no kind of the core's
+    for kind, hook in (hookspecs.HOOKS | owned).items():
         yield f"## `{hook}` {{#{hook}}}\n"
         signature = str(inspect.signature(getattr(hookspecs, hook))).replace("'", "")  # annotations are strings
         yield f"```python\n@hookimpl\ndef {hook}{signature}: ...\n```\n"
         yield plain(inspect.getdoc(getattr(hookspecs, hook)) or "") + "\n"
-        yield f"[All {title_of(kind).lower()}]({plugins().kinds[kind].plural}.md).\n"
+        if kind.strip():
+            yield f"[All {title_of(kind).lower()}]({plugins().kinds[kind].plural}.md).\n"
 
 
 def python() -> Iterator[str]:

@@ -63,7 +63,7 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         # Of a machine's processes the first one speaks: what is wrong may be wrong on that machine alone.
         rank = os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0"))
-        with reporting(quiet=rank != "0"):
+        with reporting(quiet=rank != "0"), _files_of_this_command():
             return super().invoke(ctx)
 
 
@@ -77,8 +77,10 @@ def _let_load(command: click.Command) -> None:
     def take(_context: click.Context, _parameter: click.Parameter, files: tuple[str, ...]) -> None:
         if files:
             from gflow_core.parts.loading import name_files
+            from gflow_core.parts.plugins import unload
 
             name_files([os.path.abspath(file) for file in files])
+            unload()
 
     command.params.append(
         click.Option(
@@ -86,10 +88,24 @@ def _let_load(command: click.Command) -> None:
             multiple=True,
             metavar="FILE",
             expose_value=False,
+            is_eager=True,  # kinds and names that other arguments hold may come from there
             callback=take,
             help="Load parts from this Python file, too; may be said several times.",
         )
     )
+
+
+@contextmanager
+def _files_of_this_command() -> Iterator[None]:
+    """What `--load` names is for one command, also where several are called in one process."""
+    before = os.environ.get("GFLOW_LOAD")
+    try:
+        yield
+    finally:
+        if os.environ.get("GFLOW_LOAD") != before:
+            from gflow_core.parts.loading import forget_files
+
+            forget_files(before)
 
 
 @contextmanager

@@ -20,9 +20,9 @@ from typing import Any
 
 from gflow_core.errors import GflowError, PluginError, RecipeError
 from gflow_core.files.run_folder import read_manifest
-from gflow_core.parts.plugins import LOAD, PluginRecord, plugins
+from gflow_core.parts.plugins import LOAD, PluginRecord, plugins, unload
 
-__all__ = ["copies", "load", "loaded_files", "name_files", "of_run", "register"]
+__all__ = ["copies", "forget_files", "load", "loaded_files", "name_files", "of_run", "register"]
 
 _FOLDER = "parts"
 """Where a run folder keeps the files that its parts came from."""
@@ -59,6 +59,15 @@ def name_files(files: list[str]) -> None:
     """Have this process, and those that it starts, load these files with the plugins."""
     before = [one for one in os.environ.get(LOAD, "").split(os.pathsep) if one]
     os.environ[LOAD] = os.pathsep.join(dict.fromkeys([*before, *files]))
+
+
+def forget_files(before: str | None) -> None:
+    """Name the files again that were named before, and load plugins anew when they are asked for."""
+    if before is None:
+        os.environ.pop(LOAD, None)
+    else:
+        os.environ[LOAD] = before
+    unload()
 
 
 def loaded_files() -> list[dict[str, str]]:

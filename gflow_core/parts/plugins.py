@@ -39,7 +39,7 @@ from gflow_core.parts.kinds import Kind, kind_of
 from gflow_core.parts.registry import Registry
 from gflow_core.parts.training import ObjectivePart
 
-__all__ = ["KINDS", "LOAD", "ONLY", "PluginRecord", "Plugins", "load", "name_of", "plugins"]
+__all__ = ["KINDS", "LOAD", "ONLY", "PluginRecord", "Plugins", "load", "name_of", "plugins", "unload"]
 
 KINDS: tuple[Kind, ...] = tuple(
     found
@@ -382,6 +382,12 @@ def plugins() -> Plugins:
             _loaded = None
             raise
     return _loaded
+
+
+def unload() -> None:
+    """Forget what is loaded: the next one to ask loads it again."""
+    global _loaded
+    _loaded = None
 
 
 def name_of(kind: str, part: Any) -> str:

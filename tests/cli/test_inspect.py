@@ -225,7 +225,7 @@ def test_show_tells_provider_place_options_and_documentation():
     )
     assert "steps  (required with an [objective])\n      int, >= 0, in steps\n" in gflow("show", "train").stdout
     assert "\n# steps =   # required with an [objective]" in gflow("show", "train", "--toml").stdout
-    assert "no options" in gflow("show", "schedule", "constant").stdout
+    assert "no options" in gflow("show", "tracker", "jsonl").stdout
 
 
 def test_show_of_what_is_not_there():

@@ -274,7 +274,7 @@ def test_unstructure_fills_in_defaults_with_use_first_and_leaves_out_none(plugin
     }
     assert next(iter(table["sampler"])) == next(iter(table["sampler"]["latent"])) == "use"
     assert table["optimizer"]["sampler"]["schedule"] == {"use": "constant", "value": 1.0}
-    assert table["train"]["ema"] == {"decay": 0.999, "start": 5}
+    assert table["train"]["ema"] == {"decay": 0.999, "start": 5, "buffers": "copy"}
     assert table["analyze"] == [{"use": "look", "name": "look", "every": 5, "bins": 10}]
     assert list(table["analyze"][0])[:3] == ["use", "name", "every"]
 

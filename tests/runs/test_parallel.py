@@ -109,8 +109,15 @@ def test_the_same_global_batch_gives_the_same_weights(plane, compute, dtype, ste
     [
         ["objective=far.fake_as_real", "objective.fake_as_real=6", "objective.candidates=40"],
         ["objective=adversarial", "objective.penalty.use=interpolation"],
+        [
+            "objective=adversarial",
+            "objective.loss=relativistic",
+            'objective.penalty=["r1", "r2"]',
+            "train.accumulate=2",
+        ],
+        ["objective=adversarial", "objective.pack=2", "train.clip=0.1"],
     ],
-    ids=["far", "interpolation"],
+    ids=["far", "interpolation", "relativistic in pieces", "packs"],
 )
 def test_adversarial_steps_over_processes(plane, compute, options):
     """FAR's lowest logits are chosen over all processes; pairs to interpolate stay pairs."""

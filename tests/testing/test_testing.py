@@ -64,7 +64,7 @@ def test_pytest_loads_nothing_of_gflow_with_it():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     seconds, *modules = done.stdout.split()
-    assert modules == ["gflow_core", "gflow_core.testing"]
+    assert modules == ["gflow_core", "gflow_core.testing", "lazy_loader"]
     assert float(seconds) < 0.1
 
 
