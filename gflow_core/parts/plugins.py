@@ -11,7 +11,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, distributions, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -320,17 +320,18 @@ def load(points: Iterable[EntryPoint] | None = None) -> Plugins:
     Without `points` they are those of the environment, or the ones of them that GFLOW_LOAD_PLUGINS names.
     """
     loaded = Plugins()
-    core = importlib.import_module("gflow_core.builtin")
-    loaded.register(core, PluginRecord("core", CORE, _version(CORE), core.__name__, core.__file__ or ""))
+    point, version = _core()
+    core = point.load()
+    loaded.register(core, PluginRecord("core", CORE, version, point.module, core.__file__ or ""))
     if points is None:
-        points = entry_points(group=hookspecs.ENTRY_POINT_GROUP)
+        points = [point for point in entry_points(group=hookspecs.ENTRY_POINT_GROUP) if not _is_core(point)]
         if (listed := os.environ.get(ONLY)) is not None:
             wanted = dict.fromkeys(word.strip() for word in listed.split(",") if word.strip())
             installed = dict.fromkeys(point.name for point in points)
             loaded.left_out = tuple(sorted(name for name in installed if name not in wanted))
             loaded.unknown = tuple(name for name in wanted if name not in installed and name != "core")
             points = [point for point in points if point.name in wanted]
-    for point in _unique(sorted(points, key=lambda p: (p.name, p.value))):
+    for point in _unique(sorted((p for p in points if not _is_core(p)), key=lambda p: (p.name, p.value))):
         dist = point.dist
         record = PluginRecord(
             name=point.name,
@@ -358,13 +359,16 @@ def _unique(points: Sequence[EntryPoint]) -> list[EntryPoint]:
     return list(seen.values())
 
 
-def _version(dist: str) -> str:
-    from importlib.metadata import PackageNotFoundError, version
+def _core() -> tuple[EntryPoint, str]:
+    """The core's own entry point, and its version. GflowError where its distribution is not installed as it stands here."""
+    for found in distributions(name=CORE):  # a checkout's own folder may hold what an earlier install left there
+        for point in found.entry_points.select(group=hookspecs.ENTRY_POINT_GROUP, name="core"):
+            return point, found.version
+    raise GflowError(f"{CORE} is not installed as it is here; run pip install -r requirements.txt")
 
-    try:
-        return version(dist)
-    except PackageNotFoundError as error:
-        raise GflowError(f"{dist} is not installed; run pip install -r requirements.txt") from error
+
+def _is_core(point: EntryPoint) -> bool:
+    return point.name == "core" and point.dist is not None and point.dist.name == CORE
 
 
 _loaded: Plugins | None = None
