@@ -146,10 +146,11 @@ CAPTIONS = {
 
 HEAD = """# Gallery
 
-Pictures that the analyzers draw, from real runs on two processor cores. Each stands under its analyzer, with how it is
-read and the run that it is of. What the numbers in them mean is told on the pages of [VGrow](vgrow.md), [FAR](far.md),
-[DCGAN](dcgan.md), [CGAN](cgan.md) and [RMT](rmt.md), and in [Evaluation](evaluation.md); numbers over several seeds are
-in [Results](results.md). DATA is where MNIST and CIFAR-10 lie.
+Pictures that the analyzers draw, from real runs on two processor cores, with how each is read. The plugins' \
+pages and
+[Evaluation](evaluation.md) tell what the numbers in them mean. A run is that of the recipe of its name, or \
+of these commands; DATA is
+where MNIST and CIFAR-10 lie:
 
 | run | command |
 |---|---|
@@ -175,7 +176,7 @@ def main() -> None:
         return
 
     registry = plugins().registries["analyzer"]
-    found: dict[str, dict[str, list[str]]] = {}  # the pictures of each figure of each analyzer
+    found: dict[str, dict[str, dict[str, str]]] = {}  # by analyzer, figure and recipe: the picture
     for run in options.runs:
         for analysis in load(run / "recipe.toml").spec.analyze:
             name = registry.name_of(type(analysis.part))
@@ -183,15 +184,19 @@ def main() -> None:
                 recipe = run.name.rpartition("-s")[0]
                 picture = f"images/gallery/{recipe}-{analysis.name.replace('.', '-')}-{figure.stem}.png"
                 small(figure, DOCS / picture)
-                entry = f"![{name}, {figure.stem}, of {recipe}]({picture})\n\nOf `{recipe}`.\n"
-                found.setdefault(name, {}).setdefault(figure.stem, []).append(entry)
+                found.setdefault(name, {}).setdefault(figure.stem, {})[recipe] = f"![{figure.stem}]({picture})\n"
     shown = {run.name for run in options.runs}
-    commands = {run.rpartition("-s")[0]: ", then ".join(f"`{one}`" for one in RUNS[run]) for run in sorted(shown)}
-    page = [HEAD + "".join(f"| `{recipe}` | {line} |\n" for recipe, line in sorted(commands.items()))]
+    rows = []
+    for run in sorted(shown):
+        recipe = run.rpartition("-s")[0]
+        if RUNS[run] != [f"gflow run recipes/{recipe}.toml"]:
+            rows.append(f"| `{recipe}` | {', then '.join(f'`{one}`' for one in RUNS[run])} |\n")
+    page = [HEAD + "".join(rows)]
     for name in sorted(found, key=lambda name: ("." not in name, name)):
         page.append(f"## {name}\n")
         for stem, pictures in found[name].items():
-            page += [f"**{stem}**: {CAPTIONS[f'{name}/{stem}']}\n", *pictures]
+            of = (" and " if len(pictures) < 3 else ", ").join(f"`{recipe}`" for recipe in pictures)
+            page += [f"**{stem}**, of {of}: {CAPTIONS[f'{name}/{stem}']}\n", *pictures.values()]
     (DOCS / "gallery.md").write_text("\n".join(page), encoding="utf-8")
 
 
