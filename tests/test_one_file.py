@@ -32,8 +32,8 @@ CASES = {
     ),
     "A tracker": ("tracker mine.latest", ["train.trackers=mine.latest"]),
     "A divergence": (
-        "vgrow.divergence mine.reverse_kl",
-        ["objective=vgrow.flow", "objective.divergence=mine.reverse_kl"],
+        "vgrow.divergence mine.le_cam",
+        ["objective=vgrow.flow", "objective.divergence=mine.le_cam"],
     ),
 }
 """Heading -> what its file registers, and overrides that use it."""

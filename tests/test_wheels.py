@@ -99,7 +99,7 @@ def test_an_sdist_holds_whole_recipes(built, name):
     (sdist,) = built.glob(f"{name}-*.tar.gz")
     with tarfile.open(sdist) as archive:
         members = {member.name.partition("/")[2]: member for member in archive.getmembers()}
-    recipes = [file for file in members if file.startswith(f"{name}/recipes/") and members[file].isfile()]
+    recipes = [file for file in members if re.fullmatch(rf"{name}/recipes/.+\.toml", file)]
     assert len(recipes) == len(list(DISTS[name].glob(f"{name}/recipes/**/*.toml")))
     assert all(members[recipe].isreg() and members[recipe].size > 0 for recipe in recipes)
 
@@ -108,7 +108,7 @@ def test_the_recipes_of_all_wheels_are_those_of_the_checkout(built):
     packed: list[str] = []
     for wheel in built.glob("*.whl"):
         with zipfile.ZipFile(wheel) as archive:
-            found = [re.fullmatch(r"\w+/recipes/(.+)", name) for name in archive.namelist()]
+            found = [re.fullmatch(r"\w+/recipes/(.+\.toml)", name) for name in archive.namelist()]
             packed += [match[1] for match in found if match]
     folder = ROOT / "recipes"
     assert sorted(packed) == sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.toml"))

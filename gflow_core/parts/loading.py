@@ -11,6 +11,7 @@ recipe does. A run keeps a copy, which goes on counting for that run.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -20,9 +21,19 @@ from typing import Any
 
 from gflow_core.errors import GflowError, PluginError, RecipeError
 from gflow_core.files.run_folder import read_manifest
-from gflow_core.parts.plugins import LOAD, PluginRecord, plugins, unload
+from gflow_core.parts.plugins import LOAD, NOTEBOOK, PluginRecord, plugins, unload
 
-__all__ = ["copies", "forget_files", "load", "loaded_files", "name_files", "of_run", "register"]
+__all__ = [
+    "check_loaded",
+    "copies",
+    "forget_files",
+    "load",
+    "loaded_files",
+    "name_files",
+    "of_run",
+    "register",
+    "registered",
+]
 
 _FOLDER = "parts"
 """Where a run folder keeps the files that its parts came from."""
@@ -48,6 +59,8 @@ def register(parts: Mapping[str, Mapping[str, type[Any]]] | None = None, **kinds
     has, or that is no name; UnknownPart for a kind that no loaded plugin owns.
     """
     for kind, named in {**(parts or {}), **kinds}.items():
+        if not isinstance(named, Mapping):
+            raise PluginError(f'{kind} takes names and classes, as in register({kind}={{"mine.name": Class}})')
         for name, part in named.items():
             plugins().register_one(kind, name, part)
 
@@ -73,21 +86,51 @@ def forget_files(before: str | None) -> None:
 def loaded_files() -> list[dict[str, str]]:
     """For a manifest: each file that parts were loaded from, its sha256, and the names of its parts."""
     return [
-        {
-            "file": record.file,
-            "copy": f"{_FOLDER}/{Path(record.file).name}",
-            "sha256": record.sha256,
-            "parts": ", ".join(f"{kind} {name}" for kind, name in record.parts),
-        }
+        {"file": record.file, "sha256": record.sha256, "parts": ", ".join(map(" ".join, record.parts))}
         for record in plugins().records
         if record.sha256
     ]
 
 
+def registered() -> dict[str, str]:
+    """For a manifest: each part that was registered in Python, and the sha256 of its class as it is written."""
+    found = {}
+    for kind, name in (part for record in plugins().records if record.name == NOTEBOOK for part in record.parts):
+        try:
+            source = inspect.getsource(plugins().get(kind, name))
+        except (OSError, TypeError):
+            source = ""  # typed where nothing keeps it
+        found[f"{kind} {name}"] = hashlib.sha256(source.encode()).hexdigest() if source else ""
+    return found
+
+
+def check_loaded(manifest: Mapping[str, Any], run: Path) -> list[str]:
+    """Parts of files and notebooks must be those that a run began with. GflowError for another file's.
+
+    Returns what a person should know of parts that were registered in Python, and of which no copy is kept.
+    """
+    now = {part: one for one in loaded_files() for part in one["parts"].split(", ")}
+    for one in manifest.get("loaded", []):
+        for part in str(one["parts"]).split(", "):
+            if part in now and now[part]["sha256"] != one["sha256"]:
+                name = Path(str(one["file"])).name
+                raise GflowError(
+                    f"{run}: its {part} came from another file than {now[part]['file']}; say --load {name}, and the "
+                    "run's own copy is used"
+                )
+    mine, said = registered(), []
+    for part, digest in manifest.get("registered", {}).items():
+        if part not in mine:
+            said.append(f"{part} was registered in Python when the run began")
+        elif digest and mine[part] != digest:
+            said.append(f"{part} has changed since the run began, and no copy of it is kept; it goes on as it is now")
+    return said
+
+
 def copies(run: Path) -> None:
     """Put a copy of every loaded file into a run folder."""
     for one in loaded_files():
-        target = run / one["copy"]
+        target = run / _FOLDER / Path(one["file"]).name
         target.parent.mkdir(exist_ok=True)
         if Path(one["file"]) != target.resolve():
             shutil.copyfile(one["file"], target)
@@ -109,7 +152,7 @@ def of_run(run: Path) -> Iterator[list[str]]:
         if one is None:
             files.append(str(path))
             continue
-        copy = run / one["copy"]
+        copy = run / _FOLDER / path.name
         if _sha256(copy) != one["sha256"]:
             raise GflowError(f"{copy}: not the file that the run began with; put it back from a backup")
         if path.is_file() and _sha256(path) != one["sha256"]:
@@ -120,10 +163,18 @@ def of_run(run: Path) -> Iterator[list[str]]:
     try:
         yield said
     except RecipeError as error:
-        if not own:
+        hints = []
+        if own:
+            lacking = " ".join(f"--load {name}" for name in own)
+            hints.append(f"the run began with parts of its own: say {lacking}")
+        if manifest.get("registered"):
+            parts = ", ".join(manifest["registered"])
+            hints.append(
+                f"the run began with parts registered in Python ({parts}): register them, and go on from there"
+            )
+        if not hints:
             raise
-        lacking = " ".join(f"--load {name}" for name in own)
-        raise GflowError(f"{error}\nthe run began with parts of its own: say {lacking}") from error
+        raise GflowError("\n".join([str(error), *hints])) from error
 
 
 def _sha256(path: Path) -> str:

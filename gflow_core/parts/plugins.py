@@ -9,6 +9,7 @@ import inspect
 import os
 import re
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import EntryPoint, distributions, entry_points
@@ -39,7 +40,7 @@ from gflow_core.parts.kinds import Kind, kind_of
 from gflow_core.parts.registry import Registry
 from gflow_core.parts.training import ObjectivePart
 
-__all__ = ["KINDS", "LOAD", "ONLY", "PluginRecord", "Plugins", "load", "name_of", "plugins", "unload"]
+__all__ = ["KINDS", "LOAD", "NOTEBOOK", "ONLY", "PluginRecord", "Plugins", "load", "name_of", "plugins", "unload"]
 
 KINDS: tuple[Kind, ...] = tuple(
     found
@@ -63,7 +64,8 @@ KINDS: tuple[Kind, ...] = tuple(
 """The core's own kinds."""
 
 CORE = "gflow-core"
-_NOTEBOOK = "notebook"
+NOTEBOOK = "notebook"
+"""What parts registered in Python go by."""
 
 _OURS = frozenset({"vgrow", "far", "dcgan", "cgan", "rmt"})
 """Plugins that are known to exist, as gflow-NAME; what else there is nobody can say."""
@@ -137,7 +139,8 @@ class Plugins:
             if dot and prefix not in self._prefixes():
                 close = did_you_mean(prefix, self._prefixes())
                 mend = f"; pip install gflow-{prefix}" if prefix in _OURS else f"{close} (gflow plugins)"
-                raise UnknownPart(f'unknown {kind} "{name}": no plugin {prefix} is installed{mend}') from error
+                file = "" if prefix in _OURS or close else ", and no file that --load names has it"
+                raise UnknownPart(f'unknown {kind} "{name}": no plugin {prefix} is installed{file}{mend}') from error
             raise
 
     def _prefixes(self) -> set[str]:
@@ -178,8 +181,9 @@ class Plugins:
             return before
         if before is not None:
             self._forget(before)
-        if any(record.sha256 and record.name == path.stem for record in self.records):
-            raise PluginError(f"{path}: another file of that name is loaded already; rename one of them")
+        same = next((record for record in self.records if record.sha256 and record.name == path.stem), None)
+        if same is not None:
+            raise PluginError(f"{path}: another file of that name is loaded already ({same.file}); rename one of them")
         record = PluginRecord(path.stem, path.name, digest[:12], f"gflow_loaded_{path.stem}", str(path), digest)
         spec = importlib.util.spec_from_file_location(record.module, path)
         if spec is None or spec.loader is None:
@@ -189,19 +193,32 @@ class Plugins:
         try:
             spec.loader.exec_module(module)
         except (Exception, SystemExit) as error:
-            raise PluginError(f"{path}: importing it raised {type(error).__name__}: {error}") from error
+            lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+            where = f", line {lines[-1]}" if lines else ""
+            raise PluginError(f"{path}{where}: importing it raised {type(error).__name__}: {error}") from error
         self.register(module, record)
-        if record.status == "broken":
-            raise PluginError(f"{path}: {record.error}")
-        if not record.parts and not any(whose is record for *_, whose in self.waiting):
-            raise PluginError(f"{path}: it registers no part; mark a function with @hookimpl (docs/how-to/own-part.md)")
+        fault = record.error if record.status == "broken" else ""
+        for kind, name in record.parts:
+            lacking = self.lacks(kind, self.get(kind, name))
+            fault = fault or "; ".join(f"{kind} {name} lacks {words}" for words in lacking)
+        if not fault and not record.parts and not any(whose is record for *_, whose in self.waiting):
+            fault = "it registers no part; mark a function with @hookimpl (docs/how-to/one-file.md)"
+        if fault:
+            self._forget(record)
+            raise PluginError(f"{path}: {fault}")
         return record
+
+    def lacks(self, kind: str, cls: type[Any]) -> list[str]:
+        """What the contract of its kind asks for and the part lacks, in words."""
+        own = attrs.fields_dict(cls)
+        members = self.kinds[kind].members.items()
+        return [words for name, words in members if name not in own and not hasattr(cls, name)]
 
     def register_one(self, kind: str, name: str, part: type[Any]) -> None:
         """Register one part of a notebook, in place of one that it registered under that name before."""
-        record = next((record for record in self.records if record.name == _NOTEBOOK), None)
+        record = next((record for record in self.records if record.name == NOTEBOOK), None)
         if record is None:
-            record = PluginRecord(_NOTEBOOK, _NOTEBOOK, "", "__main__")
+            record = PluginRecord(NOTEBOOK, NOTEBOOK, "", "__main__")
             self.records.append(record)
         if kind not in self.kinds:
             raise UnknownPart(
@@ -215,8 +232,12 @@ class Plugins:
             raise PluginError(f'{kind} "{name}" is one of {provider}; give yours another name')
         self._add_part(kind, name, part, record)
         if (kind, name) not in record.parts:
-            self.records.remove(record)
-            raise PluginError(record.error)
+            fault, record.error, record.status = record.error, "", "ok"
+            raise PluginError(fault)
+        if lacking := self.lacks(kind, part):
+            self.registries[kind].remove(name)
+            record.parts.remove((kind, name))
+            raise PluginError(f"{kind} {name} lacks {' and '.join(lacking)}")
 
     def _forget(self, record: PluginRecord) -> None:
         """Take back what it registered."""
@@ -246,7 +267,8 @@ class Plugins:
             owner = self.kinds[kind].owner
             if record.name != owner and isinstance(name, str) and re.fullmatch(r"[a-z][a-z0-9_]*", name):
                 whose = "the core's own" if owner == "core" else f"{owner}'s own"
-                raise PluginError(f'{kind} "{name}": bare names are {whose}; call it {record.name}.{name}')
+                own = re.sub(r"[^a-z0-9_]", "_", record.name.lower())
+                raise PluginError(f'{kind} "{name}": bare names are {whose}; call it {own}.{name}')
             self.registries[kind].add(name, part, _provider(record))
             record.parts.append((kind, name))
         except PluginError as error:

@@ -27,13 +27,8 @@ _LABELS = (
 
 
 def missing(kind: str, cls: type[Any], plugins: Plugins) -> list[str]:
-    """What the contract of its kind asks for and the part lacks."""
-    own = attrs.fields_dict(cls)
-    return [
-        f"lacks {words}; see docs/plugins.md (a defect of the plugin)"
-        for name, words in plugins.kinds[kind].members.items()
-        if name not in own and not hasattr(cls, name)
-    ]
+    """What is said where the part lacks what the contract of its kind asks for."""
+    return [f"lacks {words}; see docs/plugins.md (a defect of the plugin)" for words in plugins.lacks(kind, cls)]
 
 
 def parts_in(spec: Spec) -> Iterator[tuple[Place, str, Any]]:
@@ -125,6 +120,8 @@ def check_training(spec: Spec, table: Mapping[str, Any], plugins: Plugins) -> It
             ("train", "accumulate"),
             f"{train.batch_size // train.devices} items {each}do not divide into {train.accumulate} equal pieces",
         )
+    if train is not None and train.ema is not None and train.ema.half_life is not None and train.ema.decay != 0.999:
+        yield ("train", "ema"), "decay and half_life say the same in two ways; remove one"
     if "objective" not in table:
         for name in spec.optimizer:
             yield ("optimizer", name), "nothing trains without an [objective]; remove this table"

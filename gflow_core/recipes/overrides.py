@@ -39,7 +39,7 @@ def apply(tree: dict[str, Any], text: str, plugins: Plugins) -> None:
         raise failure(origin, "extends cannot be overridden: it is what the file itself stands on")
     if keys[0] == "analyze" and len(keys) > 1:
         tree.setdefault("analyze", Leaf([], origin))
-    at, path = _descend(tree, keys[:-1], origin, make=not removes)
+    at, path = _descend(tree, keys[:-1], origin, make=not removes, naming=keys[-1] == "use" and not removes)
     key = keys[-1]
     place = (*path, _index(at, key, path, origin, grow=not removes) if isinstance(at, list) else key)
     if removes:
@@ -59,11 +59,16 @@ def apply(tree: dict[str, Any], text: str, plugins: Plugins) -> None:
         at[place[-1]] = node
 
 
-def _descend(tree: dict[str, Any], keys: Sequence[str], origin: str, make: bool) -> tuple[Any, Place]:
-    """The table or list that `keys` lead to, and its path; with `make`, missing tables are made."""
+def _descend(
+    tree: dict[str, Any], keys: Sequence[str], origin: str, make: bool, naming: bool = False
+) -> tuple[Any, Place]:
+    """The table or list that `keys` lead to, and its path; with `make`, missing tables are made.
+
+    `naming`: a part is to be named there, in place of a number that may stand there.
+    """
     at: Any = tree
     path: Place = ()
-    for key in keys:
+    for i, key in enumerate(keys):
         if isinstance(at, list):
             step: str | int = _index(at, key, path, origin, grow=make)
             node = at[step]  # type: ignore[index]
@@ -74,6 +79,8 @@ def _descend(tree: dict[str, Any], keys: Sequence[str], origin: str, make: bool)
                 raise failure(origin, f"{path_text((*path, key))} is not there to remove{close}")
             node = at.setdefault(key, {})
         path = (*path, step)
+        if isinstance(node, Leaf) and not isinstance(node.value, list) and naming and i == len(keys) - 1:
+            at[step] = node = {}  # a number gives way to a schedule: a.b.use=NAME
         if isinstance(node, Leaf) and not isinstance(node.value, list):
             raise failure(origin, f"{path_text(path)} is no table: nothing can stand under it")
         at = node.value if isinstance(node, Leaf) else node

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import attrs
 
@@ -265,26 +265,34 @@ class _When:
 
 def is_part_place(path: Place, table: Mapping[str, Any], plugins: Plugins) -> bool:
     """Whether a string at `path` names a part: `sampler=NAME` means `sampler.use=NAME`."""
+    kind: str | None = None
+    cls: type[Any] = Train
+    node: Any
     match path:
-        case (str() as kind,) if kind in PARTS:
+        case (str() as one,) if one in PARTS:
             return True
         case ("optimizer", str()) | ("analyze", int()):
             return True
-        case (str() as kind, *rest) if kind in PARTS:
-            node = table.get(kind)
+        case (str() as one, *rest) if one in PARTS:
+            kind, node = one, table.get(one)
         case ("optimizer" as kind, str() as name, *rest):
             node = table.get("optimizer", {}).get(name)
         case ("analyze", int() as i, *rest):
             kind, node = "analyzer", table["analyze"][i]
+        case ("train", *rest) if rest:
+            node = table.get("train", {})
         case _:
             return False
     try:
         for key in rest:
-            taken = kind in NETWORKS and "from_run" in node  # type: ignore[operator]
-            cls = TAKEN[kind] if taken else plugins.registries[kind].get(node["use"])  # type: ignore[index]
-            field = options_by_name(cls)[str(key)]
-            (kind,) = kinds_of(field.type)
-            node = node.get(key)  # type: ignore[union-attr]
+            if kind is not None:
+                taken = kind in NETWORKS and "from_run" in node
+                cls = TAKEN[kind] if taken else plugins.registries[kind].get(node["use"])
+            held = options_by_name(cls)[str(key)].type
+            kind = next(iter(kinds_of(held)), None)
+            if kind is None:  # a table of its own, such as train.ema
+                (cls,) = (arm for arm in (held, *get_args(held)) if attrs.has(arm))
+            node = {} if node is None else node.get(key)
     except (GflowError, KeyError, TypeError, ValueError, AttributeError):
         return False  # no such option, or none that holds a part
-    return True
+    return kind is not None

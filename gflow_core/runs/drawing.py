@@ -16,6 +16,7 @@ from gflow_core.nn.labels import label_rows, parse_label
 from gflow_core.nn.sampling import by_label, draw_chunks, label_pool
 from gflow_core.optim.player import evaluating
 from gflow_core.parts.analysis import Map
+from gflow_core.parts.loading import check_loaded
 from gflow_core.parts.spec import Spec
 from gflow_core.parts.training import Experiment
 from gflow_core.recipes.recipe import Recipe, load
@@ -63,7 +64,9 @@ class Drawing:
             raise GflowError(f"{path}: its recipe has no [sampler]")
         self.labels = _wanted(spec, label)
         self.experiment = build(spec, load_data=False, begin=spec.objective is None)
-        check_origins(folder.read_manifest(), self.experiment, path)
+        manifest = folder.read_manifest()
+        check_loaded(manifest, path)
+        check_origins(manifest, self.experiment, path)
         if spec.objective is not None:
             state = folder.load(checkpoint, only=("sampler", "ema"))
             module = self.experiment.final_sampler

@@ -5,10 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import shlex
-import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +14,6 @@ import torch
 
 from gflow_core.errors import GflowError, Interrupted
 from gflow_core.files.checkpoint import Checkpoint
-from gflow_core.machine.signals import listening
 from gflow_core.nn.sampling import dealt
 from gflow_core.parts.analysis import Map, Result
 from gflow_core.parts.spec import Analysis
@@ -27,10 +24,11 @@ from gflow_core.runs.drawing import COLUMNS, IMAGES, POINTS, chunks, label_grid,
 from gflow_core.runs.pictures import draw_samples
 from gflow_core.runs.record import RunFolder
 from gflow_core.runs.state import capture
+from gflow_core.runs.stopping import Stop
 from gflow_core.runs.trackers import Trackers
 from gflow_core.runs.train import train
 
-__all__ = ["Console", "Session", "Stop"]
+__all__ = ["Console", "Session"]
 
 
 class Console(Protocol):
@@ -97,7 +95,7 @@ class Session:
         if spec.train is not None and self.experiment.objective is not None:
             step = spec.train.steps
             self._step = done + 1
-            with self.stop.listening(self.console):
+            with self.stop.listening(self.console.stopping):
                 self.console.training(done, step)
                 try:
                     train(self.experiment, self, done=done)
@@ -257,26 +255,3 @@ class Session:
                 f"analyzer {analysis.name} raised {type(error).__name__}: {error} (GFLOW_DEBUG=1 shows where); "
                 f"repeat it with {again}"
             ) from error
-
-
-class Stop:
-    """Ctrl-C, SIGTERM and SIGHUP as a request: finish what is in hand, save, leave.
-
-    A second Ctrl-C leaves without saving, as soon as Python is back from the operation it is in.
-    """
-
-    def __init__(self) -> None:
-        self.requested = False
-
-    @contextmanager
-    def listening(self, console: Console) -> Iterator[None]:
-        """Take the signals within the block."""
-
-        def ask(number: int) -> None:
-            if self.requested and number == signal.SIGINT:
-                raise KeyboardInterrupt
-            self.requested = True
-            console.stopping()
-
-        with listening(ask):
-            yield

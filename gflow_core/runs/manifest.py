@@ -14,7 +14,7 @@ import torch
 
 from gflow_core.errors import GflowError
 from gflow_core.machine.runtime import Runtime
-from gflow_core.parts.loading import loaded_files
+from gflow_core.parts.loading import loaded_files, registered
 from gflow_core.parts.plugins import plugins
 from gflow_core.parts.training import Experiment
 from gflow_core.recipes.recipe import Recipe
@@ -33,7 +33,8 @@ def manifest_of(recipe: Recipe, experiment: Experiment) -> dict[str, Any]:
         "recipe": str(recipe.path) if recipe.path else None,
         "versions": {"python": platform.python_version(), **versions()},
         "platform": platform.platform(),
-        **({"loaded": loaded} if (loaded := loaded_files()) else {}),
+        **({"loaded": files} if (files := loaded_files()) else {}),
+        **({"registered": parts} if (parts := registered()) else {}),
         "device": str(runtime.device),
         "device_name": torch.cuda.get_device_name(runtime.device)
         if runtime.device.type == "cuda"

@@ -18,7 +18,7 @@ from gflow_core.files.run_folder import run_name
 from gflow_core.machine import cluster
 from gflow_core.machine.streams import seeded
 from gflow_core.parts.analysis import Map
-from gflow_core.parts.loading import copies
+from gflow_core.parts.loading import check_loaded, copies
 from gflow_core.parts.plugins import plugins
 from gflow_core.parts.spec import Spec
 from gflow_core.parts.training import Experiment
@@ -85,6 +85,8 @@ def resume(
     with _data_of(manifest, recipe.spec):
         experiment = _build(recipe, console, begin=False)
     check_data(manifest, experiment, path)
+    for said in check_loaded(manifest, path):
+        console.say(said)
     _check_copies(folder, name, experiment)
     _prepare(experiment, console)
     restore(experiment, state, folder.path / "checkpoints" / name)
@@ -138,6 +140,8 @@ def reanalyze(
     with _data_of(manifest, recipe.spec):
         experiment = _build(recipe, console, begin=recipe.spec.objective is None)
     check_data(manifest, experiment, path)
+    for said in check_loaded(manifest, path):
+        console.say(said)
     check_origins(manifest, experiment, path)
     step = 0
     if recipe.spec.objective is not None:

@@ -136,7 +136,10 @@ def _registered(kind: str, cls: type[Any]) -> tuple[Plugins, str]:
 @cache
 def imports_torch(module: str) -> bool:
     """Whether a fresh Python that imports the module has torch afterwards."""
+    file = getattr(sys.modules.get(module), "__file__", None) if module.startswith("gflow_loaded_") else None
     code = "import importlib, sys; importlib.import_module(sys.argv[1]); print('torch' in sys.modules)"
+    if file is not None:  # of --load: no module that can be found by its name
+        code, module = "import runpy, sys; runpy.run_path(sys.argv[1]); print('torch' in sys.modules)", file
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-c", code, module]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)

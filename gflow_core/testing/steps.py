@@ -14,9 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gflow_core.errors import did_you_mean
 from gflow_core.machine.streams import seeded
 from gflow_core.parts.contracts import Judged, at
 from gflow_core.parts.nouns import Batch, DataShape
+from gflow_core.parts.plugins import plugins
 from gflow_core.testing.promises import Promises, Untried, batch_of
 from gflow_core.testing.tiny import TINY
 
@@ -78,6 +80,8 @@ def _step(module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
 
 def check_part(kind: str, part: Any) -> None:
     """What any part promises, of a kind that a plugin owns, too: a frozen, documented attrs class with its members."""
+    if kind not in plugins().kinds:
+        raise Untried(f'there is no kind "{kind}"{did_you_mean(kind, plugins().kinds)}')
     Promises(kind, part).common()
 
 

@@ -368,3 +368,11 @@ def test_a_file_name_that_is_no_text(recipe, tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith(b"error: ")
     assert b"Traceback" not in done.stderr
+
+
+def test_the_cores_own_keys_are_shown_beside_a_networks_options(gflow):
+    shown = gflow("show", "sampler", "far.mlp").stdout
+    assert "\n  weights: File of weights that it begins from" in shown
+    assert "\n  freeze: Patterns of parameters that are not trained" in shown
+    assert "from_run, in place of use: the sampler of a run" in shown
+    assert "Of any" not in gflow("show", "loss", "hinge").stdout

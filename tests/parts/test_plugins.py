@@ -393,7 +393,10 @@ def test_a_part_of_a_plugin_that_is_not_installed(install, loaded):
     install("mine", GOOD.format(name="mine"))
     with pytest.raises(UnknownPart) as error:
         loaded().get("sampler", "nowhere.unet")
-    assert str(error.value) == 'unknown sampler "nowhere.unet": no plugin nowhere is installed (gflow plugins)'
+    assert str(error.value) == (
+        'unknown sampler "nowhere.unet": no plugin nowhere is installed, and no file that --load names has it '
+        "(gflow plugins)"
+    )
     with pytest.raises(UnknownPart, match=r"no plugin vgrow is installed; pip install gflow-vgrow$"):
         loaded().get("sampler", "vgrow.mlp")
     with pytest.raises(UnknownPart, match=r'no plugin mien is installed; did you mean "mine"\? \(gflow plugins\)$'):

@@ -12,12 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gflow_core.errors import RecipeError
+from gflow_core.optim.schedules import Cosine, Linear, Warmup
 from gflow_core.parts.plugins import plugins
 from gflow_core.parts.spec import Train
 from gflow_core.recipes.recipe import MAX_BYTES, load
 from gflow_core.recipes.structure import structure
 from gflow_core.recipes.tables import unstructure
 from gflow_core.recipes.writing import dumps
+from gflow_core.runs.trackers import Tensorboard
 
 BASE = """
     gflow = 1
@@ -528,3 +530,37 @@ def test_writing_and_reading_are_inverse(tmp_path_factory, table):
     path = tmp_path_factory.getbasetemp() / "property.toml"
     path.write_text(dumps(spec), encoding="utf-8", newline="")
     assert load(path).spec == spec
+
+
+RISING = Warmup(start=0.5, steps=5)
+
+
+@pytest.mark.parametrize(
+    ("words", "place", "value"),
+    [
+        (["train.clip=warmup", "train.clip.start=0.5", "train.clip.steps=5"], ("train", "clip"), RISING),
+        (["train.clip.use=warmup", "train.clip.start=0.5", "train.clip.steps=5"], ("train", "clip"), RISING),
+        (
+            ["train.ema.half_life=cosine", "train.ema.half_life.start=9.0", "train.ema.half_life.steps=5"],
+            ("train", "ema", "half_life"),
+            Cosine(start=9.0, steps=5),
+        ),
+        (
+            ["train.clip=3.0", "train.clip.use=linear", "train.clip.end=1.0", "train.clip.steps=5"],
+            ("train", "clip"),
+            Linear(end=1.0, steps=5),
+        ),
+        (["train.trackers=tensorboard"], ("train", "trackers"), (Tensorboard(),)),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_schedules_by_override(write, words, place, value):
+    found = load(write("base.toml", BASE), words).spec
+    for name in place:
+        found = getattr(found, name)
+    assert found == value
+
+
+def test_what_says_the_same_in_two_ways_is_refused(write):
+    with pytest.raises(RecipeError, match=r"train\.ema: decay and half_life say the same"):
+        load(write("base.toml", BASE), ["train.ema={ half_life = 500.0, decay = 0.9 }"])

@@ -41,16 +41,16 @@ def _softplus(d: Tensor) -> Tensor:
 class Divergence:
     """D_f(q || p) = E_p f(q/p). Subclasses give f and its second derivative; the rest follows."""
 
-    def f(self, u: Tensor) -> Tensor:
-        """f at ratios u > 0."""
-        raise NotImplementedError
+    if TYPE_CHECKING:
+
+        def f(self, u: Tensor) -> Tensor:
+            """f at ratios u > 0."""
+
+        def f2(self, u: Tensor) -> Tensor:
+            """f'' at ratios u > 0."""
 
     def f1(self, u: Tensor) -> Tensor:
-        """f', the first variation of D_f at q (Lemma 1.1)."""
-        raise NotImplementedError
-
-    def f2(self, u: Tensor) -> Tensor:
-        """f'' at ratios u > 0."""
+        """f', the first variation of D_f at q (Lemma 1.1); only the theory's checks ask for it."""
         raise NotImplementedError
 
     def scale(self, d: Tensor) -> Tensor:
