@@ -370,7 +370,7 @@ def test_a_file_name_that_is_no_text(recipe, tmp_path):
     assert b"Traceback" not in done.stderr
 
 
-def test_the_cores_own_keys_are_shown_beside_a_networks_options(gflow):
+def test_the_cores_own_keys_are_shown_beside_a_networks_options():
     shown = gflow("show", "sampler", "far.mlp").stdout
     assert "\n  weights: File of weights that it begins from" in shown
     assert "\n  freeze: Patterns of parameters that are not trained" in shown
