@@ -20,7 +20,7 @@ Prepare = Callable[[Tensor], Tensor]
 
 
 class EncoderNetwork:
-    """An encoder (`contracts.Encoder`): images -> prepare -> network without its head -> features -> head -> logits.
+    """An encoder (`Encoder`): images -> prepare -> network without its head -> features -> head -> logits.
 
     `network` is the whole classifier with its weights; `head` names the part of it that turns features into logits.
     """

@@ -3,14 +3,14 @@
 A plugin is a module (or any object) with functions marked `@hookimpl`, named in its distribution's
 entry-point group `gflow.plugins`:
 
-    from gflow_core.parts.hookspecs import hookimpl
+    from gflow_core import hookimpl
 
     @hookimpl
     def register_samplers(add):
         add("mine.unet", UnetSampler)
 
 Each hook receives `add(name, part)`, where `part` is a frozen attrs class whose fields are its options
-(see `gflow_core.parts.contracts`). Names are `plugin.part`; the core's own are bare.
+(the contracts: `parts.contracts`). Names are `plugin.part`; the core's own are bare.
 """
 
 from __future__ import annotations
@@ -40,67 +40,67 @@ Add = Callable[[str, type[Any]], None]
 
 @hookspec
 def register_samplers(add: Add) -> None:
-    """Register generators: `add(name, part)`, `part` meeting `contracts.SamplerPart`."""
+    """Register generators: `add(name, part)`, `part` meeting `SamplerPart`."""
 
 
 @hookspec
 def register_discriminators(add: Add) -> None:
-    """Register discriminators: `add(name, part)`, `part` meeting `contracts.DiscriminatorPart`."""
+    """Register discriminators: `add(name, part)`, `part` meeting `DiscriminatorPart`."""
 
 
 @hookspec
 def register_objectives(add: Add) -> None:
-    """Register training objectives: `add(name, part)`, `part` meeting `contracts.ObjectivePart`."""
+    """Register training objectives: `add(name, part)`, `part` meeting `ObjectivePart`."""
 
 
 @hookspec
 def register_datasets(add: Add) -> None:
-    """Register data sets: `add(name, part)`, `part` meeting `contracts.DatasetPart`."""
+    """Register data sets: `add(name, part)`, `part` meeting `DatasetPart`."""
 
 
 @hookspec
 def register_analyzers(add: Add) -> None:
-    """Register analyzers: `add(name, part)`, `part` meeting `contracts.AnalyzerPart`."""
+    """Register analyzers: `add(name, part)`, `part` meeting `AnalyzerPart`."""
 
 
 @hookspec
 def register_encoders(add: Add) -> None:
-    """Register frozen representation networks: `part` meeting `contracts.EncoderPart`."""
+    """Register frozen representation networks: `part` meeting `EncoderPart`."""
 
 
 @hookspec
 def register_latents(add: Add) -> None:
-    """Register laws of z: `add(name, part)`, `part` meeting `contracts.Latent`."""
+    """Register laws of z: `add(name, part)`, `part` meeting `Latent`."""
 
 
 @hookspec
 def register_losses(add: Add) -> None:
-    """Register pairs of losses on logits: `add(name, part)`, `part` meeting `contracts.Loss`."""
+    """Register pairs of losses on logits: `add(name, part)`, `part` meeting `Loss`."""
 
 
 @hookspec
 def register_penalties(add: Add) -> None:
-    """Register penalties on the discriminator: `add(name, part)`, `part` meeting `contracts.Penalty`."""
+    """Register penalties on the discriminator: `add(name, part)`, `part` meeting `Penalty`."""
 
 
 @hookspec
 def register_augmentations(add: Add) -> None:
-    """Register random changes of items: `add(name, part)`, `part` meeting `contracts.Augmentation`."""
+    """Register random changes of items: `add(name, part)`, `part` meeting `Augmentation`."""
 
 
 @hookspec
 def register_trackers(add: Add) -> None:
-    """Register those who follow runs: `add(name, part)`, `part` meeting `contracts.TrackerPart`."""
+    """Register those who follow runs: `add(name, part)`, `part` meeting `TrackerPart`."""
 
 
 @hookspec
 def register_optimizers(add: Add) -> None:
-    """Register optimizers: `add(name, part)`, `part` meeting `contracts.OptimizerPart`."""
+    """Register optimizers: `add(name, part)`, `part` meeting `OptimizerPart`."""
 
 
 @hookspec
 def register_schedules(add: Add) -> None:
-    """Register schedules: `add(name, part)`, `part` meeting `contracts.Schedule`."""
+    """Register schedules: `add(name, part)`, `part` meeting `Schedule`."""
 
 
 @hookspec

@@ -164,7 +164,7 @@ class RunFolder:
     # -------------------------------------------------------------- checkpoints
 
     def checkpoints(self) -> list[str]:
-        """Names of the checkpoints, oldest first; see `files.checkpoint_names`."""
+        """Names of the checkpoints, oldest first; see `checkpoint_names`."""
         return checkpoint_names(self.path / "checkpoints")
 
     def checkpoint_name(self, wanted: str | None = None) -> str:

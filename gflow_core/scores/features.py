@@ -34,7 +34,7 @@ logger = logging.getLogger("gflow")
 
 
 class Vectors:
-    """Vectors as their own features: what compares them without a network. Meets `contracts.Encoder`."""
+    """Vectors as their own features: what compares them without a network. Meets `Encoder`."""
 
     name = "data"
     weights = ""

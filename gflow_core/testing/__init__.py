@@ -1,6 +1,6 @@
 """For the tests of plugins: fixtures, tiny data and networks, and checks of every contract. A pytest plugin.
 
-    from gflow_core.testing import check_sampler
+    from gflow_core import check_sampler
 
     def test_my_sampler_keeps_its_promises():
         check_sampler(MySampler(width=8))

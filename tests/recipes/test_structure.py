@@ -1,4 +1,4 @@
-"""The schema: strict types, every problem at once, each with its path and a mend."""
+"""Recipes as specs: strict types, every problem at once, each with its path and a mend."""
 
 from __future__ import annotations
 
