@@ -77,9 +77,10 @@ from .parts.plugins import name_of as name_of
 from .machine.runtime import Runtime as Runtime
 from .machine.streams import Streams as Streams, derive as derive, seeded as seeded
 
-# ------------------------------------------------------------------ the adversarial game, which plugins extend
+# ------------------------------------------------------------------ the game and the flow, which plugins extend
 
 from .methods.adversarial import Adversarial as Adversarial
+from .methods.flow import ParticleFlow as ParticleFlow
 from .methods.game import AdversarialObjective as AdversarialObjective
 from .methods.losses import (
     Hinge as Hinge,
@@ -96,6 +97,11 @@ from .methods.gradients import (
     zero_centred as zero_centred,
 )
 from .methods.pieces import Pieces as Pieces
+from .methods.particles import (
+    FlowState as FlowState,
+    ParticleFlowObjective as ParticleFlowObjective,
+    clamp_bounds as clamp_bounds,
+)
 from .methods.penalties import (
     GradientPenalty as GradientPenalty,
     Interpolation as Interpolation,

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor, nn
 
-from gflow_core import Result, Subject, at, evaluating, frozen, make_player, name_of
-from gflow_vgrow.flow import clamp_bounds, discriminator_loss, velocity
+from gflow_core import Result, Subject, at, clamp_bounds, evaluating, frozen, make_player, name_of
+from gflow_vgrow.flow import discriminator_loss, velocity
 
 if TYPE_CHECKING:
     from gflow_vgrow.parts import Flow, FlowField

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 
-from gflow_core import DataShape, Experiment, Latent, Normal, Number, Result, Subject, option
+from gflow_core import DataShape, Experiment, Latent, Normal, ParticleFlow, Result, Subject, option
 from gflow_vgrow.divergences import KL, Divergence
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ class MlpDiscriminator(_Mlp):
 
 
 @attrs.frozen(kw_only=True)
-class Flow:
+class Flow(ParticleFlow):
     """Variational gradient flow (Gao et al. 2019): one step is one outer loop.
 
     1. A pool of z is drawn and pushed through the sampler: the particles.
@@ -207,16 +207,13 @@ class Flow:
     3. The sampler is fitted to the pairs (z, moved x) by mean squared error.
 
     Batches of training data, of particles and of pairs all have `train.batch_size` items. Where a network reads
-    labels, each particle keeps one drawn with its z, and the flow is that of every class by itself.
+    labels, each particle keeps one drawn with its z, and the flow is that of every class by itself. Table 1 has the
+    defaults: 1280 particles, 20 moves of 0.5.
     """
 
     players: ClassVar[tuple[str, ...]] = ("sampler", "discriminator")
-    accumulates: ClassVar[bool] = True
 
     divergence: Divergence = option(factory=KL, doc="The f-divergence that the flow decreases.")
-    step_size: Number = option(0.5, doc="How far particles move along the velocity (Table 1: 0.5).", gt=0)
-    pool_size: int = option(1280, doc="Particles (Table 1: 1280).", ge=1)
-    inner_loops: int = option(20, doc="Moves of the particles in one outer loop (Table 1: 20).", ge=1)
     discriminator_steps: int = option(1, doc="Discriminator updates before each move.", ge=1)
     projection_passes: int | Literal["authors", "authors_cifar10"] = option(
         "authors",
@@ -225,25 +222,15 @@ class Flow:
         "(authors_cifar10, the one it means for CIFAR-10 but never reaches).",
         ge=1,
     )
-    clamp: Literal["data", "none"] | tuple[float, float] = option(
-        "data", doc="Where particles are kept: the data's own range (none for unbounded data), nowhere, or [low, high]."
-    )
     ratio_clip: tuple[float, float] | None = option(
         None, doc="Bounds [low, high] on the factor s(x) (the authors' 2-D runs with jeffreys: [1, 100]).", ge=0
     )
-    chunk_size: int = option(64, doc="Particles moved at once; bounds the memory, changes nothing else.", ge=1)
 
     def check(self, spec: Spec) -> Iterable[str]:
-        for name in ("dataset", "sampler", "discriminator"):
-            if getattr(spec, name) is None:
-                yield f"needs a [{name}]"
-        yield from spec.label_faults()
-        if spec.train is not None and spec.train.batch_size > self.pool_size:
-            yield f"pool_size = {self.pool_size} is smaller than train.batch_size = {spec.train.batch_size}"
-        for name in ("clamp", "ratio_clip"):
-            bounds = getattr(self, name)
-            if isinstance(bounds, tuple) and bounds[0] >= bounds[1]:
-                yield f"{name} = [{bounds[0]:g}, {bounds[1]:g}]: the first number must be the smaller"
+        yield from super().check(spec)
+        if self.ratio_clip is not None and self.ratio_clip[0] >= self.ratio_clip[1]:
+            low, high = self.ratio_clip
+            yield f"ratio_clip = [{low:g}, {high:g}]: the first number must be the smaller"
 
     def equilibrium(self) -> Mapping[str, float]:
         return {"discriminator_loss": 2 * math.log(2), "divergence": 0.0, "velocity": 0.0}

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch.nn.utils import parametrize
 
-from gflow_core import Adam, Normal, Phase, RMSprop, Spec, Streams, Train, derive, evaluating, frozen
+from gflow_core import Adam, FlowState, Normal, Phase, RMSprop, Spec, Streams, Train, derive, evaluating, frozen
 from gflow_core.data.parts import Mnist5k, Ring
 from gflow_core.runs.build import build
 from gflow_vgrow.divergences import PUBLISHED
-from gflow_vgrow.flow import State, projection_passes, velocity
+from gflow_vgrow.flow import projection_passes, velocity
 from gflow_vgrow.parts import Flow, MlpDiscriminator, MlpSampler, ResnetDiscriminator, ResnetSampler
 
 
@@ -244,7 +244,7 @@ def test_continuing_inside_a_step_is_the_same_step(float64):
                 break
     run_step(parts)
     assert largest_difference(whole.sampler, parts.sampler) == 0
-    assert isinstance(parts.objective.state, State)
+    assert isinstance(parts.objective.state, FlowState)
     assert parts.objective.state.z is None
 
 

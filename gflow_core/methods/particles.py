@@ -1,0 +1,225 @@
+"""The particle flow, built: the outer loop that plugins give a velocity to.
+
+Particles x_i = G(z_i) follow dx/dt = v(x); the sampler G is then fitted to where they went (Gao et al. 2019, Section
+4). What moves them, and what that learns between moves, is a plugin's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import ClassVar
+
+import attrs
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gflow_core.errors import GflowError
+from gflow_core.methods.flow import ParticleFlow
+from gflow_core.methods.pieces import Pieces
+from gflow_core.nn.sampling import draw_labels, label_pool
+from gflow_core.optim.player import evaluating
+from gflow_core.parts.contracts import at
+from gflow_core.parts.nouns import DataShape
+from gflow_core.parts.training import Experiment, Metrics, Phase
+
+__all__ = ["FlowState", "ParticleFlowObjective", "clamp_bounds"]
+
+
+@attrs.define(eq=False)
+class FlowState:
+    """An outer loop in progress; all empty between two of them. N is the pool's size."""
+
+    z: Tensor | None = None
+    """Latents of the particles [N, latent]."""
+    y: Tensor | None = None
+    """Their labels [N] or [N, k]; None where no network reads labels."""
+    start: Tensor | None = None
+    """Where the particles left the sampler [N, *shape]."""
+    x: Tensor | None = None
+    """Where they are now [N, *shape]."""
+    moves: int = 0
+    passes: int = 0
+    sums: Tensor | None = None
+    """What was observed so far: what `learn` observes, then velocity norms and projection errors [. + 2]."""
+
+
+def clamp_bounds(part: ParticleFlow, data: DataShape) -> tuple[float | None, float | None]:
+    """Where particles are kept: (low, high), None where there is no bound."""
+    if part.clamp == "none":
+        return None, None
+    return (data.low, data.high) if part.clamp == "data" else part.clamp
+
+
+class ParticleFlowObjective:
+    """A particle flow. Every process holds the whole pool and moves its slice of it.
+
+    A plugin gives it a `velocity`, and where that is learnt, `learn`; `vgrow.flow` is the example to copy.
+    """
+
+    stream: ClassVar[str] = "flow"
+    """What the names of its random streams begin with: the plugin's."""
+    learnt: ClassVar[tuple[str, ...]] = ()
+    """Metrics that `learn` observes: their sums over an outer loop lead `state.sums`."""
+
+    def __init__(self, part: ParticleFlow, experiment: Experiment) -> None:
+        spec, train = experiment.spec, experiment.spec.train
+        assert train is not None
+        assert experiment.data is not None
+        assert experiment.feed is not None
+        self.part = part
+        self.experiment = experiment
+        self.feed = experiment.feed
+        self.runtime = experiment.runtime
+        self.streams = experiment.streams
+        self.sampler = experiment.players["sampler"]
+        self.latent = spec.sampler.latent
+        self.batch_size = train.batch_size
+        self.pieces = Pieces(train.accumulate)
+        self.bounds = clamp_bounds(part, experiment.data.shape)
+        self.state = FlowState()
+        networks = {name: getattr(spec, name) for name in ("sampler", "discriminator")}
+        self._reads_labels = {name: bool(p is not None and p.conditional) for name, p in networks.items()}
+        self._labels = label_pool(experiment.data, None) if any(self._reads_labels.values()) else None
+        for name, size in (("pool_size", part.pool_size), ("the pool's last batch", part.pool_size % self.batch_size)):
+            if size % self.runtime.world:
+                raise GflowError(
+                    f"objective.pool_size = {part.pool_size}: {name} ({size}) does not divide among "
+                    f"{self.runtime.world} processes"
+                )
+
+    # ------------------------------------------------------------------ what a plugin gives
+
+    def velocity(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """Where particles x [B, *shape], of the labels y, go: [B, *shape], each item's its own."""
+        raise NotImplementedError
+
+    def learn(self) -> None:
+        """What the velocity learns before each move; nothing by default. Adds what it observes to `state.sums`."""
+
+    def observations(self) -> int:
+        """How often `learn` adds to the sums of `learnt` in an outer loop."""
+        return self.part.inner_loops
+
+    def moving(self) -> AbstractContextManager[object]:
+        """Entered while all particles move once."""
+        return nullcontext()
+
+    def passes(self, step: int) -> int:
+        """Passes over the pool when the sampler is fitted in outer loop `step` (from 1); one by default."""
+        return 1
+
+    # ------------------------------------------------------------------ the outer loop
+
+    def step(self, step: int) -> Iterator[Phase | Metrics]:
+        """One outer loop."""
+        state, part = self.state, self.part
+        if state.z is None:
+            self._draw_pool()
+        while state.moves < part.inner_loops:
+            self.learn()
+            self._move(at(part.step_size, step - 1))
+            state.moves += 1
+            yield Phase("inner loop", state.moves, part.inner_loops)
+        passes = self.passes(step)
+        while state.passes < passes:
+            self._project(last=state.passes == passes - 1)
+            state.passes += 1
+            yield Phase("projection pass", state.passes, passes)
+        metrics = self._metrics()
+        self.state = FlowState()
+        yield metrics
+
+    def _draw_pool(self) -> None:
+        """Fresh latents, and the particles G(z) in eval mode."""
+        state = self.state
+        size, device = self.part.pool_size, self.runtime.device
+        state.z = self.latent.draw(size, self.streams[f"{self.stream}.latent"]).to(device)
+        if self._labels is not None:
+            state.y = draw_labels(self._labels, size, self.streams[f"{self.stream}.label"]).to(device)
+        with torch.no_grad(), evaluating(self.sampler.module), self.runtime.autocast():
+            x = torch.cat([self.run("sampler", z, y) for z, y in self._chunks(state.z, state.y)])
+        state.start = self._whole(x)
+        state.x = state.start.clone()
+        state.sums = state.z.new_zeros(len(self.learnt) + 2)
+
+    def _move(self, step_size: float) -> None:
+        """Every particle moves along its velocity."""
+        state = self.state
+        assert state.x is not None
+        assert state.sums is not None
+        moved, mine = [], len(state.x) / self.runtime.world
+        with self.moving():
+            for x, y in self._chunks(state.x, state.y):
+                with self.runtime.autocast():
+                    v = self.velocity(x, y)
+                state.sums[-2] += v.flatten(1).norm(dim=1).sum() / mine
+                x = x + step_size * v
+                moved.append(x if self.bounds == (None, None) else x.clamp(*self.bounds))
+        state.x = self._whole(torch.cat(moved))
+
+    def _project(self, *, last: bool) -> None:
+        """One pass of fitting the sampler to the pairs (z, x) by mean squared error."""
+        state = self.state
+        assert state.z is not None
+        assert state.sums is not None
+        order = torch.randperm(len(state.z), generator=self.streams[f"{self.stream}.projection"])
+        for batch in order.split(self.batch_size):
+            index = self.runtime.shard(batch).to(state.z.device)
+            seen: list[Tensor] = []
+            self.sampler.minimize(self._distances(index, seen))
+            if last:
+                loss = seen[0] if len(seen) == 1 else torch.stack(seen).sum()
+                state.sums[-1] += loss * (len(batch) / len(order))
+
+    def _distances(self, index: Tensor, seen: list[Tensor]) -> Iterator[Tensor]:
+        """Mean squared errors of the sampler on the pairs at `index`, by pieces that add up to one mean."""
+        state = self.state
+        assert state.z is not None
+        assert state.x is not None
+        for piece in index.chunk(self.pieces.number):  # the pool's last batch may not divide
+            with self.runtime.autocast():
+                x = self.run("sampler", state.z[piece], self.labels_at(piece))
+            loss = F.mse_loss(x, state.x[piece])
+            if len(piece) < len(index):
+                loss = loss * (len(piece) / len(index))
+            seen.append(loss.detach())
+            yield loss
+
+    def _metrics(self) -> Metrics:
+        state, part = self.state, self.part
+        assert state.x is not None
+        assert state.start is not None
+        assert state.sums is not None
+        *learnt, speed, projection = self.runtime.mean(state.sums)
+        return {
+            **{name: total / self.observations() for name, total in zip(self.learnt, learnt, strict=True)},
+            "velocity": speed / part.inner_loops,
+            "displacement": (state.x - state.start).flatten(1).norm(dim=1).mean(),
+            "projection_loss": projection,
+        }
+
+    # ------------------------------------------------------------------ for plugins
+
+    def run(self, name: str, x: Tensor, y: Tensor | None) -> Tensor:
+        """The output of the network `name` in the type of x, with the labels where it reads them."""
+        module = self.experiment.players[name].module
+        out: Tensor = module(x, y) if self._reads_labels[name] else module(x)
+        return out.to(x.dtype)
+
+    def labels_at(self, index: Tensor) -> Tensor | None:
+        """Labels of the particles at `index`; None where there are none."""
+        return None if self.state.y is None else self.state.y[index]
+
+    def _chunks(self, x: Tensor, y: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """This process's slice of the pool, `chunk_size` at a time, with its labels."""
+        size = self.part.chunk_size
+        here = self.runtime.shard(x).split(size)
+        labels = [None] * len(here) if y is None else self.runtime.shard(y).split(size)
+        yield from zip(here, labels, strict=True)
+
+    def _whole(self, x: Tensor) -> Tensor:
+        """The whole pool from every process's slice, in the layout that convolutions like."""
+        x = self.runtime.gather(x)
+        return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x

@@ -1,0 +1,113 @@
+"""The particle flow, with velocities that are known: what plugins extend."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import attrs
+import pytest
+import torch
+
+from gflow_core import ParticleFlow, ParticleFlowObjective, Phase, check_objective, option
+from gflow_core.recipes.recipe import load
+from gflow_core.runs.build import build
+
+RECIPE = """
+gflow = 1
+[dataset]
+use = "ring"
+n = 300
+[sampler]
+use = "vgrow.mlp"
+width = 16
+[discriminator]
+use = "vgrow.mlp"
+width = 16
+[objective]
+use = "vgrow.flow"
+pool_size = 48
+inner_loops = 3
+[optimizer.sampler]
+use = "adam"
+lr = 1e-3
+[optimizer.discriminator]
+use = "adam"
+lr = 1e-3
+[train]
+steps = 3
+batch_size = 24
+"""
+
+
+@attrs.frozen(kw_only=True)
+class Home(ParticleFlow):
+    """Every particle flows to one point: v(x) = rate (0 - x)."""
+
+    rate: float = option(1.0, doc="Inverse of the time that it takes.", gt=0)
+
+    def build(self, experiment):
+        return HomeObjective(self, experiment)
+
+
+class HomeObjective(ParticleFlowObjective):
+    stream: ClassVar[str] = "home"
+    learnt: ClassVar[tuple[str, ...]] = ("called",)
+
+    def velocity(self, x, y):
+        return -self.part.rate * x
+
+    def learn(self):
+        self.state.sums[0] += 1
+
+    def passes(self, step):
+        return 2
+
+
+def test_it_keeps_an_objectives_promises():
+    check_objective(Home(pool_size=32, inner_loops=2, chunk_size=5), brief=True)
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    path = tmp_path / "flow.toml"
+    path.write_text(RECIPE)
+    return build(load(path).spec)
+
+
+def test_particles_go_where_the_velocity_says(experiment):
+    part = Home(pool_size=48, inner_loops=3, step_size=0.5, chunk_size=7)
+    objective = part.build(experiment)
+    events = objective.step(1)
+    for moves in (1, 2, 3):
+        assert next(events) == Phase("inner loop", moves, 3)
+        torch.testing.assert_close(objective.state.x, objective.state.start * 0.5**moves)
+    assert next(events) == Phase("projection pass", 1, 2)
+    start = objective.state.start
+    assert next(events) == Phase("projection pass", 2, 2)
+    (metrics,) = events
+    assert float(metrics["called"]) == 1.0, "a mean over the moves"
+    speeds = [start.norm(dim=1).mean() * 0.5**move for move in range(3)]
+    assert float(metrics["velocity"]) == pytest.approx(float(sum(speeds) / 3), rel=1e-5)
+    assert float(metrics["displacement"]) == pytest.approx(float(start.norm(dim=1).mean() * 0.875), rel=1e-5)
+    assert objective.state.z is None
+
+
+def test_the_sampler_follows(experiment):
+    objective = Home(pool_size=48, inner_loops=10, step_size=0.5).build(experiment)
+    z = experiment.spec.sampler.latent.draw(100, torch.Generator().manual_seed(0))
+
+    def size() -> float:
+        with torch.no_grad():
+            return float(experiment.sampler(z).norm(dim=1).mean())
+
+    before = size()
+    for step in range(1, 40):
+        for event in objective.step(step):
+            last = event
+    assert size() < before / 2
+    assert float(last["projection_loss"]) < 0.01
+
+
+def test_a_clamp_that_is_upside_down_is_refused(experiment):
+    (message,) = Home(clamp=(1.0, -1.0)).check(experiment.spec)
+    assert message == "clamp = [1, -1]: the first number must be the smaller"
