@@ -34,7 +34,7 @@ _APART = frozenset(
         "train.sample_every",
         "train.checkpoint_every",
         "train.keep",
-        "train.tensorboard",
+        "train.trackers",
     }
 )
 """What two runs of one group may differ in: seeds, where things are, how often one looks. So may [[analyze]] tables:
