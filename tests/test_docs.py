@@ -17,6 +17,7 @@ from unittest.mock import patch
 import click
 import pytest
 
+import gflow_core
 from gflow_core.cli import main
 from gflow_core.errors import GflowError
 from gflow_core.parts import hookspecs
@@ -84,6 +85,15 @@ def test_every_hook_is_documented(generated):
         assert getattr(hookspecs, name).__doc__
         assert f"| `{name}` |" in TEXTS[ROOT / "docs" / "plugins.md"]
         assert f"def {name}(" in generated["reference/hooks.md"]
+
+
+def test_every_public_name_has_an_example(generated):
+    pieces = generated["reference/python.md"].split("::: ")[1:]
+    assert len(pieces) == len(gflow_core.__all__)
+    for piece in pieces:
+        place, code = re.findall(r"^In `(.+)`:\n\n```python\n(.*?)^```", piece, re.MULTILINE | re.DOTALL)[0]
+        text = (ROOT / place).read_text(encoding="utf-8")
+        assert code.splitlines()[0].removesuffix(",  # ...").strip() in text
 
 
 @pytest.mark.parametrize("kind", plugins().kinds)

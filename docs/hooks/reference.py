@@ -14,6 +14,7 @@ from typing import Any, get_args
 
 import attrs
 import click
+import examples  # beside this file, which mkdocs loads with its folder on the path
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
@@ -205,7 +206,7 @@ def hooks() -> Iterator[str]:
 
 
 def python() -> Iterator[str]:
-    """The door, in the order of its list."""
+    """The door, in the order of its list, each name with a piece of code that uses it."""
     yield "# gflow_core\n"
     yield "What `from gflow_core import ...` gives: the programming interface, whose version is `API_VERSION`. "
     yield "[gflow from Python](../python.md) is a notebook that uses it, [Writing a plugin](../plugins.md) shows it at "
@@ -217,6 +218,8 @@ def python() -> Iterator[str]:
             module = home[1]
         for name in re.findall(r"(\w+) as \1\b", line):
             yield f"::: gflow_core.{module}.{name}\n    options:\n      heading_level: 3\n"
+            place, code = examples.example_of(name)
+            yield f"In `{place}`:\n\n```python\n{code}\n```\n"
 
 
 # ------------------------------------------------------------------ Markdown
