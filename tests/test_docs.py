@@ -91,7 +91,7 @@ def test_every_public_name_has_an_example(generated):
     pieces = generated["reference/python.md"].split("::: ")[1:]
     assert len(pieces) == len(gflow_core.__all__)
     for piece in pieces:
-        place, code = re.findall(r"^In `(.+)`:\n\n```python\n(.*?)^```", piece, re.MULTILINE | re.DOTALL)[0]
+        place, code = re.findall(r"^Example, from `(.+)`:\n\n```python\n(.*?)^```", piece, re.MULTILINE | re.DOTALL)[0]
         text = (ROOT / place).read_text(encoding="utf-8")
         assert code.splitlines()[0].removesuffix(",  # ...").strip() in text
 

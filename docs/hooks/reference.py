@@ -219,7 +219,7 @@ def python() -> Iterator[str]:
         for name in re.findall(r"(\w+) as \1\b", line):
             yield f"::: gflow_core.{module}.{name}\n    options:\n      heading_level: 3\n"
             place, code = examples.example_of(name)
-            yield f"In `{place}`:\n\n```python\n{code}\n```\n"
+            yield f"Example, from `{place}`:\n\n```python\n{code}\n```\n"
 
 
 # ------------------------------------------------------------------ Markdown
