@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from gflow_core.data.places import DAMAGED, fetch, not_found
 from gflow_core.encoders.network import fresh
 from gflow_core.errors import DataError, first_line
 from gflow_core.files.weights import load_state, read_state
+from gflow_core.files.whole import sha256_of
 
 __all__ = ["hub_folder", "pretrained"]
 
@@ -97,7 +97,6 @@ def _digest(url: str) -> str:
 
 def _sha256(path: Path) -> str:
     try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError as error:
         raise DataError(f"{path}: {first_line(error)}; make it readable") from error

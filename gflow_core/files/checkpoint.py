@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gflow_core.errors import CheckpointError
+from gflow_core.files.whole import sha256_of
 
 __all__ = ["Checkpoint", "misfit", "pack", "read", "unpack", "write"]
 
@@ -138,8 +139,7 @@ def read(folder: Path, only: tuple[str, ...] | None = None) -> Checkpoint:
             continue
         path = folder / f"{name}.safetensors"
         try:
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
+            found = sha256_of(path)
         except OSError as error:
             raise CheckpointError(f"{path} is missing or unreadable: {error.strerror}") from error
         if found != entry["sha256"]:
@@ -151,7 +151,7 @@ def read(folder: Path, only: tuple[str, ...] | None = None) -> Checkpoint:
 def _sync_and_hash(path: Path) -> str:
     with path.open("rb+") as file:
         os.fsync(file.fileno())
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of(path)
 
 
 def _sync_folder(path: Path) -> None:

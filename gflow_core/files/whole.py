@@ -1,13 +1,20 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and what tells whether one is as it was."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["written_aside"]
+__all__ = ["sha256_of", "written_aside"]
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file's content, read piece by piece. OSError where it cannot be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -21,7 +21,8 @@ from typing import Any
 
 from gflow_core.errors import GflowError, PluginError, RecipeError
 from gflow_core.files.run_folder import read_manifest
-from gflow_core.parts.plugins import LOAD, NOTEBOOK, PluginRecord, plugins, unload
+from gflow_core.files.whole import sha256_of
+from gflow_core.parts.plugins import LOAD, NOTEBOOK, PluginRecord, named_files, plugins, unload
 
 __all__ = [
     "check_loaded",
@@ -70,8 +71,7 @@ def register(parts: Mapping[str, Mapping[str, type[Any]]] | None = None, **kinds
 
 def name_files(files: list[str]) -> None:
     """Have this process, and those that it starts, load these files with the plugins."""
-    before = [one for one in os.environ.get(LOAD, "").split(os.pathsep) if one]
-    os.environ[LOAD] = os.pathsep.join(dict.fromkeys([*before, *files]))
+    os.environ[LOAD] = os.pathsep.join(dict.fromkeys([*named_files(), *files]))
 
 
 def forget_files(before: str | None) -> None:
@@ -145,7 +145,7 @@ def of_run(run: Path) -> Iterator[list[str]]:
     """
     manifest = read_manifest(run) if run.is_dir() else {}
     own = {Path(one["file"]).name: one for one in manifest.get("loaded", [])}
-    named = [Path(one) for one in os.environ.get(LOAD, "").split(os.pathsep) if one]
+    named = [Path(one) for one in named_files()]
     said, files = [], []
     for path in named:
         one = own.pop(path.name, None)
@@ -179,6 +179,6 @@ def of_run(run: Path) -> Iterator[list[str]]:
 
 def _sha256(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return sha256_of(path)
     except OSError as error:
         raise PluginError(f"{path}: cannot be read: {error.strerror or error}") from error

@@ -40,7 +40,19 @@ from gflow_core.parts.kinds import Kind, kind_of
 from gflow_core.parts.registry import Registry
 from gflow_core.parts.training import ObjectivePart
 
-__all__ = ["KINDS", "LOAD", "NOTEBOOK", "ONLY", "PluginRecord", "Plugins", "load", "name_of", "plugins", "unload"]
+__all__ = [
+    "KINDS",
+    "LOAD",
+    "NOTEBOOK",
+    "ONLY",
+    "PluginRecord",
+    "Plugins",
+    "load",
+    "name_of",
+    "named_files",
+    "plugins",
+    "unload",
+]
 
 KINDS: tuple[Kind, ...] = tuple(
     found
@@ -402,12 +414,17 @@ def plugins() -> Plugins:
     if _loaded is None:
         _loaded = load()
         try:
-            for file in filter(None, os.environ.get(LOAD, "").split(os.pathsep)):
+            for file in named_files():
                 _loaded.load_file(Path(file).resolve())
         except PluginError:
             _loaded = None
             raise
     return _loaded
+
+
+def named_files() -> list[str]:
+    """The files that GFLOW_LOAD names for this process and those that it starts."""
+    return [file for file in os.environ.get(LOAD, "").split(os.pathsep) if file]
 
 
 def unload() -> None:

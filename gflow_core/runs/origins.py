@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from gflow_core.errors import CheckpointError, DataError
 from gflow_core.files import checkpoint
 from gflow_core.files.run_folder import checkpoint_names, checkpoint_order
 from gflow_core.files.weights import load_state, read_state
+from gflow_core.files.whole import sha256_of
 from gflow_core.parts.spec import NETWORKS, Spec
 from gflow_core.recipes.from_run import FromRun, no_such_place, table_of_run
 
@@ -73,7 +73,7 @@ def _of_file(place: str, name: str, kind: str) -> Origin:
     except DataError as error:
         raise CheckpointError(f"{place}: {error}") from error
     mend = f"give weights of this network, or make [{kind}] the network that they are of"
-    return Origin(place, path, state, mend, {"file": name, "sha256": _sha256(path)})
+    return Origin(place, path, state, mend, {"file": name, "sha256": sha256_of(path)})
 
 
 def _of_run(place: str, run: str, files: Mapping[str, str], mend: str) -> dict[str, Origin]:
@@ -87,7 +87,7 @@ def _of_run(place: str, run: str, files: Mapping[str, str], mend: str) -> dict[s
     for name, file in files.items():
         if file in parts:
             path = folder / f"{file}.safetensors"
-            record = {"run": run, "checkpoint": folder.name, "file": path.name, "sha256": _sha256(path)}
+            record = {"run": run, "checkpoint": folder.name, "file": path.name, "sha256": sha256_of(path)}
             found[name] = Origin(place, path, parts[file], mend, record)
         elif name != "ema":
             raise CheckpointError(f"{place}: {folder} holds no {file}; {mend}")
@@ -113,8 +113,3 @@ def _repeat(run: str, folder: Path) -> str:
     if before:
         return f"gflow resume {run} --checkpoint {before[-1]} trains its end again"
     return f"train it again with gflow run {run}/recipe.toml"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -40,23 +40,6 @@ batch_size = 24
 """
 
 
-@pytest.fixture
-def game(tmp_path):
-    def make(*words: str):
-        path = tmp_path / "game.toml"
-        path.write_text(GAME)
-        return build(load(path, words).spec)
-
-    return make
-
-
-@pytest.fixture
-def float64():
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
 def run(experiment, steps: int) -> list[dict[str, float]]:
     seen = []
     for step in range(1, steps + 1):

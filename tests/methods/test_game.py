@@ -10,8 +10,6 @@ from torch.nn import functional as F
 
 from gflow_core.errors import RecipeError
 from gflow_core.optim.schedules import Cosine
-from gflow_core.recipes.recipe import load
-from gflow_core.runs.build import build
 
 GAME = """
 gflow = 1
@@ -38,23 +36,6 @@ lr = 2e-3
 steps = 5
 batch_size = 24
 """
-
-
-@pytest.fixture
-def game(tmp_path):
-    def make(*words: str, text: str = GAME):
-        path = tmp_path / "game.toml"
-        path.write_text(text)
-        return build(load(path, words).spec)
-
-    return make
-
-
-@pytest.fixture
-def float64():
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def run(experiment, steps: int = 5) -> list[dict[str, float]]:

@@ -66,13 +66,6 @@ def game(tmp_path, monkeypatch, rng):
     return lambda *words: load(tmp_path / "game.toml", words).spec
 
 
-@pytest.fixture
-def float64():
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
 def step(experiment, number: int = 1):
     *_, metrics = experiment.objective.step(number)
     return metrics
