@@ -77,7 +77,13 @@ class Frechet(_Compared):
     def build(self) -> Callable[[Subject], Result]:
         from gflow_core.scores.frechet import frechet
 
-        return lambda subject: frechet(self, subject)
+        return lambda subject: frechet(
+            subject,
+            encoder=self.encoder,
+            samples=self.samples,
+            real_samples=self.real_samples,
+            batch_size=self.batch_size,
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -106,7 +112,15 @@ class Kernel(_Compared):
     def build(self) -> Callable[[Subject], Result]:
         from gflow_core.scores.kernel import kernel
 
-        return lambda subject: kernel(self, subject)
+        return lambda subject: kernel(
+            subject,
+            encoder=self.encoder,
+            samples=self.samples,
+            real_samples=self.real_samples,
+            subsets=self.subsets,
+            subset_size=self.subset_size,
+            batch_size=self.batch_size,
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -133,7 +147,14 @@ class Inception(_Scored):
     def build(self) -> Callable[[Subject], Result]:
         from gflow_core.scores.inception import inception
 
-        return lambda subject: inception(self, subject)
+        return lambda subject: inception(
+            subject,
+            encoder=self.encoder,
+            samples=self.samples,
+            real_samples=self.real_samples,
+            splits=self.splits,
+            batch_size=self.batch_size,
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -158,7 +179,14 @@ class Prdc(_Compared):
     def build(self) -> Callable[[Subject], Result]:
         from gflow_core.scores.prdc import prdc
 
-        return lambda subject: prdc(self, subject)
+        return lambda subject: prdc(
+            subject,
+            encoder=self.encoder,
+            samples=self.samples,
+            real_samples=self.real_samples,
+            k=self.k,
+            batch_size=self.batch_size,
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -197,4 +225,13 @@ class Memorization(_Compared):
     def build(self) -> Callable[[Subject], Result]:
         from gflow_core.scores.memorization import memorization
 
-        return lambda subject: memorization(self, subject)
+        return lambda subject: memorization(
+            subject,
+            encoder=self.encoder,
+            samples=self.samples,
+            real_samples=self.real_samples,
+            held_out_samples=self.held_out,
+            quantile=self.quantile,
+            pairs=self.pairs,
+            batch_size=self.batch_size,
+        )

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from gflow_core.errors import GflowError
 from gflow_core.parts.analysis import Result, Subject
+from gflow_core.parts.contracts import EncoderPart
 from gflow_core.scores.distances import double
-from gflow_core.scores.feature_scores import Frechet
 from gflow_core.scores.features import Features, real_index, score_name
 
 __all__ = ["FeatureMoments", "frechet", "frechet_distance"]
@@ -95,23 +95,28 @@ def frechet_distance(a: FeatureMoments, b: FeatureMoments) -> float:
     return float(distance.clamp_min(0))  # NaN stays NaN
 
 
-def frechet(part: Frechet, subject: Subject) -> Result:
-    """The distance of samples from the data, and of two halves of the data from each other."""
-    features = Features.of(subject, part.encoder, part.batch_size)
+def frechet(
+    subject: Subject, *, encoder: EncoderPart | None, samples: int, real_samples: int | None, batch_size: int
+) -> Result:
+    """The distance of samples from the data, and of two halves of the data from each other.
+
+    Without an encoder vectors are compared as they are; `real_samples` None: all data items. GflowError: too few.
+    """
+    features = Features.of(subject, encoder, batch_size)
     assert subject.data is not None
-    n_real = features.count(part.real_samples)
+    n_real = features.count(real_samples)
     if n_real < 4:
         raise GflowError(f"frechet: two halves of the data need two items each, the data set has {n_real}")
     half, other = _real_halves(features, n_real)
-    real, fake = half + other, FeatureMoments.stream(features.encoded(part.samples, "frechet"))
+    real, fake = half + other, FeatureMoments.stream(features.encoded(samples, "frechet"))
     name = score_name("FID", "FD", features.encoder)
     return Result(
         scores={
             name: frechet_distance(real, fake),
             f"{name}_real_halves": frechet_distance(half, other),
-            "rank_deficient": int(min(n_real, part.samples) <= features.encoder.dim),
+            "rank_deficient": int(min(n_real, samples) <= features.encoder.dim),
         },
-        manifest=features.manifest(n_real=n_real, n_fake=part.samples, n_halves=[half.n, other.n]),
+        manifest=features.manifest(n_real=n_real, n_fake=samples, n_halves=[half.n, other.n]),
     )
 
 

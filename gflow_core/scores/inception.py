@@ -10,31 +10,33 @@ from gflow_core.errors import GflowError
 from gflow_core.machine.streams import derive, seeded
 from gflow_core.nn.torchvision_fix import import_torchvision
 from gflow_core.parts.analysis import Result, Subject
+from gflow_core.parts.contracts import EncoderPart
 from gflow_core.scores.distances import double
-from gflow_core.scores.feature_scores import Inception
 from gflow_core.scores.features import Features, score_name
 
 __all__ = ["classifier_score", "inception"]
 
 
-def inception(part: Inception, subject: Subject) -> Result:
-    """The score of samples, and of the data."""
-    features = Features.of(subject, part.encoder, part.batch_size)
+def inception(
+    subject: Subject, *, encoder: EncoderPart, samples: int, real_samples: int, splits: int, batch_size: int
+) -> Result:
+    """The score of samples, and of the data; `samples` is a multiple of `splits`. GflowError: too few data items."""
+    features = Features.of(subject, encoder, batch_size)
     classify = features.encoder.classify
-    available = features.count(part.real_samples)
-    n_real = available - available % part.splits  # splits of one size
+    available = features.count(real_samples)
+    n_real = available - available % splits  # splits of one size
     if not n_real:
         raise GflowError(
-            f"inception: the data set has {available} items, too few for splits = {part.splits}; set splits = 1"
+            f"inception: the data set has {available} items, too few for splits = {splits}; set splits = 1"
         )
     real = features.real(n_real, apply=classify)
-    fake = features.fake(part.samples, "inception", classify)
-    mean, std = classifier_score(fake, part.splits, derive(subject.streams.seed, "splits"))
-    calibration, _ = classifier_score(real, part.splits, derive(0, "evaluation"))
+    fake = features.fake(samples, "inception", classify)
+    mean, std = classifier_score(fake, splits, derive(subject.streams.seed, "splits"))
+    calibration, _ = classifier_score(real, splits, derive(0, "evaluation"))
     name = score_name("IS", "classifier_score", features.encoder)
     return Result(
         scores={name: mean, f"{name}_std": std, f"{name}_real": calibration},
-        manifest=features.manifest(n_real=n_real, n_fake=part.samples, splits=part.splits),
+        manifest=features.manifest(n_real=n_real, n_fake=samples, splits=splits),
     )
 
 

@@ -10,38 +10,50 @@ from gflow_core.errors import GflowError
 from gflow_core.machine.streams import derive, seeded
 from gflow_core.nn.torchvision_fix import import_torchvision
 from gflow_core.parts.analysis import Result, Subject
+from gflow_core.parts.contracts import EncoderPart
 from gflow_core.scores.distances import double
-from gflow_core.scores.feature_scores import Kernel
 from gflow_core.scores.features import Features, score_name
 
 __all__ = ["kernel", "kernel_distance"]
 
 
-def kernel(part: Kernel, subject: Subject) -> Result:
-    """The distance of samples from the data, and of two halves of the data from each other."""
-    features = Features.of(subject, part.encoder, part.batch_size)
-    n_real = features.count(part.real_samples)
-    if n_real < 2 * part.subset_size:
+def kernel(
+    subject: Subject,
+    *,
+    encoder: EncoderPart | None,
+    samples: int,
+    real_samples: int,
+    subsets: int,
+    subset_size: int,
+    batch_size: int,
+) -> Result:
+    """The distance of samples from the data, and of two halves of the data from each other.
+
+    Without an encoder vectors are compared as they are. GflowError: too few data items for two subsets.
+    """
+    features = Features.of(subject, encoder, batch_size)
+    n_real = features.count(real_samples)
+    if n_real < 2 * subset_size:
         raise GflowError(
-            f"kernel: the data set has {n_real} items, too few for two halves of subset_size = {part.subset_size}; set "
+            f"kernel: the data set has {n_real} items, too few for two halves of subset_size = {subset_size}; set "
             f"subset_size = {n_real // 2} or less"
         )
     device = subject.runtime.device
     real = double(features.real(n_real).to(device))
-    fake = double(features.fake(part.samples, "kernel").to(device))
-    mean, std = kernel_distance(real, fake, part.subsets, part.subset_size, derive(subject.streams.seed, "subsets"))
+    fake = double(features.fake(samples, "kernel").to(device))
+    mean, std = kernel_distance(real, fake, subsets, subset_size, derive(subject.streams.seed, "subsets"))
     half, other = real.tensor_split(2)
     # Its subsets are the same in every run, so it is the same in every run.
-    calibration, _ = kernel_distance(half, other, part.subsets, part.subset_size, derive(0, "evaluation"))
+    calibration, _ = kernel_distance(half, other, subsets, subset_size, derive(0, "evaluation"))
     name = score_name("KID", "KD", features.encoder)
     return Result(
         scores={name: mean, f"{name}_std": std, f"{name}_real_halves": calibration},
         manifest=features.manifest(
             n_real=n_real,
-            n_fake=part.samples,
+            n_fake=samples,
             n_halves=[len(half), len(other)],
-            subsets=part.subsets,
-            subset_size=part.subset_size,
+            subsets=subsets,
+            subset_size=subset_size,
         ),
     )
 

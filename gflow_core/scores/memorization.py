@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from gflow_core.parts.analysis import Result, Subject
+from gflow_core.parts.contracts import EncoderPart
 from gflow_core.parts.nouns import DataShape
 from gflow_core.scores.distances import nearest
-from gflow_core.scores.feature_scores import Memorization
 from gflow_core.scores.features import Features, real_index
 from gflow_core.scores.held_out import held_out
 
@@ -23,31 +23,45 @@ COLUMNS = 4
 """Pairs side by side in the figure."""
 
 
-def memorization(part: Memorization, subject: Subject) -> Result:
-    """The ratio of median distances, the share of near samples, and pictures."""
-    features = Features.of(subject, part.encoder, part.batch_size)
+def memorization(
+    subject: Subject,
+    *,
+    encoder: EncoderPart | None,
+    samples: int,
+    real_samples: int | None,
+    held_out_samples: int,
+    quantile: float,
+    pairs: int,
+    batch_size: int,
+) -> Result:
+    """The ratio of median distances, the share of near samples, and pictures of the nearest `pairs`.
+
+    Without an encoder vectors are compared as they are; `real_samples` None: all training items are searched. The
+    recipe's data set has another split, which the held-out items are of.
+    """
+    features = Features.of(subject, encoder, batch_size)
     data, device = subject.data, subject.runtime.device
     assert data is not None
-    n_real = features.count(part.real_samples)
+    n_real = features.count(real_samples)
     train = features.real(n_real).to(device)
     other_part = held_out(subject.spec.dataset)
     other = other_part.load(subject.progress)
-    n_other = min(part.held_out, len(other))
+    n_other = min(held_out_samples, len(other))
     real, _, _ = nearest(features.real(n_other, other).to(device), [train])
 
-    fake, pairs = [], _Closest(part.pairs)
-    for seen, x in features.with_images(part.samples, "memorization"):
+    fake, closest = [], _Closest(pairs)
+    for seen, x in features.with_images(samples, "memorization"):
         distance, neighbour, _ = nearest(seen, [train])
         fake.append(distance)
-        pairs.add(distance, x, neighbour)
+        closest.add(distance, x, neighbour)
     found = torch.cat(fake)
 
-    near = float(real.quantile(part.quantile))
+    near = float(real.quantile(quantile))
     median, median_real = float(found.median()), float(real.median())
     figures = {"distances": _histogram(found, real, near, f"step {subject.step}, {features.encoder.name}")}
     if data.shape.kind == "image":
-        items = data.batch(real_index(data, n_real)[pairs.neighbour]).x
-        figures["pairs"] = _pairs(pairs.x, items, pairs.distance, data.shape)
+        items = data.batch(real_index(data, n_real)[closest.neighbour]).x
+        figures["pairs"] = _pairs(closest.x, items, closest.distance, data.shape)
     return Result(
         scores={
             # Held-out items that are training items: no distance to measure by.
@@ -59,11 +73,11 @@ def memorization(part: Memorization, subject: Subject) -> Result:
         figures=figures,
         manifest=features.manifest(
             n_real=n_real,
-            n_fake=part.samples,
+            n_fake=samples,
             n_held_out=n_other,
             held_out_split=other_part.split,
             held_out_data=other.fingerprint,
-            quantile=part.quantile,
+            quantile=quantile,
         ),
     )
 

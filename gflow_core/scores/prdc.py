@@ -10,8 +10,8 @@ from torch import Tensor
 
 from gflow_core.errors import GflowError
 from gflow_core.parts.analysis import Result, Subject
+from gflow_core.parts.contracts import EncoderPart
 from gflow_core.scores.distances import radii, settled
-from gflow_core.scores.feature_scores import Prdc
 from gflow_core.scores.features import Features
 
 if TYPE_CHECKING:
@@ -20,24 +20,29 @@ if TYPE_CHECKING:
 __all__ = ["prdc", "prdc_scores"]
 
 
-def prdc(part: Prdc, subject: Subject) -> Result:
-    """The four scores of samples, and of one half of the data against the other."""
-    features = Features.of(subject, part.encoder, part.batch_size)
-    n_real = features.count(part.real_samples)
-    if n_real // 2 <= part.k:
+def prdc(
+    subject: Subject, *, encoder: EncoderPart | None, samples: int, real_samples: int, k: int, batch_size: int
+) -> Result:
+    """The four scores of samples, and of one half of the data against the other, by the k-th nearest neighbour.
+
+    Without an encoder vectors are compared as they are. GflowError: half of the data has no k neighbours.
+    """
+    features = Features.of(subject, encoder, batch_size)
+    n_real = features.count(real_samples)
+    if n_real // 2 <= k:
         raise GflowError(
-            f"prdc: the data set has {n_real} items, and half of them leave no k = {part.k} neighbours; lower k"
+            f"prdc: the data set has {n_real} items, and half of them leave no k = {k} neighbours; lower k"
         )
     device = subject.runtime.device
     real = features.real(n_real).to(device)
-    fake = features.fake(part.samples, "prdc").to(device)
-    scores = prdc_scores(real, fake, part.k)
+    fake = features.fake(samples, "prdc").to(device)
+    scores = prdc_scores(real, fake, k)
     half, other = real.tensor_split(2)
-    calibration = prdc_scores(half, other, part.k)
+    calibration = prdc_scores(half, other, k)
     return Result(
         scores={**scores, **{f"{name}_real_halves": value for name, value in calibration.items()}},
         figures={"prdc": _figure(scores, calibration, f"step {subject.step}, {features.encoder.name}")},
-        manifest=features.manifest(n_real=n_real, n_fake=part.samples, n_halves=[len(half), len(other)], k=part.k),
+        manifest=features.manifest(n_real=n_real, n_fake=samples, n_halves=[len(half), len(other)], k=k),
     )
 
 
