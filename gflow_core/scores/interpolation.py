@@ -51,10 +51,14 @@ class Interpolation:
             yield "frames = 1 does not move; set 2 or more, or 0 for no animation"
 
     def build(self) -> Callable[[Subject], Result]:
-        return lambda subject: interpolation(self, subject)
+        return lambda subject: interpolation(
+            subject, path=self.path, rows=self.rows, steps=self.steps, frames=self.frames
+        )
 
 
-def interpolation(part: Interpolation, subject: Subject) -> Result:
+def interpolation(
+    subject: Subject, *, path: Literal["linear", "spherical"], rows: int, steps: int, frames: int
+) -> Result:
     """The figure `interpolation` and, where `frames` asks for it, an animation of that name."""
     import torch
 
@@ -67,38 +71,38 @@ def interpolation(part: Interpolation, subject: Subject) -> Result:
     assert subject.sampler is not None
     module = subject.sampler
     streams = Streams(subject.spec.seed).fork("interpolation")
-    z0, z1 = (sampler.latent.draw(part.rows, streams["latent"]) for _ in range(2))
+    z0, z1 = (sampler.latent.draw(rows, streams["latent"]) for _ in range(2))
     y = None
     if sampler.conditional:  # one label a row
-        y = draw_labels(label_pool(data, data.shape), part.rows, streams["label"])
-    between = slerp if part.path == "spherical" else lerp
+        y = draw_labels(label_pool(data, data.shape), rows, streams["label"])
+    between = slerp if path == "spherical" else lerp
 
     def along(n: int) -> Tensor:
         """Samples at n times from 0 to 1: [rows, n, *shape], on the CPU."""
         z = between(z0, z1, torch.linspace(0, 1, n)).flatten(0, 1)
         labels = None if y is None else y.repeat_interleave(n, 0)
         x = [x.float().cpu() for x in push(module, z, labels, subject.runtime)]
-        samples: Tensor = torch.cat(x).unflatten(0, (part.rows, n))
+        samples: Tensor = torch.cat(x).unflatten(0, (rows, n))
         return samples
 
-    result = Result(manifest={"path": part.path, "rows": part.rows, "steps": part.steps})
+    result = Result(manifest={"path": path, "rows": rows, "steps": steps})
     latent = sampler.latent
     if hasattr(latent, "low") and hasattr(latent, "high"):
         z = between(z0, z1, torch.linspace(0, 1, CURVE))
         result.scores["outside_support"] = float(((z < latent.low) | (z > latent.high)).any(2).double().mean())
-    shown = along(part.steps)
+    shown = along(steps)
     if data.shape.kind == "image":
-        result.figures["interpolation"] = grid_figure(image_grid(shown.flatten(0, 1), data.shape, part.steps))
-        if part.frames:
-            moving = along(part.frames).transpose(0, 1)
+        result.figures["interpolation"] = grid_figure(image_grid(shown.flatten(0, 1), data.shape, steps))
+        if frames:
+            moving = along(frames).transpose(0, 1)
             result.animations["interpolation"] = _back([_enlarged(image_grid(x, data.shape)) for x in moving])
         return result
     real = data.x[torch.randperm(len(data), generator=streams["real"])[:2000]].float()
     curves = along(CURVE)
-    figure = _curves(real, curves, shown, f"step {subject.step}: {part.path} paths, open to filled")
+    figure = _curves(real, curves, shown, f"step {subject.step}: {path} paths, open to filled")
     result.figures["interpolation"] = figure
-    if part.frames:
-        result.animations["interpolation"] = _back(list(_moving(real, curves, along(part.frames), subject)))
+    if frames:
+        result.animations["interpolation"] = _back(list(_moving(real, curves, along(frames), subject)))
     return result
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -47,11 +47,15 @@ class Losses:
         return ()
 
     def build(self) -> Callable[[Subject], Result]:
-        return lambda subject: losses(self, subject)
+        return lambda subject: losses(subject, metrics=self.metrics, window=self.window)
 
 
-def losses(part: Losses, subject: Subject) -> Result:
-    """The figure `losses` and the final values; nothing where the run has logged no line yet."""
+def losses(subject: Subject, *, metrics: Sequence[str], window: float) -> Result:
+    """The figure `losses` and the final values; nothing where the run has logged no line yet.
+
+    Of the `metrics` named, or all whose name contains "loss"; `window` is the share of the steps that the running
+    mean spans. GflowError: no run folder, or it has no such metric.
+    """
     if subject.folder is None:
         raise GflowError("losses: reads the run folder's metrics.jsonl, and there is no run folder")
     path = subject.folder / "metrics.jsonl"
@@ -60,12 +64,12 @@ def losses(part: Losses, subject: Subject) -> Result:
     known = list(dict.fromkeys(name for line in lines for name in line if name not in ("step", "seconds")))
     if not lines:
         return Result()
-    for name in part.metrics:
+    for name in metrics:
         if name not in known:
             raise GflowError(
                 f'losses: {path} has no metric "{name}"{did_you_mean(name, known)} (it has {", ".join(known)})'
             )
-    names = part.metrics or tuple(name for name in known if "loss" in name)
+    names = metrics or tuple(name for name in known if "loss" in name)
     if not names:
         raise GflowError(f'losses: no metric of {path} is named "loss" (it has {", ".join(known)}); set metrics')
     lines_of = getattr(subject.spec.objective, "equilibrium", None)
@@ -76,7 +80,7 @@ def losses(part: Losses, subject: Subject) -> Result:
         result.scores[name] = final_mean(steps, values)
         if name in equilibrium:
             result.scores[f"{name}_minus_equilibrium"] = final_mean(steps, values) - equilibrium[name]
-    result.figures["losses"] = _figure(curves, equilibrium, part.window)
+    result.figures["losses"] = _figure(curves, equilibrium, window)
     return result
 
 

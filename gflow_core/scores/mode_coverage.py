@@ -46,22 +46,25 @@ class ModeCoverage:
             yield "counts modes, and the data set states none (has_modes); gaussian, ring, grid and circles do"
 
     def build(self) -> Callable[[Subject], Result]:
-        return lambda subject: mode_coverage(self, subject)
+        return lambda subject: mode_coverage(subject, samples=self.samples, threshold=self.threshold)
 
 
-def mode_coverage(part: ModeCoverage, subject: Subject) -> Result:
-    """Scores, samples and real points by mode, and a picture."""
+def mode_coverage(subject: Subject, *, samples: int, threshold: float) -> Result:
+    """Scores, samples and real points by mode, and a picture; `threshold` in standard deviations of a mode.
+
+    GflowError: the data states no modes.
+    """
     data = subject.data
     if data is None or data.modes is None:
         raise GflowError(
             "mode_coverage: the data set's Source has no modes; gaussian, ring, grid and circles have them"
         )
-    fake = _draw(part.samples, subject)
-    counts, share = _count(fake, data.modes, part.threshold)
-    counts_real, share_real = _count(data.x, data.modes, part.threshold)
+    fake = _draw(samples, subject)
+    counts, share = _count(fake, data.modes, threshold)
+    counts_real, share_real = _count(data.x, data.modes, threshold)
     captured = counts > 0
     rows = [
-        {"mode": i, "high_quality": int(a), "share": a.item() / part.samples, "share_real": b.item() / len(data)}
+        {"mode": i, "high_quality": int(a), "share": a.item() / samples, "share_real": b.item() / len(data)}
         for i, (a, b) in enumerate(zip(counts, counts_real, strict=True))
     ]
     return Result(
@@ -70,15 +73,15 @@ def mode_coverage(part: ModeCoverage, subject: Subject) -> Result:
             "modes_total": data.modes.count,
             "high_quality_share": share,
             "high_quality_share_real": share_real,
-            "threshold": part.threshold,
+            "threshold": threshold,
         },
         tables={"modes": rows},
         figures={"samples": _figure(fake, data.x, data.modes, captured, f"step {subject.step}", share)},
         manifest={
             **subject.protocol(),
-            "n_fake": part.samples,
+            "n_fake": samples,
             "n_real": len(data),
-            "threshold_std": part.threshold,
+            "threshold_std": threshold,
         },
     )
 

@@ -66,11 +66,19 @@ class SampleGrid:
             yield f"classes: {max(self.classes)} is not among the classes 0 to {(shape.classes or 0) - 1}"
 
     def build(self) -> Callable[[Subject], Result]:
-        return lambda subject: sample_grid(self, subject)
+        return lambda subject: sample_grid(
+            subject, samples=self.samples, columns=self.columns, classes=self.classes, real=self.real
+        )
 
 
-def sample_grid(part: SampleGrid, subject: Subject) -> Result:
-    """The figure `samples`, and for images `real`."""
+def sample_grid(
+    subject: Subject, *, samples: int, columns: int | None, classes: Sequence[int] | None, real: bool
+) -> Result:
+    """The figure `samples`, and for images `real` where `real` asks for it.
+
+    Without `columns` nearly a square, or what makes `samples` with a row for each label that the sampler reads; without
+    `classes` the first twenty have a row.
+    """
     import torch
 
     from gflow_core.machine.streams import Streams
@@ -81,26 +89,35 @@ def sample_grid(part: SampleGrid, subject: Subject) -> Result:
     assert shape is not None
     streams = Streams(subject.spec.seed).fork("sample_grid")
     if shape.kind == "image" and subject.spec.sampler.conditional:
-        return _by_label(part, subject, shape, streams)
-    x = torch.cat([x.float().cpu() for x in draw_from(attrs.evolve(subject, streams=streams), part.samples)])
-    real = None
-    if part.real and data is not None:
-        choice = torch.randperm(len(data), generator=streams["real"])[: part.samples]
-        real = data.batch(choice).x.float()
-    result = Result(manifest={"n_fake": len(x), "n_real": 0 if real is None else len(real)})
+        return _by_label(subject, shape, streams, samples=samples, columns=columns, classes=classes, real=real)
+    x = torch.cat([x.float().cpu() for x in draw_from(attrs.evolve(subject, streams=streams), samples)])
+    items = None
+    if real and data is not None:
+        choice = torch.randperm(len(data), generator=streams["real"])[:samples]
+        items = data.batch(choice).x.float()
+    result = Result(manifest={"n_fake": len(x), "n_real": 0 if items is None else len(items)})
     if shape.kind == "image":
-        result.figures["samples"] = grid_figure(image_grid(x, shape, part.columns))
-        if real is not None:
-            result.figures["real"] = grid_figure(image_grid(real, shape, part.columns))
+        result.figures["samples"] = grid_figure(image_grid(x, shape, columns))
+        if items is not None:
+            result.figures["real"] = grid_figure(image_grid(items, shape, columns))
     else:
-        result.figures["samples"] = _scatter(x, real, f"step {subject.step}: {len(x):,} samples")
+        result.figures["samples"] = _scatter(x, items, f"step {subject.step}: {len(x):,} samples")
     return result
 
 
 # ------------------------------------------------------------------ images
 
 
-def _by_label(part: SampleGrid, subject: Subject, shape: DataShape, streams: Streams) -> Result:
+def _by_label(
+    subject: Subject,
+    shape: DataShape,
+    streams: Streams,
+    *,
+    samples: int,
+    columns: int | None,
+    classes: Sequence[int] | None,
+    real: bool,
+) -> Result:
     """Images with a row for each label; real items of the same labels beside them."""
     import torch
 
@@ -111,20 +128,20 @@ def _by_label(part: SampleGrid, subject: Subject, shape: DataShape, streams: Str
     data, sampler = subject.data, subject.sampler
     assert sampler is not None
     pool = label_pool(data, shape)
-    rows = torch.tensor(part.classes) if part.classes else label_rows(pool, shape)
+    rows = torch.tensor(classes) if classes else label_rows(pool, shape)
     names = [label_name(y, shape) for y in rows]
-    columns = part.columns or -(-part.samples // len(rows))
+    columns = columns or -(-samples // len(rows))
     x = by_label(sampler, subject.spec.sampler, rows, columns, streams, subject.runtime).float()
     result = Result(manifest={"n_fake": len(x), "n_real": 0, "labels": names})
     result.figures["samples"] = grid_figure(image_grid(x, shape, columns), names)
-    if part.real and data is not None:
+    if real and data is not None:
         white = torch.full_like(x, 1.0 if shape.high is None else shape.high)  # where a label has too few
-        real = white.unflatten(0, (len(rows), columns))
-        for row, y in zip(real, rows, strict=True):
+        items = white.unflatten(0, (len(rows), columns))
+        for row, y in zip(items, rows, strict=True):
             index = (pool == y).reshape(len(pool), -1).all(1).nonzero().squeeze(1)[:columns]
             row[: len(index)] = data.batch(index).x.float()
             result.manifest["n_real"] += len(index)
-        result.figures["real"] = grid_figure(image_grid(real.flatten(0, 1), shape, columns), names)
+        result.figures["real"] = grid_figure(image_grid(items.flatten(0, 1), shape, columns), names)
     return result
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import attrs
@@ -68,33 +68,45 @@ class TwoSample:
             other.load(progress)
 
     def build(self) -> Callable[[Subject], Result]:
-        return lambda subject: two_sample(self, subject)
+        return lambda subject: two_sample(
+            subject,
+            samples=self.samples,
+            projections=self.projections,
+            mmd_samples=self.mmd_samples,
+            bandwidths=self.bandwidths,
+            seed=self.seed,
+        )
 
 
-def two_sample(part: TwoSample, subject: Subject) -> Result:
-    """Both distances, samples against real items, and other real items against the same ones."""
+def two_sample(
+    subject: Subject, *, samples: int, projections: int, mmd_samples: int, bandwidths: Sequence[float], seed: int
+) -> Result:
+    """Both distances, samples against real items, and other real items against the same ones.
+
+    `bandwidths` count in median distances between real items. DataError: too few real items, or equal ones.
+    """
     import torch
 
     from gflow_core.machine.streams import Streams
     from gflow_core.parts.source import fingerprint
 
     real, split = _real(subject)
-    n = min(part.samples, len(real) // 2)
+    n = min(samples, len(real) // 2)
     if n < 2:
         raise DataError(f"two_sample: the {split} has {len(real)} items; two sets of two are needed at least")
-    streams = Streams(part.seed).fork("two_sample")
+    streams = Streams(seed).fork("two_sample")
     choice = torch.randperm(len(real), generator=streams["real"])[: 2 * n]
     chosen = real.x[choice]
     reference, other = chosen.double().split(n)
     sets = {"": _draw(n, subject), "_real": other}
 
-    directions = torch.randn(part.projections, real.x.shape[1], generator=streams["directions"], dtype=torch.float64)
+    directions = torch.randn(projections, real.x.shape[1], generator=streams["directions"], dtype=torch.float64)
     directions /= directions.norm(dim=1, keepdim=True)
-    few = min(part.mmd_samples, n)
+    few = min(mmd_samples, n)
     median = median_distance(reference[:few])
     if median == 0:
         raise DataError("two_sample: most real items are equal: their median distance, the kernel's unit, is 0")
-    widths = [factor * median for factor in part.bandwidths]
+    widths = [factor * median for factor in bandwidths]
     scores: dict[str, float | int | str | None] = {}
     for suffix, x in sets.items():
         scores[f"sliced_w2{suffix}"] = sliced_w2(x, reference, directions, subject.progress)
@@ -109,10 +121,10 @@ def two_sample(part: TwoSample, subject: Subject) -> Result:
             "n_mmd": few,
             "split": split,
             "data": fingerprint(chosen),
-            "projections": part.projections,
-            "bandwidths": list(part.bandwidths),
+            "projections": projections,
+            "bandwidths": list(bandwidths),
             "median_distance": median,
-            "seed": part.seed,
+            "seed": seed,
         },
     )
 
