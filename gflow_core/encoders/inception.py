@@ -22,7 +22,6 @@ import_torchvision()
 from torchvision.models import inception as tv  # noqa: E402
 
 if TYPE_CHECKING:
-    from gflow_core.encoders.parts import Inception
     from gflow_core.parts.nouns import DataShape
 
 __all__ = ["SIZE", "URL", "build_inception", "fid_inception", "pixels", "resize_tf1"]
@@ -34,9 +33,9 @@ ALIASES = ("pt_inception-2015-12-05-6726825d.pth",)
 SIZE = 299
 
 
-def build_inception(part: Inception, data: DataShape, device: torch.device) -> EncoderNetwork:
-    """The encoder on its device, in eval mode. Raises DataError."""
-    network, name = pretrained("inception", fid_inception, part.weights, URL, aliases=ALIASES, download=part.download)
+def build_inception(data: DataShape, device: torch.device, *, weights: str, download: bool) -> EncoderNetwork:
+    """The encoder of `data` on its device, in eval mode; `weights` as in `pretrained`. Raises DataError."""
+    network, name = pretrained("inception", fid_inception, weights, URL, aliases=ALIASES, download=download)
     resizer = (
         f"{grey_as_rgb(data)}[-1, 1] to [0, 255], rounded and clipped to 8 bits; bilinear to {SIZE}x{SIZE} as in "
         "TensorFlow 1 (source = target * in / out, not antialiased); (x - 128) / 128"

@@ -31,7 +31,6 @@ from gflow_core.machine.streams import derive, seeded
 from gflow_core.parts.nouns import Progress
 
 if TYPE_CHECKING:
-    from gflow_core.encoders.parts import MnistCnn
     from gflow_core.parts.nouns import DataShape
 
 __all__ = ["DigitsCnn", "Trained", "Training", "build_mnist_cnn", "train", "trained"]
@@ -89,10 +88,17 @@ class DigitsCnn(nn.Module):
         return logits
 
 
-def build_mnist_cnn(part: MnistCnn, data: DataShape, device: torch.device, progress: Progress) -> EncoderNetwork:
-    """The encoder on its device, in eval mode; trained first where the cache has none. Raises DataError."""
-    head, name = {"pool": ("head", "mnist_cnn"), "hidden": ("head.3", "mnist_cnn.hidden")}[part.layer]
-    if part.weights == "random":
+def build_mnist_cnn(
+    data: DataShape,
+    device: torch.device,
+    *,
+    weights: Literal["embedded", "random"],
+    layer: Literal["pool", "hidden"],
+    progress: Progress,
+) -> EncoderNetwork:
+    """The encoder of `data` on its device, in eval mode; trained first where the cache has none. Raises DataError."""
+    head, name = {"pool": ("head", "mnist_cnn"), "hidden": ("head.3", "mnist_cnn.hidden")}[layer]
+    if weights == "random":
         network, name = fresh("mnist_cnn", DigitsCnn), f"{name} (random)"
     else:
         network = trained(Training(), progress).network

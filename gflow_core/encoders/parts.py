@@ -14,7 +14,7 @@ from gflow_core.parts.options import option
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["DenseNet201", "EfficientnetLite0", "Inception", "MnistCnn", "ResNet50", "TorchvisionPart", "Vgg16"]
+__all__ = ["DenseNet201", "EfficientnetLite0", "Inception", "MnistCnn", "ResNet50", "Vgg16"]
 
 
 @attrs.frozen(kw_only=True)
@@ -64,11 +64,11 @@ class Inception(_Published):
     def build(self, data: DataShape, device: torch.device, progress: Progress = no_progress) -> Encoder:
         from gflow_core.encoders.inception import build_inception
 
-        return build_inception(self, data, device)
+        return build_inception(data, device, weights=self.weights, download=self.download)
 
 
 @attrs.frozen(kw_only=True)
-class TorchvisionPart(_Published):
+class _Torchvision(_Published):
     """One of torchvision's ImageNet classifiers with its IMAGENET1K_V1 weights."""
 
     model: ClassVar[str]
@@ -85,11 +85,19 @@ class TorchvisionPart(_Published):
     def build(self, data: DataShape, device: torch.device, progress: Progress = no_progress) -> Encoder:
         from gflow_core.encoders.imagenet import build_torchvision
 
-        return build_torchvision(self, data, device)
+        return build_torchvision(
+            data,
+            device,
+            model=self.model,
+            head=self.head,
+            weights=self.weights,
+            normalisation=self.normalisation,
+            download=self.download,
+        )
 
 
 @attrs.frozen(kw_only=True)
-class ResNet50(TorchvisionPart):
+class ResNet50(_Torchvision):
     """ResNet-50 (He et al. 2016, torchvision's IMAGENET1K_V1): 2048 pooled features, logits of 1000 classes."""
 
     model: ClassVar[str] = "resnet50"
@@ -97,7 +105,7 @@ class ResNet50(TorchvisionPart):
 
 
 @attrs.frozen(kw_only=True)
-class Vgg16(TorchvisionPart):
+class Vgg16(_Torchvision):
     """VGG-16 (Simonyan & Zisserman 2015, torchvision's IMAGENET1K_V1): 4096 features, logits of 1000 classes.
 
     The features are the second linear layer's, after its ReLU.
@@ -108,7 +116,7 @@ class Vgg16(TorchvisionPart):
 
 
 @attrs.frozen(kw_only=True)
-class DenseNet201(TorchvisionPart):
+class DenseNet201(_Torchvision):
     """DenseNet-201 (Huang et al. 2017, torchvision's IMAGENET1K_V1): 1920 features, logits of 1000 classes.
 
     The features are those of the last block, after ReLU and global average pooling.
@@ -154,4 +162,4 @@ class MnistCnn(_Images):
     def build(self, data: DataShape, device: torch.device, progress: Progress = no_progress) -> Encoder:
         from gflow_core.encoders.mnist_cnn import build_mnist_cnn
 
-        return build_mnist_cnn(self, data, device, progress)
+        return build_mnist_cnn(data, device, weights=self.weights, layer=self.layer, progress=progress)
