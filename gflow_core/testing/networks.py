@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,25 +13,23 @@ from gflow_core.nn.labels import as_vectors
 from gflow_core.nn.mlp import Mlp, MlpLogit
 from gflow_core.parts.nouns import DataShape
 from gflow_core.parts.source import Source, fingerprint
-from gflow_core.testing.tiny import TinyData
 
 __all__ = ["Discriminator", "Sampler", "tiny_source"]
 
 _WIDTH = 8
 
 
-def tiny_source(part: TinyData) -> Source:
-    """The items of the part: bytes or floats, shifted by their labels."""
-    splits = ("train", "test") if part.split == "all" else (part.split,)
-    shape = part.data_shape()
+def tiny_source(shape: DataShape, *, n: int, split: Literal["train", "test", "all"]) -> Source:
+    """n items of the split (all: of both), bytes or floats, shifted by their labels."""
+    splits = ("train", "test") if split == "all" else (split,)
     items, labels = [], []
-    for split in splits:
-        generator = torch.Generator().manual_seed(derive(0, f"tiny.{split}"))
-        noise = torch.randn(part.n, *shape.shape, generator=generator)
-        y = torch.arange(part.n) % part.CLASSES
+    for one in splits:
+        generator = torch.Generator().manual_seed(derive(0, f"tiny.{one}"))
+        noise = torch.randn(n, *shape.shape, generator=generator)
+        y = torch.arange(n) % (shape.classes or 3)  # the fingerprint reads them where there are no labels, too
         shift = y.float() - 1
         if shape.conditions:
-            y = torch.randn(part.n, len(shape.conditions), generator=generator)
+            y = torch.randn(n, len(shape.conditions), generator=generator)
             shift = y.sum(1)
         if shape.label_size:
             noise += shift.view(-1, *[1] * len(shape.shape))

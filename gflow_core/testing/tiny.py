@@ -53,7 +53,7 @@ class TinyData:
         """The same items at every call."""
         from gflow_core.testing.networks import tiny_source
 
-        return tiny_source(self)
+        return tiny_source(self.data_shape(), n=self.n, split=self.split)
 
 
 TINY: Mapping[str, TinyData] = {
