@@ -5,55 +5,60 @@ from __future__ import annotations
 import zipfile
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from gflow_core.data.pixels import Pixels, fitted
 from gflow_core.data.places import DAMAGED, expand, first_line, not_found
 from gflow_core.errors import DataError
-from gflow_core.parts.source import Source, fingerprint
+from gflow_core.parts.nouns import DataShape
 
-if TYPE_CHECKING:
-    from gflow_core.data.parts import Array
-
-__all__ = ["load_array"]
+__all__ = ["read_array"]
 
 AnyArray: TypeAlias = npt.NDArray[Any]
+Fit: TypeAlias = Literal["pad", "resize"]
 
 
-def load_array(part: Array) -> Source:
-    """The array at `root`, checked against what the options promise."""
-    root = expand(part.root)
-    if not root.is_file():
-        raise not_found("array: dataset.root", [root], "set it to a .npy or .npz file")
-    data, where = _read(root, part.key, "key")
-    items = _vectors(part, data, where) if part.shape else _images(part, data, where)
+def read_array(
+    root: str, shape: DataShape, *, key: str | None, labels: str | None, fit: Fit, limit: int | None
+) -> tuple[Tensor, Tensor | None]:
+    """The first `limit` items of the array at `root`, and their labels, checked against the shape promised.
+
+    Vectors are float32 [N, d], images uint8 [N, C, H, W] of the shape's channels and size, which `fit` brings them to.
+    Labels are int64 [N] where the shape counts classes, float32 [N, k] where it names conditions. `key` and `labels`
+    name arrays of a .npz; `labels` may be a .npy file beside root instead. Raises DataError.
+    """
+    path = expand(root)
+    if not path.is_file():
+        raise not_found("array: dataset.root", [path], "set it to a .npy or .npz file")
+    data, where = _read(path, key, "key")
+    items = _vectors(data, where, shape, limit) if shape.kind == "vector" else _images(data, where, shape, fit, limit)
     x = torch.from_numpy(items)
-    y = None
-    if part.labels is not None:
-        y = torch.from_numpy(_labels(root, part.labels, part, len(data))[: part.limit].copy())
-    return Source(x, part.data_shape(), fingerprint(x, y), y, flip=part.flip, dither=part.dither)
+    if labels is None:
+        return x, None
+    return x, torch.from_numpy(_labels(path, labels, shape, len(data))[:limit].copy())
 
 
-def _vectors(part: Array, data: AnyArray, where: str) -> npt.NDArray[np.float32]:
+def _vectors(data: AnyArray, where: str, shape: DataShape, limit: int | None) -> npt.NDArray[np.float32]:
     if data.dtype.kind != "f":
         raise DataError(f"{where}: vectors of floats expected, found {data.dtype}; convert with .astype(numpy.float32)")
-    if data.ndim != 2 or data.shape[1:] != part.shape or not len(data):
+    if data.ndim != 2 or data.shape[1:] != shape.shape or not len(data):
         raise DataError(
-            f"{where}: shape [N, {part.data_shape().shape[0]}] expected, found {list(data.shape)}; set dataset.shape, "
+            f"{where}: shape [N, {shape.shape[0]}] expected, found {list(data.shape)}; set dataset.shape, "
             "or dataset.image_size for images"
         )
-    x = np.array(data[: part.limit], np.float32)
+    x = np.array(data[:limit], np.float32)
     if not np.isfinite(x).all():
         raise DataError(f"{where}: NaN or infinite values (or beyond float32); remove those rows")
     return x
 
 
-def _images(part: Array, data: AnyArray, where: str) -> Pixels:
-    assert part.image_size is not None
+def _images(data: AnyArray, where: str, shape: DataShape, fit: Fit, limit: int | None) -> Pixels:
+    channels, size, _ = shape.shape
     if data.dtype != np.uint8:
         raise DataError(f"{where}: images of uint8 (0 to 255) expected, found {data.dtype}; convert them first")
     stated = list(data.shape)
@@ -66,15 +71,15 @@ def _images(part: Array, data: AnyArray, where: str) -> Pixels:
             f"{where}: images [N, H, W], [N, H, W, C] or [N, C, H, W] with C = 1 or 3 expected, found shape "
             f"{stated}; set dataset.shape for vectors"
         )
-    if part.fit == "pad" and max(data.shape[2:]) > part.image_size:
+    if fit == "pad" and max(data.shape[2:]) > size:
         raise DataError(
-            f"{where}: images of {data.shape[2]}x{data.shape[3]} do not fit dataset.image_size = {part.image_size}; "
+            f"{where}: images of {data.shape[2]}x{data.shape[3]} do not fit dataset.image_size = {size}; "
             'make it larger, or set dataset.fit = "resize"'
         )
-    return np.array(fitted(data[: part.limit], part.image_size, part.channels, part.fit))
+    return np.array(fitted(data[:limit], size, channels, fit))
 
 
-def _labels(root: Path, labels: str, part: Array, items: int) -> AnyArray:
+def _labels(root: Path, labels: str, shape: DataShape, items: int) -> AnyArray:
     beside = root.parent / expand(labels)
     if labels.endswith((".npy", ".npz")):
         if not beside.is_file():
@@ -82,8 +87,8 @@ def _labels(root: Path, labels: str, part: Array, items: int) -> AnyArray:
         y, where = _read(beside, None, "labels")
     else:
         y, where = _read(root, labels, "labels")
-    if part.conditions:
-        size = len(part.conditions)
+    if shape.conditions:
+        size = len(shape.conditions)
         if y.dtype.kind not in "fiu" or y.shape != (items, size):
             raise DataError(
                 f"{where}: {items} rows of {size} numbers expected (dataset.conditions), found {y.dtype} "
@@ -92,7 +97,7 @@ def _labels(root: Path, labels: str, part: Array, items: int) -> AnyArray:
         if not np.isfinite(y).all():
             raise DataError(f"{where}: NaN or infinite values; remove those items")
         return y.astype(np.float32)
-    classes = part.classes
+    classes = shape.classes
     assert classes is not None
     if y.dtype.kind not in "iu" or y.shape != (items,):
         raise DataError(f"{where}: {items} whole numbers, one an item, expected, found {y.dtype} {list(y.shape)}")

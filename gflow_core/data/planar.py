@@ -8,17 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 import attrs
 import torch
 from torch import Generator, Tensor
 
 from gflow_core.machine.streams import derive
+from gflow_core.parts.nouns import DataShape
 from gflow_core.parts.source import Modes, Source, fingerprint
-
-if TYPE_CHECKING:
-    from gflow_core.data.parts import Planar
 
 __all__ = [
     "Centres",
@@ -92,18 +89,16 @@ def stream(name: str, seed: int, split: str) -> Generator:
     return Generator().manual_seed(derive(seed, f"dataset.{name}.{split}"))
 
 
-def source(
-    part: Planar, x: Tensor, modes: Modes | None, log_density: Callable[[Tensor], Tensor] | None = None
-) -> Source:
+def source(x: Tensor, modes: Modes | None = None, log_density: Callable[[Tensor], Tensor] | None = None) -> Source:
     """Points [n, 2] as a data set; `log_density` where their law is known."""
     x = x.to(torch.float32)
-    return Source(x, part.data_shape(), fingerprint(x), modes=modes, log_density=log_density)
+    return Source(x, DataShape("vector", (x.shape[1],)), fingerprint(x), modes=modes, log_density=log_density)
 
 
-def mixture(part: Planar, name: str, centres: Tensor, std: float) -> Source:
-    """The even mixture of N(centre, std^2 I) as a data set, from the stream `name`; its modes are the centres."""
-    x = draw_mixture(centres, std, part.n, stream(name, part.data_seed, part.split))
-    return source(part, x, Centres(centres, std), partial(log_density_mixture, centres, std))
+def mixture(centres: Tensor, std: float, *, n: int, generator: Generator) -> Source:
+    """n points of the even mixture of N(centre, std^2 I), centres [modes, 2], as a data set whose modes they are."""
+    x = draw_mixture(centres, std, n, generator)
+    return source(x, Centres(centres, std), partial(log_density_mixture, centres, std))
 
 
 def ring_centres(modes: int, radius: float) -> Tensor:
