@@ -9,15 +9,24 @@ v_i. Of n rows the i-th eigenvalue of X X'/n is near (Bai and Yao 2012; the sum 
 
 and the i-th eigenvector of G has the squared overlap psi'(l_i) with the true scores s_i = x'v_i / sqrt(l_i); the rest
 of it is a random mixture of the other s_j, with the squared weights W_ij = l_j^2 / (n (l_i - l_j)^2). Where psi' <= 0
-the eigenvector is lost in the bulk, or among its neighbours. In units in which an eigenvector's entries have mean
-square 1, class a is thus at
+the eigenvector is lost in the bulk, or among its neighbours.
+
+These are sums over the chance products 1/n sum_rows s_i s_j, of variance 1/n where rows are drawn without regard to
+class. Here every class has exactly n of the rows, so that what the class means add to a product does not vary: each
+term of the sums, and W_ij, has the factor
+
+    V_ij = 1 - b_ii b_jj - b_ij^2,      b_ij = v_i'B v_j / sqrt(l_i l_j),      B = mean_a mu_a mu_a'
+
+(of normal scores within a class). It is 1 towards the bulk, and near 0 between two spikes that are class means: those
+hardly mix, however near they are.
+
+In units in which an eigenvector's entries have mean square 1, class a is thus at
 
     sqrt(psi'(l_i)) mu_a'v_i / sqrt(l_i),
 
-and the share of the eigenvector that is class structure is psi'(l_i) b_i + sum_j W_ij b_j, where b_i = v_i'B v_i / l_i,
-B = mean_a mu_a mu_a'. For a balanced mixture of +-mu in unit noise that is the transition of Baik, Ben Arous and Peche:
-(1 - g/t^2) / (1 + 1/t), t = |mu|^2, g = p/n. The formulae take one covariance for all classes; where those of the
-classes differ much, they are approximate.
+and the share of the eigenvector that is class structure is psi'(l_i) b_ii + sum_j W_ij b_jj. For a balanced mixture of
++-mu in unit noise that is the transition of Baik, Ben Arous and Peche: (1 - g/t^2) / (1 + 1/t), t = |mu|^2, g = p/n.
+The formulae take one covariance for all classes; where those of the classes differ much, they are approximate.
 """
 
 from __future__ import annotations
@@ -43,7 +52,7 @@ from gflow_rmt.surrogate import Mixture
 if TYPE_CHECKING:
     from gflow_rmt.parts import Eigenvectors
 
-__all__ = ["Leading", "Prediction", "eigenvectors", "means_distance", "nearest_mean", "spike"]
+__all__ = ["Leading", "Prediction", "eigenvectors", "means_distance", "nearest_mean", "products", "spike"]
 
 COLOURS = ("#332288", "#DDAA33", "#117733", "#CC6677", "#88CCEE", "#882255", "#999933", "#AA4499", "#44AA99", "#777777")
 MARKERS = ("o", "^", "s", "D", "v", "P", "X")
@@ -105,17 +114,29 @@ def _signs(means: Floats, others: Floats) -> Floats:
 # ------------------------------------------------------------------ theory
 
 
-def spike(values: Floats, n: int) -> tuple[Floats, Floats]:
-    """psi [r] at each of the eigenvalues [r] of the second-moment matrix, for n rows, and the weights W [r, r].
+def spike(values: Floats, n: int, variance: Floats | None = None) -> tuple[Floats, Floats]:
+    """psi [k] at the first k eigenvalues of values [r], of the second-moment matrix, for n rows; and weights W [k, r].
 
     psi' = 1 - W.sum(1) where that is above 0; where it is not, psi means nothing. Weights of equal eigenvalues are inf.
+    variance [k, r] is V above; by default 1, of all r.
     Source: Bai and Yao, "On sample eigenvalues in a generalized spiked population model", 2012.
     """
-    gap = values[:, None] - values
+    if variance is None:
+        variance = np.ones((len(values), len(values)))
+    leading = values[: len(variance), None]
+    gap = leading - values
     np.fill_diagonal(gap, np.inf)
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(values == 0, 0.0, values / gap)
-    return values * (1 + ratio.sum(1) / n), ratio**2 / n
+        ratio = np.where((values == 0) | (variance == 0), 0.0, values / gap)
+    return leading[:, 0] * (1 + (variance * ratio).sum(1) / n), variance * ratio**2 / n
+
+
+def products(means: Floats, k: int) -> Floats:
+    """V [k, r], between k leading scores and all, by the class means [r, K] of these."""
+    between = means[:k] @ means.T / means.shape[1]
+    own = (means**2).mean(1)
+    found: Floats = (1 - own[:k, None] * own - between**2).clip(0)
+    return found
 
 
 @attrs.frozen(eq=False)
@@ -145,7 +166,7 @@ class Prediction:
         values, vectors = linalg.eigh(gram(moments).numpy() * (p / (classes * m)))
         values = values[::-1].clip(0)
         scores = vectors.T[::-1].reshape(-1, classes, m) * (classes * m) ** 0.5
-        psi, weights = (each[:k] for each in spike(values, classes * n))
+        psi, weights = spike(values, classes * n, products(scores.mean(2), k))
         overlap = (1 - weights.sum(1)).clip(0)
         weights = np.nan_to_num(weights, posinf=1 / np.finfo(float).eps)
         weights /= np.maximum(weights.sum(1, keepdims=True), 1)  # with `overlap` they make 1

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from gflow_core import DataShape, GflowError, Normal, Runtime, Spec, Streams, Subject
-from gflow_rmt.eigenvectors import Leading, Prediction, means_distance, nearest_mean, spike
+from gflow_rmt.eigenvectors import Leading, Prediction, means_distance, nearest_mean, products, spike
 from gflow_rmt.parts import Eigenvectors
 from gflow_rmt.spectra import gram
 from gflow_rmt.surrogate import Mixture
@@ -80,6 +80,39 @@ def test_label_overlap_of_a_two_class_mixture_comes_nearer_to_theory_as_p_grows(
     small, large = error(100, 16), error(900, 4)
     assert large < 0.6 * small
     assert large < 0.05
+
+
+@pytest.mark.parametrize("spikes", [(30, 27), (12, 10)])
+def test_spikes_of_class_means_hardly_mix_where_every_class_has_as_many_rows(spikes):
+    """Drawn without regard to class, eigenvectors of eigenvalues as near as 30 and 27 would keep .71 and .65."""
+    p, n, generator = 300, 100, torch.Generator().manual_seed(0)
+    contrasts = torch.tensor([[1.5**0.5, -(1.5**0.5), 0.0], [0.5**0.5, 0.5**0.5, -(2**0.5)]])
+    means = torch.zeros(3, p)
+    means[:, :2] = (contrasts * torch.tensor(spikes)[:, None] ** 0.5).T
+    noise = torch.randn(3, 400, p, generator=generator)
+    moments = means[:, None] + noise - noise.mean(1, keepdim=True)
+    mixture, predicted = Mixture.of(moments), Prediction.of(moments, n, 2)
+    rows = moments.reshape(-1, p).double()
+    directions = torch.linalg.eigh(rows.T @ rows).eigenvectors.flip(1)[:, :2]
+    kept = []
+    for _ in range(12):
+        x = mixture.draw(n, Normal(dim=1), generator).double()
+        u = Leading.of(gram(x), 3, 2).vectors.reshape(2, -1).T
+        scores = (x.reshape(-1, p) @ directions).numpy()
+        kept.append((u * scores).sum(0) ** 2 / (u**2).sum(0) / (scores**2).sum(0))
+    assert predicted.overlap == pytest.approx(np.mean(kept, 0), abs=0.06)
+
+
+def test_variance_of_products_is_that_of_draws():
+    """Of two normal scores, uncorrelated over all classes but not within one, against its definition."""
+    generator = np.random.default_rng(0)
+    means = np.array([[1.0, -0.5, -0.5, 0.0], [0.2, 0.9, -0.4, -0.7]]) * 0.8
+    within = np.eye(2) - means @ means.T / 4  # which makes the second moments over all classes 1 and 0
+    scores = means[:, :, None] + np.einsum(
+        "ij,jam->iam", np.linalg.cholesky(within), generator.normal(size=(2, 4, 100_000))
+    )
+    drawn = (scores[0] * scores[1]).var(1).mean()
+    assert products(means, 2)[0, 1] == pytest.approx(drawn, rel=0.02)
 
 
 @pytest.mark.parametrize(("sizes", "values_off", "spread_off"), [((1, 1, 1), 0.02, 0.03), ((0.8, 1, 1.2), 0.06, 0.08)])
