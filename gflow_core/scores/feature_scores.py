@@ -68,7 +68,8 @@ class Frechet(_Compared):
 
     |m1 - m2|^2 + tr C1 + tr C2 - 2 tr (C1^(1/2) C2 C1^(1/2))^(1/2) (Heusel et al. 2017). It is called FID
     with the encoder "inception" and FD(name) with any other, and stands beside the distance between two halves of
-    the data. With fewer items than features a covariance has not its full rank; `rank_deficient` says so.
+    the data. With no more items than features a covariance has not its full rank; `rank_deficient` says so of the data
+    or the samples, `rank_deficient_halves` of the halves.
     """
 
     samples: int = option(10_000, doc="Samples drawn; the score falls as they grow, by an amount of its own.", ge=2)
@@ -91,7 +92,8 @@ class Kernel(_Compared):
     """The squared maximum mean discrepancy with the cubic kernel (x'y / dim + 1)^3, unbiased: KID, on its network.
 
     The mean over random subsets (Binkowski et al. 2018). It is called KID with the encoder "inception" and KD(name)
-    with any other, and stands beside the same between two halves of the data, which is 0 up to chance.
+    with any other, and stands beside the same between two halves of the data, which is 0 up to chance. Where an item
+    lies so far off that its own kernel drowns all others in rounding, there is no score, and a warning says so.
     """
 
     samples: int = option(10_000, doc="Samples drawn.", ge=2)
@@ -128,7 +130,8 @@ class Inception(_Scored):
     """exp E KL(p(y|x) || p(y)) by an encoder's classifier, the mean over splits: the Inception Score, on its network.
 
     Between 1 and the number of classes (Salimans et al. 2016). It is called IS with the encoder "inception" and
-    classifier_score(name) with any other, and stands beside the data's own.
+    classifier_score(name) with any other, and stands beside the data's own. Its `_std` over splits divides by their
+    number, as the authors' code does.
     """
 
     encoder: EncoderPart = option(doc="Network that classifies.")
@@ -162,7 +165,8 @@ class Prdc(_Compared):
     """Precision, recall, density and coverage by balls that reach to the k-th nearest neighbour.
 
     Precision and recall are of Kynkaanniemi et al. 2019, density and coverage of Naeem et al. 2020. Identical
-    laws do not score 1, so the scores between two halves of the data stand beside them.
+    laws do not score 1, so the scores between two halves of the data stand beside them. Balls are closed: an item at
+    its very edge is in. The authors' code has them open, which differs only where distances are equal, as of copies.
     """
 
     samples: int = option(10_000, doc="Samples drawn; more than `k`.", ge=2)

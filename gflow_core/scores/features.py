@@ -204,10 +204,12 @@ class Features:
 
     def manifest(self, *, n_real: int, n_fake: int, **own: Any) -> dict[str, Any]:
         """The protocol of a score: what must agree between two scores that are compared."""
+        images = self._data.shape.kind == "image"
         return {
             **self.subject.protocol(),
             "n_real": n_real,
             "n_fake": n_fake,
+            **({"conversion": "x255"} if images else {}),
             "encoder": self.encoder.name,
             "weights": self.encoder.weights,
             "resizer": self.encoder.resizer,

@@ -115,6 +115,7 @@ def frechet(
             name: frechet_distance(real, fake),
             f"{name}_real_halves": frechet_distance(half, other),
             "rank_deficient": int(min(n_real, samples) <= features.encoder.dim),
+            "rank_deficient_halves": int(min(half.n, other.n) <= features.encoder.dim),
         },
         manifest=features.manifest(n_real=n_real, n_fake=samples, n_halves=[half.n, other.n]),
     )

@@ -57,4 +57,5 @@ def classifier_score(logits: Tensor, splits: int, seed: int) -> tuple[float, flo
         metric.update(logits)
         with seeded(seed):  # torchmetrics shuffles by torch's global generator
             mean, std = metric.compute()
-    return float(mean), float(std) if splits > 1 else None
+    # torchmetrics divides by splits - 1, the authors' code by splits.
+    return float(mean), float(std) * ((splits - 1) / splits) ** 0.5 if splits > 1 else None

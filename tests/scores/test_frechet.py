@@ -149,6 +149,13 @@ def test_fewer_samples_than_features_are_flagged(scene):
         assert result.scores["rank_deficient"] == flag
 
 
+def test_halves_have_half_the_items(scene):
+    for items, flags in ((12, (0, 0)), (11, (0, 1)), (5, (1, 1))):
+        part = Frechet(encoder=scene.Encoding(dim=5), samples=50)
+        found = scene.score(part, scene.Pictures(n=items), scene.Uniform()).scores
+        assert (found["rank_deficient"], found["rank_deficient_halves"]) == flags
+
+
 def test_inception_alone_gives_the_name_fid(scene):
     result = scene.score(
         Frechet(encoder=scene.Encoding(name="inception"), samples=50), scene.Pictures(), scene.Uniform()

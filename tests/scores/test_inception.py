@@ -48,6 +48,15 @@ def test_one_split_is_the_direct_formula_and_splits_lie_below_on_average():
     assert classifier_score(logits, 50, seed=1) != (split, std)
 
 
+def test_the_deviation_over_splits_divides_by_their_number():
+    """As the authors' code, whose splits here are torchmetrics' random halves."""
+    logits = 2 * torch.randn(600, 6, generator=torch.Generator().manual_seed(0))
+    order = torch.randperm(600, generator=torch.Generator().manual_seed(3))
+    mean, std = classifier_score(logits, 2, seed=3)
+    parts = [direct(half.double().numpy()) for half in logits[order].chunk(2)]
+    assert (mean, std) == pytest.approx((np.mean(parts), np.std(parts)))
+
+
 def test_logits_beyond_what_exponentials_hold_are_finite():
     logits = 1e5 * torch.eye(3).repeat(4, 1)
     assert classifier_score(logits, 1, seed=0)[0] == pytest.approx(3)

@@ -76,6 +76,17 @@ def test_the_score_is_that_of_the_features(scene):
     assert (result.manifest["subsets"], result.manifest["subset_size"]) == (1, 40)
 
 
+@pytest.mark.parametrize(("far", "told"), [(1e3, True), (1e6, False)])
+def test_no_score_is_better_than_rounding_error(far, told, caplog):
+    """One item of a million times the others' size: its own kernel of 1e36 takes the last digits of all sums."""
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(500, 16, generator=generator, dtype=torch.float64) for _ in range(2))
+    x[0] *= far
+    found = kernel_distance(x, y, 20, 400, seed=0)
+    assert (None not in found) == told
+    assert bool(caplog.records) != told
+
+
 def test_too_few_items_for_a_subset_are_refused(scene):
     data = scene.spec(scene.Points())
     assert "less than a subset" in " ".join(Kernel(samples=999).check(data))
