@@ -5,13 +5,14 @@ from __future__ import annotations
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from gflow_core.data.fit import Fit
 from gflow_core.data.pixels import Pixels, fitted
 from gflow_core.data.places import DAMAGED, expand, first_line, not_found
 from gflow_core.errors import DataError
@@ -20,7 +21,6 @@ from gflow_core.parts.nouns import DataShape
 __all__ = ["read_array"]
 
 AnyArray: TypeAlias = npt.NDArray[Any]
-Fit: TypeAlias = Literal["pad", "resize"]
 
 
 def read_array(

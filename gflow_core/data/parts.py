@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 
+from gflow_core.data.fit import Fit
 from gflow_core.parts.nouns import DataShape, Progress, no_progress
 from gflow_core.parts.options import option
 
@@ -73,7 +74,7 @@ class _Sized(_Augmented):
 
     image_size: int
     channels: Literal[1, 3]
-    fit: Literal["pad", "resize"]
+    fit: Fit
 
     def data_shape(self) -> DataShape:
         return DataShape("image", (self.channels, self.image_size, self.image_size), -1.0, 1.0, self.classes)
@@ -110,8 +111,8 @@ class _Digits(_Sized):
 
     image_size: int = option(28, doc="Height and width.", unit="pixels", ge=1)
     channels: Literal[1, 3] = option(1, doc="1 for grey, 3 repeats it as RGB.")
-    fit: Literal["pad", "resize"] = option(
-        "pad", doc="How 28x28 becomes image_size: black around it, or Pillow's bicubic."
+    fit: Fit = option(
+        "pad", doc="How 28x28 becomes image_size: black around it, Pillow's bicubic (resize), or its bilinear."
     )
     only: int | None = option(None, doc="Keep the images of this class, to learn one class by itself.", ge=0, le=9)
 
@@ -204,8 +205,8 @@ class _Cifar(_Sized):
     split: Literal["train", "test"] = option("train", doc="The official split.")
     image_size: int = option(32, doc="Height and width.", unit="pixels", ge=1)
     channels: Literal[1, 3] = option(3, doc="3 for RGB, 1 for its luma.")
-    fit: Literal["pad", "resize"] = option(
-        "resize", doc="How 32x32 becomes image_size: Pillow's bicubic, or black around it."
+    fit: Fit = option(
+        "resize", doc="How 32x32 becomes image_size: Pillow's bicubic (resize), its bilinear, or black around it."
     )
     download: bool = option(False, doc=_DOWNLOAD)
 
@@ -363,8 +364,9 @@ class Array(_Augmented):
         None, doc="The file holds images; their height and width after `fit`.", unit="pixels", ge=1
     )
     channels: Literal[1, 3] = option(3, doc="Of images: 1 for grey, 3 for RGB; converted where the file differs.")
-    fit: Literal["pad", "resize"] = option(
-        "pad", doc="How images become image_size: black around smaller ones, or Pillow's bicubic."
+    fit: Fit = option(
+        "pad",
+        doc="How images become image_size: black around smaller ones, Pillow's bicubic (resize), or its bilinear.",
     )
     labels: str | None = option(
         None, doc="Class indices [N], or real labels [N, k]: an array of the .npz, or a .npy file beside root."

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-__all__ = ["RESAMPLE", "Pixels", "fitted", "pad", "resize", "with_channels"]
+from gflow_core.data.fit import Fit
+
+__all__ = ["BILINEAR", "RESAMPLE", "Pixels", "fitted", "pad", "resize", "with_channels"]
 
 Pixels = npt.NDArray[np.uint8]
 
 RESAMPLE = Image.Resampling.BICUBIC
 """Pillow's bicubic: antialiased, its support grows with the shrinking factor."""
+BILINEAR = Image.Resampling.BILINEAR
+"""The same with a triangle's weights, torchvision's default."""
 
 
-def fitted(x: Pixels, size: int, channels: int, fit: Literal["pad", "resize"]) -> Pixels:
+def fitted(x: Pixels, size: int, channels: int, fit: Fit) -> Pixels:
     """x with the given channels, padded or resized to size x size."""
     x = with_channels(x, channels)
     if x.shape[2:] != (size, size):
-        x = pad(x, size) if fit == "pad" else resize(x, size)
+        x = pad(x, size) if fit == "pad" else resize(x, size, BILINEAR if fit == "bilinear" else RESAMPLE)
     return x
 
 
@@ -41,10 +43,10 @@ def pad(x: Pixels, size: int) -> Pixels:
     return np.pad(x, ((0, 0), (0, 0), (top, size - height - top), (left, size - width - left)))
 
 
-def resize(x: Pixels, size: int) -> Pixels:
-    """Each image resized to size x size by Pillow (`RESAMPLE`)."""
+def resize(x: Pixels, size: int, resample: Image.Resampling = RESAMPLE) -> Pixels:
+    """Each image resized to size x size by Pillow."""
     out = np.empty((*x.shape[:2], size, size), np.uint8)
     for image, place in zip(x, out, strict=True):
         for plane, target in zip(image, place, strict=True):
-            target[:] = Image.fromarray(plane).resize((size, size), RESAMPLE)
+            target[:] = Image.fromarray(plane).resize((size, size), resample)
     return out

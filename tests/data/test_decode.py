@@ -100,6 +100,8 @@ def test_resizing_is_pillows_bicubic(rng):
     for size in (12, 40):
         expected = np.stack([np.asarray(Image.fromarray(i).resize((size, size), Image.Resampling.BICUBIC)) for i in x])
         assert np.array_equal(resize(x.transpose(0, 3, 1, 2), size), expected.transpose(0, 3, 1, 2))
+        expected = np.stack([np.asarray(Image.fromarray(i).resize((size, size), Image.Resampling.BILINEAR)) for i in x])
+        assert np.array_equal(fitted(x.transpose(0, 3, 1, 2), size, 3, "bilinear"), expected.transpose(0, 3, 1, 2))
 
 
 def test_padding_is_black_and_centred():
