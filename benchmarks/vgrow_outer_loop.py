@@ -38,8 +38,9 @@ from gflow_core.runs.build import build
 from gflow_core.runs.events import Session
 from gflow_core.runs.record import RunFolder
 from gflow_core.runs.train import train
-from gflow_vgrow.parts import STYLES, Flow, ResnetDiscriminator, ResnetSampler
+from gflow_vgrow.parts import Flow, ResnetDiscriminator, ResnetSampler
 from gflow_vgrow.resnet import Discriminator, Sampler
+from gflow_vgrow.style import STYLES
 
 LATENT, STEP, RATE = 128, 0.5, 1e-4  # dimension of z, s in x + s v(x), learning rate (Table 1 and Section 2)
 

@@ -110,6 +110,7 @@ from .methods.penalties import (
     R2 as R2,
     WganGp as WganGp,
 )
+from .methods.rules import FlowRules as FlowRules, GameRules as GameRules
 
 # ------------------------------------------------------------------ building blocks of networks and steps
 

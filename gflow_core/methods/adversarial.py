@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
-from gflow_core.methods.losses import Nonsaturating
-from gflow_core.parts.contracts import Augmentation, Loss, Penalty
+from gflow_core.methods.rules import GameRules
 from gflow_core.parts.nouns import DataShape
-from gflow_core.parts.options import option
 from gflow_core.parts.plugins import name_of
 from gflow_core.parts.training import Experiment
 
@@ -22,7 +20,7 @@ __all__ = ["Adversarial"]
 
 
 @attrs.frozen(kw_only=True)
-class Adversarial:
+class Adversarial(GameRules):
     """A discriminator and a sampler, trained in turns.
 
     One step is `discriminator_steps` updates of the discriminator on a batch of real and a batch of generated
@@ -32,21 +30,6 @@ class Adversarial:
     players: ClassVar[tuple[str, ...]] = ("sampler", "discriminator")
     replicable: ClassVar[bool] = True
     accumulates: ClassVar[bool] = True
-
-    loss: Loss = option(factory=Nonsaturating, doc="The pair of losses on logits.")
-    discriminator_steps: int = option(1, doc="Discriminator updates before each update of the sampler.", ge=1)
-    penalty: tuple[Penalty, ...] = option(
-        (), doc="Penalties on the discriminator, each with its own weight and interval; one needs no list."
-    )
-
-    augment: tuple[Augmentation, ...] = option(
-        (),
-        doc="Changes of all that the discriminator sees, in both players' steps; penalties differentiate by items "
-        "before them.",
-    )
-    pack: int = option(
-        1, doc="Items that the discriminator judges together, all real or all generated (Lin et al. 2018).", ge=1
-    )
 
     def check(self, spec: Spec) -> Iterable[str]:
         for name in ("dataset", "sampler", "discriminator"):
@@ -80,4 +63,4 @@ class Adversarial:
     def build(self, experiment: Experiment) -> AdversarialObjective:
         from gflow_core.methods.game import AdversarialObjective
 
-        return AdversarialObjective(self, experiment)
+        return AdversarialObjective(experiment, self)

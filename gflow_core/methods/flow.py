@@ -1,14 +1,13 @@
-"""A particle flow's options: particles move along a velocity, and the sampler is fitted to where they went."""
+"""What a particle flow's part begins with: particles move along a velocity, and the sampler is fitted to them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
-from gflow_core.parts.contracts import Number
-from gflow_core.parts.options import option
+from gflow_core.methods.rules import FlowRules
 
 if TYPE_CHECKING:
     from gflow_core.parts.spec import Spec
@@ -17,8 +16,8 @@ __all__ = ["ParticleFlow"]
 
 
 @attrs.frozen(kw_only=True)
-class ParticleFlow:
-    """What every particle flow has as options; a plugin's part extends it, and its objective `ParticleFlowObjective`.
+class ParticleFlow(FlowRules):
+    """A particle flow. A plugin's part extends it, and its objective `ParticleFlowObjective`.
 
     One step is one outer loop: a pool of z is drawn and pushed through the sampler; the particles move `inner_loops`
     times; the sampler is fitted to the pairs (z, moved x).
@@ -26,14 +25,6 @@ class ParticleFlow:
 
     players: ClassVar[tuple[str, ...]] = ("sampler",)
     accumulates: ClassVar[bool] = True
-
-    step_size: Number = option(0.5, doc="How far particles move along the velocity.", gt=0)
-    pool_size: int = option(1280, doc="Particles.", ge=1)
-    inner_loops: int = option(20, doc="Moves of the particles in one outer loop.", ge=1)
-    clamp: Literal["data", "none"] | tuple[float, float] = option(
-        "data", doc="Where particles are kept: the data's own range (none for unbounded data), nowhere, or [low, high]."
-    )
-    chunk_size: int = option(64, doc="Particles moved at once; bounds the memory, changes nothing else.", ge=1)
 
     def check(self, spec: Spec) -> Iterable[str]:
         for name in dict.fromkeys(("dataset", "sampler", *self.players)):

@@ -7,7 +7,6 @@ is minimised, so that each replica's gradients are its own.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import attrs
 import torch
@@ -15,15 +14,13 @@ from torch import Tensor, nn
 
 from gflow_core.machine.streams import Streams
 from gflow_core.methods.pieces import Pieces, Shared
+from gflow_core.methods.rules import GameRules
 from gflow_core.nn.sampling import draw_labels
 from gflow_core.optim.player import frozen
 from gflow_core.parts.contracts import Augmentation, Judged, Penalty, at
 from gflow_core.parts.nouns import Batch
 from gflow_core.parts.plugins import name_of
 from gflow_core.parts.training import Experiment, Metrics, Phase
-
-if TYPE_CHECKING:
-    from gflow_core.methods.adversarial import Adversarial
 
 __all__ = ["AdversarialObjective", "State"]
 
@@ -36,12 +33,12 @@ class State:
 class AdversarialObjective:
     """`adversarial`, built. A plugin overrides `real_batch`, and has its own method without copying the loop."""
 
-    def __init__(self, part: Adversarial, experiment: Experiment) -> None:
+    def __init__(self, experiment: Experiment, rules: GameRules) -> None:
         spec = experiment.spec
         assert spec.train is not None
         assert experiment.feed is not None
-        self.part = part
         self.experiment = experiment
+        self.rules = rules
         self.runtime = experiment.runtime
         self.feed = experiment.feed
         self.sampler = experiment.players["sampler"]
@@ -52,14 +49,14 @@ class AdversarialObjective:
         self._latent = spec.sampler.latent
         self._reads_labels = {"sampler": spec.sampler.conditional, "discriminator": spec.discriminator.conditional}
         self._labels = experiment.data.y if experiment.data is not None else None
-        self._penalties = dict(zip(_names(part.penalty), part.penalty, strict=True))
+        self._penalties = dict(zip(_names(rules.penalty), rules.penalty, strict=True))
         self._pieces = Pieces(spec.train.accumulate, lead=1 if experiment.replicas else 0)
         self._done = 0  # steps before the one that is made
         self._last: Batch | None = None  # what counted as real last, where the sampler's loss reads it
 
     def step(self, step: int) -> Iterator[Phase | Metrics]:
         """The discriminator's updates, then the sampler's."""
-        updates = self.part.discriminator_steps
+        updates = self.rules.discriminator_steps
         self._done = step - 1
         taught = [self._teach((step - 1) * updates + i) for i in range(updates)]
         metrics = taught[0]
@@ -114,10 +111,10 @@ class AdversarialObjective:
         with torch.no_grad():
             fakes = [self._packed(self._made(piece)) for piece in self._pieces.of_batch(latents)]
         batch, true = self.real_batch()
-        if self.part.loss.reads_real:
+        if self.rules.loss.reads_real:
             self._last = batch
         reals = [self._packed(piece) for piece in self._pieces.of_batch(batch, true)]
-        true //= self._pieces.number * self.part.pack
+        true //= self._pieces.number * self.rules.pack
         drawn_real, drawn_fake = self._drawn(), self._drawn()
         uniform = Shared(self._uniform, self._pieces)
         differentiated = frozenset().union(*(penalty.differentiates for penalty in due.values()))
@@ -129,7 +126,7 @@ class AdversarialObjective:
                 fake.x.requires_grad_("fake" in differentiated)
                 d_real = self.judge(self._augmented(real.x, drawn_real[i]), real.y)
                 d_fake = self.judge(self._augmented(fake.x, drawn_fake[i]), fake.y)
-                total = self.part.loss.discriminator(d_real, d_fake)
+                total = self.rules.loss.discriminator(d_real, d_fake)
                 metrics = {
                     "discriminator_loss": total,
                     "logit_real": d_real[..., :true].mean(-1),
@@ -164,7 +161,7 @@ class AdversarialObjective:
                     with torch.no_grad():
                         d_real = self.judge(self._augmented(real.x, drawn_real[i]), real.y)
                 d_fake = self.judge(self._augmented(fake.x, drawn[i]), fake.y)
-                loss = self.part.loss.sampler(d_fake, d_real)
+                loss = self.rules.loss.sampler(d_fake, d_real)
                 seen.append(loss.detach())
                 yield loss.sum() / self._pieces.number
 
@@ -174,7 +171,7 @@ class AdversarialObjective:
 
     def _packed(self, batch: Batch) -> Batch:
         """`pack` items as one: channels, or the dimensions of vectors, behind one another (Lin et al. 2018)."""
-        pack = self.part.pack
+        pack = self.rules.pack
         if pack == 1:
             return batch
         shape = self._shape.shape
@@ -184,10 +181,10 @@ class AdversarialObjective:
 
     def _drawn(self) -> list[list[Tensor]]:
         """What augmentations draw for one batch: for each piece, a tensor an augmentation."""
-        n = self.batch_size // self.part.pack
+        n = self.batch_size // self.rules.pack
         whole = [
             self._here(self.experiment.draw(lambda streams, one=one: self._draw(one, n, streams)))  # type: ignore[misc]
-            for one in self.part.augment
+            for one in self.rules.augment
         ]
         return [list(piece) for piece in zip(*map(self._pieces.of, whole), strict=True)] or [[]] * self._pieces.number
 
@@ -197,12 +194,12 @@ class AdversarialObjective:
     def _augmented(self, x: Tensor, drawn: Sequence[Tensor]) -> Tensor:
         """Items [..., B, *shape] as the discriminator sees them; gradients reach x."""
         lead = x.dim() - len(self._shape.shape)  # 2 with replicas, else 1
-        for augmentation, own in zip(self.part.augment, drawn, strict=True):
+        for augmentation, own in zip(self.rules.augment, drawn, strict=True):
             x = augmentation.apply(x.flatten(0, lead - 1), own.flatten(0, lead - 1)).view(x.shape)
         return x
 
     def _uniform(self) -> Tensor:
-        n = self.batch_size // self.part.pack
+        n = self.batch_size // self.rules.pack
         return self._here(self.experiment.draw(lambda streams: torch.rand(n, generator=streams["adversarial.between"])))
 
     def _forward(self, name: str, x: Tensor, y: Tensor | None) -> Tensor:

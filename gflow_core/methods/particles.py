@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import attrs
 import torch
@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gflow_core.errors import GflowError
-from gflow_core.methods.flow import ParticleFlow
 from gflow_core.methods.pieces import Pieces
+from gflow_core.methods.rules import FlowRules
 from gflow_core.nn.sampling import draw_labels, label_pool
 from gflow_core.optim.player import evaluating
 from gflow_core.parts.contracts import at
@@ -45,11 +45,13 @@ class FlowState:
     """What was observed so far: what `learn` observes, then velocity norms and projection errors [. + 2]."""
 
 
-def clamp_bounds(part: ParticleFlow, data: DataShape) -> tuple[float | None, float | None]:
+def clamp_bounds(
+    clamp: Literal["data", "none"] | tuple[float, float], data: DataShape
+) -> tuple[float | None, float | None]:
     """Where particles are kept: (low, high), None where there is no bound."""
-    if part.clamp == "none":
+    if clamp == "none":
         return None, None
-    return (data.low, data.high) if part.clamp == "data" else part.clamp
+    return (data.low, data.high) if clamp == "data" else clamp
 
 
 class ParticleFlowObjective:
@@ -63,13 +65,13 @@ class ParticleFlowObjective:
     learnt: ClassVar[tuple[str, ...]] = ()
     """Metrics that `learn` observes: their sums over an outer loop lead `state.sums`."""
 
-    def __init__(self, part: ParticleFlow, experiment: Experiment) -> None:
+    def __init__(self, experiment: Experiment, rules: FlowRules) -> None:
         spec, train = experiment.spec, experiment.spec.train
         assert train is not None
         assert experiment.data is not None
         assert experiment.feed is not None
-        self.part = part
         self.experiment = experiment
+        self.rules = rules
         self.feed = experiment.feed
         self.runtime = experiment.runtime
         self.streams = experiment.streams
@@ -77,15 +79,16 @@ class ParticleFlowObjective:
         self.latent = spec.sampler.latent
         self.batch_size = train.batch_size
         self.pieces = Pieces(train.accumulate)
-        self.bounds = clamp_bounds(part, experiment.data.shape)
+        self.bounds = clamp_bounds(rules.clamp, experiment.data.shape)
         self.state = FlowState()
         networks = {name: getattr(spec, name) for name in ("sampler", "discriminator")}
         self._reads_labels = {name: bool(p is not None and p.conditional) for name, p in networks.items()}
         self._labels = label_pool(experiment.data, None) if any(self._reads_labels.values()) else None
-        for name, size in (("pool_size", part.pool_size), ("the pool's last batch", part.pool_size % self.batch_size)):
+        pool = rules.pool_size
+        for name, size in (("pool_size", pool), ("the pool's last batch", pool % self.batch_size)):
             if size % self.runtime.world:
                 raise GflowError(
-                    f"objective.pool_size = {part.pool_size}: {name} ({size}) does not divide among "
+                    f"objective.pool_size = {pool}: {name} ({size}) does not divide among "
                     f"{self.runtime.world} processes"
                 )
 
@@ -100,7 +103,7 @@ class ParticleFlowObjective:
 
     def observations(self) -> int:
         """How often `learn` adds to the sums of `learnt` in an outer loop."""
-        return self.part.inner_loops
+        return self.rules.inner_loops
 
     def moving(self) -> AbstractContextManager[object]:
         """Entered while all particles move once."""
@@ -114,14 +117,14 @@ class ParticleFlowObjective:
 
     def step(self, step: int) -> Iterator[Phase | Metrics]:
         """One outer loop."""
-        state, part = self.state, self.part
+        state, rules = self.state, self.rules
         if state.z is None:
             self._draw_pool()
-        while state.moves < part.inner_loops:
+        while state.moves < rules.inner_loops:
             self.learn()
-            self._move(at(part.step_size, step - 1))
+            self._move(at(rules.step_size, step - 1))
             state.moves += 1
-            yield Phase("inner loop", state.moves, part.inner_loops)
+            yield Phase("inner loop", state.moves, rules.inner_loops)
         passes = self.passes(step)
         while state.passes < passes:
             self._project(last=state.passes == passes - 1)
@@ -134,7 +137,7 @@ class ParticleFlowObjective:
     def _draw_pool(self) -> None:
         """Fresh latents, and the particles G(z) in eval mode."""
         state = self.state
-        size, device = self.part.pool_size, self.runtime.device
+        size, device = self.rules.pool_size, self.runtime.device
         state.z = self.latent.draw(size, self.streams[f"{self.stream}.latent"]).to(device)
         if self._labels is not None:
             state.y = draw_labels(self._labels, size, self.streams[f"{self.stream}.label"]).to(device)
@@ -188,14 +191,14 @@ class ParticleFlowObjective:
             yield loss
 
     def _metrics(self) -> Metrics:
-        state, part = self.state, self.part
+        state, rules = self.state, self.rules
         assert state.x is not None
         assert state.start is not None
         assert state.sums is not None
         *learnt, speed, projection = self.runtime.mean(state.sums)
         return {
             **{name: total / self.observations() for name, total in zip(self.learnt, learnt, strict=True)},
-            "velocity": speed / part.inner_loops,
+            "velocity": speed / rules.inner_loops,
             "displacement": (state.x - state.start).flatten(1).norm(dim=1).mean(),
             "projection_loss": projection,
         }
@@ -214,7 +217,7 @@ class ParticleFlowObjective:
 
     def _chunks(self, x: Tensor, y: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
         """This process's slice of the pool, `chunk_size` at a time, with its labels."""
-        size = self.part.chunk_size
+        size = self.rules.chunk_size
         here = self.runtime.shard(x).split(size)
         labels = [None] * len(here) if y is None else self.runtime.shard(y).split(size)
         yield from zip(here, labels, strict=True)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from gflow_core import AdversarialObjective, GameRules, Hinge
 from gflow_core.errors import RecipeError
 from gflow_core.optim.schedules import Cosine
 
@@ -109,6 +110,15 @@ def test_it_would_notice_another_weight(game, float64):
     relativistic(theirs, 5)
     with pytest.raises(AssertionError):
         same(ours, theirs)
+
+
+def test_rules_make_the_game_without_its_part(game, float64):
+    ours, theirs = game("objective.loss=hinge", "objective.discriminator_steps=2"), game()
+    theirs.objective = AdversarialObjective(theirs, GameRules(loss=Hinge(), discriminator_steps=2))
+    steps(ours)
+    steps(theirs)
+    same(ours, theirs)
+    assert theirs.feed.position == 3 * 2 * 24
 
 
 # ------------------------------------------------------------------ batches in pieces

@@ -8,7 +8,7 @@ import attrs
 import pytest
 import torch
 
-from gflow_core import ParticleFlow, ParticleFlowObjective, Phase, check_objective, option
+from gflow_core import Experiment, FlowRules, ParticleFlow, ParticleFlowObjective, Phase, check_objective, option
 from gflow_core.recipes.recipe import load
 from gflow_core.runs.build import build
 
@@ -46,15 +46,19 @@ class Home(ParticleFlow):
     rate: float = option(1.0, doc="Inverse of the time that it takes.", gt=0)
 
     def build(self, experiment):
-        return HomeObjective(self, experiment)
+        return HomeObjective(experiment, self, rate=self.rate)
 
 
 class HomeObjective(ParticleFlowObjective):
     stream: ClassVar[str] = "home"
     learnt: ClassVar[tuple[str, ...]] = ("called",)
 
+    def __init__(self, experiment: Experiment, rules: FlowRules, *, rate: float) -> None:
+        super().__init__(experiment, rules)
+        self.rate = rate
+
     def velocity(self, x, y):
-        return -self.part.rate * x
+        return -self.rate * x
 
     def learn(self):
         self.state.sums[0] += 1

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import numpy as np
@@ -30,12 +30,9 @@ from scipy.special import expit, log_expit
 
 from gflow_core import Result, Subject
 
-if TYPE_CHECKING:
-    from gflow_far.parts import Equilibrium
-
-    Array = np.ndarray[Any, np.dtype[np.float64]]
-
 __all__ = ["ARROWS", "Point", "Separator", "Setting", "equilibrium", "maximise", "solve"]
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
 
 ARROWS = {
     "k0": {"xi0": -1, "xi": 1, "delta": -1, "gradient": -1},
@@ -383,14 +380,14 @@ class Grid:
     """Optima without 0 < Delta < 1/(2 n k0)."""
 
 
-def solve_grid(part: Equilibrium, progress: Callable[[int, int], None]) -> Grid:
-    """Every optimum over the part's grid."""
+def solve_grid(grid: int, counts: Sequence[int], progress: Callable[[int, int], None]) -> Grid:
+    """Every optimum over `grid` values of each of k0, m0 and p0 (of m0 at most) and all `counts` of n and of m."""
     axes: dict[str, Sequence[float]] = {
-        "k0": np.geomspace(1e-4, 10, part.grid).tolist(),
-        "m0": sorted({round(m0) for m0 in np.geomspace(1, min(16, *part.counts), part.grid)}),
-        "p0": np.linspace(0, 1, part.grid).tolist(),
-        "n": part.counts,
-        "m": part.counts,
+        "k0": np.geomspace(1e-4, 10, grid).tolist(),
+        "m0": sorted({round(m0) for m0 in np.geomspace(1, min(16, *counts), grid)}),
+        "p0": np.linspace(0, 1, grid).tolist(),
+        "n": counts,
+        "m": counts,
     }
     shape = tuple(map(len, axes.values()))
     values = {name: np.empty(shape) for name in ARROWS["k0"]}
@@ -540,23 +537,23 @@ def _plain(axes: Axes) -> None:
 # ------------------------------------------------------------------ the analyzer
 
 
-def equilibrium(part: Equilibrium, subject: Subject) -> Result:
-    """Solve, compare and check.
+def equilibrium(subject: Subject, *, grid: int, counts: Sequence[int], maximised: int) -> Result:
+    """Solve over `grid` values and `counts` (`solve_grid`), compare, and check, at `maximised` settings by maximising.
 
     `tables["table2"]` counts comparisons and violations for each arrow, `tables["checks"]` has each check with what
     is predicted, measured and the absolute error, `tables["slips"]` what the printed equations leave over beside the
     corrected ones.
     """
     rng = np.random.default_rng(subject.streams["far.equilibrium"].initial_seed())
-    grid = solve_grid(part, lambda done, total: subject.progress("solving for the optimum", done, total))
-    table = compare(grid)
-    count = f"{next(iter(grid.values.values())).size} optima"
+    solved = solve_grid(grid, counts, lambda done, total: subject.progress("solving for the optimum", done, total))
+    table = compare(solved)
+    count = f"{next(iter(solved.values.values())).size} optima"
     printed = slips([attrs.evolve(BASE, m0=m0, p0=p0) for m0, p0 in ((2, 0.5), (4, 0.25), (8, 1.0))])
     checks = [
         *_examples(),
-        *_maximised(part.maximised, rng),
-        _check("Stationarity", count, "largest derivative of h at the optimum", 0.0, grid.residual, 1e-12),
-        _check("Stationarity", count, "optima without 0 < Delta < 1/(2 n k0)", 0, grid.outside, 0.0),
+        *_maximised(maximised, rng),
+        _check("Stationarity", count, "largest derivative of h at the optimum", 0.0, solved.residual, 1e-12),
+        _check("Stationarity", count, "optima without 0 < Delta < 1/(2 n k0)", 0, solved.outside, 0.0),
         _concave(200, rng),
         *_limit(),
         *_corrected(printed),
@@ -574,5 +571,5 @@ def equilibrium(part: Equilibrium, subject: Subject) -> Result:
         },
         tables={"table2": table, "checks": [check.row() for check in checks], "slips": printed},
         figures={"table2": _curves_figure(table), "separation": _separation_figure(rng)},
-        manifest={"grid": {name: list(axis) for name, axis in grid.axes.items()}, "maximised": part.maximised},
+        manifest={"grid": {name: list(axis) for name, axis in solved.axes.items()}, "maximised": maximised},
     )

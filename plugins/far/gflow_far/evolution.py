@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,9 +13,6 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from gflow_core import GflowError, Result, Subject, draw_from
-
-if TYPE_CHECKING:
-    from gflow_far.parts import Evolution
 
 __all__ = ["evolution", "thinned"]
 
@@ -29,28 +26,28 @@ Points = np.ndarray[Any, np.dtype[Any]]
 T = TypeVar("T")
 
 
-def evolution(part: Evolution, subject: Subject) -> Result:
-    """Draw this moment's points, and a picture of this and all earlier moments.
+def evolution(subject: Subject, *, samples: int, panels: int) -> Result:
+    """Draw `samples` points of this moment, and a picture of this and all earlier moments, `panels` at most.
 
     Table `points` (x, y): this moment's. Score `moments`: how many there are so far.
     """
     assert subject.data is not None
-    now = torch.cat([x.float().cpu() for x in draw_from(subject, part.samples, CHUNK)]).numpy()
+    now = torch.cat([x.float().cpu() for x in draw_from(subject, samples, CHUNK)]).numpy()
     # A finished run analyzed again, or resumed, may have met this step or later ones already.
     found = {
         step: folder / "points.csv"
         for step, folder in subject.earlier.items()
         if step < subject.step and (folder / "points.csv").is_file()
     }
-    shown = thinned([*found, subject.step], part.panels)
+    shown = thinned([*found, subject.step], panels)
     moments = [(step, now if step == subject.step else _read(found[step])) for step in shown]
     # The same real points at every moment: an even walk through the data set.
-    real = subject.data.x[torch.linspace(0, len(subject.data) - 1, min(part.samples, len(subject.data))).long()]
+    real = subject.data.x[torch.linspace(0, len(subject.data) - 1, min(samples, len(subject.data))).long()]
     return Result(
         scores={"moments": len(found) + 1},
         tables={"points": [{"x": x, "y": y} for x, y in now.tolist()]},
         figures={"evolution": _figure(real.float().numpy(), moments)},
-        manifest={"n_fake": part.samples, "n_real_shown": len(real)},
+        manifest={"n_fake": samples, "n_real_shown": len(real)},
     )
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gflow_core import AdversarialObjective, Batch, Experiment, GflowError, evaluating
-from gflow_far.parts import FakeAsReal
+from gflow_core import AdversarialObjective, Batch, Experiment, GameRules, GflowError, evaluating
 
 __all__ = ["FakeAsRealObjective", "lowest"]
 
@@ -19,16 +18,16 @@ def lowest(d: Tensor, n: int) -> Tensor:
 class FakeAsRealObjective(AdversarialObjective):
     """`far.fake_as_real`, built: the adversarial game over a mixed batch."""
 
-    part: FakeAsReal
-
-    def __init__(self, part: FakeAsReal, experiment: Experiment) -> None:
-        super().__init__(part, experiment)
+    def __init__(self, experiment: Experiment, rules: GameRules, *, fake_as_real: int, candidates: int) -> None:
+        super().__init__(experiment, rules)
+        self.fake_as_real = fake_as_real
+        self.candidates = candidates
         world = self.runtime.world
-        for name, size in (("fake_as_real", part.fake_as_real), ("candidates", part.candidates)):
+        for name, size in (("fake_as_real", fake_as_real), ("candidates", candidates)):
             if size % world:
                 raise GflowError(f"objective.{name} = {size} does not divide among {world} processes")
-        pairs = part.loss.reads_real or any(getattr(penalty, "pairs", False) for penalty in part.penalty)
-        if world > 1 and part.fake_as_real and pairs:
+        pairs = rules.loss.reads_real or any(getattr(penalty, "pairs", False) for penalty in rules.penalty)
+        if world > 1 and fake_as_real and pairs:
             # Each process has a slice of the real and one of the chosen items: other pairs than one process has.
             raise GflowError(
                 f"the loss or a penalty of [objective] pairs items, which {world} processes would pair differently "
@@ -37,11 +36,10 @@ class FakeAsRealObjective(AdversarialObjective):
 
     def real_batch(self) -> tuple[Batch, int]:
         """N0 = N - M0 real items, then the M0 chosen; each process its slice of both."""
-        chosen = self.part.fake_as_real
-        if chosen == 0:
+        if self.fake_as_real == 0:
             return super().real_batch()
-        real = self.feed.next(self.batch_size - chosen)
-        fake = self._choose(chosen)
+        real = self.feed.next(self.batch_size - self.fake_as_real)
+        fake = self._choose(self.fake_as_real)
         lead = real.x.dim() - len(self.feed.source.shape.shape) - 1  # 1 with replicas, else 0
         x = torch.cat([real.x, fake.x.to(real.x.dtype)], dim=lead)
         if x.dim() == 4:
@@ -53,7 +51,7 @@ class FakeAsRealObjective(AdversarialObjective):
     def _choose(self, n: int) -> Batch:
         """The n lowest of the candidates over all processes, this one's slice. Judging them leaves no trace in the
         discriminator (running statistics, spectral-norm vectors)."""
-        fresh = self.generate(self.part.candidates, "far")
+        fresh = self.generate(self.candidates, "far")
         with evaluating(self.discriminator.module):
             d = self.judge(fresh.x, fresh.y)
         gather, shard = self.runtime.gather, self.runtime.shard

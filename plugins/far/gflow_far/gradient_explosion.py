@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import numpy as np
@@ -13,9 +13,6 @@ from matplotlib.lines import Line2D
 from torch import Tensor, nn
 
 from gflow_core import GflowError, Loss, Nonsaturating, Result, Runtime, Subject, draw_from, frozen, name_of
-
-if TYPE_CHECKING:
-    from gflow_far.parts import GradientExplosion
 
 __all__ = ["Pull", "generator_gradient", "gradient_explosion", "measure"]
 
@@ -103,9 +100,13 @@ def measure(discriminator: nn.Module, real: Tensor, fake: Tensor, runtime: Runti
     )
 
 
-def gradient_explosion(part: GradientExplosion, subject: Subject) -> Result:
+def gradient_explosion(
+    subject: Subject, *, samples: int, delta: float | None, close: float, pairs: int, arrows: int, resolution: int
+) -> Result:
     """Scores over all fakes, close pairs and the rest; table `pairs`; figures `gradient` and `plane`.
 
+    Of `samples` fakes those within `delta` of a real point are close, or without it the share `close` of them; the
+    `pairs` closest are listed. The heat maps have `resolution` points along an axis, and `arrows` fakes an arrow.
     Gradient norms are those of eq. 5, per sample, in units of logit per unit of the data.
     """
     from scipy.stats import spearmanr
@@ -114,30 +115,41 @@ def gradient_explosion(part: GradientExplosion, subject: Subject) -> Result:
     assert subject.discriminator is not None
     runtime, discriminator = subject.runtime, subject.discriminator
     real = subject.data.x.to(torch.get_default_dtype())
-    fake = torch.cat([x.to(real.dtype).cpu() for x in draw_from(subject, part.samples, CHUNK)])
+    fake = torch.cat([x.to(real.dtype).cpu() for x in draw_from(subject, samples, CHUNK)])
     fake = fake[fake.isfinite().all(1)]
     loss = getattr(subject.spec.objective, "loss", NONSATURATING)
     if not len(fake):
         raise GflowError("far.gradient_explosion: every sample is NaN or infinite; look at an earlier checkpoint")
     pull = measure(discriminator, real, fake, runtime, loss)
-    delta = part.delta if part.delta is not None else float(np.quantile(pull.distance, part.close, method="lower"))
-    close = pull.distance <= delta
-    order = np.argsort(pull.distance, kind="stable")[: part.pairs]
+    limit = delta if delta is not None else float(np.quantile(pull.distance, close, method="lower"))
+    within = pull.distance <= limit
+    order = np.argsort(pull.distance, kind="stable")[:pairs]
     # Of close pairs the one with the largest gradient; where delta admits none, of the closest pairs.
-    candidates = np.flatnonzero(close) if close.any() else order
+    candidates = np.flatnonzero(within) if within.any() else order
     steepest = int(candidates[pull.norm[candidates].argmax()])
     shown = real[torch.linspace(0, len(real) - 1, min(len(real), SHOWN)).long()].double().numpy()
-    plane = _plane(part, discriminator, runtime, real.double().numpy(), shown, pull, order, steepest, subject.step)
+    plane = _plane(
+        discriminator,
+        runtime,
+        real.double().numpy(),
+        shown,
+        pull,
+        order,
+        steepest,
+        subject.step,
+        arrows=arrows,
+        resolution=resolution,
+    )
 
-    norm, near, far = pull.norm, pull.norm[close], pull.norm[~close]
+    norm, near, far = pull.norm, pull.norm[within], pull.norm[~within]
     varies = np.ptp(norm) > 0 and np.ptp(pull.distance) > 0
     scores: dict[str, float | int | str | None] = {
         "finite_samples": len(fake),
         "gradient_median": float(np.median(norm)),
         "gradient_p95": float(np.quantile(norm, 0.95)),
         "gradient_max": float(norm.max()),
-        "close_pairs": int(close.sum()),
-        "delta": delta,
+        "close_pairs": int(within.sum()),
+        "delta": limit,
         "close_gradient_median": _median(near),
         "close_gradient_p95": float(np.quantile(near, 0.95)) if near.size else None,
         "close_gradient_max": float(near.max()) if near.size else None,
@@ -148,13 +160,13 @@ def gradient_explosion(part: GradientExplosion, subject: Subject) -> Result:
     return Result(
         scores=scores,
         tables={"pairs": _pairs(pull, order)},
-        figures={"gradient": _gradient_figure(pull, delta, order, subject.step), "plane": plane},
+        figures={"gradient": _gradient_figure(pull, limit, order, subject.step), "plane": plane},
         manifest={
             **subject.protocol(),
             "n_real": len(real),
-            "n_fake": part.samples,
-            "close": part.close if part.delta is None else None,
-            "delta": part.delta,
+            "n_fake": samples,
+            "close": close if delta is None else None,
+            "delta": delta,
             "loss": name_of("loss", loss),
         },
     )
@@ -246,7 +258,6 @@ def _gradient_figure(pull: Pull, delta: float, order: Array, step: int) -> Figur
 
 
 def _plane(
-    part: GradientExplosion,
     discriminator: nn.Module,
     runtime: Runtime,
     real: Array,
@@ -255,6 +266,9 @@ def _plane(
     order: Array,
     steepest: int,
     step: int,
+    *,
+    arrows: int,
+    resolution: int,
 ) -> Figure:
     """d over the plane with the push on each fake (left), and around the steepest close pair (right)."""
     figure = Figure(figsize=(13, 6.3), layout="constrained")
@@ -265,8 +279,8 @@ def _plane(
     speed = max(float(np.median(pull.norm)), 1e-12)  # one reference for both panels, so that arrows compare
 
     for axes, window in ((left, whole), (right, zoomed)):
-        _heat(figure, axes, window, discriminator, runtime, part.resolution)
-    chosen = np.linspace(0, len(pull.y) - 1, min(part.arrows, len(pull.y))).round().astype(int)
+        _heat(figure, axes, window, discriminator, runtime, resolution)
+    chosen = np.linspace(0, len(pull.y) - 1, min(arrows, len(pull.y))).round().astype(int)
     left.scatter(*shown.T, s=4, color=REAL, alpha=0.5, lw=0, zorder=2)
     left.scatter(*pull.y[chosen].T, s=7, color=FAKE, edgecolor="white", lw=0.2, zorder=3)
     _arrows(left, pull, chosen, speed, (whole[1] - whole[0]) / 14)
@@ -276,7 +290,7 @@ def _plane(
 
     right.scatter(*real[_within(real, zoomed)].T, s=22, color=REAL, alpha=0.7, lw=0, zorder=2)
     inside = np.flatnonzero(_within(pull.y, zoomed))
-    inside = np.union1d(inside[:: max(1, len(inside) // max(part.arrows, 1))], [steepest])
+    inside = np.union1d(inside[:: max(1, len(inside) // max(arrows, 1))], [steepest])
     right.scatter(*pull.y[inside].T, s=22, color=FAKE, edgecolor="white", lw=0.4, zorder=3)
     _arrows(right, pull, inside, speed, width / 7)
     right.plot(*np.stack([pull.x[steepest], pull.y[steepest]]).T, color=CLOSE, lw=1.4, zorder=4)

@@ -225,7 +225,7 @@ class FakeAsReal(Adversarial):
     def build(self, experiment: Experiment) -> FakeAsRealObjective:
         from gflow_far.fake_as_real import FakeAsRealObjective
 
-        return FakeAsRealObjective(self, experiment)
+        return FakeAsRealObjective(experiment, self, fake_as_real=self.fake_as_real, candidates=self.candidates)
 
 
 # ------------------------------------------------------------------ analyzers
@@ -275,7 +275,15 @@ class GradientExplosion:
     def build(self) -> Callable[[Subject], Result]:
         from gflow_far.gradient_explosion import gradient_explosion
 
-        return lambda subject: gradient_explosion(self, subject)
+        return lambda subject: gradient_explosion(
+            subject,
+            samples=self.samples,
+            delta=self.delta,
+            close=self.close,
+            pairs=self.pairs,
+            arrows=self.arrows,
+            resolution=self.resolution,
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -299,7 +307,7 @@ class Evolution:
     def build(self) -> Callable[[Subject], Result]:
         from gflow_far.evolution import evolution
 
-        return lambda subject: evolution(self, subject)
+        return lambda subject: evolution(subject, samples=self.samples, panels=self.panels)
 
 
 @attrs.frozen(kw_only=True)
@@ -327,4 +335,4 @@ class Equilibrium:
     def build(self) -> Callable[[Subject], Result]:
         from gflow_far.equilibrium import equilibrium
 
-        return lambda subject: equilibrium(self, subject)
+        return lambda subject: equilibrium(subject, grid=self.grid, counts=self.counts, maximised=self.maximised)

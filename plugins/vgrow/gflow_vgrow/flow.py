@@ -8,20 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
-from gflow_core import Batch, Experiment, ParticleFlowObjective, evaluating, frozen
+from gflow_core import Batch, Experiment, FlowRules, ParticleFlowObjective, evaluating, frozen
 from gflow_vgrow.divergences import Divergence
 
-if TYPE_CHECKING:
-    from gflow_vgrow.parts import Flow
-
 __all__ = ["FlowObjective", "discriminator_loss", "projection_passes", "velocity"]
+
+Passes = int | Literal["authors", "authors_cifar10"]
 
 # Passes over the pool when the sampler is fitted: (below this outer loop, passes), then 20.
 _SCHEDULES = {
@@ -56,11 +55,11 @@ def velocity(
     return gradient * s.view(-1, *[1] * (x.dim() - 1))
 
 
-def projection_passes(part: Flow, step: int) -> int:
-    """Passes over the pool in outer loop `step` (from 1)."""
-    if isinstance(part.projection_passes, int):
-        return part.projection_passes
-    for below, passes in _SCHEDULES[part.projection_passes]:
+def projection_passes(rule: Passes, step: int) -> int:
+    """Passes over the pool in outer loop `step` (from 1): a number of its own, or by one of the authors' schedules."""
+    if isinstance(rule, int):
+        return rule
+    for below, passes in _SCHEDULES[rule]:
         if step - 1 < below:
             return passes
     return 20
@@ -71,15 +70,27 @@ class FlowObjective(ParticleFlowObjective):
 
     stream: ClassVar[str] = "vgrow"
     learnt: ClassVar[tuple[str, ...]] = ("discriminator_loss", "divergence")
-    part: Flow
 
-    def __init__(self, part: Flow, experiment: Experiment) -> None:
-        super().__init__(part, experiment)
+    def __init__(
+        self,
+        experiment: Experiment,
+        rules: FlowRules,
+        *,
+        divergence: Divergence,
+        discriminator_steps: int,
+        projection_passes: Passes,
+        ratio_clip: tuple[float, float] | None,
+    ) -> None:
+        super().__init__(experiment, rules)
+        self.divergence = divergence
+        self.discriminator_steps = discriminator_steps
+        self.projection_passes = projection_passes
+        self.ratio_clip = ratio_clip
         self.discriminator = experiment.players["discriminator"]
 
     def velocity(self, x: Tensor, y: Tensor | None) -> Tensor:
         given = y if self._reads_labels["discriminator"] else None
-        return velocity(self.discriminator.module, x, self.part.divergence, self.part.ratio_clip, given)
+        return velocity(self.discriminator.module, x, self.divergence, self.ratio_clip, given)
 
     @contextmanager
     def moving(self) -> Iterator[None]:
@@ -89,14 +100,14 @@ class FlowObjective(ParticleFlowObjective):
             yield
 
     def passes(self, step: int) -> int:
-        return projection_passes(self.part, step)
+        return projection_passes(self.projection_passes, step)
 
     def observations(self) -> int:
-        return self.part.inner_loops * self.part.discriminator_steps
+        return self.rules.inner_loops * self.discriminator_steps
 
     def learn(self) -> None:
         """`discriminator_steps` logistic-regression steps."""
-        for _ in range(self.part.discriminator_steps):
+        for _ in range(self.discriminator_steps):
             self._teach()
 
     def _teach(self) -> None:
@@ -126,4 +137,4 @@ class FlowObjective(ParticleFlowObjective):
             loss = torch.stack([piece[0] for piece in seen]).mean()
             d_real, d_fake = (torch.cat([piece[i] for piece in seen]) for i in (1, 2))
         state.sums[0] += loss
-        state.sums[1] += self.part.divergence.estimate(d_real, d_fake)
+        state.sums[1] += self.divergence.estimate(d_real, d_fake)

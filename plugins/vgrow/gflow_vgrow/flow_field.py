@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
 
 import attrs
 import numpy as np
@@ -12,13 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from torch import Tensor, nn
+from torch import Tensor
 
-from gflow_core import Result, Subject, at, clamp_bounds, evaluating, frozen, make_player, name_of
+from gflow_core import FlowRules, Result, Subject, at, clamp_bounds, evaluating, frozen, make_player, name_of
+from gflow_vgrow.divergences import Divergence
 from gflow_vgrow.flow import discriminator_loss, velocity
-
-if TYPE_CHECKING:
-    from gflow_vgrow.parts import Flow, FlowField
 
 __all__ = ["flow_field"]
 
@@ -37,25 +34,34 @@ class _Moment:
     """The divergence's estimate from this moment's logits; 0-dimensional."""
 
 
-def flow_field(part: FlowField, subject: Subject) -> Result:
+def flow_field(
+    subject: Subject,
+    rules: FlowRules,
+    *,
+    divergence: Divergence,
+    discriminator_steps: int,
+    ratio_clip: tuple[float, float] | None,
+    particles: int,
+    loops: int,
+    arrows: int,
+    resolution: int,
+) -> Result:
     """Move fresh particles as one outer loop does, with a copy of the discriminator that goes on learning.
 
-    Scores: the particles' mean displacement, their mean speed ||v|| at the first and last move, and the
-    divergence estimated then. The run's own networks and streams stay as they are.
+    `rules`, `divergence`, `discriminator_steps` and `ratio_clip` are those of the flow, `loops` the moves; `arrows`
+    and `resolution` are points along an axis. Scores: the particles' mean displacement, their mean speed ||v|| at the
+    first and last move, and the divergence estimated then. The run's own networks and streams stay as they are.
     """
     spec, runtime, streams = subject.spec, subject.runtime, subject.streams
-    objective: Flow = spec.objective
     assert subject.data is not None
     assert subject.sampler is not None
     assert subject.discriminator is not None
     assert spec.train is not None
     data, device = subject.data, runtime.device
-    divergence = objective.divergence
-    bounds = clamp_bounds(objective, data.shape)
-    loops = part.inner_loops or objective.inner_loops
+    bounds = clamp_bounds(rules.clamp, data.shape)
     batch_size = spec.train.batch_size
 
-    z = spec.sampler.latent.draw(part.particles, streams["flow_field.latent"]).to(device)
+    z = spec.sampler.latent.draw(particles, streams["flow_field.latent"]).to(device)
     with torch.no_grad(), evaluating(subject.sampler), runtime.autocast():
         x = subject.sampler(z).to(z.dtype)
 
@@ -64,7 +70,7 @@ def flow_field(part: FlowField, subject: Subject) -> Result:
 
     shown = real(min(len(data), 1500), "flow_field.shown")
     window = _window(shown, x)
-    cells, tips = (_grid(window, n).to(device) for n in (part.resolution, part.arrows))
+    cells, tips = (_grid(window, n).to(device) for n in (resolution, arrows))
 
     discriminator = copy.deepcopy(subject.discriminator)
     # Analyzers run in one process: no gradient is averaged with others.
@@ -72,24 +78,29 @@ def flow_field(part: FlowField, subject: Subject) -> Result:
     player = make_player(discriminator, spec.optimizer["discriminator"], alone)
     player.set_rates(subject.step)
 
+    def v(x: Tensor) -> Tensor:
+        """The velocity at x [n, 2], the discriminator in eval mode and frozen: [n, 2]."""
+        with torch.enable_grad(), frozen(discriminator), evaluating(discriminator), runtime.autocast():
+            return velocity(discriminator, x, divergence, ratio_clip)
+
     def look(x: Tensor) -> _Moment:
         with frozen(discriminator), evaluating(discriminator), torch.no_grad(), runtime.autocast():
             logits = [discriminator(points).to(x.dtype) for points in (cells, shown, x)]
-        found = _velocity(discriminator, torch.cat([tips, x]), objective, subject)
+        found = v(torch.cat([tips, x]))
         return _Moment(
-            log_ratio=-logits[0].view(part.resolution, part.resolution).cpu(),
+            log_ratio=-logits[0].view(resolution, resolution).cpu(),
             arrows=found[: len(tips)].cpu(),
             velocity=found[len(tips) :].cpu(),
             divergence=divergence.estimate(logits[1], logits[2]).cpu(),
         )
 
     moments, path = [], [x.cpu()]
-    step_size = at(objective.step_size, subject.step)
+    step_size = at(rules.step_size, subject.step)
     with torch.enable_grad():
         for loop in range(loops):
             subject.progress("moving particles", loop, loops)
             discriminator.train()
-            for _ in range(objective.discriminator_steps):
+            for _ in range(discriminator_steps):
                 choice = torch.randperm(len(x), generator=streams["flow_field.particles"])[:batch_size]
                 batch = real(batch_size, "flow_field.data")
                 with runtime.autocast():
@@ -97,7 +108,7 @@ def flow_field(part: FlowField, subject: Subject) -> Result:
                 player.minimize(discriminator_loss(d_real.to(x.dtype), d_fake.to(x.dtype)))
             if loop in (0, loops - 1):
                 moments.append(look(x))
-            x = x + step_size * _velocity(discriminator, x, objective, subject)
+            x = x + step_size * v(x)
             if bounds != (None, None):
                 x = x.clamp(*bounds)
             path.append(x.cpu())
@@ -116,19 +127,13 @@ def flow_field(part: FlowField, subject: Subject) -> Result:
         },
         figures={"flow_field": figure},
         manifest={
-            "divergence": name_of("vgrow.divergence", objective.divergence),
+            "divergence": name_of("vgrow.divergence", divergence),
             "step_size": step_size,
-            "particles": part.particles,
+            "particles": particles,
             "inner_loops": loops,
             "real_points": len(shown),
         },
     )
-
-
-def _velocity(discriminator: nn.Module, x: Tensor, objective: Flow, subject: Subject) -> Tensor:
-    """The velocity at x [n, 2], discriminator in eval mode and frozen: [n, 2]."""
-    with torch.enable_grad(), frozen(discriminator), evaluating(discriminator), subject.runtime.autocast():
-        return velocity(discriminator, x, objective.divergence, objective.ratio_clip)
 
 
 # ------------------------------------------------------------------ the figure

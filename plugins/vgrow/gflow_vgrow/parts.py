@@ -10,6 +10,7 @@ import attrs
 
 from gflow_core import DataShape, Experiment, Latent, Normal, ParticleFlow, Result, Subject, option
 from gflow_vgrow.divergences import KL, Divergence
+from gflow_vgrow.style import STYLES, Style
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,29 +25,11 @@ __all__ = [
     "MlpSampler",
     "ResnetDiscriminator",
     "ResnetSampler",
-    "Style",
     "Theory",
 ]
 
 
 # ------------------------------------------------------------------ residual networks
-
-
-@attrs.frozen
-class Style:
-    """The choices in which the paper's tables and the authors' public code differ."""
-
-    skip: Literal["seed", "authors"]
-    spectral_norm: int
-    conv_bias: bool
-    init: Literal["default", "normal"]
-    relu_skip: bool
-
-
-STYLES = {
-    "seed": Style(skip="seed", spectral_norm=0, conv_bias=True, init="default", relu_skip=False),
-    "authors": Style(skip="authors", spectral_norm=5, conv_bias=False, init="normal", relu_skip=True),
-}
 
 
 @attrs.frozen(kw_only=True)
@@ -238,7 +221,14 @@ class Flow(ParticleFlow):
     def build(self, experiment: Experiment) -> FlowObjective:
         from gflow_vgrow.flow import FlowObjective
 
-        return FlowObjective(self, experiment)
+        return FlowObjective(
+            experiment,
+            self,
+            divergence=self.divergence,
+            discriminator_steps=self.discriminator_steps,
+            projection_passes=self.projection_passes,
+            ratio_clip=self.ratio_clip,
+        )
 
 
 # ------------------------------------------------------------------ analyzers
@@ -270,7 +260,21 @@ class FlowField:
     def build(self) -> Callable[[Subject], Result]:
         from gflow_vgrow.flow_field import flow_field
 
-        return lambda subject: flow_field(self, subject)
+        def look(subject: Subject) -> Result:
+            flow: Flow = subject.spec.objective
+            return flow_field(
+                subject,
+                flow,
+                divergence=flow.divergence,
+                discriminator_steps=flow.discriminator_steps,
+                ratio_clip=flow.ratio_clip,
+                particles=self.particles,
+                loops=self.inner_loops or flow.inner_loops,
+                arrows=self.arrows,
+                resolution=self.resolution,
+            )
+
+        return look
 
 
 @attrs.frozen(kw_only=True)
@@ -294,4 +298,4 @@ class Theory:
     def build(self) -> Callable[[Subject], Result]:
         from gflow_vgrow.theory import theory
 
-        return lambda subject: theory(self, subject)
+        return lambda subject: theory(subject, samples=self.samples, flow_steps=self.flow_steps, horizon=self.horizon)

@@ -9,16 +9,12 @@ arithmetic of a ReLU. Table 4's last block is read as 32, 64, 64, 64 (a slip in 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gflow_core import DownConv, UpConv, spectral_norm
-
-if TYPE_CHECKING:
-    from gflow_vgrow.parts import Style
+from gflow_vgrow.style import Style
 
 __all__ = ["Discriminator", "DownBlock", "Sampler", "UpBlock"]
 

@@ -15,7 +15,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import numpy as np
@@ -29,9 +29,6 @@ from torch.nn import functional as F
 from gflow_core import Result, Subject
 from gflow_vgrow.divergences import PUBLISHED, Divergence
 from gflow_vgrow.flow import velocity
-
-if TYPE_CHECKING:
-    from gflow_vgrow.parts import Theory
 
 __all__ = ["Check", "Decay", "Gaussian", "Pair", "decay", "pairs", "theory"]
 
@@ -550,22 +547,24 @@ def _at(p: Gaussian, q: Gaussian, t: float) -> Gaussian:
     return Gaussian(p.mean + shrink @ (q.mean - p.mean), p.cov + shrink @ (q.cov - p.cov) @ shrink.T)
 
 
-def _particles(pair: Pair, name: str, divergence: Divergence, part: Theory, generator: Generator) -> Iterator[Check]:
+def _particles(
+    pair: Pair, name: str, divergence: Divergence, samples: int, flow_steps: int, generator: Generator
+) -> Iterator[Check]:
     """The KL flow of particles in Euler steps to time 1, the ratio that of the Gaussian with their moments.
 
     A Gaussian stays one, so the particles' moments have a closed form; Euler's error shrinks with the step.
     """
-    x = pair.q.draw(part.samples, generator)
+    x = pair.q.draw(samples, generator)
     exact = _moments(_at(pair.p, _fitted(x), 1.0))
     errors = []
-    for steps in (part.flow_steps, 2 * part.flow_steps):
+    for steps in (flow_steps, 2 * flow_steps):
         y = x
         for _ in range(steps):
             y = y + Pair(pair.p, _fitted(y)).v(divergence, y) / steps
         found = _moments(_fitted(y))
         errors.append(float((found - exact).norm()))
-        if steps == part.flow_steps:
-            quantity = f"moments of {part.samples} particles, {steps} Euler steps"
+        if steps == flow_steps:
+            quantity = f"moments of {samples} particles, {steps} Euler steps"
             yield _check("Flow", name, pair.dim, quantity, exact, found, 4 / steps)
     order = math.log2(errors[0] / errors[1])
     yield _check("Flow", name, pair.dim, "order of Euler's error", 1.0, order, tolerance=0.1)
@@ -584,22 +583,23 @@ def _moments(law: Gaussian) -> Tensor:
 # ------------------------------------------------------------------ the analyzer
 
 
-def theory(part: Theory, subject: Subject) -> Result:
+def theory(subject: Subject, *, samples: int, flow_steps: int, horizon: float) -> Result:
     """Check every statement for every divergence in one and two dimensions.
 
-    `scores` and `tables["statements"]` hold the worst relative error of each statement, `tables["theory"]` each
-    check, `figures` the decay of the divergences and all the errors.
+    Expectations without quadrature are means over `samples`, particles flow to time 1 in `flow_steps`, and decay is
+    followed to time `horizon` (`decay`). `scores` and `tables["statements"]` hold the worst relative error of each
+    statement, `tables["theory"]` each check, `figures` the decay of the divergences and all the errors.
     """
     line, plane = pairs()
     jobs = len(PUBLISHED) + 2
     paths = {}
     for done, (name, divergence) in enumerate(PUBLISHED.items()):
         subject.progress("following flows", done, jobs)
-        paths[name] = decay(line, divergence, part.horizon)
+        paths[name] = decay(line, divergence, horizon)
     checks: list[Check] = []
     for done, pair in enumerate((line, plane), len(PUBLISHED)):
         subject.progress("checking statements", done, jobs)
-        checks += _statements(pair, part, subject)
+        checks += _statements(pair, subject, samples, flow_steps)
     for name, path in paths.items():
         checks += _flow_in_time(line, name, path)
     subject.progress("checking statements", jobs, jobs)
@@ -625,9 +625,9 @@ def theory(part: Theory, subject: Subject) -> Result:
         figures={"decay": _decay_figure(paths), "errors": _errors_figure(checks)},
         manifest={
             "divergences": list(PUBLISHED),
-            "samples": part.samples,
-            "flow_steps": part.flow_steps,
-            "horizon": part.horizon,
+            "samples": samples,
+            "flow_steps": flow_steps,
+            "horizon": horizon,
             "laws": {
                 f"{pair.dim}-D": {
                     name: {"mean": law.mean.tolist(), "cov": law.cov.tolist()}
@@ -654,17 +654,17 @@ STATEMENTS = {
 """What is checked, in the table's order."""
 
 
-def _statements(pair: Pair, part: Theory, subject: Subject) -> Iterable[Check]:
+def _statements(pair: Pair, subject: Subject, samples: int, flow_steps: int) -> Iterable[Check]:
     """Everything that is checked at one moment of time, and the particles' flow."""
     streams = subject.streams
     yield from _closed_forms(pair)
     for name, divergence in PUBLISHED.items():
         for statement in (_first_variation, _dissipation, _functional_gradient, _continuity):
             yield from statement(pair, name, divergence)
-    yield from _logistic(pair, part.samples, streams["theory.logistic"])
+    yield from _logistic(pair, samples, streams["theory.logistic"])
     yield from _logd(pair, "logd", PUBLISHED["logd"])
-    yield from _svgd(pair, "kl", PUBLISHED["kl"], part.samples, streams["theory.svgd"])
-    yield from _particles(pair, "kl", PUBLISHED["kl"], part, streams["theory.particles"])
+    yield from _svgd(pair, "kl", PUBLISHED["kl"], samples, streams["theory.svgd"])
+    yield from _particles(pair, "kl", PUBLISHED["kl"], samples, flow_steps, streams["theory.particles"])
 
 
 _COLOURS = {"kl": "#0072B2", "js": "#D55E00", "logd": "#009E73", "jeffreys": "#CC79A7", "logistic": "#555555"}

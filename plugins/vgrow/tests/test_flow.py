@@ -181,7 +181,7 @@ def test_moving_leaves_the_discriminator_as_it_is():
     objective._draw_pool()
     before = {k: v.clone() for k, v in experiment.discriminator.state_dict().items()}
     start = objective.state.x.clone()
-    objective._move(objective.part.step_size)
+    objective._move(objective.rules.step_size)
     assert not torch.equal(objective.state.x, start)
     assert all(torch.equal(v, before[k]) for k, v in experiment.discriminator.state_dict().items())
     assert all(p.grad is None and p.requires_grad for p in experiment.discriminator.parameters())
@@ -193,12 +193,12 @@ def test_clamping_defaults_to_the_data():
         experiment = build(images("seed", step_size=1000.0, **options))
         objective = experiment.objective
         objective._draw_pool()
-        objective._move(objective.part.step_size)
+        objective._move(objective.rules.step_size)
         top = objective.state.x.max().item()
         assert top == limit if limit is not None else top > 1
     objective = build(plane(step_size=1000.0)).objective
     objective._draw_pool()
-    objective._move(objective.part.step_size)
+    objective._move(objective.rules.step_size)
     assert objective.state.x.abs().max() > 1, "unbounded data is not clamped"
 
 
@@ -223,13 +223,18 @@ def test_ratio_clip_bounds_the_factor():
     ],
 )
 def test_projection_passes(passes, expected):
-    part = Flow(projection_passes=passes)
-    assert [projection_passes(part, step) for step in (1, 200, 201, 600, 1001, 1501)] == expected
+    assert [projection_passes(passes, step) for step in (1, 200, 201, 600, 1001, 1501)] == expected
 
 
 def test_the_schedules_change_where_facts_say():
-    cifar = Flow(projection_passes="authors_cifar10")
-    assert [projection_passes(cifar, step) for step in (600, 601, 2000, 2001, 3000, 3001)] == [5, 10, 10, 15, 15, 20]
+    assert [projection_passes("authors_cifar10", step) for step in (600, 601, 2000, 2001, 3000, 3001)] == [
+        5,
+        10,
+        10,
+        15,
+        15,
+        20,
+    ]
 
 
 def test_continuing_inside_a_step_is_the_same_step(float64):
@@ -264,5 +269,5 @@ def test_a_memory_of_one_chunk(monkeypatch):
     experiment.discriminator.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
     experiment.objective._draw_pool()
     with parametrize.cached():
-        experiment.objective._move(experiment.objective.part.step_size)
+        experiment.objective._move(experiment.objective.rules.step_size)
     assert max(seen) == 8

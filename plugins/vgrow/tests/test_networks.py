@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
 from gflow_core import Mlp, MlpLogit
-from gflow_vgrow.parts import STYLES
 from gflow_vgrow.resnet import Discriminator, Sampler
+from gflow_vgrow.style import STYLES
 
 SEED, AUTHORS = STYLES["seed"], STYLES["authors"]
 
