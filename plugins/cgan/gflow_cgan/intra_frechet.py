@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import numpy as np
 from matplotlib.figure import Figure
 
 from gflow_cgan.label_accuracy import of_class
-from gflow_core import FeatureMoments, Features, Result, Subject, frechet_distance, score_name
-
-if TYPE_CHECKING:
-    from gflow_cgan.parts import IntraFrechet
+from gflow_core import EncoderPart, FeatureMoments, Features, Result, Subject, frechet_distance, score_name
 
 __all__ = ["intra_frechet"]
 
@@ -22,17 +19,24 @@ LABELLED = 30
 """Classes up to which each has its name on the axis."""
 
 
-def intra_frechet(part: IntraFrechet, subject: Subject) -> Result:
+def intra_frechet(
+    subject: Subject,
+    *,
+    encoder: EncoderPart | None,
+    samples_per_class: int,
+    real_samples_per_class: int | None,
+    batch_size: int,
+) -> Result:
     """The mean over classes, the worst, both beside two halves of the real items; table and figure by class."""
-    data, n_fake = subject.data, part.samples_per_class
+    data, n_fake = subject.data, samples_per_class
     assert data is not None
     assert data.shape.classes is not None
-    features = Features.of(subject, part.encoder, part.batch_size)
+    features = Features.of(subject, encoder, batch_size)
     rows: list[dict[str, Any]] = []
     for label in range(data.shape.classes):
         only = of_class(subject, label, "cgan.intra_frechet", least=4)  # two halves of two
         own = attrs.evolve(features, subject=only)
-        n_real = own.count(part.real_samples_per_class)
+        n_real = own.count(real_samples_per_class)
         half, other = map(FeatureMoments.of, own.real(n_real).tensor_split(2))
         fake = FeatureMoments.stream(own.encoded(n_fake, f"intra_frechet, class {label}"))
         rows.append(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import torch
@@ -13,6 +13,7 @@ from gflow_core import (
     DataError,
     DataShape,
     Encoder,
+    EncoderPart,
     Features,
     GflowError,
     Result,
@@ -21,9 +22,6 @@ from gflow_core import (
     held_out,
     real_index,
 )
-
-if TYPE_CHECKING:
-    from gflow_cgan.parts import LabelAccuracy
 
 __all__ = ["confusion", "label_accuracy", "of_class"]
 
@@ -59,37 +57,39 @@ def check_classes(encoder: Encoder, data: DataShape, device: torch.device) -> No
         )
 
 
-def label_accuracy(part: LabelAccuracy, subject: Subject) -> Result:
+def label_accuracy(
+    subject: Subject, *, encoder: EncoderPart, samples_per_class: int, real_samples: int, batch_size: int
+) -> Result:
     """Accuracy of samples and of real items, tables `classes` and `confusion`, figure `confusion`."""
-    data, n = subject.data, part.samples_per_class
+    data, n = subject.data, samples_per_class
     assert data is not None
     assert data.shape.classes is not None
     classes = data.shape.classes
-    features = Features.of(subject, part.encoder, part.batch_size)
-    encoder = features.encoder
+    features = Features.of(subject, encoder, batch_size)
+    classifier = features.encoder
 
     real_data, words = _real(subject)
-    n_real = min(part.real_samples, len(real_data))
-    check_classes(encoder, data.shape, subject.runtime.device)
-    logits = features.real(n_real, real_data, encoder.classify)
+    n_real = min(real_samples, len(real_data))
+    check_classes(classifier, data.shape, subject.runtime.device)
+    logits = features.real(n_real, real_data, classifier.classify)
     assert real_data.y is not None
     real = confusion(real_data.y[real_index(real_data, n_real)], logits.argmax(1), classes)
 
     seen = []
     for label in range(classes):
         own = attrs.evolve(features, subject=of_class(subject, label, "cgan.label_accuracy"))
-        seen.append(own.fake(n, f"label_accuracy, class {label}", encoder.classify).argmax(1))
+        seen.append(own.fake(n, f"label_accuracy, class {label}", classifier.classify).argmax(1))
     counts = confusion(torch.arange(classes).repeat_interleave(n), torch.cat(seen), classes)
 
     by_class = counts.diagonal().double() / n
-    name = f"label_accuracy({encoder.name})"
+    name = f"label_accuracy({classifier.name})"
     scores: dict[str, float | int | str | None] = {}
     for suffix, found in (("", counts), ("_real", real)):
         accuracy, total = int(found.diagonal().sum()) / int(found.sum()), int(found.sum())
         scores |= {f"{name}{suffix}": accuracy, f"{name}{suffix}_se": (accuracy * (1 - accuracy) / total) ** 0.5}
     scores |= {f"{name}_worst": float(by_class.min()), "worst_class": str(int(by_class.argmin()))}
     title = (
-        f"step {subject.step}, {encoder.name}\n"
+        f"step {subject.step}, {classifier.name}\n"
         f"seen as asked: {scores[name]:.1%}; of real items right: {scores[f'{name}_real']:.1%}"
     )
     return Result(

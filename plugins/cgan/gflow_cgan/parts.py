@@ -316,7 +316,14 @@ class Parzen:
     def build(self) -> Callable[[Subject], Result]:
         from gflow_cgan.parzen import parzen
 
-        return lambda subject: parzen(self, subject)
+        return lambda subject: parzen(
+            subject,
+            samples=self.samples,
+            validation=self.validation,
+            tested=self.held_out,
+            bandwidths=self.bandwidths,
+            grid=self.grid,
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -378,7 +385,13 @@ class LabelAccuracy(_ByClass):
     def build(self) -> Callable[[Subject], Result]:
         from gflow_cgan.label_accuracy import label_accuracy
 
-        return lambda subject: label_accuracy(self, subject)
+        return lambda subject: label_accuracy(
+            subject,
+            encoder=self.encoder,
+            samples_per_class=self.samples_per_class,
+            real_samples=self.real_samples,
+            batch_size=self.batch_size,
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -410,4 +423,10 @@ class IntraFrechet(_ByClass):
     def build(self) -> Callable[[Subject], Result]:
         from gflow_cgan.intra_frechet import intra_frechet
 
-        return lambda subject: intra_frechet(self, subject)
+        return lambda subject: intra_frechet(
+            subject,
+            encoder=self.encoder,
+            samples_per_class=self.samples_per_class,
+            real_samples_per_class=self.real_samples_per_class,
+            batch_size=self.batch_size,
+        )

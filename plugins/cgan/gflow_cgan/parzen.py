@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import attrs
 import numpy as np
@@ -28,9 +27,6 @@ from gflow_core import (
     no_progress,
     real_index,
 )
-
-if TYPE_CHECKING:
-    from gflow_cgan.parts import Parzen
 
 __all__ = ["Estimate", "estimate", "log_density", "parzen"]
 
@@ -103,8 +99,14 @@ def estimate(
     )
 
 
-def parzen(part: Parzen, subject: Subject) -> Result:
-    """Scores of samples and of real items, table and figure of the log-likelihood by bandwidth."""
+def parzen(
+    subject: Subject, *, samples: int, validation: int, tested: int | None, bandwidths: tuple[float, float], grid: int
+) -> Result:
+    """Scores of samples and of real items, table and figure of the log-likelihood by bandwidth.
+
+    Windows stand on `samples`; `grid` bandwidths between the two are tried on `validation` training items, and `tested`
+    held-out items scored, all where it is None.
+    """
     data, progress = subject.data, subject.progress
     assert data is not None
     other_part = held_out(subject.spec.dataset)
@@ -115,18 +117,18 @@ def parzen(part: Parzen, subject: Subject) -> Result:
             "more data (dataset.limit)"
         )
     # Validation items are no centres: each would be its own, and the smallest bandwidth the best.
-    n_validation = min(part.validation, len(data) // 2)
-    index = real_index(data, n_validation + part.samples)
-    n_test = len(other) if part.held_out is None else min(part.held_out, len(other))
+    n_validation = min(validation, len(data) // 2)
+    index = real_index(data, n_validation + samples)
+    n_test = len(other) if tested is None else min(tested, len(other))
     device = subject.runtime.device
     real = _items(data, index[n_validation:]).to(device)
-    validation = _items(data, index[:n_validation]).to(device)
+    choosing = _items(data, index[:n_validation]).to(device)
     test = _items(other, real_index(other, n_test)).to(device)
-    samples = _samples(part.samples, subject, data.shape)
+    generated = _samples(samples, subject, data.shape)
 
-    bandwidths = np.geomspace(*part.bandwidths, part.grid).tolist()
-    fake = estimate(samples, validation, test, bandwidths, progress, "parzen, samples")
-    calibration = estimate(real, validation, test, bandwidths, progress, "parzen, real items")
+    tried = np.geomspace(*bandwidths, grid).tolist()
+    fake = estimate(generated, choosing, test, tried, progress, "parzen, samples")
+    calibration = estimate(real, choosing, test, tried, progress, "parzen, real items")
     scores: dict[str, float | int | str | None] = {}
     for suffix, found in (("", fake), ("_real", calibration)):
         scores |= {
@@ -135,21 +137,21 @@ def parzen(part: Parzen, subject: Subject) -> Result:
             f"bandwidth{suffix}": found.bandwidth,
             f"bandwidth{suffix}_at_edge": int(found.at_edge),
         }
-    rows = zip(bandwidths, fake.curve.tolist(), calibration.curve.tolist(), strict=True)
+    rows = zip(tried, fake.curve.tolist(), calibration.curve.tolist(), strict=True)
     return Result(
         scores=scores,
         tables={"bandwidths": [{"bandwidth": b, "samples": f, "real": r} for b, f, r in rows]},
-        figures={"bandwidths": _figure(bandwidths, fake, calibration, subject.step)},
+        figures={"bandwidths": _figure(tried, fake, calibration, subject.step)},
         manifest={
             **subject.protocol(),
-            "n_fake": part.samples,
+            "n_fake": samples,
             "n_real": len(real),
             "n_validation": n_validation,
             "n_held_out": n_test,
             "held_out_split": other_part.split,
             "held_out_data": other.fingerprint,
             "range": "[0, 1]" if data.shape.low is not None else "the data's own",
-            "bandwidths": [*part.bandwidths, part.grid],
+            "bandwidths": [*bandwidths, grid],
         },
     )
 
