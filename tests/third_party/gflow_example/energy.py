@@ -38,9 +38,9 @@ class State:
 class EnergyObjective:
     """`example.energy`, built."""
 
-    def __init__(self, part, experiment) -> None:
-        self.part = part
+    def __init__(self, experiment, *, power: float) -> None:
         self.experiment = experiment
+        self.power = power
         self.state = State()
 
     def step(self, step: int):
@@ -53,6 +53,6 @@ class EnergyObjective:
         z = experiment.runtime.shard(z).to(experiment.runtime.device)
         with experiment.runtime.autocast():
             x = experiment.players["sampler"].module(z)
-        distance = energy_distance(x.to(real.dtype), real, self.part.power)
+        distance = energy_distance(x.to(real.dtype), real, self.power)
         experiment.players["sampler"].minimize(distance)
         yield {"energy_distance": experiment.runtime.mean(distance.detach())}

@@ -55,4 +55,4 @@ class Energy:
     def build(self, experiment):
         from gflow_example.energy import EnergyObjective
 
-        return EnergyObjective(self, experiment)
+        return EnergyObjective(experiment, power=self.power)
