@@ -7,7 +7,6 @@ import math
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import attrs
 import torch
@@ -15,9 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gflow_core import DataError, DataShape
-
-if TYPE_CHECKING:
-    from gflow_dcgan.parts.maps import Rule
+from gflow_dcgan.options import Rule
 
 __all__ = ["Annotated", "Box", "Grid", "bright", "by_boxes", "by_rule", "cells", "read_boxes"]
 

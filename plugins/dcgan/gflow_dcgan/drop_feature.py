@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 import torch
@@ -39,17 +39,20 @@ from gflow_core import (
 )
 from gflow_dcgan.annotations import Annotated, Box, Grid, bright, by_boxes, by_rule, read_boxes
 from gflow_dcgan.layers import convolutions, example_labels
+from gflow_dcgan.options import Rule
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from gflow_core import Spec
-    from gflow_dcgan.parts.maps import DropFeature
 
 __all__ = ["Linear", "drop_feature", "dropping", "foresee", "patches", "pick"]
 
 Chosen = Callable[[Tensor], Tensor]
 """Maps [B, C, h, w] -> which of them are set to zero, bool, of a shape that broadcasts to theirs."""
+
+By = Literal["weight", "activation"]
+"""What is set to zero."""
 
 HELD_OUT = 0.2
 """Share of the images with the feature that the fits do not see."""
@@ -242,7 +245,9 @@ def foresee(spec: Spec) -> None:
     _Layer.of(sampler, lambda: list(push(sampler, z, y, Runtime(torch.device("cpu")))))
 
 
-def drop_feature(part: DropFeature, subject: Subject) -> Result:
+def drop_feature(
+    subject: Subject, *, samples: int, annotations: str | None, rule: Rule | None, by: By, places: int, images: int
+) -> Result:
     """Annotate, fit, drop, and look for the feature again.
 
     Figures `samples`, the numbered samples that boxes refer to, and `drop`; table `maps`, a row for each feature map.
@@ -251,16 +256,16 @@ def drop_feature(part: DropFeature, subject: Subject) -> Result:
     """
     assert subject.data is not None
     assert subject.sampler is not None
-    shape, rule = subject.data.shape, part.rule
-    boxes = read_boxes(Path(part.annotations).expanduser(), part.samples, shape) if part.annotations else {}
+    shape = subject.data.shape
+    boxes = read_boxes(Path(annotations).expanduser(), samples, shape) if annotations else {}
     # Drawn from the run's seed, whatever the analysis is called: the boxes of a file belong to these samples.
     streams = Streams(subject.spec.seed).fork("dcgan.drop_feature")
     artist = _Artist(subject, streams)
-    z, y = artist.latents(part.samples)
+    z, y = artist.latents(samples)
     x = artist.images(z, y)
     result = Result(
         figures={"samples": _contact_sheet(x, shape, subject.step)},
-        manifest=subject.protocol() | {"n_fake": len(x), "by": part.by, "sheet": _sheet_digest(x)},
+        manifest=subject.protocol() | {"n_fake": len(x), "by": by, "sheet": _sheet_digest(x)},
     )
     if rule is None and not boxes:
         result.scores["note"] = "nothing is dropped: annotate samples.png (annotations = FILE), or set a rule"
@@ -283,7 +288,7 @@ def drop_feature(part: DropFeature, subject: Subject) -> Result:
         )
     order = torch.randperm(len(known), generator=streams["split"])
     held_out = known[order[: math.ceil(HELD_OUT * len(known))]].sort().values
-    image, place, label = pick(where.positive, known, part.places, streams["places"])
+    image, place, label = pick(where.positive, known, places, streams["places"])
     test = torch.isin(image, held_out)
     v = artist.vectors(layer, z, y, image, place)
     fit = Linear.fit(v[~test], label[~test])
@@ -296,7 +301,7 @@ def drop_feature(part: DropFeature, subject: Subject) -> Result:
     # The feature is looked for again in fresh samples by the rule, or in the annotated ones that no fit has seen.
     if rule is not None:
         detect = partial(bright, rule, grid=layer.grid)
-        z, y = artist.latents(part.samples)
+        z, y = artist.latents(samples)
         x = artist.images(z, y)
         where = by_rule(rule, x, shape, layer.grid)
     else:
@@ -306,7 +311,7 @@ def drop_feature(part: DropFeature, subject: Subject) -> Result:
         z, y, x = z[held_out], None if y is None else y[held_out], x[held_out]
         where = where.only(held_out)
         detect = partial(_patchwise, detector, where.area)
-    result.manifest |= {"n_evaluated": len(x), "detector": "rule" if rule else "patches", "places": part.places}
+    result.manifest |= {"n_evaluated": len(x), "detector": "rule" if rule else "patches", "places": places}
     result.manifest |= {"region": list(rule.region), "brighter": rule.brighter} if rule else {"boxes": _digest(boxes)}
 
     def again(chosen: Chosen) -> tuple[Tensor, Tensor]:
@@ -315,10 +320,10 @@ def drop_feature(part: DropFeature, subject: Subject) -> Result:
             altered = artist.images(z, y)
         return altered, torch.cat(counts).double().mean(0) / math.prod(layer.grid)
 
-    after, dropped = again(_chosen(part, fit))
+    after, dropped = again(_chosen(by, fit))
     result.scores |= {
         "maps": len(dropped),
-        **({"maps_dropped": int((fit.weight > 0).sum())} if part.by == "weight" else {}),
+        **({"maps_dropped": int((fit.weight > 0).sum())} if by == "weight" else {}),
         "activations_dropped": float(dropped.mean()),
     }
     result.tables["maps"] = [
@@ -326,14 +331,14 @@ def drop_feature(part: DropFeature, subject: Subject) -> Result:
         for c, (weight, share) in enumerate(zip((fit.weight * fit.scale).tolist(), dropped.tolist(), strict=True))
     ]
     if not bool(dropped.any()):
-        lacking = {"weight": "map has a weight", "activation": "activation where the regression fires is"}[part.by]
+        lacking = {"weight": "map has a weight", "activation": "activation where the regression fires is"}[by]
         result.scores["note"] = f"nothing is dropped: no {lacking} above 0"
         return result
 
     controls = []
     for done in range(CONTROLS):
         subject.progress("controls", done, CONTROLS)
-        controls.append(again(_at_random(part, fit, layer, streams["control"]))[0])
+        controls.append(again(_at_random(by, fit, layer, streams["control"]))[0])
     inside = F.interpolate(where.area[:, None].float(), size=x.shape[2:], mode="nearest").squeeze(1) > 0
     for name, drawn in (("before", [x]), ("after", [after]), ("random", controls)):
         result.scores[f"found_{name}"] = _mean(detect(one)[where.area] for one in drawn)
@@ -341,7 +346,16 @@ def drop_feature(part: DropFeature, subject: Subject) -> Result:
             moved = [(one - x).abs().mean(1) for one in drawn]
             result.scores[f"change_inside_{name}"] = _mean(one[inside] for one in moved)
             result.scores[f"change_outside_{name}"] = _mean(one[~inside] for one in moved)
-    result.figures["drop"] = _figure(part, shape, (x, after, controls[0]), where, result.scores, subject.step)
+    result.figures["drop"] = _figure(
+        shape,
+        (x, after, controls[0]),
+        where,
+        result.scores,
+        subject.step,
+        by=by,
+        images=images,
+        kind="annotated" if rule is None else "fresh",
+    )
     return result
 
 
@@ -361,16 +375,16 @@ def _digest(boxes: dict[int, list[Box]]) -> str:
     return hashlib.sha256(repr(boxes).encode()).hexdigest()
 
 
-def _chosen(part: DropFeature, fit: Linear) -> Chosen:
+def _chosen(by: By, fit: Linear) -> Chosen:
     """What draws the feature, as `by` has it."""
-    if part.by == "weight":
+    if by == "weight":
         return lambda h: (fit.weight > 0).to(h.device)[None, :, None, None]
     return lambda h: fit.fires(h)[:, None] & (h > 0)
 
 
-def _at_random(part: DropFeature, fit: Linear, layer: _Layer, generator: torch.Generator) -> Chosen:
+def _at_random(by: By, fit: Linear, layer: _Layer, generator: torch.Generator) -> Chosen:
     """The control: as many maps, or positive activations at as many places of each image, drawn at random."""
-    if part.by == "weight":
+    if by == "weight":
         drawn = torch.zeros(len(fit.weight), dtype=torch.bool)
         drawn[torch.randperm(len(drawn), generator=generator)[: int((fit.weight > 0).sum())]] = True
         return lambda h: drawn.to(h.device)[None, :, None, None]
@@ -425,19 +439,27 @@ def _corner(i: int, columns: int, shape: DataShape, gap: int) -> tuple[float, fl
 
 
 def _figure(
-    part: DropFeature, shape: DataShape, drawn: Sequence[Tensor], where: Annotated, scores: dict[str, Any], step: int
+    shape: DataShape,
+    drawn: Sequence[Tensor],
+    where: Annotated,
+    scores: dict[str, Any],
+    step: int,
+    *,
+    by: By,
+    images: int,
+    kind: Literal["annotated", "fresh"],
 ) -> Figure:
     """The same z before, after, and with as much dropped at random; the places looked at outlined."""
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
     # Images with the feature first.
-    order = where.positive.flatten(1).any(1).int().argsort(descending=True, stable=True)[: part.images]
+    order = where.positive.flatten(1).any(1).int().argsort(descending=True, stable=True)[:images]
     columns = math.ceil(math.sqrt(len(order)))
     rows = math.ceil(len(order) / columns)
     _, height, width = shape.shape
     figure = Figure(figsize=(12, 4 * rows * height / (columns * width) + 1.4), layout="constrained")
-    if part.by == "weight":
+    if by == "weight":
         what = f"{scores['maps_dropped']} of {scores['maps']} maps dropped"
         random = f"{scores['maps_dropped']} random maps dropped instead"
     else:
@@ -455,8 +477,7 @@ def _figure(
             for x0, y0, x1, y1 in where.boxes[which]:
                 corner = (left + x0, top + y0)
                 axes.add_patch(Rectangle(corner, x1 - x0, y1 - y0, fill=False, edgecolor="#FF7F0E", linewidth=0.7))
-    kind = "fresh" if part.rule is not None else "annotated"
-    unseen = "" if part.rule is not None else " that no fit has seen"
+    unseen = " that no fit has seen" if kind == "annotated" else ""
     count = f"{len(drawn[0])} {kind} sample{'s' * (len(drawn[0]) != 1)}"
     figure.suptitle(f"step {step:,}: {count}{unseen}, {len(order)} shown", fontsize=11)
     return figure

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from gflow_core import Spec
-    from gflow_dcgan.parts.maps import GuidedBackprop
 
 __all__ = ["Guided", "concentration", "foresee", "guided_backprop", "guided_gradient", "last_maps", "selectivity"]
 
@@ -40,7 +39,15 @@ TOP = 0.1
 """Share of the pixels in which a concentrated gradient has most of its energy."""
 
 
-def guided_backprop(part: GuidedBackprop, subject: Subject) -> Result:
+def guided_backprop(
+    subject: Subject,
+    *,
+    features: int,
+    maps: tuple[int, ...],
+    images: int,
+    real_samples: int | None,
+    batch_size: int,
+) -> Result:
     """Guided gradients of each map's strongest responses, of the trained discriminator and of one with random weights.
 
     Figure `guided_backprop`; table `maps`, a row for each network and map; scores: their means over maps. Raises
@@ -55,19 +62,19 @@ def guided_backprop(part: GuidedBackprop, subject: Subject) -> Result:
         batch = data.batch(index, runtime.device)
         return batch if labelled else Batch(batch.x)
 
-    index = real_index(data, part.real_samples or len(data))
-    pieces = index.split(part.batch_size)
-    chosen = _chosen(part, subject.discriminator, items(index[:2]))
-    fresh = untrained(subject, index, part.batch_size)
+    index = real_index(data, real_samples or len(data))
+    pieces = index.split(batch_size)
+    chosen = _chosen(subject.discriminator, items(index[:2]), features, maps)
+    fresh = untrained(subject, index, batch_size)
 
     found: dict[str, dict[int, _Response]] = {}
     for name, network in (("trained", subject.discriminator), ("random", fresh)):
-        maps = last_maps(network, items(index[:2]))
+        activations = last_maps(network, items(index[:2]))
         responses = []
         for done, piece in enumerate(pieces):
-            subject.progress(f"responses of {name} maps", done * part.batch_size, len(index))
+            subject.progress(f"responses of {name} maps", done * batch_size, len(index))
             with torch.no_grad(), runtime.autocast():
-                responses.append(maps(items(piece))[:, chosen].float().amax((2, 3)).cpu())
+                responses.append(activations(items(piece))[:, chosen].float().amax((2, 3)).cpu())
             if not bool(responses[-1].isfinite().all()):
                 raise Diverged(
                     f"step {subject.step}: responses of the {name} discriminator are NaN or infinite; train with a "
@@ -75,9 +82,9 @@ def guided_backprop(part: GuidedBackprop, subject: Subject) -> Result:
                 )
         found[name] = {}
         for channel, response in zip(chosen, torch.cat(responses).T, strict=True):
-            order = response.argsort(descending=True, stable=True)[: part.images]
+            order = response.argsort(descending=True, stable=True)[:images]
             batch = items(index[order])
-            gradient = guided_gradient(maps, batch, channel, runtime)
+            gradient = guided_gradient(activations, batch, channel, runtime)
             found[name][channel] = _Response(response, batch.x.float().cpu(), gradient.float().cpu())
     rows = [
         {"network": name, "map": channel, **response.numbers()}
@@ -92,27 +99,30 @@ def guided_backprop(part: GuidedBackprop, subject: Subject) -> Result:
         },
         tables={"maps": rows},
         figures={"guided_backprop": _figure(found, data.shape, subject.step)},
-        manifest=subject.protocol() | {"n_real": len(index), "images": min(part.images, len(index)), "maps": chosen},
+        manifest=subject.protocol() | {"n_real": len(index), "images": min(images, len(index)), "maps": chosen},
     )
 
 
-def foresee(part: GuidedBackprop, spec: Spec) -> None:
+def foresee(spec: Spec, *, features: int, maps: tuple[int, ...]) -> None:
     """Try a fresh discriminator. Raises GflowError where it has no convolution, or not the maps that are listed."""
     shape = spec.dataset.data_shape()
     example = Batch(torch.zeros(2, *shape.shape), example_labels(spec.discriminator, shape))
-    _chosen(part, spec.discriminator.build(shape).eval(), example)
+    _chosen(spec.discriminator.build(shape).eval(), example, features, maps)
 
 
 @torch.no_grad()
-def _chosen(part: GuidedBackprop, network: nn.Module, example: Batch) -> list[int]:
-    """The maps that are looked at. Raises GflowError where there are none, or not those listed."""
+def _chosen(network: nn.Module, example: Batch, features: int, maps: tuple[int, ...]) -> list[int]:
+    """The maps that are looked at: `maps`, or the first `features`.
+
+    Raises GflowError where there are none, or not those listed.
+    """
     channels = last_maps(network, example)(example).shape[1]
-    if part.maps and max(part.maps) >= channels:
+    if maps and max(maps) >= channels:
         raise GflowError(
-            f"dcgan.guided_backprop: maps names map {max(part.maps)}, and the discriminator's last convolutional layer "
+            f"dcgan.guided_backprop: maps names map {max(maps)}, and the discriminator's last convolutional layer "
             f"has maps 0 to {channels - 1}"
         )
-    return list(part.maps or range(min(part.features, channels)))
+    return list(maps or range(min(features, channels)))
 
 
 # ------------------------------------------------------------------ networks

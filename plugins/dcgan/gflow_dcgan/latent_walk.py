@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gflow_core import (
     DataShape,
+    EncoderPart,
     Features,
     Result,
     Streams,
@@ -31,9 +32,6 @@ from gflow_core import (
     real_index,
     slerp,
 )
-
-if TYPE_CHECKING:
-    from gflow_dcgan.parts.latents import LatentWalk
 
 __all__ = ["Walks", "latent_walk", "measure"]
 
@@ -74,7 +72,17 @@ class Walks:
     """Its features, or pixels [R, k, d]."""
 
 
-def latent_walk(part: LatentWalk, subject: Subject) -> Result:
+def latent_walk(
+    subject: Subject,
+    *,
+    paths: Sequence[str],
+    rows: int,
+    steps: int,
+    fine: int,
+    encoder: EncoderPart | None,
+    real_samples: int | None,
+    batch_size: int,
+) -> Result:
     """Table `walks`, a row each; scores are means over the rows of a path, where the number exists.
 
     Figures: one a path, `linear`, `spherical` and `cross_fade`, of images over their nearest training images; and
@@ -84,24 +92,24 @@ def latent_walk(part: LatentWalk, subject: Subject) -> Result:
     data = subject.data
     assert data is not None
     device = subject.runtime.device
-    encoder = part.encoder.build(data.shape, device, subject.progress) if part.encoder else Pixels(data.x[0].numel())
-    features = Features(subject, encoder, part.batch_size)
-    searched = real_index(data, features.count(part.real_samples))
+    network = encoder.build(data.shape, device, subject.progress) if encoder else Pixels(data.x[0].numel())
+    features = Features(subject, network, batch_size)
+    searched = real_index(data, features.count(real_samples))
     # Of the seed alone, so that pictures of one run show the same walks at every step.
     streams = Streams(subject.spec.seed).fork("dcgan.latent_walk")
 
-    t = torch.linspace(0, 1, part.fine)
-    z0, z1, y = _ends(part, subject, streams)
-    x = {path: _images(subject, PATHS[path](z0, z1, t), y) for path in part.paths}
-    first = torch.randint(len(searched), (part.rows,), generator=streams["real"])
-    second = (first + torch.randint(1, max(len(searched), 2), (part.rows,), generator=streams["real"])) % len(searched)
+    t = torch.linspace(0, 1, fine)
+    z0, z1, y = _ends(subject, rows, streams)
+    x = {path: _images(subject, PATHS[path](z0, z1, t), y) for path in paths}
+    first = torch.randint(len(searched), (rows,), generator=streams["real"])
+    second = (first + torch.randint(1, max(len(searched), 2), (rows,), generator=streams["real"])) % len(searched)
     a, b = (data.batch(searched[ends]).x.to(t.dtype) for ends in (first, second))
     x["cross_fade"] = lerp(a.flatten(1), b.flatten(1), t).unflatten(2, data.shape.shape)
 
     walks = _walks(x, features, len(searched))
     found = {path: measure(walk) for path, walk in walks.items()}
     names = [label_name(label, data.shape) for label in y] if y is not None else None
-    rows = [
+    table = [
         {"path": path, "row": i, **({"label": names[i] if path in PATHS else None} if names else {}), **numbers}
         for path, walked in found.items()
         for i, numbers in enumerate(walked)
@@ -115,30 +123,30 @@ def latent_walk(part: LatentWalk, subject: Subject) -> Result:
         if path in PATHS:
             scores.update(_support(path, z0, z1, t, subject.spec.sampler.latent))
 
-    figures = {"profile": _profile(walks, f"step {subject.step:,}: along the way, a line a row ({encoder.name})")}
-    shown = torch.linspace(0, part.fine - 1, part.steps).round().long()
+    figures = {"profile": _profile(walks, f"step {subject.step:,}: along the way, a line a row ({network.name})")}
+    shown = torch.linspace(0, fine - 1, steps).round().long()
     for path, walk in walks.items():
         near = searched[walk.neighbour[:, shown]]
         items = data.batch(near.flatten()).x.unflatten(0, near.shape)
         labels = names if path in PATHS else None
-        title = f"step {subject.step:,}, {path.replace('_', '-')} ({encoder.name}; numbers over {part.fine} points)"
+        title = f"step {subject.step:,}, {path.replace('_', '-')} ({network.name}; numbers over {fine} points)"
         figures[path] = _strips(walk.x[:, shown], items, t[shown], found[path], labels, data.shape, title)
-    manifest = features.manifest(n_real=len(searched), n_fake=part.rows * part.fine, rows=part.rows, fine=part.fine)
-    return Result(scores=scores, tables={"walks": rows}, figures=figures, manifest=manifest)
+    manifest = features.manifest(n_real=len(searched), n_fake=rows * fine, rows=rows, fine=fine)
+    return Result(scores=scores, tables={"walks": table}, figures=figures, manifest=manifest)
 
 
 # ------------------------------------------------------------------ walking
 
 
-def _ends(part: LatentWalk, subject: Subject, streams: Streams) -> tuple[Tensor, Tensor, Tensor | None]:
+def _ends(subject: Subject, rows: int, streams: Streams) -> tuple[Tensor, Tensor, Tensor | None]:
     """Both latents of each row [rows, dim], and its label where the sampler reads labels."""
     data, sampler = subject.data, subject.spec.sampler
     assert data is not None
-    z0, z1 = (sampler.latent.draw(part.rows, streams["latent"]) for _ in range(2))
+    z0, z1 = (sampler.latent.draw(rows, streams["latent"]) for _ in range(2))
     return (
         z0,
         z1,
-        draw_labels(label_pool(data, data.shape), part.rows, streams["label"]) if sampler.conditional else None,
+        draw_labels(label_pool(data, data.shape), rows, streams["label"]) if sampler.conditional else None,
     )
 
 

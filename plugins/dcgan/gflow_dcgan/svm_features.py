@@ -7,7 +7,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import numpy as np
@@ -17,11 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gflow_core import Diverged, GflowError, Progress, Result, Runtime, Source, Subject, derive, real_index
-from gflow_dcgan.parts.judgement import not_trained_on
+from gflow_dcgan.options import SvmOptions
+from gflow_dcgan.splits import not_trained_on
 from gflow_dcgan.untrained import calibrate_on_data, untrained
-
-if TYPE_CHECKING:
-    from gflow_dcgan.parts.judgement import SvmFeatures
 
 __all__ = [
     "Draw",
@@ -76,7 +74,7 @@ class Fit:
     """One row a C."""
 
 
-def svm_features(part: SvmFeatures, subject: Subject) -> Result:
+def svm_features(subject: Subject, options: SvmOptions) -> Result:
     """Accuracies on the other split, of the discriminator's features and of the baselines'."""
     data, spec = subject.data, subject.spec
     assert data is not None
@@ -86,11 +84,11 @@ def svm_features(part: SvmFeatures, subject: Subject) -> Result:
     classes = data.shape.classes
     assert classes is not None
 
-    pool = real_index(data, part.train_samples or len(data)).numpy()
-    chosen = list(draws(part, data.y.numpy(), pool, classes, subject.streams["draw"]))
+    pool = real_index(data, options.train_samples or len(data)).numpy()
+    chosen = list(draws(options, data.y.numpy(), pool, classes, subject.streams["draw"]))
     # Only what some draw uses is extracted.
     used = np.unique(np.concatenate([np.concatenate([draw.learn, draw.validate]) for draw in chosen]))
-    tested = real_index(test, part.test_samples or len(test)).sort().values.numpy()
+    tested = real_index(test, options.test_samples or len(test)).sort().values.numpy()
     y, y_test = data.y.numpy(), test.y.numpy()[tested]
     shuffled = torch.from_numpy(used)[torch.randperm(len(used), generator=subject.streams["calibrate"])]
 
@@ -98,25 +96,25 @@ def svm_features(part: SvmFeatures, subject: Subject) -> Result:
     tried: list[dict[str, Any]] = []
     scores: dict[str, float | int | str | None] = {}
     confusion = np.zeros((classes, classes), dtype=np.int64)
-    for kind in ("discriminator", *part.baselines):
-        read = extractor(kind, part, subject, data, shuffled)
+    for kind in ("discriminator", *options.baselines):
+        read = extractor(kind, options, subject, data, shuffled)
         say = _named(subject.progress, kind)
-        x = extract(read, data, used, part.batch_size, subject.runtime, say)
-        x_test = extract(read, test, tested, part.batch_size, subject.runtime, say)
+        x = extract(read, data, used, options.batch_size, subject.runtime, say)
+        x_test = extract(read, test, tested, options.batch_size, subject.runtime, say)
         del read
         if not (finite(x) and finite(x_test)):
             raise Diverged(
                 f"step {subject.step}: {kind} features are NaN or infinite; the discriminator has diverged: train with "
                 "a lower rate, or analyze an earlier checkpoint"
             )
-        if part.standardize:
+        if options.standardize:
             standardize(x, x_test)
         fits = []
         for i, draw in enumerate(chosen):
             place = attrs.evolve(
                 draw, learn=np.searchsorted(used, draw.learn), validate=np.searchsorted(used, draw.validate)
             )
-            fits.append(_fit(part, x, y[used], place, x_test, y_test, derive(subject.streams.seed, f"svm.{i}")))
+            fits.append(_fit(options, x, y[used], place, x_test, y_test, derive(subject.streams.seed, f"svm.{i}")))
             subject.progress(f"{kind}: classifiers", i + 1, len(chosen))
         rows.append(_row(kind, x.shape[1], fits))
         tried += [{"features": kind, "draw": i, **row} for i, fit in enumerate(fits) for row in fit.tried]
@@ -132,7 +130,7 @@ def svm_features(part: SvmFeatures, subject: Subject) -> Result:
                 "dcgan.svm_features: a classifier on %s features stopped at max_iter = %d iterations, before it "
                 "converged; raise max_iter or tolerance, or lower C",
                 kind,
-                part.max_iter,
+                options.max_iter,
             )
     return Result(
         scores=scores,
@@ -147,19 +145,19 @@ def svm_features(part: SvmFeatures, subject: Subject) -> Result:
             else "outputs of convolutions (hooks)",
             "test_split": test_part.split,
             "test_data": test.fingerprint,
-            "n_learned": len(chosen[0].learn) + (len(chosen[0].validate) if part.labels is None else 0),
+            "n_learned": len(chosen[0].learn) + (len(chosen[0].validate) if options.labels is None else 0),
             "n_validation": len(chosen[0].validate),
             "n_test": len(tested),
-            "labels": part.labels,
-            "repeats": part.repeats,
-            "grid": part.grid,
-            "standardize": part.standardize,
-            "C": list(part.C),
-            "solver": part.solver,
-            "tolerance": part.tolerance,
-            "max_iter": part.max_iter,
-            "kmeans": [part.kmeans_centroids, part.kmeans_patches, part.kmeans_size]
-            if "kmeans" in part.baselines
+            "labels": options.labels,
+            "repeats": options.repeats,
+            "grid": options.grid,
+            "standardize": options.standardize,
+            "C": list(options.C),
+            "solver": options.solver,
+            "tolerance": options.tolerance,
+            "max_iter": options.max_iter,
+            "kmeans": [options.kmeans_centroids, options.kmeans_patches, options.kmeans_size]
+            if "kmeans" in options.baselines
             else None,
         },
     )
@@ -168,29 +166,29 @@ def svm_features(part: SvmFeatures, subject: Subject) -> Result:
 # ------------------------------------------------------------------ which items
 
 
-def draws(part: SvmFeatures, y: Array, pool: Array, classes: int, generator: torch.Generator) -> Iterator[Draw]:
+def draws(options: SvmOptions, y: Array, pool: Array, classes: int, generator: torch.Generator) -> Iterator[Draw]:
     """The items of each classifier, from the places `pool` of a data set with labels y.
 
     Raises GflowError where they do not suffice.
     """
-    count = part.validation or max(1, len(pool) // 10)
+    count = options.validation or max(1, len(pool) // 10)
     missing = np.setdiff1d(np.arange(classes), y[pool])
     if len(missing):
         raise GflowError(
             f"dcgan.svm_features: none of the {len(pool):,} training items is of class {missing[0]}; raise "
             "train_samples or dataset.limit"
         )
-    for _ in range(part.repeats):
+    for _ in range(options.repeats):
         order = pool[torch.randperm(len(pool), generator=generator).numpy()]
-        if part.labels is None:
+        if options.labels is None:
             learn, rest = order[count:], order[:count]
         else:
-            learn = balanced(order, y, part.labels // classes, classes)
+            learn = balanced(order, y, options.labels // classes, classes)
             rest = order[~np.isin(order, learn)][:count]
         if len(rest) < count or not len(learn):
             raise GflowError(
                 f"dcgan.svm_features: {len(pool):,} training items are too few for validation = {count:,} beside "
-                f"those learned from; lower validation{'' if part.labels is None else ' or labels'}"
+                f"those learned from; lower validation{'' if options.labels is None else ' or labels'}"
             )
         if len(missing := np.setdiff1d(np.arange(classes), y[learn])):
             raise GflowError(
@@ -268,7 +266,7 @@ def pooled(h: Tensor, grid: int) -> Tensor:
     return F.adaptive_max_pool2d(h, (height, width)).flatten(1)
 
 
-def extractor(kind: str, part: SvmFeatures, subject: Subject, data: Source, shuffled: Tensor) -> Extractor:
+def extractor(kind: str, options: SvmOptions, subject: Subject, data: Source, shuffled: Tensor) -> Extractor:
     """The features by name; what they have to know of training images they take from those at `shuffled`.
 
     Running batch-norm statistics of training are of real and generated items; `discriminator` and `random` have both
@@ -277,14 +275,14 @@ def extractor(kind: str, part: SvmFeatures, subject: Subject, data: Source, shuf
     if kind == "raw":
         return lambda x: x.flatten(1)
     if kind == "kmeans":
-        return KMeansFeatures.fit(part, subject, data, shuffled)
+        return KMeansFeatures.fit(options, subject, data, shuffled)
     if kind == "random":
-        module = untrained(subject, shuffled, part.batch_size)
+        module = untrained(subject, shuffled, options.batch_size)
     else:
         assert subject.discriminator is not None
         module = copy.deepcopy(subject.discriminator)  # training goes on with the run's own
-        calibrate_on_data(module, subject, shuffled, part.batch_size)
-    return lambda x: conv_features(module, x, part.grid)
+        calibrate_on_data(module, subject, shuffled, options.batch_size)
+    return lambda x: conv_features(module, x, options.grid)
 
 
 @attrs.frozen(eq=False)
@@ -304,10 +302,10 @@ class KMeansFeatures:
     """[K, d]."""
 
     @classmethod
-    def fit(cls, part: SvmFeatures, subject: Subject, data: Source, images: Tensor) -> KMeansFeatures:
+    def fit(cls, options: SvmOptions, subject: Subject, data: Source, images: Tensor) -> KMeansFeatures:
         from sklearn.cluster import MiniBatchKMeans
 
-        generator, size, n = subject.streams["kmeans"], part.kmeans_size, part.kmeans_patches
+        generator, size, n = subject.streams["kmeans"], options.kmeans_size, options.kmeans_patches
         which = images[torch.randint(len(images), (n,), generator=generator)]
         height, width = data.shape.shape[1:]
         rows = torch.randint(height - size + 1, (n,), generator=generator)
@@ -321,12 +319,12 @@ class KMeansFeatures:
         values, vectors = torch.linalg.eigh((x - mean).T @ (x - mean) / len(x))
         whiten = vectors / (values.clamp(min=0) + 0.1).sqrt() @ vectors.T  # 0.1 keeps what is only noise small
         means = MiniBatchKMeans(
-            part.kmeans_centroids,
+            options.kmeans_centroids,
             batch_size=4096,
             n_init=1,
             random_state=derive(subject.streams.seed, "kmeans") % 2**32,
         ).fit(((x - mean) @ whiten).numpy())
-        subject.progress("kmeans: centroids", part.kmeans_centroids, part.kmeans_centroids)
+        subject.progress("kmeans: centroids", options.kmeans_centroids, options.kmeans_centroids)
         centroids = torch.from_numpy(means.cluster_centers_).to(x)
         device = subject.runtime.device
         return cls(size, mean.to(device), whiten.to(device), centroids.to(device))
@@ -446,16 +444,16 @@ def lbfgs(x: Array, y: Array, *, C: float, tolerance: float, max_iter: int, seed
 SOLVERS = {"liblinear": liblinear, "lbfgs": lbfgs}
 
 
-def _fit(part: SvmFeatures, x: Array, y: Array, draw: Draw, x_test: Array, y_test: Array, seed: int) -> Fit:
+def _fit(options: SvmOptions, x: Array, y: Array, draw: Draw, x_test: Array, y_test: Array, seed: int) -> Fit:
     """The classifier of the C that does best on the validation items; of equals the smallest C."""
 
     def learn(x: Array, y: Array, C: float) -> Svm:  # noqa: N803
-        solve = SOLVERS[part.solver]
-        return solve(x, y, C=C, tolerance=part.tolerance, max_iter=part.max_iter, seed=seed % 2**31)
+        solve = SOLVERS[options.solver]
+        return solve(x, y, C=C, tolerance=options.tolerance, max_iter=options.max_iter, seed=seed % 2**31)
 
     given, labels = x[draw.learn], y[draw.learn]
     chosen, validation, tried = None, -1.0, []
-    for C in sorted(part.C):  # noqa: N806
+    for C in sorted(options.C):  # noqa: N806
         svm = learn(given, labels, C)
         accuracy = svm.accuracy(x[draw.validate], y[draw.validate])
         tried.append(
@@ -464,7 +462,7 @@ def _fit(part: SvmFeatures, x: Array, y: Array, draw: Draw, x_test: Array, y_tes
         if accuracy > validation:
             chosen, validation, best = svm, accuracy, C
     assert chosen is not None
-    if part.labels is None:
+    if options.labels is None:
         given, labels = x, y  # all of them
         chosen = learn(given, labels, best)
     predicted = chosen.predict(x_test)

@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import attrs
 import numpy as np
@@ -34,11 +34,6 @@ from torch.nn import functional as F
 
 from gflow_core import Result, Subject
 
-if TYPE_CHECKING:
-    from gflow_dcgan.parts.arithmetic import TransposedConv
-
-    Array = np.ndarray[Any, np.dtype[Any]]
-
 __all__ = [
     "DCGAN",
     "Layer",
@@ -52,6 +47,8 @@ __all__ = [
     "taps",
     "transposed_conv",
 ]
+
+Array = np.ndarray[Any, np.dtype[Any]]
 
 KERNELS, STRIDES = range(2, 7), range(1, 4)
 """What the overlap table spans."""
@@ -491,7 +488,16 @@ def _checkerboard_figure(shown: dict[int, dict[Method, Array]]) -> Figure:
 # ------------------------------------------------------------------ the analyzer
 
 
-def transposed_conv(part: TransposedConv, subject: Subject) -> Result:
+def transposed_conv(
+    subject: Subject,
+    *,
+    input_size: int,
+    kernel_size: int,
+    stride: int,
+    padding: int,
+    output_padding: int,
+    channels: int,
+) -> Result:
     """Compute, check and draw.
 
     `tables["checks"]` has each statement with how many numbers were compared and the largest error (0: exact),
@@ -500,23 +506,22 @@ def transposed_conv(part: TransposedConv, subject: Subject) -> Result:
     """
     generator = subject.streams["dcgan.transposed_conv"]
     own = Layer(
-        input_size=part.input_size,
-        kernel_size=part.kernel_size,
-        stride=part.stride,
-        padding=part.padding,
-        output_padding=part.output_padding,
+        input_size=input_size,
+        kernel_size=kernel_size,
+        stride=stride,
+        padding=padding,
+        output_padding=output_padding,
     )
     checks: list[Check] = []
     for layer in dict.fromkeys([own, *DCGAN.values()]):
-        checks += _checked(str(layer), _sides(layer, part.channels, generator))
+        checks += _checked(str(layer), _sides(layer, channels, generator))
     grid = _grid()
     square = [layer for layer in grid if layer.output_padding == 0]
     plain = [layer for layer in square if layer.padding == 0]
     span = f"k={KERNELS[0]}..{KERNELS[-1]}, s={STRIDES[0]}..{STRIDES[-1]}"
-    c = part.channels
     for layers, setting, sides in (
-        (grid, f"{len(grid)} layers: {span}, every p and op", lambda layer: _sides(layer, c, generator)),
-        (square, f"{len(square)} layers: {span}, every p", lambda layer: _resized_sides(layer, c, generator)),
+        (grid, f"{len(grid)} layers: {span}, every p and op", lambda layer: _sides(layer, channels, generator)),
+        (square, f"{len(square)} layers: {span}, every p", lambda layer: _resized_sides(layer, channels, generator)),
         (plain, f"{len(plain)} layers: {span}", _overlap_sides),
     ):
         checks += _checked(setting, (pair for layer in layers for pair in sides(layer)))
@@ -548,5 +553,5 @@ def transposed_conv(part: TransposedConv, subject: Subject) -> Result:
             "matrix": _matrix_figure(own),
             "checkerboard": _checkerboard_figure(shown),
         },
-        manifest={"layer": attrs.asdict(own), "channels": part.channels, "side": SIDE, "maps": CHANNELS},
+        manifest={"layer": attrs.asdict(own), "channels": channels, "side": SIDE, "maps": CHANNELS},
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 import attrs
 import numpy as np
@@ -27,10 +27,7 @@ from gflow_core import (
     real_index,
 )
 from gflow_dcgan.batch_norm import batch_statistics, goes_by_batches
-from gflow_dcgan.parts.judgement import not_trained_on
-
-if TYPE_CHECKING:
-    from gflow_dcgan.parts.judgement import ValueFunction
+from gflow_dcgan.splits import not_trained_on
 
 __all__ = ["Judged", "estimate_density", "jensen_shannon", "value", "value_function"]
 
@@ -111,7 +108,17 @@ def jensen_shannon(value: float) -> float:
     return value / 2 + math.log(2)
 
 
-def value_function(part: ValueFunction, subject: Subject) -> Result:
+def value_function(
+    subject: Subject,
+    *,
+    samples: int,
+    real_samples: int,
+    batch_norm: Literal["batch", "eval"],
+    batch_size: int,
+    density_samples: int,
+    bandwidth: float | None,
+    resolution: int,
+) -> Result:
     """V on held-out and on training items, the histograms of D, and D against D* where p is known."""
     data = subject.data
     assert data is not None
@@ -120,12 +127,12 @@ def value_function(part: ValueFunction, subject: Subject) -> Result:
 
     discriminator = subject.discriminator
     assert discriminator is not None
-    with batch_statistics(discriminator) if part.batch_norm == "batch" else nullcontext():
+    with batch_statistics(discriminator) if batch_norm == "batch" else nullcontext():
         batchwise = goes_by_batches(discriminator)
-        together = _together(part, data, other) if batchwise else 1
-        fake = _judge_samples(part, subject, together)
-        train = _judge_data(part, subject, "training", data, together)
-        held = None if other is None else _judge_data(part, subject, "held out", other, together)
+        together = _together(data, other, samples, real_samples, batch_size) if batchwise else 1
+        fake = _judge_samples(subject, samples, batch_size, together)
+        train = _judge_data(subject, "training", data, real_samples, batch_size, together)
+        held = None if other is None else _judge_data(subject, "held out", other, real_samples, batch_size, together)
     real = train if held is None else held
     v, error = value(real, fake)
     v_train, _ = value(train, fake)
@@ -158,8 +165,8 @@ def value_function(part: ValueFunction, subject: Subject) -> Result:
     manifest = {
         "sampler_batch_norm": protocol.pop("batch_norm"),
         **protocol,
-        "discriminator_batch_norm": part.batch_norm,
-        "batch_size": together if batchwise else part.batch_size,
+        "discriminator_batch_norm": batch_norm,
+        "batch_size": together if batchwise else batch_size,
         "n_real": len(real.logit),
         "n_train": len(train.logit),
         "n_fake": len(fake.logit),
@@ -170,8 +177,8 @@ def value_function(part: ValueFunction, subject: Subject) -> Result:
     known = data.log_density is not None and data.shape.shape in ((1,), (2,))
     # D* is a function of points: out of the block above D is one as well, by its running statistics.
     if known and not subject.spec.discriminator.conditional and not goes_by_batches(discriminator):
-        log_q, bandwidth = _model_density(part, subject)
-        manifest |= {"n_density": part.density_samples, "bandwidth": bandwidth, "optimal_batch_norm": "eval"}
+        log_q, bandwidth = _model_density(subject, density_samples, bandwidth)
+        manifest |= {"n_density": density_samples, "bandwidth": bandwidth, "optimal_batch_norm": "eval"}
         optimal = Optimal(subject, log_q)
         best = [attrs.evolve(judged, logit=optimal.best(judged.x), together=1) for judged in (real, fake)]
         gaps = [(optimal.own(judged.x).sigmoid() - judged.probability).abs().mean() for judged in best]
@@ -181,7 +188,7 @@ def value_function(part: ValueFunction, subject: Subject) -> Result:
         running = "; D by running statistics" if batchwise else ""
         gap = f"mean |D - D*| = {scores['distance_to_optimal']:.3g}"
         note = f"q estimated with bandwidth {bandwidth:.2g}; {gap}{running}"
-        figures["optimal"] = draw(optimal, real.x, fake.x, part.resolution, note)
+        figures["optimal"] = draw(optimal, real.x, fake.x, resolution, note)
     return Result(
         scores=scores, tables={"items": [judged.row() for judged in sets]}, figures=figures, manifest=manifest
     )
@@ -190,16 +197,16 @@ def value_function(part: ValueFunction, subject: Subject) -> Result:
 # ------------------------------------------------------------------ what D says
 
 
-def _together(part: ValueFunction, data: Source, other: Source | None) -> int:
+def _together(data: Source, other: Source | None, samples: int, real_samples: int, batch_size: int) -> int:
     """Items of a batch: of all sets alike, lest their number tell them apart, and two batches of the smallest set."""
-    real = [min(part.real_samples, len(source)) for source in (data, other) if source is not None]
-    fewest = min(part.samples, *real)
+    real = [min(real_samples, len(source)) for source in (data, other) if source is not None]
+    fewest = min(samples, *real)
     if fewest < 4:
         raise GflowError(
             f"dcgan.value_function: two batches for batch norm need 4 items, and there are {fewest}; raise samples, "
             'real_samples or the size of the data set, or set batch_norm = "eval"'
         )
-    return min(part.batch_size, fewest // 2)
+    return min(batch_size, fewest // 2)
 
 
 def _pieces(index: Tensor, batch_size: int, together: int) -> tuple[Tensor, ...]:
@@ -225,9 +232,9 @@ def _logits(subject: Subject, x: Tensor, y: Tensor | None) -> Tensor:
     return logit
 
 
-def _judge_data(part: ValueFunction, subject: Subject, name: str, data: Source, together: int) -> Judged:
+def _judge_data(subject: Subject, name: str, data: Source, real_samples: int, batch_size: int, together: int) -> Judged:
     """Some items of the data, the same ones in every run, with their own labels."""
-    pieces = _pieces(real_index(data, part.real_samples), part.batch_size, together)
+    pieces = _pieces(real_index(data, real_samples), batch_size, together)
     batches = (data.batch(piece, subject.runtime.device) for piece in pieces)
     found = [(_logits(subject, batch.x, batch.y), _kept(batch.x)) for batch in batches]
     logit, kept = (torch.cat(values) for values in zip(*found, strict=True))
@@ -235,15 +242,15 @@ def _judge_data(part: ValueFunction, subject: Subject, name: str, data: Source, 
     return Judged(name, True, logit, kept, together)
 
 
-def _judge_samples(part: ValueFunction, subject: Subject, together: int) -> Judged:
+def _judge_samples(subject: Subject, n: int, batch_size: int, together: int) -> Judged:
     """Samples with the labels that they were made from, which follow the data's."""
-    spec, streams, n = subject.spec, subject.streams, part.samples
+    spec, streams = subject.spec, subject.streams
     assert subject.sampler is not None
     z, y = spec.sampler.latent.draw(n, streams["latent"]), None
     if spec.sampler.conditional:
         y = draw_labels(label_pool(subject.data, spec.dataset.data_shape()), n, streams["label"])
     logits, kept = [], []
-    pieces = _pieces(torch.arange(n), part.batch_size, together)
+    pieces = _pieces(torch.arange(n), batch_size, together)
     for done, index in enumerate(pieces, 1):
         given = None if y is None else y[index].to(subject.runtime.device)
         (x,) = push(subject.sampler, z[index], given, subject.runtime, chunk=n)
@@ -333,12 +340,12 @@ def estimate_density(x: Tensor, bandwidth: float | None, floor: float) -> tuple[
     return lambda at: torch.from_numpy(model.score_samples(at.double().numpy())), bandwidth
 
 
-def _model_density(part: ValueFunction, subject: Subject) -> tuple[LogDensity, float]:
+def _model_density(subject: Subject, samples: int, bandwidth: float | None) -> tuple[LogDensity, float]:
     """q of the subject's sampler, from samples of its own: at points it was fitted to an estimate is too high."""
     assert subject.data is not None
-    x = torch.cat([x.cpu() for x in draw_from(subject, part.density_samples, CHUNK)])
+    x = torch.cat([x.cpu() for x in draw_from(subject, samples, CHUNK)])
     subject.progress("density of the samples", len(x), len(x))
-    return estimate_density(x, part.bandwidth, 1e-3 * float(subject.data.x.double().std()) or 1e-3)
+    return estimate_density(x, bandwidth, 1e-3 * float(subject.data.x.double().std()) or 1e-3)
 
 
 def _curves(optimal: Optimal, real: Tensor, fake: Tensor, resolution: int, note: str) -> Figure:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import torch
@@ -25,9 +25,7 @@ from gflow_core import (
     parse_label,
     push,
 )
-
-if TYPE_CHECKING:
-    from gflow_dcgan.parts.latents import VectorArithmetic
+from gflow_dcgan.options import ArithmeticOptions
 
 __all__ = ["Seen", "choose", "combine", "read_label", "surroundings", "vector_arithmetic"]
 
@@ -53,7 +51,7 @@ class Seen:
         return f"{int(self.classes[i])} ({float(self.confidence[i]):.2f})"
 
 
-def vector_arithmetic(part: VectorArithmetic, subject: Subject) -> Result:
+def vector_arithmetic(subject: Subject, options: ArithmeticOptions) -> Result:
     """The figure `samples`, numbered; and `arithmetic`, with table `exemplars`, where the concepts are chosen.
 
     Scores: the norm of the result's z over the mean norm of the exemplars' (`norm_ratio`); for a uniform law the share
@@ -66,29 +64,29 @@ def vector_arithmetic(part: VectorArithmetic, subject: Subject) -> Result:
     latent, shape = subject.spec.sampler.latent, data.shape
     # Of the seed alone: samples keep their numbers at every step, and under another name in the recipe.
     streams = Streams(subject.spec.seed).fork("dcgan.vector_arithmetic")
-    label = read_label(part.label, shape)
-    features = Features.of(subject, part.encoder, part.batch_size) if part.encoder is not None else None
+    label = read_label(options.label, shape)
+    features = Features.of(subject, options.encoder, options.batch_size) if options.encoder is not None else None
     if features is not None:
-        check_concepts(part.concepts, features.encoder, shape, subject.runtime.device)
-    z = latent.draw(part.candidates, streams["latent"])
+        check_concepts(options.concepts, features.encoder, shape, subject.runtime.device)
+    z = latent.draw(options.candidates, streams["latent"])
     x = _images(subject, z, label)
     seen = _classified(features, x) if features is not None else None
 
-    result = Result(manifest=_manifest(part, subject, features))
+    result = Result(manifest=_manifest(subject, options, features))
     titles = [f"{i}: {seen.name(i)}" if seen else f"{i}" for i in range(len(x))]
     result.figures["samples"] = _sheet(x, titles, shape, f"step {subject.step:,}: samples by number")
-    if not (part.concepts or part.indices):
+    if not (options.concepts or options.indices):
         result.scores["note"] = f"choose exemplars on samples.png: {HOW}"
         return result
 
-    if part.concepts:
+    if options.concepts:
         assert seen is not None
-        chosen = choose(seen, part.concepts, part.exemplars)
+        chosen = choose(seen, options.concepts, options.exemplars)
     else:
-        chosen = torch.tensor(part.indices)
-    means, centre = combine(z[chosen], part.signs)
-    around = surroundings(centre, part.grid**2, part.noise, streams)
-    pixel_means, pixels = combine(x[chosen], part.signs)
+        chosen = torch.tensor(options.indices)
+    means, centre = combine(z[chosen], options.signs)
+    around = surroundings(centre, options.grid**2, options.noise, streams)
+    pixel_means, pixels = combine(x[chosen], options.signs)
     pixels = pixels.clamp(shape.low, shape.high)
     made = _images(subject, torch.cat([means, around]), label)
     mean_images, grid = made[: len(means)], made[len(means) :]
@@ -102,19 +100,19 @@ def vector_arithmetic(part: VectorArithmetic, subject: Subject) -> Result:
         result.scores |= _class_scores(of_grid, of_pixels)
         caption = [f"class {of_grid.name(len(grid) // 2)}", f"class {of_pixels.name(0)}"]
     result.tables["exemplars"] = [
-        {"concept": c, "sign": part.signs[c], "sample": i}
+        {"concept": c, "sign": options.signs[c], "sample": i}
         | ({"class": int(seen.classes[i]), "confidence": float(seen.confidence[i])} if seen else {})
         for c, group in enumerate(chosen.tolist())
         for i in group
     ]
-    names = [f"class {c}" for c in part.concepts] or [", ".join(map(str, group)) for group in part.indices]
+    names = [f"class {c}" for c in options.concepts] or [", ".join(map(str, group)) for group in options.indices]
     result.figures["arithmetic"] = _figure(
         [
             torch.cat([x[group], mean[None], pixel[None]])
             for group, mean, pixel in zip(chosen, mean_images, pixel_means, strict=True)
         ],
         names,
-        part.signs,
+        options.signs,
         grid,
         pixels,
         caption,
@@ -215,17 +213,17 @@ def _class_scores(grid: Seen, pixels: Seen) -> dict[str, float | int | str | Non
     }
 
 
-def _manifest(part: VectorArithmetic, subject: Subject, features: Features | None) -> dict[str, Any]:
+def _manifest(subject: Subject, options: ArithmeticOptions, features: Features | None) -> dict[str, Any]:
     return {
         **subject.protocol(),
-        "n_fake": part.candidates,
-        "concepts": list(part.concepts),
-        "indices": [list(group) for group in part.indices],
-        "signs": "".join(part.signs),
-        "exemplars": part.exemplars,
-        "noise": part.noise,
-        "grid": part.grid,
-        "label": part.label,
+        "n_fake": options.candidates,
+        "concepts": list(options.concepts),
+        "indices": [list(group) for group in options.indices],
+        "signs": "".join(options.signs),
+        "exemplars": options.exemplars,
+        "noise": options.noise,
+        "grid": options.grid,
+        "label": options.label,
         "encoder": features.encoder.name if features else None,
         "weights": features.encoder.weights if features else None,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gflow_core import TinyData, check_analyzer, check_discriminator, check_sampler
+from gflow_dcgan.options import Rule
 from gflow_dcgan.parts import arithmetic, judgement, latents, maps, networks
 
 BLOCKS = {"norm_init": "normal", "spectral_norm": 1, "attention": (8,)}
@@ -21,7 +22,7 @@ PARTS = [
     (check_analyzer, judgement.ValueFunction(samples=40, real_samples=40, density_samples=40, resolution=10), DATA),
     (check_analyzer, judgement.SvmFeatures(grid=1, C=(0.1,), tolerance=0.1), DATA),
     (check_analyzer, maps.GuidedBackprop(real_samples=20, images=2, features=2), DATA),
-    (check_analyzer, maps.DropFeature(samples=30, images=4, rule=maps.Rule(region=(0.0, 0.0, 1.0, 1.0))), DATA),
+    (check_analyzer, maps.DropFeature(samples=30, images=4, rule=Rule(region=(0.0, 0.0, 1.0, 1.0))), DATA),
     (check_analyzer, latents.LatentWalk(rows=1, steps=2, fine=3), DATA),
     (check_analyzer, latents.VectorArithmetic(grid=1), DATA),
     (check_analyzer, arithmetic.TransposedConv(input_size=2), {}),

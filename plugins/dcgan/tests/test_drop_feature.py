@@ -36,7 +36,8 @@ from gflow_core.parts.plugins import plugins
 from gflow_core.recipes.structure import structure
 from gflow_dcgan.annotations import cells, read_boxes
 from gflow_dcgan.drop_feature import Linear, _patchwise, dropping, patches, pick
-from gflow_dcgan.parts.maps import DropFeature, Rule
+from gflow_dcgan.options import Rule
+from gflow_dcgan.parts.maps import DropFeature
 
 CPU = Runtime(torch.device("cpu"))
 SHAPE = DataShape("image", (1, 16, 16), -1.0, 1.0, classes=2)

@@ -45,4 +45,12 @@ class TransposedConv:
     def build(self) -> Callable[[Subject], Result]:
         from gflow_dcgan.transposed_conv import transposed_conv
 
-        return lambda subject: transposed_conv(self, subject)
+        return lambda subject: transposed_conv(
+            subject,
+            input_size=self.input_size,
+            kernel_size=self.kernel_size,
+            stride=self.stride,
+            padding=self.padding,
+            output_padding=self.output_padding,
+            channels=self.channels,
+        )

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 
 from gflow_core import Progress, Result, Subject, held_out, option
+from gflow_dcgan.options import SvmOptions
+from gflow_dcgan.splits import not_trained_on
 
 if TYPE_CHECKING:
     import torch
 
     from gflow_core import Spec
 
-__all__ = ["SvmFeatures", "ValueFunction", "not_trained_on"]
-
-
-def not_trained_on(dataset: Any) -> Any:
-    """The data set part of the other split, none of whose items are trained on; None where there is none."""
-    return None if getattr(dataset, "split", "all") == "all" else held_out(dataset)
+__all__ = ["SvmFeatures", "ValueFunction"]
 
 
 @attrs.frozen(kw_only=True)
@@ -80,19 +77,20 @@ class ValueFunction:
     def build(self) -> Callable[[Subject], Result]:
         from gflow_dcgan.value_function import value_function
 
-        return lambda subject: value_function(self, subject)
-
-
-def _distinct(values: tuple[Any, ...]) -> str | None:
-    return None if len(set(values)) == len(values) else "names one twice"
-
-
-def _some(values: tuple[Any, ...]) -> str | None:
-    return _distinct(values) if values else "needs at least one value"
+        return lambda subject: value_function(
+            subject,
+            samples=self.samples,
+            real_samples=self.real_samples,
+            batch_norm=self.batch_norm,
+            batch_size=self.batch_size,
+            density_samples=self.density_samples,
+            bandwidth=self.bandwidth,
+            resolution=self.resolution,
+        )
 
 
 @attrs.frozen(kw_only=True)
-class SvmFeatures:
+class SvmFeatures(SvmOptions):
     """What the discriminator has learned, as features of a linear classifier (sections 5.1 and 5.2).
 
     Every convolutional layer is max-pooled to a grid of 4x4, flattened and concatenated, and an L2-SVM (squared
@@ -114,39 +112,6 @@ class SvmFeatures:
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"dataset", "discriminator"})
-
-    grid: int = option(4, doc="Side of the grid that maps are pooled to; smaller maps stay (the paper: 4).", ge=1)
-    baselines: tuple[Literal["raw", "random", "kmeans"], ...] = option(
-        (), doc="Other features that go through the same.", check=_distinct
-    )
-    train_samples: int | None = option(None, doc="Training items used; all by default.", ge=2)
-    test_samples: int | None = option(None, doc="Items of the other split tested on; all by default.", ge=1)
-    labels: int | None = option(
-        None, doc="Labelled items that are learned from, as many of each class; all by default (SVHN: 1000).", ge=1
-    )
-    repeats: int = option(1, doc="Draws of `labels`, whose accuracies are averaged.", ge=1)
-    validation: int | None = option(
-        None, doc="Training items that C is chosen on, beside those of `labels`; a tenth of all by default.", ge=1
-    )
-    C: tuple[float, ...] = option(
-        (0.01, 0.1, 1.0, 10.0), doc="Weights of the squared hinge that are tried.", gt=0, check=_some
-    )
-    standardize: bool = option(
-        True,
-        doc="Shift and scale each feature to mean 0 and variance 1 / d over the training items, d the number of "
-        "features: items have about unit length, and the same C suit any d.",
-    )
-    solver: Literal["liblinear", "lbfgs"] = option(
-        "liblinear",
-        doc="scikit-learn's LinearSVC, or the same minimum by scipy's L-BFGS, all classes at once: several times "
-        "faster and smaller on many features.",
-    )
-    tolerance: float = option(1e-4, doc="Relative gradient at which the solver stops.", gt=0)
-    max_iter: int = option(1000, doc="Its iterations at most; the table says whether it converged.", ge=1)
-    kmeans_centroids: int = option(1600, doc="Centroids of `kmeans`: it has four times as many features.", ge=2)
-    kmeans_patches: int = option(100_000, doc="Patches that they are fitted to.", ge=2)
-    kmeans_size: int = option(6, doc="Side of the patches.", unit="pixels", ge=2)
-    batch_size: int = option(256, doc="Images that pass the network at once; bounds the memory.", ge=1)
 
     def check(self, spec: Spec) -> Iterable[str]:
         data = spec.dataset.data_shape()
@@ -181,4 +146,4 @@ class SvmFeatures:
     def build(self) -> Callable[[Subject], Result]:
         from gflow_dcgan.svm_features import svm_features
 
-        return lambda subject: svm_features(self, subject)
+        return lambda subject: svm_features(subject, self)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import attrs
 
 from gflow_core import EncoderPart, Progress, Result, Subject, encoder_faults, option
+from gflow_dcgan.options import ArithmeticOptions
 
 if TYPE_CHECKING:
     import torch
@@ -74,19 +75,20 @@ class LatentWalk:
     def build(self) -> Callable[[Subject], Result]:
         from gflow_dcgan.latent_walk import latent_walk
 
-        return lambda subject: latent_walk(self, subject)
-
-
-def _signs(value: tuple[str, ...]) -> str | None:
-    return None if value else "needs one sign a concept, got none"
-
-
-def _sample_numbers(value: tuple[tuple[int, ...], ...]) -> str | None:
-    return "samples are numbered from 0" if any(i < 0 for group in value for i in group) else None
+        return lambda subject: latent_walk(
+            subject,
+            paths=self.paths,
+            rows=self.rows,
+            steps=self.steps,
+            fine=self.fine,
+            encoder=self.encoder,
+            real_samples=self.real_samples,
+            batch_size=self.batch_size,
+        )
 
 
 @attrs.frozen(kw_only=True)
-class VectorArithmetic:
+class VectorArithmetic(ArithmeticOptions):
     """z(A) - z(B) + z(C), where z of a concept is the mean over some exemplars (section 6.3.2, Figure 7).
 
     The image of the result stands in the centre of a grid, the others have uniform noise added to z; the same
@@ -98,29 +100,6 @@ class VectorArithmetic:
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler"})
-
-    concepts: tuple[int, ...] = option((), doc="A class for each sign, as the encoder's classifier counts them.", ge=0)
-    indices: tuple[tuple[int, ...], ...] = option(
-        (), doc="For each sign the numbers of its exemplars, such as [[0, 4, 9], [...], [...]].", check=_sample_numbers
-    )
-    signs: tuple[Literal["+", "-"], ...] = option(
-        ("+", "-", "+"), doc="How the concepts' mean z are added up.", check=_signs
-    )
-    exemplars: int = option(3, doc="Samples that a concept's z is the mean of (the paper: 3).", ge=1, le=20)
-    candidates: int = option(
-        200, doc="Samples drawn, numbered and shown, from which exemplars are chosen.", ge=1, le=2500
-    )
-    noise: float = option(
-        0.25, doc="Half the width of the uniform noise on z around the result (the paper: 0.25).", ge=0
-    )
-    grid: int = option(3, doc="Side of the grid around the result, odd (the paper: 3).", unit="images", ge=1, le=15)
-    encoder: EncoderPart | None = option(
-        None, doc="Network that classifies: finds the exemplars of `concepts`, and says what class the result is of."
-    )
-    label: int | str | None = option(
-        None, doc='Label of every image, for a conditional sampler: a class, or all conditions: "Smiling=1,Male=-1".'
-    )
-    batch_size: int = option(128, doc="Images that pass the encoder at once; bounds the memory.", ge=1)
 
     def check(self, spec: Spec) -> Iterable[str]:
         yield from _only_images(spec)
@@ -176,4 +155,4 @@ class VectorArithmetic:
     def build(self) -> Callable[[Subject], Result]:
         from gflow_dcgan.vector_arithmetic import vector_arithmetic
 
-        return lambda subject: vector_arithmetic(self, subject)
+        return lambda subject: vector_arithmetic(subject, self)

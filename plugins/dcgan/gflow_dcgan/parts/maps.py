@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import attrs
 
 from gflow_core import Progress, Result, Subject, option
+from gflow_dcgan.options import Rule
 
 if TYPE_CHECKING:
     import torch
 
     from gflow_core import Spec
 
-__all__ = ["DropFeature", "GuidedBackprop", "Rule"]
+__all__ = ["DropFeature", "GuidedBackprop"]
 
 
 def _images(spec: Spec) -> Iterable[str]:
@@ -52,32 +53,19 @@ class GuidedBackprop:
         """A discriminator without convolutions, and maps that it lacks, are missed before training, not after."""
         from gflow_dcgan.guided_backprop import foresee
 
-        foresee(self, spec)
+        foresee(spec, features=self.features, maps=self.maps)
 
     def build(self) -> Callable[[Subject], Result]:
         from gflow_dcgan.guided_backprop import guided_backprop
 
-        return lambda subject: guided_backprop(self, subject)
-
-
-def _no_region(region: tuple[float, ...]) -> str | None:
-    x0, y0, x1, y1 = region
-    return None if x0 < x1 and y0 < y1 else f"is empty, got {list(region)}; x0 < x1 and y0 < y1 are needed"
-
-
-@attrs.frozen(kw_only=True)
-class Rule:
-    """A feature that needs no person to see it: something bright in one region of the image."""
-
-    region: tuple[float, float, float, float] = option(
-        doc="x0, y0, x1, y1 in shares of the image's width and height, from its upper left corner.",
-        ge=0,
-        le=1,
-        check=_no_region,
-    )
-    brighter: float = option(
-        0.0, doc="The feature is where the mean over channels is above this, in the data's units (-1 to 1)."
-    )
+        return lambda subject: guided_backprop(
+            subject,
+            features=self.features,
+            maps=self.maps,
+            images=self.images,
+            real_samples=self.real_samples,
+            batch_size=self.batch_size,
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -145,4 +133,12 @@ class DropFeature:
     def build(self) -> Callable[[Subject], Result]:
         from gflow_dcgan.drop_feature import drop_feature
 
-        return lambda subject: drop_feature(self, subject)
+        return lambda subject: drop_feature(
+            subject,
+            samples=self.samples,
+            annotations=self.annotations,
+            rule=self.rule,
+            by=self.by,
+            places=self.places,
+            images=self.images,
+        )
