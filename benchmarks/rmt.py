@@ -37,7 +37,9 @@ from gflow_core import Bernoulli, Normal, Runtime, Spec, Streams, Subject, no_pr
 from gflow_core.data.parts import Mnist5k
 from gflow_core.encoders.parts import MnistCnn
 from gflow_core.machine.runtime import choose_device, computes_bf16, keep_freed_memory
-from gflow_rmt.parts import BigGanDeep, MlpSampler, Represented, Simulations
+from gflow_rmt.options import Represented
+from gflow_rmt.parts.comparisons import Simulations
+from gflow_rmt.parts.networks import BigGanDeep, MlpSampler
 from gflow_rmt.representation import Representation
 from gflow_rmt.spectra import GramStream, distance, gram_density, gram_eigenvalues
 from gflow_rmt.surrogate import Mixture
@@ -179,7 +181,7 @@ def precision(options: Options) -> None:
     found = {}
     for name, seed, bf16 in (("float32", 0, False), ("bf16", 0, True), ("another z", 1, False)):
         subject = digits(options.device, bf16)
-        drawn = Representation.of(Represented(**OPTIONS), subject).draw(50, Streams(seed))
+        drawn = Representation.of(subject, Represented(**OPTIONS)).draw(50, Streams(seed))
         found[name] = gram_eigenvalues(drawn)
     for name in ("bf16", "another z"):
         apart = distance(found[name], found["float32"])
@@ -193,7 +195,7 @@ def precision(options: Options) -> None:
 def simulating(options: Options) -> None:
     subject, stamps = digits(options.device, computes_bf16(options.device)), []
     part, plain_sampler = Simulations(**OPTIONS, S=8), digits(options.device, False).sampler
-    representation = Representation.of(part, subject)
+    representation = Representation.of(subject, part)
     assert plain_sampler is not None
 
     def plain() -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +23,6 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from gflow_core import DataError, UpConv, as_vectors, load_state, not_found, read_state
-
-if TYPE_CHECKING:
-    from gflow_rmt.parts import BigGanDeep
 
 __all__ = ["Attention", "BatchNorm", "Block", "Generator", "Network", "build_biggan_deep", "gflop_per_image"]
 
@@ -51,17 +48,24 @@ _256 = (
     (True, 2, 1),
 )
 _BLOCKS = {128: (*_256[:5], *_256[7:]), 256: _256, 512: (*_256, (False, 1, 1), (True, 1, 1))}
-"""(upsampling, channels in, channels out), in units of the part's `channels`, by image size."""
+"""(upsampling, channels in, channels out), in units of `channels`, by image size."""
 _ATTENTION = 8
 """The block that self-attention comes before."""
 _PIXELS = 2**20
 """Pixels of the images that pass the network at once, 16 of 256 px: some 3 GB at 128 channels and float32."""
 
 
-def build_biggan_deep(part: BigGanDeep) -> nn.Module:
-    """The network with the part's weights. DataError where their file is missing, unreadable or another network's."""
-    path = None if part.weights == "random" else _file(part.weights)
-    network = Network(part)
+def build_biggan_deep(
+    *,
+    image_size: int,
+    channels: int,
+    weights: str,
+    truncation: float,
+    interpolation: Literal["published", "corrected"],
+) -> nn.Module:
+    """The network with the weights. DataError where their file is missing, unreadable or another network's."""
+    path = None if weights == "random" else _file(weights)
+    network = Network(image_size, channels, rows_of(truncation, interpolation))
     if path is None:
         initialise(network)
     else:
@@ -69,10 +73,10 @@ def build_biggan_deep(part: BigGanDeep) -> nn.Module:
     return network
 
 
-def gflop_per_image(part: BigGanDeep) -> float:
+def gflop_per_image(image_size: int, channels: int) -> float:
     """Floating-point operations (two a multiplication) of one image's forward, in 10^9."""
     with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.no_grad():
-        Network(part).eval()(torch.empty(1, _Z), torch.empty(1, _CLASSES))
+        Network(image_size, channels, [(0, 1.0)]).eval()(torch.empty(1, _Z), torch.empty(1, _CLASSES))
     return float(counter.get_total_flops()) / 1e9
 
 
@@ -180,7 +184,11 @@ class ToRgb(Conv):
 # ------------------------------------------------------------------ batch norm
 
 
-def rows_of(truncation: float, interpolation: str) -> list[tuple[int, float]]:
+Rows = list[tuple[int, float]]
+"""Rows of running statistics and their weights."""
+
+
+def rows_of(truncation: float, interpolation: Literal["published", "corrected"]) -> Rows:
     """Which rows of the running statistics make those of a truncation in (0, 1], with their weights.
 
     With s + f = truncation / step, s whole: row s weighs f and row s + 1 weighs 1 - f (published; reversed), or 1 - f
@@ -205,9 +213,9 @@ class BatchNorm(nn.Module):
     running_means: Tensor
     running_vars: Tensor
 
-    def __init__(self, channels: int, part: BigGanDeep, *, condition: int = 0) -> None:
+    def __init__(self, channels: int, rows: Rows, *, condition: int = 0) -> None:
         super().__init__()
-        self.rows = rows_of(part.truncation, part.interpolation)
+        self.rows = rows
         self.register_buffer("running_means", torch.zeros(_STATISTICS, channels))
         self.register_buffer("running_vars", torch.ones(_STATISTICS, channels))
         self.scale = Linear(condition, channels, bias=False) if condition else None
@@ -248,18 +256,18 @@ class Block(nn.Module):
     Where there are fewer channels out than in, the skip drops the last ones.
     """
 
-    def __init__(self, channels_in: int, channels_out: int, part: BigGanDeep, *, up: bool) -> None:
+    def __init__(self, channels_in: int, channels_out: int, rows: Rows, *, up: bool) -> None:
         super().__init__()
         self.up = up
         self.channels_out = channels_out
         middle = channels_in // 4
-        self.bn_0 = BatchNorm(channels_in, part, condition=2 * _Z)
+        self.bn_0 = BatchNorm(channels_in, rows, condition=2 * _Z)
         self.conv_0 = Conv(channels_in, middle, 1)
-        self.bn_1 = BatchNorm(middle, part, condition=2 * _Z)
+        self.bn_1 = BatchNorm(middle, rows, condition=2 * _Z)
         self.conv_1 = (DoublingConv if up else Conv)(middle, middle, 3, padding=1)
-        self.bn_2 = BatchNorm(middle, part, condition=2 * _Z)
+        self.bn_2 = BatchNorm(middle, rows, condition=2 * _Z)
         self.conv_2 = Conv(middle, middle, 3, padding=1)
-        self.bn_3 = BatchNorm(middle, part, condition=2 * _Z)
+        self.bn_3 = BatchNorm(middle, rows, condition=2 * _Z)
         self.conv_3 = Conv(middle, channels_out, 1)
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
@@ -300,16 +308,14 @@ class Attention(nn.Module):
 class Generator(nn.Module):
     """c [B, 256] -> images [B, 3, S, S]."""
 
-    def __init__(self, part: BigGanDeep) -> None:
+    def __init__(self, image_size: int, channels: int, rows: Rows) -> None:
         super().__init__()
-        blocks = [
-            Block(ins * part.channels, outs * part.channels, part, up=up) for up, ins, outs in _BLOCKS[part.image_size]
-        ]
-        attention = Attention(_BLOCKS[part.image_size][_ATTENTION][1] * part.channels)
-        self.gen_z = Linear(2 * _Z, 4 * 4 * 16 * part.channels)
+        blocks = [Block(ins * channels, outs * channels, rows, up=up) for up, ins, outs in _BLOCKS[image_size]]
+        attention = Attention(_BLOCKS[image_size][_ATTENTION][1] * channels)
+        self.gen_z = Linear(2 * _Z, 4 * 4 * 16 * channels)
         self.layers = nn.ModuleList([*blocks[:_ATTENTION], attention, *blocks[_ATTENTION:]])
-        self.bn = BatchNorm(part.channels, part)
-        self.conv_to_rgb = ToRgb(part.channels, part.channels, 3, padding=1)
+        self.bn = BatchNorm(channels, rows)
+        self.conv_to_rgb = ToRgb(channels, channels, 3, padding=1)
 
     def forward(self, c: Tensor) -> Tensor:
         rows: Tensor = self.gen_z(c).view(len(c), 4, 4, -1)  # [B, H, W, C]
@@ -326,11 +332,11 @@ class Network(nn.Module):
     z is read as it is: the law it is drawn from has the truncation as its scale.
     """
 
-    def __init__(self, part: BigGanDeep) -> None:
+    def __init__(self, image_size: int, channels: int, rows: Rows) -> None:
         super().__init__()
         self.embeddings = nn.Linear(_CLASSES, _Z, bias=False)
-        self.generator = Generator(part)
-        self.together = _PIXELS // part.image_size**2
+        self.generator = Generator(image_size, channels, rows)
+        self.together = _PIXELS // image_size**2
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
         with no_autocast(z):

@@ -20,7 +20,7 @@ A few f can show that x is not concentrated; that it is they make plausible at m
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import numpy as np
@@ -33,13 +33,11 @@ from torch import Generator, Tensor
 
 from gflow_core import Result, Subject
 from gflow_rmt.lipschitz import Lipschitz, measure
+from gflow_rmt.options import Represented
 from gflow_rmt.representation import Representation
 from gflow_rmt.rotation import rotations
 from gflow_rmt.spectra import Floats, share_above
 from gflow_rmt.surrogate import Mixture
-
-if TYPE_CHECKING:
-    from gflow_rmt.parts import Concentration
 
 __all__ = ["concentration", "exponent", "observe", "scaled", "student"]
 
@@ -124,58 +122,61 @@ class Sample:
         return cls(q, norm_std.double().numpy())
 
 
-def concentration(part: Concentration, subject: Subject) -> Result:
+def concentration(
+    subject: Subject, options: Represented, *, projections: int, nu: int, reference: int, points: int, pairs: int
+) -> Result:
     """Tables `tails`, `classes` and, where there is a bound, `layers`; figures `tails` and `lipschitz`.
 
     Scores: q of each observation, beside its mean and standard deviation over normal features, and the share of those
     whose tails are at least as heavy (q_..._p); the standard deviation of |x| in units of sqrt(tr C / p), and the share
     of normal features whose |x| vary at least as much; the Lipschitz constants.
     """
-    representation, streams = Representation.of(part, subject), subject.streams
-    features = representation.draw(part.N, streams)
+    representation, streams = Representation.of(subject, options), subject.streams
+    classes, size = options.K, options.N
+    features = representation.draw(size, streams)
     Mixture.of(features)  # says in words where a class does not vary
     means, unit = features.mean(1, keepdim=True), features.var(1, correction=0).mean(1).sqrt()
-    directions = torch.randn(features.shape[2], part.projections, generator=streams["directions"]).to(features)
+    directions = torch.randn(features.shape[2], projections, generator=streams["directions"]).to(features)
     directions /= directions.norm(dim=0)
 
     # The same work on the features as they are, and rotated as normal features might as well have been.
     samples: dict[str, list[Sample]] = {law: [] for law in LAWS}
     observed: dict[str, dict[str, Floats]] = {}
-    for i in range(part.reference + 1):
-        q = rotations(part.K, part.N, streams["rotation"]) if i else torch.eye(part.N).expand(part.K, -1, -1)
-        anchors, x = (rows.to(features) @ features for rows in (q[:, : min(ANCHORS, part.m)], q[:, part.m :]))
-        drawn = {NORMAL: x, STUDENT: student(x, means, part.nu, streams["chi2"])} if i else {GAN: x}
+    for i in range(reference + 1):
+        q = rotations(classes, size, streams["rotation"]) if i else torch.eye(size).expand(classes, -1, -1)
+        anchors, x = (rows.to(features) @ features for rows in (q[:, : min(ANCHORS, options.m)], q[:, options.m :]))
+        drawn = {NORMAL: x, STUDENT: student(x, means, nu, streams["chi2"])} if i else {GAN: x}
         for law, each in drawn.items():
             values = observe(each, directions, anchors)
             observed.setdefault(law, values)
             samples[law].append(Sample.of(each, values, unit))
-        subject.progress("rotations", i, part.reference)
-    lipschitz = measure(representation, part.points, part.pairs, part.batch_size, streams.fork("lipschitz"))
+        subject.progress("rotations", i, reference)
+    lipschitz = measure(representation, points, pairs, options.batch_size, streams.fork("lipschitz"))
 
     tails = [_tail(name, law, observed[law][name], samples) for name in OBSERVATIONS for law in LAWS]
     scores = _tail_scores(tails, samples) | _lipschitz_scores(lipschitz)
 
     manifest = representation.manifest(
-        projections=part.projections,
-        reference=part.reference,
-        nu=part.nu,
+        projections=projections,
+        reference=reference,
+        nu=nu,
         lipschitz_of=lipschitz.words,
-        points=part.points,
-        pairs=part.pairs,
+        points=points,
+        pairs=pairs,
     )
-    tables = {"tails": tails, "classes": _classes(part.labels, features[:, part.m :], unit, samples)}
+    tables = {"tails": tails, "classes": _classes(options.labels, features[:, options.m :], unit, samples)}
     if lipschitz.bound.layers:
         tables["layers"] = [
             {"operation": name, "stretches_by": factor, "bound_so_far": value}
             for name, factor, value in lipschitz.bound.layers
         ]
-    images = part.K * part.n
+    images = classes * options.n
     title = f"step {subject.step}, {representation.encoder.name}, p = {features.shape[2]}, K n = {images} images"
     return Result(
         scores=scores,
         tables=tables,
         figures={
-            "tails": _tails_figure(observed, tails, images, part.nu, title),
+            "tails": _tails_figure(observed, tails, images, nu, title),
             "lipschitz": _strip(lipschitz, subject),
         },
         manifest=manifest,

@@ -32,7 +32,7 @@ The formulae take one covariance for all classes; where those of the classes dif
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import numpy as np
@@ -44,13 +44,11 @@ from scipy import linalg
 from torch import Tensor
 
 from gflow_core import GflowError, Result, Subject
+from gflow_rmt.options import Surrogate
 from gflow_rmt.representation import Representation, law_name
 from gflow_rmt.rotation import Rows, share_beyond
 from gflow_rmt.spectra import Floats, gram
 from gflow_rmt.surrogate import Mixture
-
-if TYPE_CHECKING:
-    from gflow_rmt.parts import Eigenvectors
 
 __all__ = ["Leading", "Prediction", "eigenvectors", "means_distance", "nearest_mean", "products", "spike"]
 
@@ -219,16 +217,16 @@ def nearest_mean(vectors: Floats) -> float:
     return float(right / (classes * n))
 
 
-def eigenvectors(part: Eigenvectors, subject: Subject) -> Result:
+def eigenvectors(subject: Subject, options: Surrogate, *, vectors: int, reference: int) -> Result:
     """Table `eigenvectors`, a row each; table `classes`, the class means; figure `eigenvectors`.
 
     Scores: the accuracy of the nearest class mean on the leading eigenvectors, and the distance of the class means from
     the mixture's, beside what it is where features are normal, with the p-value (`rotation`, two-sided); the share of
     each eigenvector's variance that lies between classes. Raises GflowError where features are single numbers.
     """
-    representation, streams = Representation.of(part, subject), subject.streams
-    features = representation.draw(part.N, streams)
-    k = min(part.vectors, features.shape[2])
+    representation, streams = Representation.of(subject, options), subject.streams
+    features = representation.draw(options.N, streams)
+    k = min(vectors, features.shape[2])
     if k < 2:
         raise GflowError("rmt.eigenvectors: features are single numbers (p = 1), of which there is one eigenvector")
     moments, _ = representation.split(features)
@@ -236,14 +234,14 @@ def eigenvectors(part: Eigenvectors, subject: Subject) -> Result:
 
     # The same work on the features as they are, and rotated as normal features might as well have been.
     rows, pairs = Rows.of(features), []
-    noise = rows.noise(part.n, part.t, streams["surrogate"])
-    for i, q in enumerate(rows.rotated(part.reference, streams["rotation"])):
+    noise = rows.noise(options.n, options.t, streams["surrogate"])
+    for i, q in enumerate(rows.rotated(reference, streams["rotation"])):
         fitted_to, sample = representation.split(q)
         drawn = rows.mixture(fitted_to, noise)
-        pairs.append([Leading.of(rows.product(c, c), part.K, k) for c in (sample, drawn)])
-        subject.progress("rotations", i, part.reference)
+        pairs.append([Leading.of(rows.product(c, c), options.K, k) for c in (sample, drawn)])
+        subject.progress("rotations", i, reference)
     gan, gmm = pairs[0][0], pairs[0][1].like(pairs[0][0].means)
-    predicted = Prediction.of(moments, part.n, k).like(gan.means)
+    predicted = Prediction.of(moments, options.n, k).like(gan.means)
 
     scores: dict[str, float | int | str | None] = {}
     distances = np.array([means_distance(two.means, one.means) for one, two in pairs])
@@ -251,14 +249,14 @@ def eigenvectors(part: Eigenvectors, subject: Subject) -> Result:
         scores |= {name: value, f"{name}_chance": float(np.mean(chance)), f"{name}_p": share_beyond(value, chance)}
     scores["distance_predicted"] = means_distance(predicted.means, gan.means)[0]
     scores["distance_predicted_mixture"] = means_distance(predicted.means, gmm.means)[0]
-    if part.K > 1 and part.n > 1:
+    if options.K > 1 and options.n > 1:
         for name, found in (("accuracy", gan), ("accuracy_mixture", gmm)):
             accuracy = nearest_mean(found.vectors)
-            scores |= {name: accuracy, f"{name}_se": (accuracy * (1 - accuracy) / (part.K * part.n)) ** 0.5}
-        scores["accuracy_chance"] = 1 / part.K
+            scores |= {name: accuracy, f"{name}_se": (accuracy * (1 - accuracy) / (options.K * options.n)) ** 0.5}
+        scores["accuracy_chance"] = 1 / options.K
     for i in range(k):
         scores |= {f"eta2_{i + 1}": float(gan.eta_squared[i]), f"eta2_{i + 1}_mixture": float(gmm.eta_squared[i])}
-    scores["eta2_chance"] = (part.K - 1) / (part.K * part.n - 1) if part.K * part.n > 1 else None
+    scores["eta2_chance"] = (options.K - 1) / (options.K * options.n - 1) if options.K * options.n > 1 else None
 
     normal = np.quantile([one.overlaps for one, _ in pairs[1:]], (0.025, 0.975), axis=0)
     classes = [
@@ -268,17 +266,17 @@ def eigenvectors(part: Eigenvectors, subject: Subject) -> Result:
             "mean": float(gan.means[i, a]),
             "mean_mixture": float(gmm.means[i, a]),
             "mean_predicted": float(predicted.means[i, a]),
-            "se": float(gan.vectors[i, a].std() / part.n**0.5),
+            "se": float(gan.vectors[i, a].std() / options.n**0.5),
         }
         for i in range(k)
-        for a, label in enumerate(part.labels)
+        for a, label in enumerate(options.labels)
     ]
     manifest = representation.manifest(
-        t=law_name(part.t), vectors=k, reference=f"rotation test, {part.reference} rotations"
+        t=law_name(options.t), vectors=k, reference=f"rotation test, {reference} rotations"
     )
-    names = tuple(map(str, part.labels)) if manifest["classes"] else ("",)
+    names = tuple(map(str, options.labels)) if manifest["classes"] else ("",)
     title = (
-        f"step {subject.step}, {representation.encoder.name}, p = {features.shape[2]}, {part.n} of each class\n"
+        f"step {subject.step}, {representation.encoder.name}, p = {features.shape[2]}, {options.n} of each class\n"
         f"class means: distance from the mixture's {scores['distance']:.2f}, were features normal "
         f"{scores['distance_chance']:.2f} (p = {scores['distance_p']:.2g})"
     )
@@ -288,7 +286,7 @@ def eigenvectors(part: Eigenvectors, subject: Subject) -> Result:
     return Result(
         scores=scores,
         tables={
-            "eigenvectors": [_row(i, gan, gmm, predicted, normal[:, i], part.n) for i in range(k)],
+            "eigenvectors": [_row(i, gan, gmm, predicted, normal[:, i], options.n) for i in range(k)],
             "classes": classes,
         },
         figures={"eigenvectors": _figure(gan, gmm, predicted, names, title)},

@@ -416,9 +416,9 @@ class Lipschitz:
 
 def measure(representation: Representation, points: int, pairs: int, batch_size: int, streams: Streams) -> Lipschitz:
     """Of z -> features, at z by its law and the classes in turn."""
-    subject, part, law = representation.subject, representation.part, representation.law()
+    subject, options, law = representation.subject, representation.options, representation.law()
     device, conditional = subject.runtime.device, subject.spec.sampler.conditional
-    classes = torch.tensor(part.labels, device=device)
+    classes = torch.tensor(options.labels, device=device)
 
     def draw(n: int, name: str) -> Tensor:
         return law.draw(n, streams[name]).to(device)
@@ -426,7 +426,7 @@ def measure(representation: Representation, points: int, pairs: int, batch_size:
     def pieces(n: int) -> Iterator[tuple[Tensor, Function]]:
         """Indices below n, a batch at a time, and the map for their classes."""
         for i in torch.arange(n, device=device).split(batch_size):
-            yield i, mapping.at(classes[i % part.K] if conditional else None)
+            yield i, mapping.at(classes[i % options.K] if conditional else None)
 
     with torch.inference_mode(False):
         mapping = Map.of(representation)
@@ -446,6 +446,6 @@ def measure(representation: Representation, points: int, pairs: int, batch_size:
             found.append(bound(mapping.at(label), z, norms))
             if found[-1].value is None:
                 break
-            subject.progress("Lipschitz bound", len(found), part.K)
+            subject.progress("Lipschitz bound", len(found), options.K)
         largest = max(found, key=lambda each: math.inf if each.value is None else each.value)
     return Lipschitz(empirical, torch.cat(local) if local else torch.zeros(0), largest, mapping.words, note)

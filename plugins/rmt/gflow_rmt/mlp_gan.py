@@ -13,15 +13,11 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from gflow_core import DataShape, as_vectors
-
-if TYPE_CHECKING:
-    from gflow_rmt.parts import MlpDiscriminator, MlpSampler
 
 __all__ = ["Discriminator", "Hidden", "Sampler", "build_discriminator", "build_sampler"]
 
@@ -29,18 +25,28 @@ Limits = tuple[float, float] | None
 """Range of the pixels; None for vectors, which have none."""
 
 
-def build_sampler(part: MlpSampler, data: DataShape) -> Sampler:
+def build_sampler(
+    data: DataShape,
+    *,
+    latent_dim: int,
+    conditional: bool,
+    widths: tuple[int, ...],
+    label_width: int | None,
+    slope: float,
+) -> Sampler:
     """The sampler of what `data` describes, freshly initialised."""
-    label_size = data.label_size if part.conditional else 0
-    hidden = Hidden(part.latent.dim, label_size, part.widths, part.label_width, part.slope, batch_norm=True)
+    label_size = data.label_size if conditional else 0
+    hidden = Hidden(latent_dim, label_size, widths, label_width, slope, batch_norm=True)
     return Sampler(hidden, data.shape, _limits(data))
 
 
-def build_discriminator(part: MlpDiscriminator, data: DataShape) -> Discriminator:
+def build_discriminator(
+    data: DataShape, *, conditional: bool, widths: tuple[int, ...], label_width: int | None, slope: float
+) -> Discriminator:
     """The discriminator of what `data` describes, freshly initialised."""
-    label_size = data.label_size if part.conditional else 0
+    label_size = data.label_size if conditional else 0
     size = math.prod(data.shape)
-    hidden = Hidden(size, label_size, part.widths, part.label_width, part.slope, batch_norm=False)
+    hidden = Hidden(size, label_size, widths, label_width, slope, batch_norm=False)
     return Discriminator(hidden, _limits(data))
 
 

@@ -7,8 +7,9 @@ them differ for t = +-1; what differs is the law).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import numpy as np
@@ -18,13 +19,11 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from gflow_core import Latent, Result, Streams, Subject, grid_figure, image_grid
+from gflow_rmt.options import Represented
 from gflow_rmt.representation import Representation, law_name
 from gflow_rmt.rotation import Rows, from_centre, resolved
 from gflow_rmt.spectra import Floats, distance, gram_eigenvalues, share_above
 from gflow_rmt.spectrum import READING, log_bins, overlay, remark, scored
-
-if TYPE_CHECKING:
-    from gflow_rmt.parts import NoiseLaws
 
 __all__ = ["apart", "noise_laws"]
 
@@ -49,26 +48,34 @@ class Found:
     """Of the covariance within a class, (tr C)^2 / tr C^2, the mean over classes; at most N - 1. None where it is 0."""
 
 
-def noise_laws(part: NoiseLaws, subject: Subject) -> Result:
+def noise_laws(
+    subject: Subject,
+    options: Represented,
+    *,
+    laws_z: Sequence[Latent],
+    laws_t: Sequence[Latent],
+    reference: int,
+    repeats: int,
+) -> Result:
     """Distances of GAN and mixture for every pair of laws; of every law from the first; pictures of all."""
-    representation, streams = Representation.of(part, subject), subject.streams
-    z_names, t_names = ([law_name(law) for law in laws] for laws in (part.laws_z, part.laws_t))
+    representation, streams = Representation.of(subject, options), subject.streams
+    z_names, t_names = ([law_name(law) for law in laws] for laws in (laws_z, laws_t))
     # The place of a law names its streams: a law that is added at the end changes no number of those before it.
     found, note = [], ""
-    for i, law in enumerate(part.laws_z):
+    for i, law in enumerate(laws_z):
         own = streams.fork(f"z{i}")
-        what = f"law {i + 1} of {len(part.laws_z)} of z, "
-        features = representation.draw(part.N, own.fork("features"), z=law, what=f"{what}features")
-        found.append(_spectra(representation, features, own, what))
-        note = remark(part, features)
+        what = f"law {i + 1} of {len(laws_z)} of z, "
+        features = representation.draw(options.N, own.fork("features"), z=law, what=f"{what}features")
+        found.append(_spectra(representation, features, own, what, laws_t, reference, repeats))
+        note = remark(options, features)
     again = []
-    for i in range(part.repeats):
-        x = representation.draw(part.n, streams.fork(f"repeat{i}"), z=part.laws_z[0], what=None)
+    for i in range(repeats):
+        x = representation.draw(options.n, streams.fork(f"repeat{i}"), z=laws_z[0], what=None)
         again.append(resolved(gram_eigenvalues(x)))
-        subject.progress("samples under the first law of z", i + 1, part.repeats)
+        subject.progress("samples under the first law of z", i + 1, repeats)
 
     laws, normal, pairs, leading, by_z, by_t = [], [], [], [], [], []
-    for z, law, one in zip(z_names, part.laws_z, found, strict=True):
+    for z, law, one in zip(z_names, laws_z, found, strict=True):
         sample = one.samples[0]
         laws.append({"z": z, **_moments(law), "feature_variance": one.variance, "effective_rank": one.effective_rank})
         normal.append({"z": z, **scored("", from_centre(one.samples), two_sided=False)})
@@ -81,11 +88,11 @@ def noise_laws(part: NoiseLaws, subject: Subject) -> Result:
             by_t.append({"z": z, "t": t, **apart(one.floor, mixtures[0])})
 
     figures = {
-        "spectra": _grid(part, found, pairs, subject.step),
+        "spectra": _grid(options, found, t_names, pairs, subject.step),
         "invariance": _invariance(z_names, t_names, found, again),
     }
     if representation.shape.kind == "image":
-        figures["samples"] = _picture(part, representation, z_names)
+        figures["samples"] = _picture(representation, laws_z, z_names)
     return Result(
         scores=_summary(pairs, by_z, by_t),
         tables={
@@ -100,31 +107,39 @@ def noise_laws(part: NoiseLaws, subject: Subject) -> Result:
         manifest=representation.manifest(
             z=z_names,
             t=t_names,
-            reference=f"rotation test, {part.reference} rotations",
-            repeats=part.repeats,
+            reference=f"rotation test, {reference} rotations",
+            repeats=repeats,
             remark=f"{note}; the first law of z is what others are compared with, and a generator knows only the law "
             "it was trained on; t is standardised, so every law of t has the same covariance",
         ),
     )
 
 
-def _spectra(representation: Representation, features: Tensor, streams: Streams, what: str) -> Found:
+def _spectra(
+    representation: Representation,
+    features: Tensor,
+    streams: Streams,
+    what: str,
+    laws_t: Sequence[Latent],
+    reference: int,
+    repeats: int,
+) -> Found:
     """Everything that one law of z's features [K, N, p] give."""
-    part: NoiseLaws = representation.part  # type: ignore[assignment]
+    n = representation.options.n
     rows = Rows.of(features)
-    noises = [rows.noise(part.n, law, streams[f"t{j}"]) for j, law in enumerate(part.laws_t)]
+    noises = [rows.noise(n, law, streams[f"t{j}"]) for j, law in enumerate(laws_t)]
     samples: list[Floats] = []
-    mixtures: list[list[Floats]] = [[] for _ in part.laws_t]
-    for i, q in enumerate(rows.rotated(part.reference, streams["rotation"])):
+    mixtures: list[list[Floats]] = [[] for _ in laws_t]
+    for i, q in enumerate(rows.rotated(reference, streams["rotation"])):
         moments, sample = representation.split(q)
         samples.append(rows.eigenvalues(sample))
         for spectra, noise in zip(mixtures, noises, strict=True):
             spectra.append(rows.eigenvalues(rows.mixture(moments, noise)))
-        representation.subject.progress(f"{what}rotations", i, part.reference)
+        representation.subject.progress(f"{what}rotations", i, reference)
     moments, _ = representation.split(rows.identity())
     floor = []
-    for _ in range(part.repeats):
-        noise = rows.noise(part.n, part.laws_t[0], streams["floor"])
+    for _ in range(repeats):
+        noise = rows.noise(n, laws_t[0], streams["floor"])
         floor.append(rows.eigenvalues(rows.mixture(moments, noise)))
     centred = (features - features.mean(1, keepdim=True)).double()
     inner = centred @ centred.mT
@@ -187,9 +202,11 @@ def _summary(
 # ------------------------------------------------------------------ pictures
 
 
-def _grid(part: NoiseLaws, found: list[Found], pairs: list[dict[str, Any]], step: int) -> Figure:
+def _grid(
+    options: Represented, found: list[Found], t_names: list[str], pairs: list[dict[str, Any]], step: int
+) -> Figure:
     """A row a law of z, a column a law of t: the two histograms of each pair, over one axis."""
-    rows, columns = len(part.laws_z), len(part.laws_t)
+    rows, columns = len(found), len(t_names)
     figure = Figure(figsize=(1.2 + 3.6 * columns, 0.9 + 1.75 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     edges = log_bins([*(one.samples[0] for one in found), *(m[0] for one in found for m in one.mixtures)], 40)
@@ -215,8 +232,8 @@ def _grid(part: NoiseLaws, found: list[Found], pairs: list[dict[str, Any]], step
     for axes in panels[-1]:
         axes.set_xlabel(r"eigenvalue $\lambda$ of $XX^\top/p$", fontsize=8)
     figure.suptitle(
-        f"Share of the eigenvalues per decade, step {step:,}\n{part.K} x {part.n} images, mixture from {part.K} x "
-        f"{part.m} ({part.moments})",
+        f"Share of the eigenvalues per decade, step {step:,}\n{options.K} x {options.n} images, mixture from "
+        f"{options.K} x {options.m} ({options.moments})",
         fontsize=9,
     )
     handles = panels[0, 0].get_legend_handles_labels()
@@ -253,12 +270,13 @@ def _functions(axes: Axes, names: list[str], spectra: list[Floats], equals: list
     axes.set_xscale("log")
 
 
-def _picture(part: NoiseLaws, representation: Representation, names: list[str]) -> Figure:
+def _picture(representation: Representation, laws: Sequence[Latent], names: list[str]) -> Figure:
     """Samples under each law of z, a row a law, some of each class."""
-    each = -(-COLUMNS // part.K)
+    classes = representation.options.K
+    each = -(-COLUMNS // classes)
     rows = []
-    for i, law in enumerate(part.laws_z):
+    for i, law in enumerate(laws):
         streams = representation.subject.streams.fork(f"picture{i}")
         images = torch.cat([x.cpu() for x in representation.images(each, streams, z=law)])
-        rows.append(images.unflatten(0, (part.K, each)).transpose(0, 1).flatten(0, 1)[:COLUMNS])
+        rows.append(images.unflatten(0, (classes, each)).transpose(0, 1).flatten(0, 1)[:COLUMNS])
     return grid_figure(image_grid(torch.cat(rows), representation.shape, len(rows[0])), names)

@@ -6,29 +6,29 @@ from collections.abc import Callable
 from typing import Any
 
 from gflow_core import hookimpl
-from gflow_rmt import parts
+from gflow_rmt.parts import comparisons, networks, theory
 
 Add = Callable[[str, type[Any]], None]
 
 
 @hookimpl
 def register_samplers(add: Add) -> None:
-    add("rmt.biggan_deep", parts.BigGanDeep)
-    add("rmt.mlp_gan", parts.MlpSampler)
+    add("rmt.biggan_deep", networks.BigGanDeep)
+    add("rmt.mlp_gan", networks.MlpSampler)
 
 
 @hookimpl
 def register_discriminators(add: Add) -> None:
-    add("rmt.mlp_gan", parts.MlpDiscriminator)
+    add("rmt.mlp_gan", networks.MlpDiscriminator)
 
 
 @hookimpl
 def register_analyzers(add: Add) -> None:
-    add("rmt.concentration", parts.Concentration)
-    add("rmt.eigenvectors", parts.Eigenvectors)
-    add("rmt.noise_laws", parts.NoiseLaws)
-    add("rmt.real_versus", parts.RealVersus)
-    add("rmt.resample_weights", parts.ResampleWeights)
-    add("rmt.simulations", parts.Simulations)
-    add("rmt.spectrum", parts.Spectrum)
-    add("rmt.theory", parts.Theory)
+    add("rmt.concentration", theory.Concentration)
+    add("rmt.eigenvectors", theory.Eigenvectors)
+    add("rmt.noise_laws", comparisons.NoiseLaws)
+    add("rmt.real_versus", comparisons.RealVersus)
+    add("rmt.resample_weights", comparisons.ResampleWeights)
+    add("rmt.simulations", comparisons.Simulations)
+    add("rmt.spectrum", comparisons.Spectrum)
+    add("rmt.theory", theory.Theory)

@@ -8,7 +8,7 @@ spectra agree, which is the third comparison here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import numpy as np
@@ -17,14 +17,12 @@ from matplotlib.figure import Figure
 from torch import Generator, Tensor
 
 from gflow_core import Progress, Result, Spec, Subject
+from gflow_rmt.options import Represented, Surrogate
 from gflow_rmt.representation import Representation, law_name
 from gflow_rmt.rotation import Rows, from_centre, rotated_pairs
 from gflow_rmt.spectra import Floats, distance
 from gflow_rmt.spectrum import COLOURS, RANGE, READING, band, histogram, log_bins, remark, scored
 from gflow_rmt.surrogate import Mixture
-
-if TYPE_CHECKING:
-    from gflow_rmt.parts import RealVersus
 
 __all__ = ["exchanged", "real_versus"]
 
@@ -32,17 +30,17 @@ REAL = "#009E73"
 """Okabe and Ito's bluish green."""
 
 
-def real_versus(part: RealVersus, subject: Subject) -> Result:
+def real_versus(subject: Subject, options: Surrogate, *, reference: int, top: int) -> Result:
     """Three comparisons, each with its p-value; tables `distances` and `eigenvalues`, figure `spectra`.
 
     Real images: the first N of each class in a fixed order. DataError where the data has fewer.
     """
     data, streams = subject.data, subject.streams
     assert data is not None
-    representation = Representation.of(part, subject)
+    representation = Representation.of(subject, options)
     features = {
-        "real": representation.real(part.N, data),
-        "gan": representation.draw(part.N, streams.fork("features")),
+        "real": representation.real(options.N, data),
+        "gan": representation.draw(options.N, streams.fork("features")),
     }
     for some in features.values():
         Mixture.of(some)  # says in words where a class does not vary
@@ -51,14 +49,14 @@ def real_versus(part: RealVersus, subject: Subject) -> Result:
     spectra: dict[str, list[Floats]] = {}
     scores: dict[str, float | int | str | None] = {}
     for name, some in features.items():
-        found = rotated_pairs(representation, some, part.t, part.reference, streams.fork(name), f"rotations, {name}")
+        found = rotated_pairs(representation, some, options.t, reference, streams.fork(name), f"rotations, {name}")
         spectra |= {name: [pair.sample for pair in found], f"{name}_mixture": [pair.mixture for pair in found]}
         scores |= scored(f"{name}_", [pair.distance for pair in found])
         scores |= scored(f"{name}_normal_", from_centre(spectra[name]), two_sided=False)
 
     # One with the other.
     gan, real = (representation.split(features[name])[1] for name in ("gan", "real"))
-    other = exchanged(gan, real, part.reference, streams["exchange"], subject.progress)
+    other = exchanged(gan, real, reference, streams["exchange"], subject.progress)
     scores |= scored("gan_real_", [distance(*pair) for pair in other], two_sided=False)
     spectra["mixed"] = [values for pair in other[1:] for values in pair]
 
@@ -69,14 +67,14 @@ def real_versus(part: RealVersus, subject: Subject) -> Result:
     )
     return Result(
         scores=scores,
-        tables={"distances": _distances(scores), "eigenvalues": _eigenvalues(part, spectra)},
-        figures={"spectra": _figure(part, spectra, scores, f"{representation.encoder.name}, step {subject.step:,}")},
+        tables={"distances": _distances(scores), "eigenvalues": _eigenvalues(min(top, options.K * options.n), spectra)},
+        figures={"spectra": _figure(options, spectra, scores, f"{representation.encoder.name}, step {subject.step:,}")},
         manifest=representation.manifest(
-            t=law_name(part.t),
-            n_real=part.N,
+            t=law_name(options.t),
+            n_real=options.N,
             real_images=words,
-            reference=f"{part.reference} rotations; {part.reference} permutations",
-            remark=remark(part, features["gan"]),
+            reference=f"{reference} rotations; {reference} permutations",
+            remark=remark(options, features["gan"]),
         ),
     )
 
@@ -130,9 +128,8 @@ def _distances(scores: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"pair": words, **{key: scores[prefix + key] for key in keys}} for prefix, words in PAIRS.items()]
 
 
-def _eigenvalues(part: RealVersus, spectra: dict[str, list[Floats]]) -> list[dict[str, Any]]:
+def _eigenvalues(top: int, spectra: dict[str, list[Floats]]) -> list[dict[str, Any]]:
     """The largest eigenvalues side by side, and where 95 % of samples of GAN and real images, mixed, have them."""
-    top = min(part.top, part.K * part.n)
     low, high = np.quantile([values[:top] for values in spectra["mixed"]], RANGE, axis=0)
     return [
         {
@@ -148,7 +145,7 @@ def _eigenvalues(part: RealVersus, spectra: dict[str, list[Floats]]) -> list[dic
 # ------------------------------------------------------------------ picture
 
 
-def _figure(part: RealVersus, spectra: dict[str, list[Floats]], scores: dict[str, Any], place: str) -> Figure:
+def _figure(options: Represented, spectra: dict[str, list[Floats]], scores: dict[str, Any], place: str) -> Figure:
     """A panel a comparison, all over the same bins; grey is what chance makes."""
     edges = log_bins([spectra[name][0] for name in ("real", "real_mixture", "gan", "gan_mixture")], 50)
     figure = Figure(figsize=(14, 4.9), layout="constrained")
@@ -169,8 +166,8 @@ def _figure(part: RealVersus, spectra: dict[str, list[Floats]], scores: dict[str
         axes.legend(fontsize="small", frameon=False)
     panels[0].set_ylabel("share of the eigenvalues per decade")
     figure.suptitle(
-        f"Gram spectra of real and generated images' features, {place}: {part.K} x {part.n} images, mixtures from "
-        f"{part.K} x {part.m} ({part.moments})",
+        f"Gram spectra of real and generated images' features, {place}: {options.K} x {options.n} images, mixtures "
+        f"from {options.K} x {options.m} ({options.moments})",
         fontsize=10,
     )
     return figure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import attrs
 import torch
@@ -32,10 +32,8 @@ from gflow_core import (
     real_index,
     sample,
 )
+from gflow_rmt.options import Represented
 from gflow_rmt.surrogate import split
-
-if TYPE_CHECKING:
-    from gflow_rmt.parts import Represented
 
 __all__ = ["Representation", "law_name"]
 
@@ -50,24 +48,24 @@ _PATIENCE = 50
 class Representation:
     """A subject's sampler and an encoder, joined: features of generated and of real images.
 
-    Features are float32 on the CPU, [K, n, p]: n images of each of the K classes of `part.labels`.
+    Features are float32 on the CPU, [K, n, p]: n images of each of the K classes of `options.labels`.
     """
 
-    part: Represented
     subject: Subject
+    options: Represented
     shape: DataShape
     encoder: Encoder
     classifier: Encoder | None
 
     @classmethod
-    def of(cls, part: Represented, subject: Subject) -> Representation:
+    def of(cls, subject: Subject, options: Represented) -> Representation:
         """The encoders built for what the subject's sampler makes."""
         shape = subject.spec.data_shape()
         assert shape is not None
         device, progress = subject.runtime.device, subject.progress
-        encoder = part.encoder.build(shape, device, progress) if part.encoder else Vectors(shape.shape[0])
-        classifier = part.classifier.build(shape, device, progress) if part.classifier else None
-        return cls(part, subject, shape, encoder, classifier)
+        encoder = options.encoder.build(shape, device, progress) if options.encoder else Vectors(shape.shape[0])
+        classifier = options.classifier.build(shape, device, progress) if options.classifier else None
+        return cls(subject, options, shape, encoder, classifier)
 
     # -------------------------------------------------------------- generated
 
@@ -82,11 +80,11 @@ class Representation:
     ) -> Tensor:
         """Features of n fresh images of each class, [K, n, p]; latents come from `streams`.
 
-        `z` is a law in place of the part's own, `sampler` a network in place of the subject's, in eval mode on its
+        `z` is a law in place of the options' own, `sampler` a network in place of the subject's, in eval mode on its
         device. `what` names the work in the progress, None keeps silent. Raises Diverged where features are not finite.
         """
         found = list(self.pieces(n, streams, z=z, sampler=sampler, what=what))
-        return torch.cat(found).view(len(self.part.labels), n, -1)
+        return torch.cat(found).view(len(self.options.labels), n, -1)
 
     def pieces(
         self,
@@ -104,7 +102,7 @@ class Representation:
         if self.classifier is not None:
             yield self._sorted(n, streams, z, sampler, what).flatten(0, 1)
             return
-        total, done = len(self.part.labels) * n, 0
+        total, done = len(self.options.labels) * n, 0
         for features in self._spread(_encoded, self._given(n, streams, z), total, sampler):
             yield features.cpu()
             done += len(features)
@@ -121,14 +119,14 @@ class Representation:
     def at(self, given: Given) -> Tensor:
         """The images [B, *shape] of latents and labels, on the device, as 8 bits would hold them."""
         assert self.subject.sampler is not None
-        return as_stored(sample(self.subject.sampler, self.subject.runtime, given), self.shape, self.part.conversion)
+        return as_stored(sample(self.subject.sampler, self.subject.runtime, given), self.shape, self.options.conversion)
 
     def _given(self, n: int, streams: Streams, z: Latent | None) -> Iterator[Given]:
         """What n images of each class are made of, class after class, a batch at a time."""
-        labels = self.part.labels
+        labels = self.options.labels
         latents = self.law(z).draw(len(labels) * n, streams["latent"])
         y = torch.tensor(labels).repeat_interleave(n) if self.subject.spec.sampler.conditional else None
-        return pieces(latents, y, self.part.batch_size)
+        return pieces(latents, y, self.options.batch_size)
 
     # -------------------------------------------------------------- over the workers of a cluster
 
@@ -140,7 +138,7 @@ class Representation:
         sampler: nn.Module | None = None,
     ) -> Iterator[Y]:
         """function(representation, item) of each item, over `subject.map`; what is one batch is not worth a journey."""
-        spread: Map = self.subject.map if images > self.part.batch_size else map
+        spread: Map = self.subject.map if images > self.options.batch_size else map
         return spread(self.portable(function, sampler), items)
 
     def portable(self, function: Callable[[Representation, X], Y], sampler: nn.Module | None = None) -> Portable[X, Y]:
@@ -161,7 +159,7 @@ class Representation:
     def law(self, z: Latent | None = None) -> Latent:
         """The law of z, in as many dimensions as the sampler reads."""
         own = self.subject.spec.sampler.latent
-        law = z or self.part.z
+        law = z or self.options.z
         return own if law is None else attrs.evolve(law, dim=own.dim)  # type: ignore[misc]
 
     def encode(self, x: Tensor) -> Tensor:
@@ -180,12 +178,12 @@ class Representation:
     ) -> Tensor:
         """Images of a sampler without labels, drawn until the classifier has seen n of each class."""
         assert self.classifier is not None
-        labels, law = self.part.labels, self.law(z)
+        labels, law = self.options.labels, self.law(z)
         found: dict[int, list[Tensor]] = {label: [] for label in labels}
         wanted, have = len(labels) * n, 0
         for _ in range(_PATIENCE):
             # As many latents as are wanted at once: what comes does not depend on the batches.
-            given = pieces(law.draw(wanted, streams["latent"]), None, self.part.batch_size)
+            given = pieces(law.draw(wanted, streams["latent"]), None, self.options.batch_size)
             for logits, features in self._spread(_judged, given, wanted, sampler):
                 if max(labels) >= logits.shape[1]:
                     raise GflowError(
@@ -212,7 +210,7 @@ class Representation:
         """Features of n real images of each class, [K, n, p]: the same ones for every seed. DataError if too few."""
         device, done, found = self.subject.runtime.device, 0, []
         index = self.real_index(n, data)
-        for piece in index.split(self.part.batch_size):
+        for piece in index.split(self.options.batch_size):
             features = self.encoder(data.batch(piece, device).x).cpu()
             if not bool(features.isfinite().all()):
                 raise DataError(f"encoder {self.encoder.name}: features of the data are NaN or infinite; its weights?")
@@ -220,14 +218,14 @@ class Representation:
             done += len(piece)
             if what:
                 self.subject.progress(what, done, len(index))
-        return torch.cat(found).view(len(self.part.labels), n, -1)
+        return torch.cat(found).view(len(self.options.labels), n, -1)
 
     def real_index(self, n: int, data: Source) -> Tensor:
         """Where the n real images of each class stand in the data, class after class, [K n]. DataError if too few."""
         order, chosen = real_index(data, len(data)), []
         if self._labelled and (data.y is None or data.y.is_floating_point()):
             raise DataError("dataset: its images have no classes, by which real ones are chosen; use one that has")
-        for label in self.part.labels:
+        for label in self.options.labels:
             index = order[data.y[order] == label] if self._labelled and data.y is not None else order
             if len(index) < n:
                 which = f" of class {label}" if self._labelled else ""
@@ -243,30 +241,30 @@ class Representation:
     # -------------------------------------------------------------- moments and sample
 
     def split(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Features [K, N, p] -> those for the moments [K, m, p] and the sample [K, n, p], as the part's options say."""
-        return split(features, self.part.m, self.part.moments)
+        """Features [K, N, p] -> those for the moments [K, m, p] and the sample [K, n, p], as the options say."""
+        return split(features, self.options.m, self.options.moments)
 
     # -------------------------------------------------------------- protocol
 
     def manifest(self, **own: Any) -> dict[str, Any]:
         """What every number here depends on."""
-        part, sampler = self.part, self.subject.spec.sampler
+        options, sampler = self.options, self.subject.spec.sampler
         return {
             **self.subject.protocol(),
             "sampler_weights": getattr(sampler, "weights", "trained"),
             "encoder": self.encoder.name,
             "weights": self.encoder.weights,
             "resizer": self.encoder.resizer,
-            "conversion": part.conversion,
+            "conversion": options.conversion,
             "z": law_name(self.law()),
             "z_dim": self.law().dim,
-            "classes": list(part.labels) if self._labelled else None,
+            "classes": list(options.labels) if self._labelled else None,
             "classifier": self.classifier.name if self.classifier else None,
             "p": self.encoder.dim,
-            "N": part.N,
-            "m": part.m,
-            "n": part.n,
-            "moments": part.moments,
+            "N": options.N,
+            "m": options.m,
+            "n": options.n,
+            "moments": options.moments,
             **own,
         }
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -25,7 +25,8 @@ from torch import Generator, Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.utils import parametrize
 
-from gflow_core import GflowError, Result, Streams, Subject, image_grid, seeded
+from gflow_core import GflowError, Latent, Result, Streams, Subject, image_grid, seeded
+from gflow_rmt.options import Represented, Surrogate
 from gflow_rmt.representation import Representation, law_name
 from gflow_rmt.rotation import Pair, resolved, rotated_pairs
 from gflow_rmt.spectra import Floats, distance, gram_eigenvalues, share_above
@@ -34,7 +35,6 @@ from gflow_rmt.surrogate import Mixture
 
 if TYPE_CHECKING:
     from gflow_core import Spec
-    from gflow_rmt.parts import ResampleWeights
 
 __all__ = ["analyze", "check_layers", "contrast", "effective_weight", "layers_of", "resampled"]
 
@@ -185,32 +185,43 @@ def _layer_rows(before: nn.Module, after: nn.Module, patterns: Sequence[str]) ->
 # ------------------------------------------------------------------ the analysis
 
 
-def analyze(part: ResampleWeights, subject: Subject) -> Result:
+def analyze(
+    subject: Subject,
+    options: Surrogate,
+    *,
+    layers: Sequence[str],
+    law: Literal["normal", "permutation"],
+    repeats: int,
+    redraw: bool,
+    reference: int,
+) -> Result:
     """Spectra of features with trained and with resampled weights, over repeats and beside their own mixtures.
 
     The p-values of the difference are of the one draw of weights, unless `redraw` has each repeat draw its own.
     """
     sampler, streams = subject.sampler, subject.streams
     assert sampler is not None
-    representation = Representation.of(part, subject)
-    other = resampled(sampler, part.layers, part.law, streams["weights"])
+    representation = Representation.of(subject, options)
+    other = resampled(sampler, layers, law, streams["weights"])
     networks = {"trained": sampler, "resampled": other}
 
     features = {
-        name: representation.draw(part.N, streams.fork(name), sampler=network, what=f"features, {name}")
+        name: representation.draw(options.N, streams.fork(name), sampler=network, what=f"features, {name}")
         for name, network in networks.items()
     }
-    pairs = {name: _against_mixture(part, representation, name, found) for name, found in features.items()}
+    pairs = {
+        name: _against_mixture(representation, options.t, reference, name, found) for name, found in features.items()
+    }
 
     spectra: dict[str, list[Floats]] = {name: [] for name in networks}
-    for i in range(part.repeats):
-        if part.redraw:
-            networks["resampled"] = resampled(sampler, part.layers, part.law, streams["weights"])
+    for i in range(repeats):
+        if redraw:
+            networks["resampled"] = resampled(sampler, layers, law, streams["weights"])
         for name, network in networks.items():
             own = streams.fork(f"{name}.{i}")
-            sample = representation.draw(part.n, own, sampler=network, what=None)
+            sample = representation.draw(options.n, own, sampler=network, what=None)
             spectra[name].append(resolved(gram_eigenvalues(sample)))
-        subject.progress("repeats", i + 1, part.repeats)
+        subject.progress("repeats", i + 1, repeats)
     trained, drawn = (np.array(spectra[name]) for name in COLOURS)
 
     scores: dict[str, float | int | str | None] = {}
@@ -224,37 +235,39 @@ def analyze(part: ResampleWeights, subject: Subject) -> Result:
 
     rows = _eigenvalue_rows(trained, drawn, representation.encoder.dim)
     scores["eigenvalue_ratio_furthest"] = max((row["ratio"] for row in rows), key=lambda r: abs(np.log(r)))
-    layers = _layer_rows(sampler, other, part.layers)
-    words = f"{', '.join(part.layers)} ({len(layers)} of {len(layers_of(sampler))} layers, {part.law})"
+    changed = _layer_rows(sampler, other, layers)
+    words = f"{', '.join(layers)} ({len(changed)} of {len(layers_of(sampler))} layers, {law})"
     return Result(
         scores=scores,
-        tables={"layers": layers, "eigenvalues": rows},
+        tables={"layers": changed, "eigenvalues": rows},
         figures={
             "eigenvalues": _eigenvalues(trained, drawn, rows, words),
-            "spectra": _spectra(part, pairs, {"trained": trained, "resampled": drawn}, scores, words),
+            "spectra": _spectra(options, pairs, {"trained": trained, "resampled": drawn}, scores, words),
             "samples": _samples(representation, {"trained": sampler, "resampled": other}, streams, words),
         },
         manifest=representation.manifest(
-            t=law_name(part.t),
-            layers=[row["layer"] for row in layers],
-            law=part.law,
-            repeats=part.repeats,
-            redraw=part.redraw,
-            reference=f"rotation test, {part.reference} rotations; {PERMUTATIONS} permutations of the repeats",
+            t=law_name(options.t),
+            layers=[row["layer"] for row in changed],
+            law=law,
+            repeats=repeats,
+            redraw=redraw,
+            reference=f"rotation test, {reference} rotations; {PERMUTATIONS} permutations of the repeats",
             remark="biases and batch-norm statistics are those of the trained weights; "
-            + remark(part, features["trained"]),
+            + remark(options, features["trained"]),
         ),
     )
 
 
-def _against_mixture(part: ResampleWeights, representation: Representation, name: str, features: Tensor) -> list[Pair]:
+def _against_mixture(
+    representation: Representation, t: Latent, reference: int, name: str, features: Tensor
+) -> list[Pair]:
     """The sample beside draws from its own mixture, and after it the same of rotated features, as in rmt.spectrum."""
     streams = representation.subject.streams.fork(f"mixture.{name}")
     try:
         Mixture.of(representation.split(features)[0])
     except GflowError as error:
         raise GflowError(f"{name} weights: {error}") from None
-    return rotated_pairs(representation, features, part.t, part.reference, streams, f"rotations, {name}")
+    return rotated_pairs(representation, features, t, reference, streams, f"rotations, {name}")
 
 
 def contrast(trained: Floats, drawn: Floats, generator: Generator) -> dict[str, float]:
@@ -341,7 +354,7 @@ def _eigenvalues(trained: Floats, drawn: Floats, rows: Sequence[Mapping[str, Any
 
 
 def _spectra(
-    part: ResampleWeights,
+    options: Represented,
     pairs: Mapping[str, Sequence[Pair]],
     repeats: Mapping[str, Floats],
     scores: Mapping[str, Any],
@@ -366,7 +379,7 @@ def _spectra(
         rank = np.arange(1, values.shape[1] + 1)
         shown = np.where(values > 0, values, np.nan)
         right.fill_between(rank, shown.min(0), shown.max(0), color=COLOURS[name], alpha=0.3, linewidth=0)
-        right.plot(rank, shown.mean(0), color=COLOURS[name], lw=1.2, label=f"{name}, mean and range of {part.repeats}")
+        right.plot(rank, shown.mean(0), color=COLOURS[name], lw=1.2, label=f"{name}, mean and range of {len(values)}")
     right.set(xscale="log", yscale="log", xlabel="i", ylabel=r"$\lambda_i$")
     right.legend(frameon=False, fontsize=8)
     right.set_title(
@@ -375,23 +388,23 @@ def _spectra(
         fontsize=9,
         loc="left",
     )
-    figure.suptitle(f"Gram spectra, {part.K} x {part.n} images; resampled: {words}", fontsize=10)
+    figure.suptitle(f"Gram spectra, {options.K} x {options.n} images; resampled: {words}", fontsize=10)
     return figure
 
 
 def _samples(representation: Representation, networks: Mapping[str, nn.Module], streams: Streams, words: str) -> Figure:
     """The same z and labels through both networks: images with a row a class, or points of the plane."""
-    part, shape = representation.part, representation.shape
+    options, shape = representation.options, representation.shape
     labelled = bool(representation.subject.spec.sampler.conditional)
     images = shape.kind == "image"
-    count = part.n if not images else COLUMNS if labelled else -(-(COLUMNS**2) // part.K)
-    rows = -(-part.K * count // COLUMNS) if images else COLUMNS
+    count = options.n if not images else COLUMNS if labelled else -(-(COLUMNS**2) // options.K)
+    rows = -(-options.K * count // COLUMNS) if images else COLUMNS
     figure = Figure(figsize=(9, 4.3 * rows / COLUMNS + 0.8), layout="constrained")
     for axes, (name, network) in zip(figure.subplots(1, 2), networks.items(), strict=True):
         x = torch.cat(list(representation.images(count, streams.fork("picture"), sampler=network))).cpu()
         if images:
             axes.imshow(image_grid(x, shape, COLUMNS), interpolation="none")
-            named = part.labels if labelled else ()
+            named = options.labels if labelled else ()
             height = shape.shape[1] + 2
             axes.set_yticks([(i + 0.5) * height for i in range(len(named))], list(map(str, named)))
             axes.set_xticks([])

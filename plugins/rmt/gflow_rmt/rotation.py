@@ -141,7 +141,7 @@ def rotated_pairs(
 ) -> list[Pair]:
     """What `compare` finds of features [K, N, p], and then, done in the same way, of `count` rotations of them."""
     rows, found = Rows.of(features), []
-    noise = rows.noise(representation.part.n, t, streams["surrogate"])
+    noise = rows.noise(representation.options.n, t, streams["surrogate"])
     for i, q in enumerate(rows.rotated(count, streams["rotation"])):
         found.append(compare(rows, *representation.split(q), noise, top))
         representation.subject.progress(what, i, count)

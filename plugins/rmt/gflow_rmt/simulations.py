@@ -12,7 +12,7 @@ the control shows is due to moments that were estimated from m images.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import numpy as np
@@ -24,15 +24,13 @@ from torch import Tensor
 
 from gflow_core import GflowError, Portable, Result, Streams, Subject, weights_hash
 from gflow_rmt.journal import journal
+from gflow_rmt.options import Surrogate
 from gflow_rmt.repeated import compared, normality, paired
 from gflow_rmt.representation import Representation, law_name
 from gflow_rmt.rotation import rotations
 from gflow_rmt.spectra import Floats, gram_eigenvalues
 from gflow_rmt.spectrum import COLOURS, RANGE
 from gflow_rmt.surrogate import Mixture, split
-
-if TYPE_CHECKING:
-    from gflow_rmt.parts import Simulations
 
 __all__ = ["simulations"]
 
@@ -56,35 +54,37 @@ PAIRS = {"gan": "mixture", "rotated": "rotated_mixture"}
 LABELS = {"GAN": "GAN", "mixture": "its mixture"}
 
 
-def simulations(part: Simulations, subject: Subject) -> Result:
+def simulations(
+    subject: Subject, options: Surrogate, *, repeats: int, eigenvalues: tuple[int, ...], refit: bool
+) -> Result:
     """Tables `normality`, `comparison`, `moments`, `repeats`, with refit `rotation`; figures `eigenvalues`, `spectrum`.
 
     Where the subject has a work folder, repeats are kept there as they come, and are gone on from. Raises GflowError
     where an eigenvalue does not vary.
     """
-    representation = Representation.of(part, subject)
-    rank = min(part.K * part.n, representation.encoder.dim)
-    if max(part.eigenvalues) > rank:
+    representation = Representation.of(subject, options)
+    rank = min(options.K * options.n, representation.encoder.dim)
+    if max(eigenvalues) > rank:
         raise GflowError(
-            f"eigenvalues: features have {rank} dimensions, so eigenvalue {max(part.eigenvalues)} of their Gram matrix "
+            f"eigenvalues: features have {rank} dimensions, so eigenvalue {max(eigenvalues)} of their Gram matrix "
             "is always 0; name smaller ones"
         )
-    manifest = representation.manifest(t=law_name(part.t), refit=part.refit)
-    key = {**manifest, **_identity(part, subject, representation)}
+    manifest = representation.manifest(t=law_name(options.t), refit=refit)
+    key = {**manifest, **_identity(subject, options, representation)}
     with journal(subject.work, key) as (rows, append):
-        if len(rows) < part.S:
-            subject.progress("repeats", len(rows), part.S)
-            repeat = Repeat.of(part, subject, representation)
-            for row in subject.map(repeat, range(len(rows), part.S)):
+        if len(rows) < repeats:
+            subject.progress("repeats", len(rows), repeats)
+            repeat = Repeat.of(subject, options, representation, refit=refit)
+            for row in subject.map(repeat, range(len(rows), repeats)):
                 append(row)
-                subject.progress("repeats", len(rows), part.S)
-    rows = rows[: part.S]
+                subject.progress("repeats", len(rows), repeats)
+    rows = rows[:repeats]
 
-    pairs = PAIRS if part.refit else {"gan": "mixture"}
+    pairs = PAIRS if refit else {"gan": "mixture"}
     tops = {name: np.array([row[name]["top"] for row in rows]) for pair in pairs.items() for name in pair}
-    values = {name: top[:, np.array(part.eigenvalues) - 1] for name, top in tops.items()}
+    values = {name: top[:, np.array(eigenvalues) - 1] for name, top in tops.items()}
     for name, found in values.items():
-        for number, column in zip(part.eigenvalues, found.T, strict=True):
+        for number, column in zip(eigenvalues, found.T, strict=True):
             if np.ptp(column) <= 1e-6 * abs(column.mean()):
                 raise GflowError(
                     f"eigenvalue {number} ({name}) is the same in all repeats; the sampler ignores z there, or has "
@@ -92,35 +92,35 @@ def simulations(part: Simulations, subject: Subject) -> Result:
                 )
     tested = {name: normality(found) for name, found in values.items()}
     comparison = {name: compared(values[name], values[other]) for name, other in pairs.items()}
-    rotation = paired(values["gan"], values["rotated"]) if part.refit else []
+    rotation = paired(values["gan"], values["rotated"]) if refit else []
 
     def table(found: Mapping[str, list[dict[str, float]]]) -> list[Row]:
         return [
             {"of": name, "eigenvalue": number, **row}
             for name, rows in found.items()
-            for number, row in zip(part.eigenvalues, rows, strict=True)
+            for number, row in zip(eigenvalues, rows, strict=True)
         ]
 
     tables = {
         "normality": table(tested),
         "comparison": table(comparison),
-        "moments": _moments(part.eigenvalues, values),
+        "moments": _moments(eigenvalues, values),
         "repeats": [
             {"repeat": i, "of": name, **{f"lambda_{k}": float(v) for k, v in enumerate(top[i], 1)}}
-            for i in range(part.S)
+            for i in range(repeats)
             for name, top in tops.items()
         ],
     }
     if rotation:
         tables["rotation"] = table({"gan - rotated": rotation})
     return Result(
-        scores=_scores(part, tested, comparison, rotation),
+        scores=_scores(repeats, tested, comparison, rotation) | {"note": _note(repeats, refit, options.moments)},
         tables=tables,
         figures={
-            "eigenvalues": _eigenvalues(part, values, tested["gan"], comparison),
-            "spectrum": _spectrum(part, pairs, rows),
+            "eigenvalues": _eigenvalues(options, eigenvalues, values, tested["gan"], comparison),
+            "spectrum": _spectrum(options, pairs, rows),
         },
-        manifest={**manifest, "S": part.S, "eigenvalues": list(part.eigenvalues)},
+        manifest={**manifest, "S": repeats, "eigenvalues": list(eigenvalues)},
     )
 
 
@@ -134,7 +134,7 @@ class Repeat:
     Repeats are independent, so workers of a cluster can share them out.
     """
 
-    part: Simulations
+    options: Surrogate
     seed: int
     """Of the streams that each repeat's own are forked from."""
     features: Portable[tuple[int, Streams], Tensor]
@@ -143,30 +143,30 @@ class Repeat:
     """Where it is not fitted anew."""
 
     @classmethod
-    def of(cls, part: Simulations, subject: Subject, representation: Representation) -> Repeat:
+    def of(cls, subject: Subject, options: Surrogate, representation: Representation, *, refit: bool) -> Repeat:
         once = None
-        if not part.refit:
+        if not refit:
             streams = subject.streams.fork("moments")
-            once = Mixture.of(representation.draw(part.m, streams, what="features for the moments"))
-        return cls(part, subject.streams.seed, representation.portable(_features), once)
+            once = Mixture.of(representation.draw(options.m, streams, what="features for the moments"))
+        return cls(options, subject.streams.seed, representation.portable(_features), once)
 
     def __call__(self, i: int) -> Row:
         streams = Streams(self.seed).fork(f"repeat.{i}")
         return {"repeat": i, **(self._with_its_own(streams) if self.once is None else self._with(self.once, streams))}
 
     def _with(self, mixture: Mixture, streams: Streams) -> Row:
-        part = self.part
-        sample = self.features((part.n, streams))
-        return {"gan": _kept(sample), "mixture": _kept(mixture.draw(part.n, part.t, streams["t"]))}
+        options = self.options
+        sample = self.features((options.n, streams))
+        return {"gan": _kept(sample), "mixture": _kept(mixture.draw(options.n, options.t, streams["t"]))}
 
     def _with_its_own(self, streams: Streams) -> Row:
-        part = self.part
-        features = self.features((part.N, streams))
-        rotated = rotations(part.K, part.N, streams["rotation"]).to(features) @ features
+        options = self.options
+        features = self.features((options.N, streams))
+        rotated = rotations(options.K, options.N, streams["rotation"]).to(features) @ features
         row: Row = {}
         for (name, other), x in zip(PAIRS.items(), (features, rotated), strict=True):
-            moments, sample = split(x, part.m, part.moments)
-            mixture = Mixture.of(moments).draw(part.n, part.t, streams["t"])
+            moments, sample = split(x, options.m, options.moments)
+            mixture = Mixture.of(moments).draw(options.n, options.t, streams["t"])
             row |= {name: _kept(sample), other: _kept(mixture)}
         return row
 
@@ -182,19 +182,19 @@ def _kept(x: Tensor) -> dict[str, Any]:
     return {"top": spectrum[:TOP].tolist(), "counts": counts.tolist()}
 
 
-def _identity(part: Simulations, subject: Subject, representation: Representation) -> dict[str, Any]:
-    """What repeats depend on beside what the manifest says of it. Not S: it only says how many there are."""
+def _identity(subject: Subject, options: Surrogate, representation: Representation) -> dict[str, Any]:
+    """What repeats depend on beside what the manifest says of it. Not how many there are."""
     assert subject.sampler is not None
     runtime = subject.runtime
     return {
         "format": FORMAT,
         "torch": torch.__version__,
         "z": repr(representation.law()),
-        "t": repr(part.t),
+        "t": repr(options.t),
         "sampler": repr(subject.spec.sampler),
         "sampler_sha256": weights_hash(subject.sampler),
         "classifier_weights": representation.classifier.weights if representation.classifier else None,
-        "batch_size": part.batch_size,
+        "batch_size": options.batch_size,
         "seed": subject.streams.seed,
         "step": subject.step,
         "device": f"{runtime.device.type}, {runtime.precision}",
@@ -223,14 +223,14 @@ def _moments(numbers: Sequence[int], values: Mapping[str, Floats]) -> list[dict[
 
 
 def _scores(
-    part: Simulations,
+    repeats: int,
     tested: Mapping[str, list[dict[str, float]]],
     comparison: Mapping[str, list[dict[str, float]]],
     rotation: list[dict[str, float]],
 ) -> dict[str, float | int | str | None]:
     """Counts of rejections at LEVEL after Holm's correction, and the largest effects, of sampler and control."""
-    scores: dict[str, float | int | str | None] = {"S": part.S, "eigenvalues": len(part.eigenvalues)}
-    scores |= {"skewness_error": (6 / part.S) ** 0.5, "excess_kurtosis_error": (24 / part.S) ** 0.5}
+    scores: dict[str, float | int | str | None] = {"S": repeats, "eigenvalues": len(tested["gan"])}
+    scores |= {"skewness_error": (6 / repeats) ** 0.5, "excess_kurtosis_error": (24 / repeats) ** 0.5}
     for name, pairs in comparison.items():
         for test, rows in (("shapiro", tested[name]), ("anderson", tested[name]), ("ks", pairs), ("welch", pairs)):
             scores[f"{test}_rejects_{name}"] = sum(row[f"{test}_holm"] <= LEVEL for row in rows)
@@ -240,17 +240,16 @@ def _scores(
     if rotation:
         scores["rotation_rejects"] = sum(row["paired_holm"] <= LEVEL for row in rotation)
         scores["rotation_smd_largest"] = max((row["smd"] for row in rotation), key=abs)
-    scores["note"] = _note(part)
     return scores
 
 
-def _note(part: Simulations) -> str:
+def _note(repeats: int, refit: bool, moments: str) -> str:
     """How to read the tests."""
     words = [
         f"Repeats are independent, so the tests are valid; they reject at {LEVEL:g} after Holm's correction. With "
-        f"S = {part.S} they may find departures too small to matter: read skewness, excess kurtosis and smd."
+        f"S = {repeats} they may find departures too small to matter: read skewness, excess kurtosis and smd."
     ]
-    if part.refit:
+    if refit:
         words.append(
             "The mixture differs from normal features too, by moments estimated from m images: what is rejected of "
             "rotated features as well says nothing against the sampler. Whether its features are normal, the rotation "
@@ -258,7 +257,7 @@ def _note(part: Simulations) -> str:
         )
     else:
         words.append("The mixture was fitted once: smd and the tests of gan hold the error of that one fit.")
-    if part.moments == "reuse":
+    if moments == "reuse":
         words.append(
             "Moments and sample share images, so smd_error, ks_p and welch_p, which take them for independent, are off."
         )
@@ -269,23 +268,24 @@ def _note(part: Simulations) -> str:
 
 
 def _eigenvalues(
-    part: Simulations,
+    options: Surrogate,
+    numbers: Sequence[int],
     values: Mapping[str, Floats],
     tested: Sequence[Mapping[str, float]],
     comparison: Mapping[str, Sequence[Mapping[str, float]]],
 ) -> Figure:
     """A column an eigenvalue: histograms with the fitted normal densities over QQ plots (the paper's figure 7 b, c)."""
-    k = len(part.eigenvalues)
+    k = len(numbers)
     figure = Figure(figsize=(max(6.5, 3.1 * k), 6.6), layout="constrained")
     panels = figure.subplots(2, k, squeeze=False)
-    for i, number in enumerate(part.eigenvalues):
+    for i, number in enumerate(numbers):
         shown = {"GAN": values["gan"][:, i], "mixture": values["mixture"][:, i]}
         _histogram(panels[0, i], shown)
         _quantiles(panels[1, i], shown)
         lines = []
         for key, word, number_format in (("smd", "smd", "+.2f"), ("sd_ratio", "sd ratio", ".2f")):
             found = [format(rows[i][key], number_format) for rows in comparison.values()]
-            lines.append(f"{word} {found[0]}" + (f" (rotated {found[1]})" if part.refit else ""))
+            lines.append(f"{word} {found[0]}" + (f" (rotated {found[1]})" if len(found) > 1 else ""))
         panels[0, i].set_title("\n".join([rf"$\lambda_{{{number}}}$", *lines]), fontsize=9)
         test = tested[i]
         panels[1, i].set_title(
@@ -296,7 +296,9 @@ def _eigenvalues(
     panels[0, 0].set_ylabel("density over repeats")
     panels[1, 0].set_ylabel("standardised eigenvalue")
     figure.suptitle(
-        f"Leading eigenvalues of $XX'/p$ over {part.S} repeats: K = {part.K}, n = {part.n}, m = {part.m}", fontsize=11
+        f"Leading eigenvalues of $XX'/p$ over {len(values['gan'])} repeats: "
+        f"K = {options.K}, n = {options.n}, m = {options.m}",
+        fontsize=11,
     )
     handles, labels = panels[0, 0].get_legend_handles_labels()
     more, names = panels[1, 0].get_legend_handles_labels()
@@ -338,7 +340,7 @@ def _standardised(x: Floats) -> Floats:
     return found
 
 
-def _spectrum(part: Simulations, pairs: Mapping[str, str], rows: Sequence[Row]) -> Figure:
+def _spectrum(options: Surrogate, pairs: Mapping[str, str], rows: Sequence[Row]) -> Figure:
     """All eigenvalues, mean counts over the repeats (the paper's figure 7 a), and the same of the control."""
     figure = Figure(figsize=(5.8 * len(pairs), 4.2), layout="constrained")
     panels = figure.subplots(1, len(pairs), sharex=True, sharey=True, squeeze=False)[0]
@@ -361,6 +363,6 @@ def _spectrum(part: Simulations, pairs: Mapping[str, str], rows: Sequence[Row]) 
         axes.set_title(titles[pair[0]], fontsize=10)
         axes.legend(frameon=False)
     panels[0].set_ylabel("eigenvalues in the bin")
-    size = part.K * part.n
-    figure.suptitle(f"Spectrum of $XX'/p$, {size} eigenvalues, mean of {part.S} repeats", fontsize=11)
+    size = options.K * options.n
+    figure.suptitle(f"Spectrum of $XX'/p$, {size} eigenvalues, mean of {len(rows)} repeats", fontsize=11)
     return figure

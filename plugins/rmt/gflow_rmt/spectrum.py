@@ -6,7 +6,7 @@ draws from the mixture (eq. 123), and the eigenvalues of both.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,13 +15,11 @@ from torch import Tensor
 
 from gflow_core import Result, Subject
 from gflow_rmt.deterministic_equivalent import spectral_density
+from gflow_rmt.options import Represented, Surrogate
 from gflow_rmt.representation import Representation, law_name
 from gflow_rmt.rotation import Pair, from_centre, resolved, rotated_pairs, share_beyond
 from gflow_rmt.spectra import Distance, Floats, distance, gram_eigenvalues, share_above
 from gflow_rmt.surrogate import Mixture
-
-if TYPE_CHECKING:
-    from gflow_rmt.parts import Represented, Spectrum
 
 __all__ = ["COLOURS", "READING", "band", "histogram", "log_bins", "overlay", "remark", "scored", "spectrum"]
 
@@ -39,33 +37,33 @@ READING = (
 """How to read the scores, in a score of its own."""
 
 
-def spectrum(part: Spectrum, subject: Subject) -> Result:
+def spectrum(subject: Subject, options: Surrogate, *, reference: int, top: int, theory: bool, repeat: bool) -> Result:
     """Both spectra, their distances with p-values, and the leading eigenvalues and directions side by side."""
-    representation, streams = Representation.of(part, subject), subject.streams
-    features = representation.draw(part.N, streams.fork("features"))
+    representation, streams = Representation.of(subject, options), subject.streams
+    features = representation.draw(options.N, streams.fork("features"))
     mixture = Mixture.of(representation.split(features)[0])
 
     # The same work on the features as they are, and rotated as normal features might as well have been.
-    top = min(part.top, part.K * part.n, features.shape[2])
-    found = rotated_pairs(representation, features, part.t, part.reference, streams, "rotations", top)
+    top = min(top, options.K * options.n, features.shape[2])
+    found = rotated_pairs(representation, features, options.t, reference, streams, "rotations", top)
 
     scores: dict[str, float | int | str | None] = {
         **scored("", [pair.distance for pair in found]),
         **scored("normal_", from_centre([pair.sample for pair in found]), two_sided=False),
     }
-    if part.repeat:
-        again = representation.draw(part.n, streams.fork("repeat"), what="features again")
+    if repeat:
+        again = representation.draw(options.n, streams.fork("repeat"), what="features again")
         apart = distance(found[0].sample, resolved(gram_eigenvalues(again)))
         scores |= {f"{name}_repeat": value for name, value in _numbers(apart).items()}
     scores["note"] = READING
-    theory = spectral_density(mixture, part.n, progress=subject.progress) if part.theory else None
+    density = spectral_density(mixture, options.n, progress=subject.progress) if theory else None
     place = f"{representation.encoder.name}, step {subject.step:,}"
     return Result(
         scores=scores,
         tables={"eigenvalues": _table(found, features.shape[2])},
-        figures={"spectrum": _figure(part, found, theory, scores, place)},
+        figures={"spectrum": _figure(options, found, density, scores, place)},
         manifest=representation.manifest(
-            t=law_name(part.t), reference=f"rotation test, {part.reference} rotations", remark=remark(part, features)
+            t=law_name(options.t), reference=f"rotation test, {reference} rotations", remark=remark(options, features)
         ),
     )
 
@@ -91,17 +89,19 @@ def _numbers(found: Distance) -> dict[str, float]:
     return {"ks": found.ks, "wasserstein": found.wasserstein}
 
 
-def remark(part: Represented, features: Tensor) -> str:
+def remark(options: Represented, features: Tensor) -> str:
     """What to bear in mind of the mixture that was fitted to these features."""
     p, text = features.shape[2], ""
-    if part.moments == "reuse":
+    if options.moments == "reuse":
         text = (
-            f"the {part.n} images of the sample are among the {part.m} for the moments, which flatters the match, of "
-            "leading directions above all; "
+            f"the {options.n} images of the sample are among the {options.m} for the moments, which flatters the "
+            "match, of leading directions above all; "
         )
-    rank = min(part.m - 1, p)
+    rank = min(options.m - 1, p)
     short = f"less than the {p} features" if rank < p else "all that the features have"
-    return f"{text}{part.moments}: each class's covariance, from {part.m} images, has rank at most {rank}, {short}"
+    return (
+        f"{text}{options.moments}: each class's covariance, from {options.m} images, has rank at most {rank}, {short}"
+    )
 
 
 def _zeros(values: Floats) -> float:
@@ -158,7 +158,7 @@ def band(axes: Axes, spectra: list[Floats], edges: Floats, label: str) -> None:
 
 
 def _figure(
-    part: Spectrum,
+    options: Represented,
     found: list[Pair],
     theory: tuple[Floats, Floats, float] | None,
     scores: dict[str, Any],
@@ -195,8 +195,8 @@ def _figure(
     right.xaxis.get_major_locator().set_params(integer=True)
     right.set_title(f"the {top} largest", fontsize=9, loc="left")
     figure.suptitle(
-        f"Gram spectra of features, {place}: {part.K} x {part.n} images, mixture from {part.K} x {part.m} "
-        f"({part.moments})",
+        f"Gram spectra of features, {place}: {options.K} x {options.n} images, mixture from {options.K} x {options.m} "
+        f"({options.moments})",
         fontsize=10,
     )
     figure.legend(

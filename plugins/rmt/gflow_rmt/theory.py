@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import numpy as np
@@ -15,13 +15,11 @@ from torch import Tensor
 from gflow_core import Result, Subject
 from gflow_rmt import marchenko_pastur, spikes
 from gflow_rmt.deterministic_equivalent import Equivalent, SpectralLaw
+from gflow_rmt.options import Represented, Surrogate
 from gflow_rmt.representation import Representation, law_name
 from gflow_rmt.rotation import rotations
 from gflow_rmt.spectra import gram, gram_eigenvalues
 from gflow_rmt.surrogate import Mixture
-
-if TYPE_CHECKING:
-    from gflow_rmt.parts import Theory
 
 __all__ = ["class_blocks_of", "class_mean_spikes", "theory"]
 
@@ -32,24 +30,24 @@ DAMPING = (1.0, 0.1)
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
 
 
-def theory(part: Theory, subject: Subject) -> Result:
+def theory(subject: Subject, options: Surrogate, *, reference: int, rotated: int, level: float, top: int) -> Result:
     """Both spectra against three theories: scores, tables `eigenvalues` and `class_means`, figure `theory`."""
-    representation = Representation.of(part, subject)
-    features = representation.draw(part.N, subject.streams)
+    representation = Representation.of(subject, options)
+    features = representation.draw(options.N, subject.streams)
     moments, sample = representation.split(features)
     mixture = Mixture.of(moments)
     generator = subject.streams["mixture"]
-    total, p = part.K * part.n, sample.shape[-1]
+    total, p = options.K * options.n, sample.shape[-1]
 
     # The deterministic equivalent of the fitted mixture, and how far chance alone takes a draw of it from that.
-    fitted = _Fitted.to(mixture, part.n, subject)
+    fitted = _Fitted.to(mixture, options.n, subject)
     law = fitted.law
     gan = gram_eigenvalues(sample)
     drawn: list[Floats] = []
-    for i in range(part.reference):
-        surrogate = mixture.draw(part.n, part.t, generator)
+    for i in range(reference):
+        surrogate = mixture.draw(options.n, options.t, generator)
         drawn.append(gram_eigenvalues(surrogate))
-        subject.progress("spectra of mixtures", i + 1, part.reference)
+        subject.progress("spectra of mixtures", i + 1, reference)
     chance = [law.distance(values) for values in drawn]
     scores: dict[str, float | int | str | None] = {
         "KS(GAN, theory)": law.distance(gan),
@@ -57,9 +55,9 @@ def theory(part: Theory, subject: Subject) -> Result:
         "KS(GMM, theory)_largest": max(chance),
     }
     errors = {"GAN": fitted.errors(sample), "GMM": fitted.errors(surrogate)}
-    if part.rotated:
+    if rotated:
         # The same with normal features of the same means and covariances: moments of m images are not the law's.
-        found = [_rotated(features, representation, subject) for _ in range(part.rotated)]
+        found = [_rotated(features, representation, subject) for _ in range(rotated)]
         scores["KS(normal, theory)"] = float(np.mean([distance for distance, _ in found]))
         errors["normal"] = {z: float(np.mean([error[z] for _, error in found])) for z in DAMPING}
     scores |= {f"resolvent_error({name}, z={z:g})": e for name, found in errors.items() for z, e in found.items()}
@@ -73,22 +71,20 @@ def theory(part: Theory, subject: Subject) -> Result:
     # White noise: its law, with the variance of the bulk, and how many eigenvalues are too large for it.
     variance = spikes.noise_variance(gan, total, p)
     scores |= {
-        "not_white_noise(GAN)": _edge(sample, part.level).count,
-        "not_white_noise(GMM)": _edge(surrogate, part.level).count,
+        "not_white_noise(GAN)": _edge(sample, level).count,
+        "not_white_noise(GMM)": _edge(surrogate, level).count,
         "bulk_variance": variance,
         "within_class_variance": fitted.variance,
     }
-    tables = {"eigenvalues": _eigenvalues(part.top, gan, drawn, law)}
-    if part.K > 1:
+    tables = {"eigenvalues": _eigenvalues(top, gan, drawn, law)}
+    if options.K > 1:
         tables["class_means"] = _class_means(mixture, fitted.variance, sample, surrogate)
         scores["class_means_visible"] = sum(row["visible"] for row in tables["class_means"])
     return Result(
         scores=scores,
         tables=tables,
-        figures={"theory": _figure(part, subject.step, gan, drawn, law, variance, p)},
-        manifest=representation.manifest(
-            t=law_name(part.t), reference=part.reference, rotated=part.rotated, level=part.level
-        ),
+        figures={"theory": _figure(options, top, subject.step, gan, drawn, law, variance, p)},
+        manifest=representation.manifest(t=law_name(options.t), reference=reference, rotated=rotated, level=level),
     )
 
 
@@ -121,7 +117,7 @@ def _rotated(features: Tensor, representation: Representation, subject: Subject)
     classes, size, _ = features.shape
     turned = rotations(classes, size, subject.streams["rotation"]) @ features.double()
     moments, sample = representation.split(turned.to(features))
-    fitted = _Fitted.to(Mixture.of(moments), representation.part.n, subject)
+    fitted = _Fitted.to(Mixture.of(moments), representation.options.n, subject)
     return fitted.law.distance(gram_eigenvalues(sample)), fitted.errors(sample)
 
 
@@ -212,7 +208,14 @@ def _closest(x: Tensor, labels: Floats) -> tuple[Floats, Floats]:
 
 
 def _figure(
-    part: Theory, step: int, gan: Floats, drawn: Sequence[Floats], law: SpectralLaw, variance: float, p: int
+    options: Represented,
+    top: int,
+    step: int,
+    gan: Floats,
+    drawn: Sequence[Floats],
+    law: SpectralLaw,
+    variance: float,
+    p: int,
 ) -> Figure:
     """Histograms and curves over the logarithm of the eigenvalue; largest eigenvalues by rank."""
     total, ratio = len(gan), len(gan) / p
@@ -242,7 +245,7 @@ def _figure(
     zero = f"; share at 0: GAN {np.mean(gan < law.nodes[0]):.3g}, theory {law.atom:.3g}" if law.atom else ""
     left.set_title(f"All {total} eigenvalues{zero}", fontsize=10)
 
-    top = min(max(part.top, 2), total)
+    top = min(max(top, 2), total)
     rank = np.arange(1, top + 1)
     values = np.stack(drawn)[:, :top]
     right.plot(rank, law.quantile(1 - (rank - 0.5) / total), color="black", marker="_", ms=12, linestyle="none")
@@ -257,7 +260,7 @@ def _figure(
     if top <= 12:
         right.set_xticks(rank)
     figure.suptitle(
-        f"step {step}, K = {part.K}, n = {part.n} of each class, moments from m = {part.m}, p = {p}: "
+        f"step {step}, K = {options.K}, n = {options.n} of each class, moments from m = {options.m}, p = {p}: "
         f"KS to the theory {law.distance(gan):.3f} (GAN), {np.mean([law.distance(v) for v in drawn]):.3f} (GMM)",
         fontsize=10,
     )

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from gflow_core import DataError, DataShape, Normal, Runtime, TruncatedNormal, build_network, push
 from gflow_rmt import biggan_deep
-from gflow_rmt.biggan_deep import Conv, Network, build_biggan_deep, gflop_per_image, rows_of
-from gflow_rmt.parts import BigGanDeep
+from gflow_rmt.biggan_deep import Conv, Network, gflop_per_image, rows_of
+from gflow_rmt.parts.networks import BigGanDeep
 
 TRAPS = (0.14, 0.28, 0.56, 0.58, 0.94)
 LAYERS = {  # up, in, out, in units of the channels; A is self-attention
@@ -26,15 +26,19 @@ def layers(size):
     return [(word[0], *map(int, word[1:].split(","))) for word in LAYERS[size].split()]
 
 
+def network_of(part):
+    return Network(part.image_size, part.channels, rows_of(part.truncation, part.interpolation))
+
+
 @cache
 def meta(size):
     with torch.device("meta"):
-        return Network(BigGanDeep(image_size=size)).eval()
+        return network_of(BigGanDeep(image_size=size)).eval()
 
 
 def random_state(part, seed=0):
     """A state dict of float64 in which no tensor has the value it is initialised with."""
-    network = Network(part).double()
+    network = network_of(part).double()
     generator = torch.Generator().manual_seed(seed)
     state = {}
     for name, value in network.state_dict().items():
@@ -57,7 +61,7 @@ def random_state(part, seed=0):
 
 
 def network_with(part, state):
-    network = Network(part).double().eval()
+    network = network_of(part).double().eval()
     network.load_state_dict(state)
     return network
 
@@ -276,7 +280,7 @@ def test_gflop_of_an_image():
         total += after**2 * (9 * m * m + m * outs)
         side = after
     total += side**2 * 9 * 128 * 3
-    assert gflop_per_image(BigGanDeep(image_size=size)) == pytest.approx(2 * total / 1e9, rel=1e-6)
+    assert gflop_per_image(size, 128) == pytest.approx(2 * total / 1e9, rel=1e-6)
 
 
 # ------------------------------------------------------------------ spectral normalisation
@@ -312,7 +316,7 @@ def test_spectral_norm_is_torch_s_own():
 @pytest.fixture(scope="module")
 def small():
     torch.manual_seed(0)
-    return build_biggan_deep(BigGanDeep(image_size=128, channels=8)).eval()
+    return BigGanDeep(image_size=128, channels=8).build(None).eval()
 
 
 Z = torch.randn(2, 128, generator=torch.Generator().manual_seed(0)) * 0.4
@@ -390,7 +394,7 @@ def test_a_file_of_the_public_names(small, tmp_path, monkeypatch):
     torch.save({name: value.half() for name, value in small.state_dict().items()}, "half.bin")
     wanted = copy.deepcopy(small).half().float()
     for path in ("half.bin", "~/half.bin"):
-        network = build_biggan_deep(BigGanDeep(image_size=128, channels=8, weights=path)).eval()
+        network = BigGanDeep(image_size=128, channels=8, weights=path).build(None).eval()
         assert {value.dtype for value in network.state_dict().values()} == {torch.float32}
         with torch.no_grad():
             assert torch.equal(network(Z, Y), wanted(Z, Y))
@@ -399,7 +403,7 @@ def test_a_file_of_the_public_names(small, tmp_path, monkeypatch):
 def test_wrong_files_are_told_in_one_message(small, tmp_path):
     def refused(weights, match, **options):
         with pytest.raises(DataError, match=match):
-            build_biggan_deep(BigGanDeep(**{"image_size": 128, "channels": 8, **options}, weights=str(weights)))
+            BigGanDeep(**{"image_size": 128, "channels": 8, **options}, weights=str(weights)).build(None)
 
     state = small.state_dict()
     path = tmp_path / "weights.bin"

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from gflow_core import Bernoulli, DataShape, Normal, Runtime, Spec, Streams, Subject
-from gflow_rmt.concentration import concentration, exponent, observe, scaled, student
-from gflow_rmt.parts import Concentration
+from gflow_rmt.concentration import exponent, observe, scaled, student
+from gflow_rmt.parts.theory import Concentration
 
 
 class Linear(nn.Module):
@@ -42,7 +42,7 @@ def scores(sampler, d, p, seed=2, **options):
     spec = Spec(dataset=Points(p=p), sampler=SimpleNamespace(conditional=False, latent=Normal(dim=d)))
     assert list(part.check(spec)) == []
     subject = Subject(spec, Runtime(torch.device("cpu")), Streams(seed), sampler=sampler)
-    return concentration(part, subject)
+    return part.build()(subject)
 
 
 @pytest.mark.parametrize("q", [0.5, 1.0, 2.0])

@@ -12,7 +12,7 @@ from torch import nn
 
 from gflow_core import DataShape, GflowError, Normal, Runtime, Spec, Streams, Subject
 from gflow_rmt.eigenvectors import Leading, Prediction, means_distance, nearest_mean, products, spike
-from gflow_rmt.parts import Eigenvectors
+from gflow_rmt.parts.theory import Eigenvectors
 from gflow_rmt.spectra import gram
 from gflow_rmt.surrogate import Mixture
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from gflow_core import DataShape, RecipeError
 from gflow_core.recipes.recipe import load
 from gflow_core.runs.build import build
-from gflow_rmt.parts import MlpDiscriminator, MlpSampler
+from gflow_rmt.parts.networks import MlpDiscriminator, MlpSampler
 
 DIGITS = DataShape("image", (1, 28, 28), -1.0, 1.0, classes=10)
 TINY = DataShape("image", (3, 4, 4), 0.0, 3.0, classes=4)

@@ -7,7 +7,7 @@ from torch import nn
 
 from gflow_core import Bernoulli, Equicorrelated, Normal, Uniform
 from gflow_rmt.noise_laws import apart
-from gflow_rmt.parts import NoiseLaws
+from gflow_rmt.parts.comparisons import NoiseLaws
 
 NORMAL, SIGNS, ONE = Normal(dim=1), Bernoulli(dim=1), Equicorrelated(dim=1, rho=1.0)
 UNIT = Uniform(dim=1, low=0.0, high=1.0)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from gflow_core import DataError, DataShape, GflowError, Normal, Source, fingerprint, no_progress
-from gflow_rmt.parts import RealVersus
+from gflow_rmt.parts.comparisons import RealVersus
 from gflow_rmt.real_versus import exchanged
 from gflow_rmt.representation import Representation
 from gflow_rmt.spectra import distance
@@ -88,7 +88,7 @@ def test_rows_are_exchanged_within_their_class():
 def test_numbers_written_out(analyze):
     """Spectra of the last 8 real and generated images of each class, by numpy."""
     result, part, subject = analyze()
-    made = Representation.of(part, subject)
+    made = Representation.of(subject, part)
     real, gan = made.real(20, subject.data)[:, 12:], made.draw(20, subject.streams.fork("features"))[:, 12:]
     spectra = []
     for x in (real, gan):

@@ -25,7 +25,7 @@ from gflow_core import (
 )
 from gflow_core.parts.plugins import plugins
 from gflow_core.recipes.structure import structure
-from gflow_rmt.parts import Represented
+from gflow_rmt.options import Represented
 from gflow_rmt.representation import Representation, law_name
 from gflow_rmt.spectra import distance, gram_eigenvalues, spectrum_of
 from gflow_rmt.surrogate import Mixture
@@ -35,7 +35,7 @@ def build(scene, subject, **options):
     """A representation of the subject with the encoder that projects, after the part's check found nothing wrong."""
     part = Represented(**{"encoder": scene.Encoding(), "K": 3, "N": 10, "m": 6, "batch_size": 4, **options})
     assert list(part.check(subject.spec)) == []
-    return Representation.of(part, subject)
+    return Representation.of(subject, part)
 
 
 # ------------------------------------------------------------------ generated
@@ -49,7 +49,7 @@ def test_features_come_class_by_class_with_the_labels_asked(scene):
     assert max(map(len, subject.sampler.asked)) == 4  # batches
     assert features.shape == (3, 5, 24)
     assert features.dtype == torch.float32
-    images = torch.cat(made.part.encoder.seen)
+    images = torch.cat(made.options.encoder.seen)
     assert features.flatten(0, 1) == pytest.approx(made.encoder(images), abs=1e-5)
     assert torch.unique(torch.cat(subject.sampler.latents), dim=0).shape == (15, 3)  # every z is fresh
 
@@ -152,7 +152,7 @@ def test_a_classifier_sorts_what_a_sampler_without_labels_makes(scene):
         subject = scene.subject(part=scene.Part(conditional=False))
         made = build(scene, subject, classifier=scene.Encoding(), classes=(3, 1, 0), batch_size=size)
         draws.append(made.draw(6, subject.streams))
-        images = torch.cat(made.part.encoder.seen)
+        images = torch.cat(made.options.encoder.seen)
         features, greys = made.encoder(images), made.classifier.classify(images).argmax(1)
         for label, found in zip((3, 1, 0), draws[-1], strict=True):
             assert found == pytest.approx(features[greys == label][:6], abs=1e-5)
@@ -182,7 +182,7 @@ def test_real_images_of_the_right_classes(scene):
         subject = scene.subject(scene.Pictures(n=80), seed=seed)
         made = build(scene, subject, classes=(2, 0, 3))
         features.append(made.real(20, subject.data))
-        images = torch.cat(made.part.encoder.seen)
+        images = torch.cat(made.options.encoder.seen)
         assert made.encoder.classify(images).argmax(1).tolist() == [2] * 20 + [0] * 20 + [3] * 20
         assert features[-1].flatten(0, 1) == pytest.approx(made.encoder(images), abs=1e-5)
         assert len(made.real_index(20, subject.data).unique()) == 60
@@ -362,7 +362,7 @@ def test_checks(changes, message):
 
 
 def test_a_law_without_moments_cannot_be_that_of_t():
-    from gflow_rmt.parts import check_law
+    from gflow_rmt.options import check_law
 
     assert list(check_law("t", HeavyTail2())) == [
         "t: this law does not state its moments, by which t is brought to mean 0 and variance 1"

@@ -15,7 +15,8 @@ from torch.nn.utils import prune
 
 from gflow_core import GflowError, Normal, Spec, spectral_norm
 from gflow_rmt import biggan_deep
-from gflow_rmt.parts import MlpSampler, ResampleWeights
+from gflow_rmt.parts.comparisons import ResampleWeights
+from gflow_rmt.parts.networks import MlpSampler
 from gflow_rmt.resample_weights import contrast, effective_weight, layers_of, resampled
 from gflow_rmt.spectra import distance
 

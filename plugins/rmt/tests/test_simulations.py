@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from gflow_core import GflowError, Normal, Uniform, no_progress
-from gflow_rmt.parts import Simulations
+from gflow_rmt.parts.comparisons import Simulations
 from gflow_rmt.representation import Representation
 from gflow_rmt.surrogate import Mixture
 
@@ -49,7 +49,7 @@ def test_a_repeat_written_out(scene):
     assert list(part.check(subject.spec)) == []
     result = part.build()(subject)
     streams = subject.streams.fork("repeat.2")
-    features = Representation.of(part, subject).draw(10, streams)
+    features = Representation.of(subject, part).draw(10, streams)
     gan = features[:, 6:]
     mixture = Mixture.of(features[:, :6]).draw(4, part.t, streams["t"])
     repeats = result.tables["repeats"]

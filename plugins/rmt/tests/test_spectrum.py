@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from gflow_core import Bernoulli, Normal
-from gflow_rmt.parts import Spectrum
+from gflow_rmt.parts.comparisons import Spectrum
 from gflow_rmt.rotation import Rows, compare, from_centre, resolved, rotations, share_beyond
 from gflow_rmt.spectra import distance, gram_eigenvalues, share_above
 from gflow_rmt.spectrum import histogram, log_bins

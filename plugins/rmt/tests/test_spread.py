@@ -16,7 +16,7 @@ from torch import nn
 
 from gflow_core import Diverged, Streams, no_progress
 from gflow_core.machine.cluster import connected, spread
-from gflow_rmt.parts import Simulations
+from gflow_rmt.parts.comparisons import Simulations
 from gflow_rmt.representation import Representation
 
 
@@ -104,7 +104,7 @@ def test_features_are_bit_for_bit_those_of_one_process(scene, client, sorted_by)
     other = Sampler(scale=0.1)
     for sampler in (None, other):
         found = [
-            Representation.of(part, attrs.evolve(subject, map=one)).draw(20, Streams(5), sampler=sampler)
+            Representation.of(attrs.evolve(subject, map=one), part).draw(20, Streams(5), sampler=sampler)
             for one in (map, partial(spread, client))
         ]
         assert found[0].shape == (3, 20, 24)

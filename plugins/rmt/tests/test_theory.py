@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from gflow_core import Normal
-from gflow_rmt.parts import Theory
+from gflow_rmt.parts.theory import Theory
 from gflow_rmt.theory import class_blocks_of, class_mean_spikes
 
 DIM = 120
