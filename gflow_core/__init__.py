@@ -7,4 +7,8 @@ This is the one door: all that is public is imported from here, when it is asked
 
 import lazy_loader
 
+from gflow_core.nn import torchvision_fix
+
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+torchvision_fix.install()

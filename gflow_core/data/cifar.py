@@ -106,9 +106,6 @@ def _missing(title: str, root: Path, release: Release, places: Sequence[Path]) -
 
 
 def _download(title: str, root: Path, release: Release) -> None:
-    from gflow_core.nn.torchvision_fix import import_torchvision
-
-    import_torchvision()
     from torchvision.datasets.utils import download_url
 
     fetch(

@@ -88,9 +88,6 @@ def _find(places: Sequence[Path], stem: str) -> tuple[Path, Path] | None:
 
 
 def _download(title: str, folder: str, root: Path) -> None:
-    from gflow_core.nn.torchvision_fix import import_torchvision
-
-    import_torchvision()
     from torchvision import datasets
 
     kind = getattr(datasets, folder.split("/")[0])

@@ -297,9 +297,6 @@ def read_attributes(path: Path, wanted: Sequence[str]) -> dict[str, list[float]]
 
 
 def _download_celeba(root: Path) -> None:
-    from gflow_core.nn.torchvision_fix import import_torchvision
-
-    import_torchvision()
     from torchvision.datasets import CelebA
 
     fetch(

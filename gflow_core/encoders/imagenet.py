@@ -13,7 +13,6 @@ from gflow_core.encoders.network import EncoderNetwork, fresh, grey_as_rgb, resi
 from gflow_core.encoders.weights import pretrained
 from gflow_core.errors import DataError
 from gflow_core.files.weights import load_state, read_state
-from gflow_core.nn.torchvision_fix import import_torchvision
 
 if TYPE_CHECKING:
     from gflow_core.parts.nouns import DataShape
@@ -39,7 +38,6 @@ def build_torchvision(
 
     `model` is its name in torchvision.models, `head` the layer from features to logits, `weights` as in `pretrained`.
     """
-    import_torchvision()
     from torchvision import models
 
     def make() -> nn.Module:

@@ -13,13 +13,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.models import inception as tv
 
 from gflow_core.encoders.network import EncoderNetwork, grey_as_rgb
 from gflow_core.encoders.weights import pretrained
-from gflow_core.nn.torchvision_fix import import_torchvision
-
-import_torchvision()
-from torchvision.models import inception as tv  # noqa: E402
 
 if TYPE_CHECKING:
     from gflow_core.parts.nouns import DataShape

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from gflow_core.errors import GflowError
 from gflow_core.machine.streams import derive, seeded
-from gflow_core.nn.torchvision_fix import import_torchvision
 from gflow_core.parts.analysis import Result, Subject
 from gflow_core.parts.contracts import EncoderPart
 from gflow_core.scores.distances import double
@@ -45,7 +44,6 @@ def classifier_score(logits: Tensor, splits: int, seed: int) -> tuple[float, flo
 
     n is a multiple of `splits`; of one split there is no deviation.
     """
-    import_torchvision()
     from torchmetrics.image.inception import InceptionScore
 
     logits = double(logits)

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from gflow_core.errors import GflowError
 from gflow_core.machine.streams import derive, seeded
-from gflow_core.nn.torchvision_fix import import_torchvision
 from gflow_core.parts.analysis import Result, Subject
 from gflow_core.parts.contracts import EncoderPart
 from gflow_core.scores.distances import double
@@ -70,7 +69,6 @@ def kernel_distance(
     The kernel is (x'y / d + 1)^3. float64 is worth its time: the score is a small difference of large means. None where
     even that does not hold it: an item's kernel with itself, which the estimate leaves out, is in the sums till then.
     """
-    import_torchvision()
     from torchmetrics.image.kid import KernelInceptionDistance
 
     with warnings.catch_warnings():

@@ -75,9 +75,6 @@ def test_damaged_records(tmp_path, rng, make):
 
 
 def test_a_failed_download_says_how_to_do_it_by_hand(tmp_path, monkeypatch):
-    from gflow_core.nn.torchvision_fix import import_torchvision
-
-    import_torchvision()
     from torchvision.datasets import utils
 
     asked = []

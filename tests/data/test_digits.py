@@ -152,9 +152,6 @@ def test_damaged_files_are_named(mnist_files, make, damage):
 
 @pytest.mark.parametrize("part", [Mnist, FashionMnist])
 def test_a_failed_download_says_how_to_do_it_by_hand(tmp_path, monkeypatch, part):
-    from gflow_core.nn.torchvision_fix import import_torchvision
-
-    import_torchvision()
     from torchvision.datasets import mnist
 
     def offline(*_, **__):
@@ -166,9 +163,6 @@ def test_a_failed_download_says_how_to_do_it_by_hand(tmp_path, monkeypatch, part
 
 
 def test_download_is_used_where_nothing_is_found(tmp_path, monkeypatch, mnist_files):
-    from gflow_core.nn.torchvision_fix import import_torchvision
-
-    import_torchvision()
     from torchvision import datasets
 
     monkeypatch.setattr(datasets.MNIST, "__init__", lambda self, root, download: mnist_files("data/MNIST/raw") and None)

@@ -270,9 +270,6 @@ def test_celeba_errors(tmp_path, celeba, make):
 
 
 def test_a_failed_celeba_download_says_how_to_do_it_by_hand(tmp_path, monkeypatch):
-    from gflow_core.nn.torchvision_fix import import_torchvision
-
-    import_torchvision()
     from torchvision.datasets import celeba
 
     def offline(*_):

@@ -12,12 +12,10 @@ from gflow_core.encoders.imagenet import old_densenet
 from gflow_core.encoders.network import fresh
 from gflow_core.encoders.parts import DenseNet201, EfficientnetLite0, ResNet50, Vgg16
 from gflow_core.errors import DataError
-from gflow_core.nn.torchvision_fix import import_torchvision
 
 
 def standardised(x):
     """The input of torchvision's networks."""
-    import_torchvision()
     from torchvision.transforms.v2 import functional as T
 
     size = [224, 224]
@@ -31,7 +29,6 @@ def standardised(x):
 
 @pytest.mark.parametrize(("part", "dim"), [(ResNet50, 2048), (DenseNet201, 1920)])
 def test_logits_are_those_of_the_whole_network(part, dim, shape, images, cpu, tmp_path):
-    import_torchvision()
     from torchvision import models
 
     network = fresh("another seed", lambda: models.get_model(part.model)).eval()
@@ -68,7 +65,6 @@ def test_densenets_published_file_has_names_of_old():
         "features.denseblock4.denselayer32.conv.2.weight": "features.denseblock4.denselayer32.conv2.weight",
     }
     assert {key: old_densenet(key) for key in old} == old
-    import_torchvision()
     from torchvision import models
 
     for name in ("densenet201", "resnet50", "vgg16"):

@@ -1,4 +1,4 @@
-"""torchvision imports, whatever torch stands beside it."""
+"""torchvision imports, whatever torch stands beside it, for whoever imports it once gflow is there."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ import subprocess
 import sys
 
 CODE = """
-from gflow_core.nn.torchvision_fix import import_torchvision
-torchvision = import_torchvision()
-import_torchvision.cache_clear()
-assert import_torchvision() is torchvision  # also after somebody else imported it
-import torchvision.datasets, torchvision.models, torchvision.transforms.v2, torchvision.utils
-import torch
+import sys
+import gflow_core
+from importlib.util import find_spec
+assert find_spec("torchvision") and "torch" not in sys.modules  # nothing is loaded before it is wanted
+
+import torchvision.transforms.v2, torchvision.datasets, torchvision.models, torchvision.utils
+import importlib, torch
+from gflow_core.nn.torchvision_fix import install
+finders = list(sys.meta_path)
+install()
+assert sys.meta_path == finders
+importlib.reload(torchvision)
 print(tuple(torchvision.models.resnet18(num_classes=3).eval()(torch.zeros(1, 3, 32, 32)).shape))
 """
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from gflow_core.errors import GflowError
-from gflow_core.nn.torchvision_fix import import_torchvision
 from gflow_core.scores.feature_scores import Frechet
 from gflow_core.scores.features import real_index
 from gflow_core.scores.frechet import FeatureMoments, frechet_distance
@@ -55,7 +54,6 @@ def test_gaussians_with_commuting_covariances_have_a_closed_form():
 
 
 def test_the_distance_is_torchmetrics_fid_on_the_same_features():
-    import_torchvision()
     from torchmetrics.image.fid import FrechetInceptionDistance
 
     class Same(nn.Module):
