@@ -5,6 +5,7 @@ Imports no torch: every decoding process imports this module.
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import os
 import signal
@@ -16,6 +17,7 @@ from functools import lru_cache
 from io import BytesIO
 from multiprocessing.connection import wait
 from pathlib import Path
+from typing import TypeAlias
 
 import attrs
 import numpy as np
@@ -24,7 +26,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from gflow_core.data.pixels import RESAMPLE, Pixels
 from gflow_core.data.places import first_line
 
-__all__ = ["SUFFIXES", "Chunk", "Decoding", "Job", "decode", "decode_chunk", "start_worker"]
+__all__ = ["SUFFIXES", "Chunk", "Decoding", "Job", "Outcome", "decode", "decode_chunk", "start_worker"]
 
 SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
 """Files with other names are not images."""
@@ -96,12 +98,13 @@ def _eight_bits(image: Image.Image, mode: str) -> Image.Image:
     return image.convert(mode)
 
 
-def decode_chunk(job: Job, chunk: Chunk) -> tuple[int, list[tuple[int, str]]]:
-    """Write the chunk's images into the job's file, flushed to the disk.
+Outcome: TypeAlias = tuple[list[tuple[int, str]], str]
+"""Of a decoded chunk: (row, reason) for each image that could not be read, and the sha256 of all the others' pixels."""
 
-    Returns the chunk's number and (row, reason) for each image that could not be read.
-    """
-    unreadable = []
+
+def decode_chunk(job: Job, chunk: Chunk) -> Outcome:
+    """Write the chunk's images into the job's file, flushed to the disk."""
+    unreadable, digest = [], hashlib.sha256()
     with open(job.target, "r+b") as target:
         for i, (row, name) in enumerate(zip(chunk.rows, chunk.names, strict=True)):
             try:
@@ -117,9 +120,10 @@ def decode_chunk(job: Job, chunk: Chunk) -> tuple[int, list[tuple[int, str]]]:
                 continue
             target.seek(job.offset + row * len(data))
             target.write(data)
+            digest.update(data)
         target.flush()
         os.fsync(target.fileno())
-    return chunk.number, unreadable
+    return unreadable, digest.hexdigest()
 
 
 def _read(store: Path, name: str) -> bytes:

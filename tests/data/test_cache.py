@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from gflow_core.data import cache
+from gflow_core.data import cache, preparing
 from gflow_core.data.parts import CelebA, ImageFolder
 from gflow_core.errors import DataError
 from gflow_core.parts.source import fingerprint
@@ -31,7 +31,7 @@ def folder(tmp_path, rng, make):
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(cache, "CHUNK", 4)
+    monkeypatch.setattr(preparing, "CHUNK", 4)
 
 
 def part_of(root, **options):
@@ -102,8 +102,8 @@ def test_an_interrupted_preparation_goes_on(folder, tmp_path, make, small_chunks
         (journal,) = place.glob("*.journal")
         journal.write_bytes(journal.read_bytes()[:-7])
     decoded = []
-    original = cache.decode_chunk
-    monkeypatch.setattr(cache, "decode_chunk", lambda job, chunk: decoded.append(chunk) or original(job, chunk))
+    original = preparing.decode_chunk
+    monkeypatch.setattr(preparing, "decode_chunk", lambda job, chunk: decoded.append(chunk) or original(job, chunk))
     source = part.load()
     assert sum(len(chunk.rows) for chunk in decoded) == (28 if torn else 24)
     assert sorted(path.suffix for path in place.iterdir()) == [".json", ".npy"]
@@ -112,9 +112,9 @@ def test_an_interrupted_preparation_goes_on(folder, tmp_path, make, small_chunks
 
 KILLED = """
 import os, signal, sys
-from gflow_core.data import cache
+from gflow_core.data import preparing
 from gflow_core.data.parts import ImageFolder
-cache.CHUNK = 4
+preparing.CHUNK = 4
 def kill(what, done, total):
     if done >= 12:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -132,23 +132,69 @@ def test_a_killed_preparation_goes_on(folder, small_chunks, log):
     assert source.x.flatten(1).any(1).all()
 
 
-def test_a_damaged_cache_is_made_again(folder, log):
-    source = part_of(folder).load()
-    wanted = source.fingerprint
-    with open(source.cache, "r+b") as file:
-        file.truncate(1000)
-    assert part_of(folder).load(log).fingerprint == wanted
+def flip(path, at):
+    raw = bytearray(path.read_bytes())
+    raw[at] ^= 1
+    path.write_bytes(raw)
+
+
+def relabel(path):
+    notes = json.loads(path.read_text())
+    notes["labels"][3] = 1 - notes["labels"][3]
+    path.write_text(json.dumps(notes))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda file: os.truncate(file, 1000),
+        lambda file: flip(file, -5),  # a pixel
+        lambda file: flip(file, 3),  # the header
+        lambda file: file.with_suffix(".json").write_text("{"),
+        lambda file: relabel(file.with_suffix(".json")),
+    ],
+    ids=["short", "pixel", "header", "notes", "label"],
+)
+def test_a_damaged_cache_is_made_again(tmp_path, make, rng, log, caplog, monkeypatch, damage):
+    files = {f"{c}/{i}.png": make.png(rng.integers(0, 256, (8, 8, 3), np.uint8)) for c in "ab" for i in range(3)}
+    part = part_of(make.write(files, tmp_path / "set"), classes=2)
+    monkeypatch.setattr(cache, "PIECE", 100)
+    source = part.load()
+    x, y = source.x.clone(), source.y
+    damage(source.cache)
+    monkeypatch.setattr(cache, "_checked", set())  # another process
+    again = part.load(log)
+    assert torch.equal(again.x, x)
+    assert torch.equal(again.y, y)
+    assert again.fingerprint == source.fingerprint
     assert "decoding images" in log
-    source.cache.with_suffix(".json").write_text("{")
-    assert part_of(folder).load().fingerprint == wanted
+    assert [record.message.partition(" (")[0] for record in caplog.records] == [
+        f"{source.cache}: the decoded images are damaged"
+    ]
+    log.calls.clear()
+    part.load(log)
+    assert log.calls == []
 
 
-def test_a_copied_cache_is_fingerprinted_again(folder, log):
-    source = part_of(folder).load()
-    os.utime(source.cache, ns=(5, 5))
-    assert part_of(folder).load(log).fingerprint == source.fingerprint
-    assert "fingerprint" in log
-    assert "decoding images" not in log
+@pytest.mark.parametrize("damage", ["shortened", "a row", "header", "nothing"])
+def test_what_was_decoded_of_a_part_is_not_trusted(folder, small_chunks, log, damage):
+    part = part_of(folder, workers=1)
+
+    def stop(what, done, total):
+        if done >= 16:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        part.load(stop)
+    (made,) = (folder.parent / "gflow-cache").glob("*.part")
+    if damage == "shortened":
+        os.truncate(made, 1000)
+    elif damage != "nothing":
+        flip(made, 3 if damage == "header" else 128 + 5 * 192 + 7)
+    source = part.load(log)
+    first = {"nothing": 16, "a row": 12}.get(damage, 0)
+    assert log.calls[0] == ("decoding images", first, 40)
+    assert source.fingerprint == part_of(folder, workers=1, limit=40).load().fingerprint
 
 
 def test_writing_to_the_tensor_leaves_the_cache_alone(folder):
@@ -232,7 +278,7 @@ def test_where_the_data_is_read_only(folder, tmp_path, monkeypatch):
 
 
 def test_a_full_disk(folder, monkeypatch):
-    monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: SimpleNamespace(free=10))
+    monkeypatch.setattr(preparing.shutil, "disk_usage", lambda _: SimpleNamespace(free=10))
     with pytest.raises(DataError, match=r"0\.00 GiB are free; make room or set GFLOW_CACHE"):
         part_of(folder).load()
 
@@ -240,7 +286,7 @@ def test_a_full_disk(folder, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.undo()
-    monkeypatch.setattr(cache, "decode_chunk", full)
+    monkeypatch.setattr(preparing, "decode_chunk", full)
     with pytest.raises(DataError, match="No space left on device; set GFLOW_CACHE"):
         part_of(folder).load()
 
