@@ -1,4 +1,4 @@
-"""gflow resume RUN"""
+"""gflow resume RUN [OVERRIDES...]"""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from pathlib import Path
 
 import click
 
+from gflow_core.cli.words import refuse_options
+
 __all__ = ["command"]
 
 
-@click.command("resume")
+@click.command("resume", context_settings={"ignore_unknown_options": True})
 @click.argument("run", type=click.Path(path_type=Path))
+@click.argument("overrides", nargs=-1, type=click.UNPROCESSED, metavar="[OVERRIDES]...")
 @click.option(
     "--checkpoint",
     metavar="NAME",
@@ -21,10 +24,13 @@ __all__ = ["command"]
 @click.option(
     "--scheduler", metavar="ADDRESS|FILE", help="Spread long analyses over the workers of this dask scheduler."
 )
-def command(run: Path, checkpoint: str | None, steps: int | None, scheduler: str | None) -> None:
+def command(
+    run: Path, overrides: tuple[str, ...], checkpoint: str | None, steps: int | None, scheduler: str | None
+) -> None:
     """Continue a run that was stopped, killed or cut off.
 
-    On the same machine it computes bit for bit what an uninterrupted run would have.
+    On the same machine it computes bit for bit what an uninterrupted run would have. Overrides change its recipe from
+    here on, which the manifest records.
     """
     from gflow_core.cli.launch import launch
     from gflow_core.errors import GflowError
@@ -33,6 +39,7 @@ def command(run: Path, checkpoint: str | None, steps: int | None, scheduler: str
     from gflow_core.recipes.recipe import load
     from gflow_core.runs.record import RunFolder
 
+    refuse_options([str(run), *overrides], {})
     if world_size() > 1 and not run.exists():
         raise GflowError(
             f"{run}: not on this machine ({platform.node()}); every machine reads the run that it resumes: put it on a "
@@ -41,10 +48,13 @@ def command(run: Path, checkpoint: str | None, steps: int | None, scheduler: str
     with of_run(run) as said:
         for line in said:
             click.echo(line, err=True)
-        launch(load(RunFolder(run).recipe, begun=True).spec, _work, (run, checkpoint, steps, scheduler))
+        spec = load(RunFolder(run).recipe, overrides, begun=True).spec
+        launch(spec, _work, (run, overrides, checkpoint, steps, scheduler))
 
 
-def _work(run: Path, checkpoint: str | None, steps: int | None, scheduler: str | None) -> None:
+def _work(
+    run: Path, overrides: tuple[str, ...], checkpoint: str | None, steps: int | None, scheduler: str | None
+) -> None:
     from gflow_core import load_run
 
-    load_run(run).resume(checkpoint=checkpoint, steps=steps, scheduler=scheduler)
+    load_run(run).resume(overrides=overrides, checkpoint=checkpoint, steps=steps, scheduler=scheduler)

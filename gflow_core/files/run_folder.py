@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from gflow_core.errors import GflowError
+from gflow_core.files.sealed import SEAL, changed
 
 __all__ = [
     "RUN_NAME",
@@ -23,6 +26,8 @@ __all__ = [
     "read_result",
     "run_name",
 ]
+
+logger = logging.getLogger("gflow")
 
 RUN_NAME = re.compile(r"(.+)-s\d+-\d{3,}")
 """A run folder's name: stem of the recipe's file, seed, number."""
@@ -51,8 +56,11 @@ def making_runs(runs: Path) -> Iterator[None]:
 # ------------------------------------------------------------------ manifest, metrics, results
 
 
-def read_manifest(run: Path) -> dict[str, Any]:
-    """What a run's manifest.json says; empty where there is none. Raises GflowError where it is damaged."""
+def read_manifest(run: Path, say: Callable[[str], None] | None = None) -> dict[str, Any]:
+    """What a run's manifest.json says; empty where there is none. Raises GflowError where it is damaged.
+
+    One that was changed after gflow wrote it is said to have been: to `say`, or in a warning.
+    """
     path = run / "manifest.json"
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
@@ -62,7 +70,20 @@ def read_manifest(run: Path) -> dict[str, Any]:
         raise GflowError(f"{path}: damaged ({error}); delete it to go on without") from error
     if not isinstance(manifest, dict):
         raise GflowError(f"{path}: damaged (not a JSON object); delete it to go on without")
-    return manifest
+    return _opened(path, manifest, say)
+
+
+def _opened(path: Path, body: Mapping[str, Any], say: Callable[[str], None] | None) -> dict[str, Any]:
+    """What a sealed file holds."""
+    if changed(body):
+        (say or _warn)(f"{path}: was changed after gflow wrote it: its content does not match its sha256")
+    return {key: value for key, value in body.items() if key != SEAL}
+
+
+@cache
+def _warn(message: str) -> None:
+    """Once a process, however often the file is read."""
+    logger.warning(message)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -90,8 +111,8 @@ def _lines(text: bytes) -> list[dict[str, Any]]:
     return found
 
 
-def read_result(file: Path) -> dict[str, Any]:
-    """An analysis's result.json. Raises GflowError where it is damaged."""
+def read_result(file: Path, say: Callable[[str], None] | None = None) -> dict[str, Any]:
+    """An analysis's result.json. Raises GflowError where it is damaged; a changed one is said to be, as a manifest."""
     try:
         result = json.loads(file.read_text(encoding="utf-8"))
         parts = [result["scores"], result["manifest"], *(one["scores"] for one in result.get("seeds", []))]
@@ -101,7 +122,7 @@ def read_result(file: Path) -> dict[str, Any]:
         place = next(folder for folder in file.parents if folder.name == "analysis")
         again = f"gflow analyze {place.parent} {file.relative_to(place).parts[0]}"
         raise GflowError(f"{file}: damaged ({error}); {again} makes it anew") from error
-    return dict(result)
+    return _opened(file, result, say)
 
 
 # ------------------------------------------------------------------ checkpoints

@@ -14,6 +14,7 @@ import attrs
 
 from gflow_core.errors import GflowError
 from gflow_core.files.run_folder import checkpoint_names, read_manifest, read_metrics, read_result
+from gflow_core.recipes.changes import BEGAN, changes, value_text
 from gflow_core.recipes.recipe import Recipe, load
 from gflow_core.runs.summary import Summary, summary
 
@@ -153,11 +154,18 @@ def read(path: Path) -> Run:
     for analysis in analyses:
         if analysis.final is None and not analysis.during:
             missing.append(f"{analysis.name} has no result yet; gflow analyze makes it.")
+    manifest = _manifest(path, missing)
+    before = manifest.get(BEGAN)
+    if isinstance(before, dict) and table:
+        missing += [
+            f"{name} was {value_text(began)} when the run began, and is {value_text(now)} in recipe.toml."
+            for name, (began, now) in changes(before, table).items()
+        ]
     return Run(
         path,
         table,
         recipe,
-        _manifest(path, missing),
+        {key: value for key, value in manifest.items() if key != BEGAN},
         metrics,
         samples,
         analyses,
@@ -211,7 +219,7 @@ def _metrics(path: Path, trains: bool, missing: list[str]) -> list[dict[str, Any
 
 def _manifest(path: Path, missing: list[str]) -> dict[str, Any]:
     try:
-        found = read_manifest(path)
+        found = read_manifest(path, missing.append)
     except (GflowError, OSError, RecursionError) as error:
         missing.append(str(error))
         return {}
@@ -245,7 +253,7 @@ def _finding(folder: Path, step: int | None, missing: list[str]) -> Finding | No
     if not path.is_file():
         return None
     try:
-        result = read_result(path)
+        result = read_result(path, missing.append)
     except (GflowError, OSError, RecursionError) as error:
         missing.append(str(error))
         return None

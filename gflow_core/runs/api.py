@@ -101,17 +101,19 @@ class Run:
         *,
         checkpoint: str | None = None,
         steps: int | None = None,
+        overrides: Sequence[str] = (),
         quiet: bool = False,
         scheduler: str | None = None,
     ) -> Run:
         """Continue training bit for bit as if it had not stopped, to `steps` instead of the recipe's; returns the run.
 
-        `checkpoint` (such as "000100") goes back to an earlier one and drops what came after it. `scheduler` as in
+        `checkpoint` (such as "000100") goes back to an earlier one and drops what came after it. Overrides
+        ("optimizer.sampler.lr=1e-4") change the recipe from here on, which the manifest records. `scheduler` as in
         `run`. Raises as `run` does.
         """
-        _check_processes(self.recipe.spec)
+        _check_processes(load(self._folder.recipe, overrides, begun=True).spec)
         with RunConsole(quiet) as console, session.workers(scheduler) as spread:
-            folder = session.resume(self.path, console, checkpoint, steps, spread)
+            folder = session.resume(self.path, console, checkpoint, steps, tuple(overrides), spread)
             console.done(folder.path)
         return Run(folder.path)
 

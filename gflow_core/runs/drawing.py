@@ -19,6 +19,7 @@ from gflow_core.parts.analysis import Map
 from gflow_core.parts.loading import check_loaded
 from gflow_core.parts.spec import Spec
 from gflow_core.parts.training import Experiment
+from gflow_core.recipes.changes import check_recipe
 from gflow_core.recipes.recipe import Recipe, load
 from gflow_core.runs.build import build, single
 from gflow_core.runs.manifest import check_origins
@@ -62,9 +63,10 @@ class Drawing:
         spec = anywhere(self.recipe.spec)
         if spec.sampler is None:
             raise GflowError(f"{path}: its recipe has no [sampler]")
+        manifest = folder.read_manifest()
+        check_recipe(manifest, path)
         self.labels = _wanted(spec, label)
         self.experiment = build(spec, load_data=False, begin=spec.objective is None)
-        manifest = folder.read_manifest()
         check_loaded(manifest, path)
         check_origins(manifest, self.experiment, path)
         if spec.objective is not None:

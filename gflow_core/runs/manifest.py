@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from gflow_core.machine.runtime import Runtime
 from gflow_core.parts.loading import loaded_files, registered
 from gflow_core.parts.plugins import plugins
 from gflow_core.parts.training import Experiment
+from gflow_core.recipes.changes import BEGAN
 from gflow_core.recipes.recipe import Recipe
 from gflow_core.runs.state import networks
 
@@ -31,6 +33,7 @@ def manifest_of(recipe: Recipe, experiment: Experiment) -> dict[str, Any]:
         "command": sys.argv,
         "folder": str(Path.cwd()),
         "recipe": str(recipe.path) if recipe.path else None,
+        BEGAN: tomllib.loads(recipe.dumps()),
         "versions": {"python": platform.python_version(), **versions()},
         "platform": platform.platform(),
         **({"loaded": files} if (files := loaded_files()) else {}),

@@ -28,6 +28,7 @@ from gflow_core.files import checkpoint
 from gflow_core.files.checkpoint import Checkpoint
 from gflow_core.files.locks import held
 from gflow_core.files.run_folder import checkpoint_names, checkpoint_order, making_runs, read_manifest, read_metrics
+from gflow_core.files.sealed import sealed
 from gflow_core.files.whole import written_aside
 from gflow_core.parts.analysis import Result
 
@@ -87,7 +88,7 @@ class RunFolder:
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Write manifest.json."""
-        _write(self.path / "manifest.json", json.dumps(manifest, indent=2) + "\n")
+        _write(self.path / "manifest.json", json.dumps(sealed(manifest), indent=2) + "\n")
 
     def read_manifest(self) -> dict[str, Any]:
         """What manifest.json says; empty where there is none. Raises GflowError where it is damaged."""
@@ -150,7 +151,7 @@ class RunFolder:
         body = {"step": step, "scores": result.scores, "manifest": result.manifest, "files": files}
         if result.seeds:
             body["seeds"] = [{"seed": seed, "scores": scores} for seed, scores in result.seeds.items()]
-        _write(folder / "result.json", json.dumps(_plain(body), indent=2) + "\n")
+        _write(folder / "result.json", json.dumps(sealed(_plain(body)), indent=2) + "\n")
         for stale in before - set(files):  # an earlier analysis with other options made them, and nobody else
             (folder / stale).unlink(missing_ok=True)
         return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -22,6 +23,7 @@ from gflow_core.parts.loading import check_loaded, copies
 from gflow_core.parts.plugins import plugins
 from gflow_core.parts.spec import Spec
 from gflow_core.parts.training import Experiment
+from gflow_core.recipes.changes import BEGAN, check_recipe
 from gflow_core.recipes.recipe import Recipe, load
 from gflow_core.recipes.writing import dumps
 from gflow_core.runs.build import build
@@ -63,14 +65,23 @@ def run(recipe: Recipe, runs: Path, console: Console, map: Map = map) -> RunFold
 
 
 def resume(
-    path: Path, console: Console, checkpoint: str | None = None, steps: int | None = None, map: Map = map
+    path: Path,
+    console: Console,
+    checkpoint: str | None = None,
+    steps: int | None = None,
+    overrides: tuple[str, ...] = (),
+    map: Map = map,
 ) -> RunFolder:
     """Continue a run from its newest checkpoint, bit for bit as if it had not stopped.
 
-    From the checkpoint named, later ones are dropped, and what was recorded after it. `steps` is a new length.
+    From the checkpoint named, later ones are dropped, and what was recorded after it. `steps` is a new length, and
+    overrides change the recipe from here on; both are recorded.
     """
     folder = RunFolder(path)
-    recipe = load(folder.recipe, [f"train.steps={steps}"] if steps else [], begun=True)
+    overrides = (*overrides, *([f"train.steps={steps}"] if steps else []))
+    recipe = load(folder.recipe, overrides, begun=True)
+    manifest = folder.read_manifest()
+    check_recipe(manifest, path, overrides)
     train_options = recipe.spec.train
     if recipe.spec.objective is None or train_options is None:
         raise GflowError(f"{path}: the recipe trains nothing, there is nothing to resume; use gflow analyze {path}")
@@ -81,7 +92,6 @@ def resume(
         raise GflowError(f"{path}: {state.step} steps are done already, more than {train_options.steps}")
     if state.threads:
         torch.set_num_threads(state.threads)
-    manifest = folder.read_manifest()
     with _data_of(manifest, recipe.spec):
         experiment = _build(recipe, console, begin=False)
     check_data(manifest, experiment, path)
@@ -93,9 +103,11 @@ def resume(
     with _held(folder, experiment):
         if experiment.runtime.main:
             folder.rewind(name)
-            if steps:
-                folder.write_recipe(dumps(recipe.spec))
-            again = {"time": now(), "checkpoint": name}
+            again: dict[str, Any] = {"time": now(), "checkpoint": name}
+            if overrides:
+                again["overrides"] = list(overrides)
+                manifest[BEGAN] = tomllib.loads(recipe.dumps())
+                folder.write_recipe(recipe.dumps())
             folder.write_manifest({**manifest, "resumed": [*manifest.get("resumed", []), again]})
         experiment.runtime.barrier()
         if state.step == train_options.steps:
@@ -137,6 +149,7 @@ def reanalyze(
         raise GflowError(f"{path}: its recipe has no [[analyze]] table; name an analyzer (gflow ls analyzers)")
     recipe = attrs.evolve(recipe, spec=anywhere(recipe.spec))
     manifest = folder.read_manifest()
+    check_recipe(manifest, path, overrides)
     with _data_of(manifest, recipe.spec):
         experiment = _build(recipe, console, begin=recipe.spec.objective is None)
     check_data(manifest, experiment, path)

@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from gflow_core.errors import CheckpointError
 from gflow_core.files.checkpoint import Checkpoint, misfit
@@ -40,7 +41,7 @@ def restore(experiment: Experiment, state: Checkpoint, where: Path) -> None:
         for name, module in networks(experiment).items():
             module.load_state_dict(state.parts[name])
         for name, player in experiment.players.items():
-            player.optimizer.load_state_dict(state.parts[f"optimizer.{name}"])
+            _restore_optimizer(player.optimizer, experiment.spec.optimizer[name], state.parts[f"optimizer.{name}"])
         if experiment.objective is not None:
             fields = _to(state.parts["objective"], experiment.runtime.device)
             experiment.objective.state = type(experiment.objective.state)(**fields)
@@ -48,6 +49,17 @@ def restore(experiment: Experiment, state: Checkpoint, where: Path) -> None:
             experiment.feed.position = state.parts["feed"]["position"]
         for name, streams in streams_of(experiment).items():
             streams.load_state_dict(state.parts[name])
+
+
+def _restore_optimizer(optimizer: Optimizer, part: Any, saved: dict[str, Any]) -> None:
+    """Its state; its options are the recipe's, which an override may have changed since."""
+    groups = optimizer.param_groups
+    if any(set(before) - set(group) for before, group in zip(saved["param_groups"], groups, strict=False)):
+        raise ValueError("its optimizer state is of another optimizer")
+    options = [{key: group[key] for key in attrs.fields_dict(type(part)) if key in group} for group in groups]
+    optimizer.load_state_dict(saved)
+    for group, own in zip(optimizer.param_groups, options, strict=True):
+        group.update(own)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +13,7 @@ import attrs
 
 from gflow_core.errors import GflowError, did_you_mean
 from gflow_core.files.run_folder import read_result
+from gflow_core.recipes.changes import flat, value_text
 
 __all__ = ["Cell", "Comparison", "Group", "Row", "comparable", "compare"]
 
@@ -142,7 +142,7 @@ def compare(paths: Sequence[Path], only: Iterable[str] = ()) -> Comparison:
     groups, seeds = [], []
     for group in members:
         told = _told_apart(group[0].options, firsts)
-        name = "\n".join(f"{key}={_text(value)}" for key, value in told.items())
+        name = "\n".join(f"{key}={value_text(value)}" for key, value in told.items())
         seeds.append({seed: scores for run in group for seed, scores in run.scores.items()})
         paths_of = tuple(str(run.path) for run in group)
         groups.append(Group(name or group[0].title or group[0].path.name, told, paths_of, tuple(sorted(seeds[-1]))))
@@ -213,21 +213,10 @@ def _read(path: Path, only: Sequence[str]) -> _Run:
     for name, result in found.items():
         for one in result.get("seeds") or [{"seed": seed, "scores": result["scores"]}]:
             scores.setdefault(one["seed"], {})[name] = one["scores"]
-    options = {key: value for key, value in _flat(table).items() if key not in _APART}
+    options = {key: value for key, value in flat(table).items() if key not in _APART}
     manifests = {name: {"analyzer": uses.get(name, name), **result["manifest"]} for name, result in found.items()}
     steps = {name: int(result.get("step", 0)) for name, result in found.items()}
     return _Run(path, str(table.get("title", "")), options, names, manifests, steps, scores)
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted name -> value; lists are values, and [[analyze]] is left out."""
-    found: dict[str, Any] = {}
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{key}.")
-        elif prefix or key != "analyze":
-            found[f"{prefix}{key}"] = value
-    return found
 
 
 # ------------------------------------------------------------------ what must agree
@@ -244,7 +233,7 @@ def _check_manifests(runs: Sequence[_Run], names: Sequence[str], known: Sequence
             for run in having if key != "overrides" else ():  # what an override changed stands in the rest
                 other = run.manifests[name].get(key)
                 if other != one:
-                    difference = f"{key} is {_text(one)} in {first.path} and {_text(other)} in {run.path}"
+                    difference = f"{key} is {value_text(one)} in {first.path} and {value_text(other)} in {run.path}"
                     unlike.setdefault(name, []).append(difference)
                     break
     if unlike:
@@ -302,13 +291,6 @@ def _told_apart(options: Mapping[str, Any], all_options: Sequence[Mapping[str, A
         if any(one.get(key) != options.get(key) for one in peers):
             found[key] = options.get(key)
     return found
-
-
-def _text(value: Any) -> str:
-    """A value as a recipe writes it."""
-    if value is None:
-        return "unset"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _number(value: Score) -> float | None:

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from gflow_core.cli import main
 from gflow_core.errors import GflowError
+from gflow_core.files.sealed import sealed
 from gflow_core.scores.compare import comparable
 
 NUMBER = count()
@@ -164,6 +165,17 @@ def test_scores_that_depend_on_other_things_are_refused(make):
     assert "leave modes out: --only two_sample" in result.stderr
     _, rows = columns(one, two, "--only", "two_sample")
     assert list(rows) == ["two_sample.mmd"]
+
+
+def test_an_edited_score_is_warned_of_once(make, caplog):
+    one, other = make({"modes": scores(share=0.5)}), make({"modes": scores(share=0.6)}, seed=1)
+    result = Path(other) / "analysis" / "modes" / "result.json"
+    result.write_text(json.dumps(sealed(json.loads(result.read_text())), indent=2))
+    assert gflow(one, other).exit_code == 0
+    assert caplog.messages == []
+    result.write_text(result.read_text().replace("0.6", "0.9"))
+    assert gflow(one, other).exit_code == gflow(one, other).exit_code == 0
+    assert [message.partition(": ")[0] for message in caplog.messages] == [str(result)]
 
 
 def test_what_does_not_compare_is_left_out_by_name(make):

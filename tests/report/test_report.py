@@ -7,15 +7,23 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
+from gflow_core.files.sealed import sealed
+from gflow_core.recipes.changes import BEGAN
 from gflow_core.report.curves import POINTS, curve, score_charts, stems
 from gflow_core.report.page import short
 from gflow_core.report.pictures import FRAMES, sequel
 from gflow_core.report.read import Analysis, Finding, read
+
+
+def _write(path, body):
+    path.write_text(json.dumps(body))
+
 
 VOID = {"meta", "link", "img", "input", "br"}
 
@@ -201,6 +209,28 @@ def test_what_is_missing_is_named_and_the_rest_is_there(page, make, gflow):
         assert words in found.text
     assert len(found.of("img")) == 1
     assert "note: metrics.jsonl: 1 of 61" in gflow(run).stderr
+
+
+def test_what_was_edited_is_named(page, make):
+    run = make()
+    manifest = {"device": "cpu", BEGAN: tomllib.loads((run / "recipe.toml").read_text())}
+    _write(run / "manifest.json", {**sealed(manifest), "device": "cuda"})
+    (run / "recipe.toml").write_text((run / "recipe.toml").read_text().replace("width = 32", "width = 64"))
+    result = run / "analysis" / "modes" / "result.json"
+    body = sealed(json.loads(result.read_text()))
+    _write(result, {**body, "scores": {**body["scores"], "share": 1.0}})
+    found = page(run)
+    for words in (
+        "manifest.json: was changed after gflow wrote it",
+        "result.json: was changed after gflow wrote it",
+        "sampler.width was 32 when the run began, and is 64 in recipe.toml",
+    ):
+        assert words in found.text
+    _write(result, body)
+    _write(run / "manifest.json", sealed(manifest))
+    (run / "recipe.toml").write_text((run / "recipe.toml").read_text().replace("width = 64", "width = 32 # as before"))
+    assert "was changed" not in page(run).text
+    assert "when the run began" not in page(run).text
 
 
 def test_a_recipe_whose_plugin_is_missing(page, make):

@@ -171,21 +171,84 @@ def test_no_checkpoint_left(gflow, plane, tmp_path):
     assert "no checkpoint was saved yet" in gflow("resume", run, code=2).output
 
 
+def edit(run: Path, before: str, after: str) -> None:
+    recipe = run / "recipe.toml"
+    assert before in recipe.read_text()
+    recipe.write_text(recipe.read_text().replace(before, after))
+
+
+def of_an_earlier_version(run: Path) -> None:
+    """Its manifest neither says what recipe the run began with, nor carries a checksum."""
+    manifest = json.loads((run / "manifest.json").read_text())
+    del manifest["began_with"], manifest["sha256"]
+    (run / "manifest.json").write_text(json.dumps(manifest))
+
+
 def test_another_experiments_checkpoint(gflow, plane, tmp_path):
     gflow("run", plane, "--runs", tmp_path / "runs", "train.steps=1")
     run = tmp_path / "runs" / "plane-s0-001"
-    recipe = run / "recipe.toml"
-    recipe.write_text(recipe.read_text().replace("width = 16", "width = 17"))
+    of_an_earlier_version(run)
+    edit(run, "width = 16", "width = 17")
     assert "put the recipe back" in gflow("resume", run, code=2).output
     assert "does not fit the recipe" in gflow("sample", run, "--out", tmp_path / "x.png", code=2).output
 
 
 def test_other_data_is_noticed(gflow, plane, tmp_path):
     gflow("run", plane, "--runs", tmp_path / "runs", "train.steps=1")
+    assert (
+        "the data has changed" in gflow("resume", tmp_path / "runs/plane-s0-001", "dataset.data_seed=1", code=2).output
+    )
+
+
+def test_an_edited_recipe_is_refused_with_what_differs(gflow, plane, tmp_path, weights):
+    gflow("run", plane, "--runs", tmp_path / "runs", "train.steps=4")
     run = tmp_path / "runs" / "plane-s0-001"
-    recipe = run / "recipe.toml"
-    recipe.write_text(recipe.read_text().replace("data_seed = 0", "data_seed = 1"))
-    assert "the data has changed" in gflow("resume", run, code=2).output
+    before = weights(run)
+    edit(run, "lr = 0.001", "lr = 0.01")
+    edit(run, "pool_size = 64", "pool_size = 32")
+    edit(run, "[train]", "[[analyze]]\nuse = 'two_sample'\nsamples = 100\n[train]")  # trains nothing: may change
+    for words in (["resume", run, "--steps", 6], ["analyze", run], ["sample", run, "--out", tmp_path / "x.npy"]):
+        out = gflow(*words, code=2).output
+        assert "optimizer.sampler.lr: 0.001 when the run began, 0.01 in recipe.toml\n" in out
+        assert "objective.pool_size: 64 when the run began, 32 in recipe.toml\n" in out
+        assert "analyze." not in out
+        assert f"gflow resume {run} objective.pool_size=32 optimizer.sampler.lr=0.01 optimizer.discriminator.lr" in out
+    assert weights(run) == before
+    edit(run, "lr = 0.01", "lr = 0.001")
+    # One that is stated is not refused; the others are.
+    out = gflow("resume", run, "train.steps=6", "optimizer.sampler.lr=0.002", code=2).output
+    assert "pool_size" in out
+    assert "lr" not in out
+    edit(run, "pool_size = 32", "pool_size = 64")
+    gflow("resume", run)
+
+
+def test_overrides_change_the_recipe_from_here_on(gflow, plane, tmp_path, weights):
+    """As if the run had been stopped, its optimizer's numbers changed, and gone on."""
+    recipe = tmp_path / "sgd.toml"
+    recipe.write_text(plane.read_text().replace('"adam"', '"sgd"') + "keep = 9\n")
+    gflow("run", recipe, "--runs", tmp_path / "runs", "train.steps=4")
+    run = tmp_path / "runs" / "sgd-s0-001"
+    shutil.copytree(run, tmp_path / "plain")
+    gflow("resume", tmp_path / "plain", "train.steps=6")
+    gflow("resume", run, "--steps", 6, "optimizer.sampler.weight_decay=0.5")
+    assert weights(run)["sampler.safetensors"] != weights(tmp_path / "plain")["sampler.safetensors"]
+    manifest = RunFolder(run).read_manifest()
+    assert manifest["resumed"][-1]["overrides"] == ["optimizer.sampler.weight_decay=0.5", "train.steps=6"]
+    assert manifest["began_with"]["optimizer"]["sampler"]["weight_decay"] == 0.5
+    whole = weights(run)
+    gflow("resume", run, "--checkpoint", 4)
+    assert weights(run) == whole
+    out = gflow("resume", run, "--steps", 7, "optimizer.sampler={use='adam',lr=1e-3}", code=2).output
+    assert "of another optimizer" in out
+
+
+def test_runs_of_an_earlier_version_go_on(gflow, plane, tmp_path):
+    gflow("run", plane, "--runs", tmp_path / "runs", "train.steps=2")
+    run = tmp_path / "runs" / "plane-s0-001"
+    of_an_earlier_version(run)
+    edit(run, "lr = 0.001", "lr = 0.01")
+    assert "changed" not in gflow("resume", run, "--steps", 3).output
 
 
 def test_going_on_to_more_steps(gflow, plane, tmp_path, weights):

@@ -1,0 +1,76 @@
+"""What a run's recipe.toml says now, against the recipe that the run began with."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gflow_core.errors import GflowError
+
+__all__ = ["BEGAN", "changes", "check_recipe", "flat", "value_text"]
+
+BEGAN = "began_with"
+"""Where a manifest keeps the table of the resolved recipe that training began with, or was last changed to."""
+
+_FREE = frozenset({"gflow", "title"})
+"""What may change beside [[analyze]]: it trains nothing."""
+
+
+def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted name -> value; lists are values, and [[analyze]] is left out."""
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{key}.")
+        elif prefix or key != "analyze":
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def value_text(value: Any) -> str:
+    """A value as a recipe writes it."""
+    if value is None:
+        return "unset"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Dotted name -> its value in each of two resolved recipes, of all that trains and differs; None where unset."""
+    one, other = flat(before), flat(now)
+    both = {name: (one.get(name), other.get(name)) for name in {**one, **other} if name not in _FREE}
+    return {name: (a, b) for name, (a, b) in both.items() if a != b and json.dumps(a) != json.dumps(b)}  # NaN is NaN
+
+
+def check_recipe(manifest: Mapping[str, Any], run: Path, overrides: Sequence[str] = ()) -> None:
+    """The run's recipe.toml must be the one that it began with, save what overrides state on purpose.
+
+    Raises GflowError, which lists what differs. A run of an earlier version does not say what it began with.
+    """
+    before = manifest.get(BEGAN)
+    if not isinstance(before, Mapping):
+        return
+    stated = [override.removeprefix("~").partition("=")[0].strip() for override in overrides]
+    found = changes(before, tomllib.loads((run / "recipe.toml").read_text(encoding="utf-8")))
+    silent = {name: pair for name, pair in found.items() if not any(_within(name, one) for one in stated)}
+    if silent:
+        lines = [
+            f"{name}: {value_text(a)} when the run began, {value_text(b)} in recipe.toml"
+            for name, (a, b) in silent.items()
+        ]
+        on_purpose = " ".join(
+            f"~{name}" if b is None else shlex.quote(f"{name}={value_text(b)}") for name, (_, b) in silent.items()
+        )
+        raise GflowError(
+            f"{run}: its recipe.toml was edited:\n"
+            + "\n".join(lines)
+            + f"\nput it back; what is to change from here on is said, and recorded: gflow resume {run} {on_purpose}"
+        )
+
+
+def _within(name: str, other: str) -> bool:
+    """Whether one of two dotted names is the other, or below it."""
+    return f"{name}.".startswith(f"{other}.") or f"{other}.".startswith(f"{name}.")
