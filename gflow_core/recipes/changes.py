@@ -11,7 +11,7 @@ from typing import Any
 
 from gflow_core.errors import GflowError
 
-__all__ = ["BEGAN", "changes", "check_recipe", "flat", "value_text"]
+__all__ = ["BEGAN", "changes", "check_recipe", "flat", "stated", "value_text"]
 
 BEGAN = "began_with"
 """Where a manifest keeps the table of the resolved recipe that training began with, or was last changed to."""
@@ -53,9 +53,8 @@ def check_recipe(manifest: Mapping[str, Any], run: Path, overrides: Sequence[str
     before = manifest.get(BEGAN)
     if not isinstance(before, Mapping):
         return
-    stated = [override.removeprefix("~").partition("=")[0].strip() for override in overrides]
     found = changes(before, tomllib.loads((run / "recipe.toml").read_text(encoding="utf-8")))
-    silent = {name: pair for name, pair in found.items() if not any(_within(name, one) for one in stated)}
+    silent = {name: pair for name, pair in found.items() if not stated(name, overrides)}
     if silent:
         lines = [
             f"{name}: {value_text(a)} when the run began, {value_text(b)} in recipe.toml"
@@ -71,6 +70,7 @@ def check_recipe(manifest: Mapping[str, Any], run: Path, overrides: Sequence[str
         )
 
 
-def _within(name: str, other: str) -> bool:
-    """Whether one of two dotted names is the other, or below it."""
-    return f"{name}.".startswith(f"{other}.") or f"{other}.".startswith(f"{name}.")
+def stated(name: str, overrides: Sequence[str]) -> bool:
+    """Whether one of the overrides says what stands at a dotted name, below it or around it."""
+    said = [override.removeprefix("~").partition("=")[0].strip() for override in overrides]
+    return any(f"{name}.".startswith(f"{one}.") or f"{one}.".startswith(f"{name}.") for one in said)

@@ -15,6 +15,7 @@ import attrs
 from gflow_core.errors import GflowError
 from gflow_core.files.run_folder import checkpoint_names, read_manifest, read_metrics, read_result
 from gflow_core.recipes.changes import BEGAN, changes, value_text
+from gflow_core.recipes.files import changed_files
 from gflow_core.recipes.recipe import Recipe, load
 from gflow_core.runs.summary import Summary, summary
 
@@ -161,6 +162,10 @@ def read(path: Path) -> Run:
             f"{name} was {value_text(began)} when the run began, and is {value_text(now)} in recipe.toml."
             for name, (began, now) in changes(before, table).items()
         ]
+    try:
+        missing += changed_files(manifest)
+    except GflowError as error:
+        missing.append(str(error))
     return Run(
         path,
         table,

@@ -17,9 +17,10 @@ from gflow_core.nn.sampling import by_label, draw_chunks, label_pool
 from gflow_core.optim.player import evaluating
 from gflow_core.parts.analysis import Map
 from gflow_core.parts.loading import check_loaded
-from gflow_core.parts.spec import Spec
+from gflow_core.parts.spec import NETWORKS, Spec
 from gflow_core.parts.training import Experiment
 from gflow_core.recipes.changes import check_recipe
+from gflow_core.recipes.files import check_files
 from gflow_core.recipes.recipe import Recipe, load
 from gflow_core.runs.build import build, single
 from gflow_core.runs.manifest import check_origins
@@ -65,6 +66,7 @@ class Drawing:
             raise GflowError(f"{path}: its recipe has no [sampler]")
         manifest = folder.read_manifest()
         check_recipe(manifest, path)
+        check_files(manifest, path, spec, tables=NETWORKS)
         self.labels = _wanted(spec, label)
         self.experiment = build(spec, load_data=False, begin=spec.objective is None)
         check_loaded(manifest, path)

@@ -19,6 +19,7 @@ from gflow_core.parts.loading import loaded_files, registered
 from gflow_core.parts.plugins import plugins
 from gflow_core.parts.training import Experiment
 from gflow_core.recipes.changes import BEGAN
+from gflow_core.recipes.files import FILES, files_of
 from gflow_core.recipes.recipe import Recipe
 from gflow_core.runs.state import networks
 
@@ -36,7 +37,7 @@ def manifest_of(recipe: Recipe, experiment: Experiment) -> dict[str, Any]:
         BEGAN: tomllib.loads(recipe.dumps()),
         "versions": {"python": platform.python_version(), **versions()},
         "platform": platform.platform(),
-        **({"loaded": files} if (files := loaded_files()) else {}),
+        **({"loaded": loaded} if (loaded := loaded_files()) else {}),
         **({"registered": parts} if (parts := registered()) else {}),
         "device": str(runtime.device),
         "device_name": torch.cuda.get_device_name(runtime.device)
@@ -47,6 +48,7 @@ def manifest_of(recipe: Recipe, experiment: Experiment) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "git": _git(),
         "data": {"items": len(data), "shape": str(data.shape), "fingerprint": data.fingerprint} if data else {},
+        **({FILES: files} if (files := files_of(experiment.spec)) else {}),
         **({"origins": experiment.origins} if experiment.origins else {}),
         "parameters": {
             name: sum(p.numel() for p in module.parameters()) for name, module in networks(experiment).items()
@@ -94,8 +96,14 @@ def check_origins(manifest: Mapping[str, Any], experiment: Experiment, path: Pat
     for name, found in experiment.origins.items():
         before = began.get(name, found)
         if before["sha256"] != found["sha256"]:
+            theirs, now = (Path(one.get("run") or one["file"]) for one in (before, found))
+            if now != theirs and theirs.is_absolute():
+                raise GflowError(
+                    f"{path}: its {name} came from {theirs}, and {now} is another; start gflow in "
+                    f"{manifest.get('folder')}, where relative paths of this run count from"
+                )
             raise GflowError(
-                f"{path}: the {name} of {before.get('run') or before['file']} has changed since this run took it; "
+                f"{path}: the {name} of {theirs} has changed since this run took it; "
                 f"start a new run with gflow run {path / 'recipe.toml'}"
             )
 
@@ -105,5 +113,11 @@ def surroundings(experiment: Experiment) -> dict[str, str]:
     return {
         "the versions of gflow, its plugins and torch": str(versions()),
         "the data": experiment.data.fingerprint if experiment.data else "",
-        "the weights that networks begin from": str(experiment.origins),
+        "the weights that networks begin from": str(_digests(experiment.origins)),
+        "the files that options name": str(_digests(files_of(experiment.spec))),
     }
+
+
+def _digests(files: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Without their paths, which differ between machines."""
+    return {name: file["sha256"] for name, file in files.items()}

@@ -73,7 +73,7 @@ def _of_file(place: str, name: str, kind: str) -> Origin:
     except DataError as error:
         raise CheckpointError(f"{place}: {error}") from error
     mend = f"give weights of this network, or make [{kind}] the network that they are of"
-    return Origin(place, path, state, mend, {"file": name, "sha256": sha256_of(path)})
+    return Origin(place, path, state, mend, {"file": str(path.absolute()), "sha256": sha256_of(path)})
 
 
 def _of_run(place: str, run: str, files: Mapping[str, str], mend: str) -> dict[str, Origin]:
@@ -87,7 +87,12 @@ def _of_run(place: str, run: str, files: Mapping[str, str], mend: str) -> dict[s
     for name, file in files.items():
         if file in parts:
             path = folder / f"{file}.safetensors"
-            record = {"run": run, "checkpoint": folder.name, "file": path.name, "sha256": sha256_of(path)}
+            record = {
+                "run": str(folder.parent.parent.absolute()),
+                "checkpoint": folder.name,
+                "file": path.name,
+                "sha256": sha256_of(path),
+            }
             found[name] = Origin(place, path, parts[file], mend, record)
         elif name != "ema":
             raise CheckpointError(f"{place}: {folder} holds no {file}; {mend}")

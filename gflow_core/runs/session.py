@@ -24,6 +24,7 @@ from gflow_core.parts.plugins import plugins
 from gflow_core.parts.spec import Spec
 from gflow_core.parts.training import Experiment
 from gflow_core.recipes.changes import BEGAN, check_recipe
+from gflow_core.recipes.files import FILES, check_files, files_of
 from gflow_core.recipes.recipe import Recipe, load
 from gflow_core.recipes.writing import dumps
 from gflow_core.runs.build import build
@@ -82,6 +83,7 @@ def resume(
     recipe = load(folder.recipe, overrides, begun=True)
     manifest = folder.read_manifest()
     check_recipe(manifest, path, overrides)
+    check_files(manifest, path, recipe.spec, overrides)
     train_options = recipe.spec.train
     if recipe.spec.objective is None or train_options is None:
         raise GflowError(f"{path}: the recipe trains nothing, there is nothing to resume; use gflow analyze {path}")
@@ -106,7 +108,7 @@ def resume(
             again: dict[str, Any] = {"time": now(), "checkpoint": name}
             if overrides:
                 again["overrides"] = list(overrides)
-                manifest[BEGAN] = tomllib.loads(recipe.dumps())
+                manifest |= {BEGAN: tomllib.loads(recipe.dumps()), FILES: files_of(recipe.spec)}
                 folder.write_recipe(recipe.dumps())
             folder.write_manifest({**manifest, "resumed": [*manifest.get("resumed", []), again]})
         experiment.runtime.barrier()
@@ -150,6 +152,8 @@ def reanalyze(
     recipe = attrs.evolve(recipe, spec=anywhere(recipe.spec))
     manifest = folder.read_manifest()
     check_recipe(manifest, path, overrides)
+    looked_at = [f"analyze.{i}" for i, one in enumerate(recipe.spec.analyze) if one in chosen]
+    check_files(manifest, path, recipe.spec, overrides, ("sampler", "discriminator", "objective", *looked_at))
     with _data_of(manifest, recipe.spec):
         experiment = _build(recipe, console, begin=recipe.spec.objective is None)
     check_data(manifest, experiment, path)

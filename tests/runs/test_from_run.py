@@ -71,7 +71,7 @@ def test_it_makes_what_the_run_makes(gflow, look, here):
     manifest = json.loads((here / "runs/look-s0-001/manifest.json").read_text())
     weights = here / "runs/plane-s0-001/checkpoints/000006/sampler.safetensors"
     origin = {
-        "run": "runs/plane-s0-001",
+        "run": str(here / "runs/plane-s0-001"),
         "checkpoint": "000006",
         "file": "sampler.safetensors",
         "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
@@ -255,7 +255,7 @@ def test_a_sampler_that_changed_since_is_not_taken_for_the_old(look, gflow, here
     gflow("run", look)
     gflow("resume", "runs/plane-s0-001", "--steps", 7)
     for command in (("analyze", "runs/look-s0-001"), ("sample", "runs/look-s0-001", "--out", "x.npy")):
-        assert "the sampler of runs/plane-s0-001 has changed since" in gflow(*command, code=2).output
+        assert f"the sampler of {here}/runs/plane-s0-001 has changed since" in gflow(*command, code=2).output
     gflow("run", "runs/look-s0-001/recipe.toml")
     (here / "elsewhere").mkdir()
     monkeypatch.chdir(here / "elsewhere")
@@ -287,7 +287,7 @@ def test_training_goes_on_from_its_weights_and_resumes_bit_for_bit(look, gflow, 
     look.write_text(LOOK.replace("plane", "tune"))
     shutil.rmtree(here / "runs/plane-s0-001/checkpoints")
     gflow("run", look)
-    assert origins(here / "runs/look-s0-001")["sampler"]["run"] == "runs/tune-s0-001"
+    assert origins(here / "runs/look-s0-001")["sampler"]["run"] == str(here / "runs/tune-s0-001")
     x = samples(gflow, "runs/look-s0-001")
     assert x.shape == (8, 2)
     assert np.isfinite(x).all()
@@ -317,7 +317,7 @@ def test_a_discriminator_is_taken_and_trained_on(gflow, plane, here, weights):
     assert own["sampler.safetensors"] != theirs["sampler.safetensors"]
     assert origins(here / "still/plane-s3-001") == {
         "discriminator": {
-            "run": "runs/plane-s0-001",
+            "run": str(here / "runs/plane-s0-001"),
             "checkpoint": "000006",
             "file": "discriminator.safetensors",
             "sha256": hashlib.sha256(theirs["discriminator.safetensors"]).hexdigest(),
@@ -343,7 +343,7 @@ def test_a_discriminator_that_changed_since_is_not_taken_for_the_old(gflow, plan
     manifest = here / "looks/plane-s0-001/manifest.json"
     manifest.write_text(re.sub(r'("discriminator": \{[^}]*"sha256": ")..', r"\1zz", manifest.read_text()))
     said = gflow("analyze", "looks/plane-s0-001", code=2).output
-    assert "the discriminator of runs/plane-s0-001 has changed since this run took it" in said
+    assert f"the discriminator of {here}/runs/plane-s0-001 has changed since this run took it" in said
 
 
 def test_what_a_recipe_may_say_of_a_discriminator_that_it_takes(look, plane, here):

@@ -62,7 +62,7 @@ def test_both_networks_and_the_average_begin_as_the_run_ended(gflow, start, firs
     manifest = json.loads((start.with_name("still") / "start-s0-001/manifest.json").read_text())
     assert manifest["origins"] == {
         name: {
-            "run": "runs/plane-s0-001",
+            "run": str(first),
             "checkpoint": "000006",
             "file": f"{name}.safetensors",
             "sha256": hashlib.sha256(before[f"{name}.safetensors"]).hexdigest(),

@@ -53,7 +53,9 @@ def test_a_file_of_any_kind_is_what_the_network_begins_from(gflow, plane, state,
     run = tmp_path / "runs/plane-s0-001"
     assert same(trained(run), state)
     digest = hashlib.sha256((tmp_path / file).read_bytes()).hexdigest()
-    assert json.loads((run / "manifest.json").read_text())["origins"] == {"sampler": {"file": file, "sha256": digest}}
+    assert json.loads((run / "manifest.json").read_text())["origins"] == {
+        "sampler": {"file": str(tmp_path / file), "sha256": digest}
+    }
 
 
 def test_a_discriminator_begins_from_one_as_well(plane, state):
@@ -76,7 +78,7 @@ def test_resuming_sampling_and_analyzing_need_the_file_no_more(gflow, plane, sta
     assert "sampler.weights: x.safetensors: no such file of weights; relative paths count from where gflow is" in said
 
 
-def test_a_run_that_trains_nothing_stands_on_the_file(gflow, plane, state, tmp_path):
+def test_a_run_that_trains_nothing_stands_on_the_file(gflow, plane, state, tmp_path, monkeypatch):
     save_file(state, "x.safetensors")
     nothing = ("~objective", "~optimizer", "~train", "~discriminator", "analyze.0={ use='sample_grid', samples=20 }")
     gflow("run", plane, *nothing, "sampler.weights=x.safetensors", "--runs", "runs")
@@ -84,7 +86,14 @@ def test_a_run_that_trains_nothing_stands_on_the_file(gflow, plane, state, tmp_p
     state["layers.0.bias"] += 1
     save_file(state, "x.safetensors")
     said = gflow("analyze", "runs/plane-s0-001", code=2).output
-    assert "the sampler of x.safetensors has changed since this run took it" in said
+    assert f"the sampler of {tmp_path}/x.safetensors has changed since this run took it" in said
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    save_file(state, "x.safetensors")
+    said = gflow("sample", "../runs/plane-s0-001", "--out", "x.npy", code=2).output
+    assert f"its sampler came from {tmp_path}/x.safetensors, and {tmp_path}/elsewhere/x.safetensors is another" in said
+    assert f"start gflow in {tmp_path}" in said
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "x.safetensors").unlink()
     assert "no such file of weights" in gflow("sample", "runs/plane-s0-001", "--out", "x.npy", code=2).output
 
