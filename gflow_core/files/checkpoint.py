@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gflow_core.errors import CheckpointError
-from gflow_core.files.whole import sha256_of
+from gflow_core.files.whole import beside, sha256_of
 
 __all__ = ["Checkpoint", "misfit", "pack", "read", "unpack", "write"]
 
@@ -91,14 +91,24 @@ def unpack(note: Any, tensors: Mapping[str, Tensor]) -> Any:
 
 def write(folder: Path, checkpoint: Checkpoint) -> None:
     """Write `checkpoint` as `folder`: aside, flushed to the disk, then renamed into place."""
-    aside = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(aside, ignore_errors=True)
+    aside = beside(folder)
     aside.mkdir(parents=True)
+    try:
+        _write_files(aside, checkpoint)
+        shutil.rmtree(folder, ignore_errors=True)  # the same step once more, after a resume
+        aside.rename(folder)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    _sync_folder(folder.parent)
+
+
+def _write_files(folder: Path, checkpoint: Checkpoint) -> None:
     files: dict[str, Any] = {}
     for name, tree in checkpoint.parts.items():
         tensors: dict[str, Tensor] = {}
         note = pack(tree, tensors)
-        path = aside / f"{name}.safetensors"
+        path = folder / f"{name}.safetensors"
         try:
             save_file(tensors, path)
         except SafetensorError as error:  # a full disk, for one
@@ -106,13 +116,10 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
         files[name] = {"sha256": _sync_and_hash(path), "tree": note}
     body = {"step": checkpoint.step, "phase": checkpoint.phase, "threads": checkpoint.threads, "files": files}
     text = json.dumps(body)
-    path = aside / _JSON
+    path = folder / _JSON
     path.write_text(json.dumps({"sha256": hashlib.sha256(text.encode()).hexdigest(), "body": body}), encoding="utf-8")
     _sync_and_hash(path)
-    _sync_folder(aside)
-    shutil.rmtree(folder, ignore_errors=True)  # the same step once more, after a resume
-    aside.rename(folder)
-    _sync_folder(folder.parent)
+    _sync_folder(folder)
 
 
 def misfit(error: Exception) -> str:

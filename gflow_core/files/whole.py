@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["sha256_of", "written_aside"]
+__all__ = ["LEFTOVERS", "beside", "sha256_of", "written_aside"]
+
+LEFTOVERS = ".gflow-*.tmp"
+"""What a process that was killed while it wrote leaves behind."""
 
 
 def sha256_of(path: Path) -> str:
@@ -17,19 +21,26 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def beside(path: Path) -> Path:
+    """A path beside `path` that nobody could have foreseen, and put a link there."""
+    return path.with_name(f".gflow-{secrets.token_hex(8)}.tmp")
+
+
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; renamed to it when the block ends well, deleted when it does not.
+    """An empty file beside `path` to write to; renamed to it when the block ends well, deleted when it does not.
 
-    OSErrors name `path`.
+    So a link at `path` is replaced, never written through. OSErrors name `path`.
     """
-    aside = path.with_name(f".{path.name}.tmp")
+    aside = beside(path)
     try:
-        yield aside
-        os.replace(aside, path)
+        os.close(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        try:
+            yield aside
+            os.replace(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
     except OSError as error:
         if str(error.filename) == str(aside):  # what was asked for, not what it was to be renamed from
             error.filename = str(path)
         raise
-    finally:
-        aside.unlink(missing_ok=True)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from gflow_core.errors import GflowError, PluginError, RecipeError
+from gflow_core.files.inside import check_inside
 from gflow_core.files.run_folder import read_manifest
 from gflow_core.files.whole import sha256_of
 from gflow_core.parts.plugins import LOAD, NOTEBOOK, PluginRecord, named_files, plugins, unload
@@ -143,6 +144,7 @@ def of_run(run: Path) -> Iterator[list[str]]:
     Yields what a person should know of that. Where the recipe cannot be read because a file was not named, the error
     says which. To be entered before plugins are first asked for.
     """
+    check_inside(run)
     manifest = read_manifest(run) if run.is_dir() else {}
     own = {Path(one["file"]).name: one for one in manifest.get("loaded", [])}
     named = [Path(one) for one in named_files()]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 
 from gflow_core.errors import GflowError
+from gflow_core.files.inside import check_inside
 from gflow_core.parts.contracts import Latent
 from gflow_core.parts.nouns import DataShape
 from gflow_core.parts.options import option
@@ -124,6 +125,7 @@ def table_of_run(path: str) -> tuple[str, Mapping[str, Any]]:
     """The real path of a run folder, and its resolved recipe, unchecked. GflowError says why there is none."""
     try:
         folder = Path(path).expanduser()
+        check_inside(folder)
         return os.path.realpath(folder), as_written_now(
             tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8"))
         )

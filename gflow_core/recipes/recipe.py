@@ -11,7 +11,8 @@ from typing import Any
 
 import attrs
 
-from gflow_core.errors import did_you_mean
+from gflow_core.errors import GflowError, did_you_mean
+from gflow_core.files.inside import check_inside
 from gflow_core.parts import plugins as _plugins
 from gflow_core.parts.plugins import Plugins
 from gflow_core.parts.spec import Spec
@@ -136,9 +137,14 @@ def _same(one: Path, other: Path) -> bool:
 
 def parse(path: Path) -> dict[str, Any]:
     """The file's table. Raises RecipeError where it cannot be read."""
+    a_runs_own = path.name == "recipe.toml" and (path.parent / "manifest.json").exists()
     try:
+        if a_runs_own:
+            check_inside(path.parent)
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
+    except GflowError as error:
+        raise failure(path, str(error)) from None
     except FileNotFoundError:
         raise failure(path, f"no such file{_similar(path)}") from None
     except IsADirectoryError:
@@ -147,7 +153,6 @@ def parse(path: Path) -> dict[str, Any]:
         raise failure(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if len(content) > MAX_BYTES:
         raise failure(path, f"larger than {MAX_BYTES // 1024} KB, too large for a recipe")
-    a_runs_own = path.name == "recipe.toml" and (path.parent / "manifest.json").exists()
     try:
         table = parse_toml(content.decode("utf-8-sig"))
         return as_written_now(table) if a_runs_own else table

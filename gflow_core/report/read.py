@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 
 from gflow_core.errors import GflowError
+from gflow_core.files.inside import check_inside, is_plain
 from gflow_core.files.run_folder import checkpoint_names, read_manifest, read_metrics, read_result
 from gflow_core.recipes.changes import BEGAN, changes, value_text
 from gflow_core.recipes.files import changed_files
@@ -128,7 +129,10 @@ class Run:
 
 
 def read(path: Path) -> Run:
-    """Read a run folder. Raises GflowError where it is none; all else that is wrong goes into `missing`."""
+    """Read a run folder. Raises GflowError where it is none, or something in it leads out of it; all else that is
+    wrong goes into `missing`.
+    """
+    check_inside(path)
     file = path / "recipe.toml"
     if not file.is_file():
         what = "not a run folder (it has no recipe.toml)" if path.exists() else "no such run folder"
@@ -237,7 +241,7 @@ def _analyses(folder: Path, order: Sequence[str], missing: list[str]) -> tuple[A
     """In the recipe's order; what the recipe does not name comes last."""
     there = sorted(found.name for found in folder.iterdir() if found.is_dir()) if folder.is_dir() else []
     names = list(dict.fromkeys([*order, *there]))
-    return tuple(_analysis(folder / name, name, missing) for name in names if Path(name).name == name)
+    return tuple(_analysis(folder / name, name, missing) for name in names if is_plain(name))
 
 
 def _analysis(folder: Path, name: str, missing: list[str]) -> Analysis:
@@ -266,7 +270,7 @@ def _finding(folder: Path, step: int | None, missing: list[str]) -> Finding | No
     listed = result.get("files")
     # Names only: a result.json from elsewhere must not make a page read files outside its folder.
     names = [str(name) for name in listed] if isinstance(listed, list) else [p.name for p in sorted(folder.iterdir())]
-    files = (folder / name for name in names if Path(name).name == name)
+    files = (folder / name for name in names if is_plain(name))
     return Finding(
         step if step is not None else stated if isinstance(stated, int) else 0,
         result["scores"],

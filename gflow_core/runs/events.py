@@ -14,6 +14,7 @@ import torch
 
 from gflow_core.errors import GflowError, Interrupted
 from gflow_core.files.checkpoint import Checkpoint
+from gflow_core.files.inside import unshare
 from gflow_core.nn.sampling import dealt
 from gflow_core.parts.analysis import Map, Result
 from gflow_core.parts.spec import Analysis
@@ -234,7 +235,9 @@ class Session:
     def _analyze(self, one: Experiment, analysis: Analysis, name: str, step: int) -> Result:
         """What the analyzer finds in a run of one seed. Raises GflowError, also for what the analyzer itself raises."""
         earlier = self.folder.earlier_results(name)
+        work = self.folder.path / "analysis" / name / "work"
         try:
+            unshare(work)
             return analyze(
                 one,
                 analysis,
@@ -242,7 +245,7 @@ class Session:
                 progress=self.console.progress,
                 folder=self.folder.path,
                 earlier=earlier,
-                work=self.folder.path / "analysis" / name / "work",
+                work=work,
                 map=self.map,
             )
         except GflowError:

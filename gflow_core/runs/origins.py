@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gflow_core.errors import CheckpointError, DataError
 from gflow_core.files import checkpoint
+from gflow_core.files.inside import check_inside
 from gflow_core.files.run_folder import checkpoint_names, checkpoint_order
 from gflow_core.files.weights import load_state, read_state
 from gflow_core.files.whole import sha256_of
@@ -101,6 +102,7 @@ def _of_run(place: str, run: str, files: Mapping[str, str], mend: str) -> dict[s
 
 def _final(place: str, run: str) -> Path:
     """The folder of the run's final checkpoint. CheckpointError where there is none, or training is not done."""
+    check_inside(Path(run).expanduser())
     folder = Path(run).expanduser() / "checkpoints"
     names = checkpoint_names(folder)
     if not names:

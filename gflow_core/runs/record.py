@@ -26,10 +26,11 @@ from typing import TYPE_CHECKING, Any
 from gflow_core.errors import CheckpointError, GflowError
 from gflow_core.files import checkpoint
 from gflow_core.files.checkpoint import Checkpoint
+from gflow_core.files.inside import check_inside, is_plain
 from gflow_core.files.locks import held
 from gflow_core.files.run_folder import checkpoint_names, checkpoint_order, making_runs, read_manifest, read_metrics
 from gflow_core.files.sealed import sealed
-from gflow_core.files.whole import written_aside
+from gflow_core.files.whole import LEFTOVERS, written_aside
 from gflow_core.parts.analysis import Result
 
 if TYPE_CHECKING:
@@ -42,11 +43,13 @@ class RunFolder:
     """One run's folder. Nothing in it is ever left half-written."""
 
     def __init__(self, path: Path, *, elsewhere: bool = False) -> None:
-        """Open an existing run folder. Raises GflowError if it is not one.
+        """Open an existing run folder. Raises GflowError if it is not one, or something in it leads out of it.
 
         One that is `elsewhere`, where another machine's process writes it, is not looked for.
         """
         self.path = path
+        if not elsewhere:
+            check_inside(path)
         if not elsewhere and not (path / "recipe.toml").is_file():
             raise GflowError(f"{path}: not a run folder (it has no recipe.toml); gflow run makes one under runs/")
 
@@ -110,6 +113,9 @@ class RunFolder:
             for found in list((self.path / "analysis").glob(pattern)):
                 if found.is_dir() and found.name.isdigit() and int(found.name) > step:
                     shutil.rmtree(found)
+        for leftover in self.path.rglob(LEFTOVERS):
+            if leftover.is_file():  # of a checkpoint it is a folder, which `save` deletes
+                leftover.unlink()
         for later in self.checkpoints():
             if checkpoint_order(later) > checkpoint_order(name):
                 shutil.rmtree(self.path / "checkpoints" / later)
@@ -219,7 +225,7 @@ def _files_of(folder: Path) -> set[str]:
     """The files beside a result.json that are part of it."""
     try:
         names = json.loads((folder / "result.json").read_text(encoding="utf-8"))["files"]
-        return {name for name in names if Path(name).name == name}
+        return {name for name in names if is_plain(name)}
     except (OSError, ValueError, KeyError, TypeError):
         return set()
 

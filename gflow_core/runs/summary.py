@@ -13,6 +13,7 @@ from typing import Any, Literal
 import attrs
 
 from gflow_core.errors import GflowError
+from gflow_core.files.inside import check_inside, is_plain
 from gflow_core.files.locks import in_use
 from gflow_core.files.run_folder import (
     RUN_NAME,
@@ -74,6 +75,7 @@ def summary(path: Path) -> Summary:
     named = RUN_NAME.fullmatch(path.name)
     about: dict[str, Any] = {"path": path, "recipe": named[1] if named else path.name, "created": _changed(path)}
     try:
+        check_inside(path)
         manifest = read_manifest(path)
         about |= _origin(manifest)
         table = tomllib.loads((path / "recipe.toml").read_text(encoding="utf-8"))
@@ -82,6 +84,8 @@ def summary(path: Path) -> Summary:
         about["steps"] = steps = int(train.get("steps", 0))
         about["step"] = step = _saved(path)
         names = [str(one.get("name", one.get("use"))) for one in table.get("analyze", [])]
+        if not all(map(is_plain, names)):
+            raise ValueError("the name of an analysis is no name of a folder")
         about["scores"] = {name: result["scores"] for name in names if (result := _result(path, name)) is not None}
         if in_use(path / "recipe.toml"):
             logged = last_metrics(path / "metrics.jsonl") or {"step": 0}

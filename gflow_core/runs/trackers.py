@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 
 from gflow_core.errors import GflowError
+from gflow_core.files.inside import not_through_a_link
 from gflow_core.parts.contracts import Tracker, TrackerPart
 
 __all__ = ["Jsonl", "Tensorboard", "Trackers"]
@@ -50,7 +51,7 @@ class _Lines(Silent):
         self._path = path
 
     def log(self, step: int, line: Mapping[str, Any]) -> None:
-        with self._path.open("a", encoding="utf-8") as file:
+        with open(self._path, "a", encoding="utf-8", opener=not_through_a_link) as file:
             file.write(json.dumps({"step": step, **line}) + "\n")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 
 from gflow_core.errors import GflowError, did_you_mean
+from gflow_core.files.inside import check_inside
 from gflow_core.files.run_folder import read_result
 from gflow_core.recipes.changes import flat, value_text
 
@@ -183,6 +184,7 @@ def comparable(paths: Sequence[Path], only: Iterable[str] = ()) -> tuple[Compari
 
 
 def _read(path: Path, only: Sequence[str]) -> _Run:
+    check_inside(path)
     recipe = path / "recipe.toml"
     if not recipe.is_file():
         what = "not a run folder (it has no recipe.toml)" if path.exists() else "no such run folder"

@@ -21,6 +21,7 @@ from uuid import uuid4
 import attrs
 
 from gflow_core.errors import GflowError, Interrupted
+from gflow_core.files.inside import check_inside
 from gflow_core.files.run_folder import making_runs, run_name
 from gflow_core.machine import cluster
 from gflow_core.machine.signals import listening
@@ -201,6 +202,7 @@ class _Driver:
         self.waiting = [task for task in self.tasks if states[task.index] in ("new", "stopped", "trained")]
         if not self.waiting:
             return
+        check_inside(self.runs, FOLDER)
         trial = self.runs / FOLDER / self.id
         with making_runs(self.runs):
             trial.parent.mkdir(parents=True, exist_ok=True)

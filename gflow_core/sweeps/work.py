@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 
+from gflow_core.files.inside import check_inside, not_through_a_link, unshare
 from gflow_core.files.locks import held
 from gflow_core.files.run_folder import checkpoint_names, read_manifest
+from gflow_core.files.whole import written_aside
 from gflow_core.runs.summary import Summary, summary
 from gflow_core.sweeps.grid import Cell
 
@@ -161,7 +163,9 @@ _taken: set[str] = set()
 
 def work(task: Task) -> Outcome:
     """Bring a run to its end, from wherever its folder is: called again after a lost worker, it resumes."""
+    check_inside(task.runs, FOLDER)
     task.own.mkdir(parents=True, exist_ok=True)
+    unshare(task.own)
     task.log.touch()
     end = time.monotonic() + _PATIENCE
     while time.monotonic() < end:
@@ -189,7 +193,8 @@ def _bring(task: Task, found: Found | None) -> Outcome:
                 shutil.rmtree(found.summary.path)
         found = None
     if found is None:
-        task.recipe.write_text(task.text, encoding="utf-8")
+        with written_aside(task.recipe) as aside:
+            aside.write_text(task.text, encoding="utf-8")
         how, words = "started", ["run", str(task.recipe), "--runs", str(task.runs)]
     elif found.todo == "resume":
         how, words = f"resumed after step {found.summary.step}", ["resume", str(found.summary.path)]
@@ -303,7 +308,7 @@ def number_of_threads(environment: Mapping[str, str]) -> int | None:
 @contextmanager
 def _started(task: Task, words: list[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes] | None]:
     """The run's process within the block, its words in the log; None where the sweep was asked to stop."""
-    with task.log.open("ab") as log:
+    with open(task.log, "ab", opener=not_through_a_link) as log:
         with _lock:
             if task.sweep in _stopped:
                 yield None

@@ -230,6 +230,18 @@ def worker_of(nthreads: int, resources: dict[str, float]) -> Any:
     return SimpleNamespace(state=state, address="tcp://10.0.0.1:1", nanny=None)
 
 
+@pytest.mark.parametrize("place", [".sweep", ".sweep/log.txt"])
+def test_a_sweeps_folder_that_leads_elsewhere_is_refused_before_anything_starts(plane, tmp_path, place):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    link = tmp_path / "sent" / place
+    link.parent.mkdir(parents=True)
+    link.symlink_to(elsewhere)
+    with pytest.raises(GflowError, match=f"sent: contains a link that leads out of it, {place} -> .*; remove it"):
+        sweep(plane, "seeds=0,1", runs=tmp_path / "sent")
+    assert list(elsewhere.iterdir()) == []
+
+
 def test_a_run_gets_gpus_that_no_other_has_and_its_share_of_the_cores(plane, monkeypatch):
     monkeypatch.setattr("dask.system.CPU_COUNT", 12)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6")
