@@ -20,6 +20,7 @@ __all__ = [
     "checkpoint_names",
     "checkpoint_order",
     "last_metrics",
+    "lock_of",
     "making_runs",
     "read_manifest",
     "read_metrics",
@@ -51,6 +52,11 @@ def making_runs(runs: Path) -> Iterator[None]:
         raise GflowError(
             f"{runs}: cannot make a run folder there: {error.strerror}; choose another with --runs"
         ) from error
+
+
+def lock_of(run: Path) -> Path:
+    """The file that whoever writes into a run folder holds: see `files.locks`. It may not exist."""
+    return run / ".lock"  # one that nothing replaces, as recipe.toml is by a new length
 
 
 # ------------------------------------------------------------------ manifest, metrics, results

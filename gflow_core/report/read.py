@@ -6,6 +6,7 @@ import math
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -285,5 +286,8 @@ def _is_own(file: Path) -> bool:
 
 
 def _checkpoints(folder: Path) -> dict[str, int]:
-    names = checkpoint_names(folder)
-    return {name: sum(p.stat().st_size for p in (folder / name).rglob("*") if p.is_file()) for name in names}
+    sizes = {}
+    for name in checkpoint_names(folder):
+        with suppress(FileNotFoundError):  # the run is training: it has saved another, and deletes this one
+            sizes[name] = sum(p.stat().st_size for p in (folder / name).iterdir() if p.is_file())
+    return sizes

@@ -18,7 +18,7 @@ import math
 import re
 import shutil
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,8 +27,15 @@ from gflow_core.errors import CheckpointError, GflowError
 from gflow_core.files import checkpoint
 from gflow_core.files.checkpoint import Checkpoint
 from gflow_core.files.inside import check_inside, is_plain
-from gflow_core.files.locks import held
-from gflow_core.files.run_folder import checkpoint_names, checkpoint_order, making_runs, read_manifest, read_metrics
+from gflow_core.files.locks import held, holder
+from gflow_core.files.run_folder import (
+    checkpoint_names,
+    checkpoint_order,
+    lock_of,
+    making_runs,
+    read_manifest,
+    read_metrics,
+)
 from gflow_core.files.sealed import sealed
 from gflow_core.files.whole import LEFTOVERS, written_aside
 from gflow_core.parts.analysis import Result
@@ -121,13 +128,24 @@ class RunFolder:
                 shutil.rmtree(self.path / "checkpoints" / later)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Claim the folder within the block. Raises GflowError if another process is at work on it."""
+    def held(self, doing: str, say: Callable[[str], None] | None = None) -> Iterator[None]:
+        """Claim the folder within the block: whoever writes into it does, and reads what it goes on from in there.
+
+        Where another process is at work on it: GflowError, or with `say` its end is waited for, once that was told.
+        """
+        lock = lock_of(self.path)
+
+        def waiting() -> None:
+            assert say is not None
+            say(f"{self.path}: waiting for {holder(lock)}, which is at work on this run")
+
         with ExitStack() as stack:
             try:
-                stack.enter_context(held(self.recipe))
+                stack.enter_context(held(lock, doing, waiting if say else None))
             except BlockingIOError:
-                raise GflowError(f"{self.path}: another process is at work on this run") from None
+                raise GflowError(
+                    f"{self.path}: {holder(lock)} is at work on this run; try again when it is done"
+                ) from None
             yield
 
     # -------------------------------------------------------------- pictures and analyses
@@ -206,10 +224,13 @@ class RunFolder:
 
     def load(self, name: str | None = None, only: tuple[str, ...] | None = None) -> Checkpoint:
         """The named checkpoint, or the newest. Raises CheckpointError; for a damaged one it offers the one before."""
+        newest = name is None
         name = self.checkpoint_name(name)
         try:
             return checkpoint.read(self.path / "checkpoints" / name, only)
         except CheckpointError as error:
+            if newest and self.checkpoint_name() != name:  # the run is training: it has saved, and deleted this one
+                return self.load(None, only)
             names = self.checkpoints()
             before = names[: names.index(name)]
             resume = f"gflow resume {self.path} " if only is None else ""  # what draws takes --checkpoint itself

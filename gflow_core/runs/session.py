@@ -17,6 +17,7 @@ from torch import distributed
 from gflow_core.errors import DataError, GflowError, did_you_mean
 from gflow_core.files.run_folder import run_name
 from gflow_core.machine import cluster
+from gflow_core.machine.runtime import world_size
 from gflow_core.machine.streams import seeded
 from gflow_core.parts.analysis import Map
 from gflow_core.parts.loading import check_loaded, copies
@@ -56,7 +57,7 @@ def run(recipe: Recipe, runs: Path, console: Console, map: Map = map) -> RunFold
         distributed.broadcast_object_list(path)
     assert path[0] is not None
     folder = RunFolder(path[0], elsewhere=not experiment.runtime.main)
-    with _held(folder, experiment):
+    with _held(folder, "gflow run"):
         if experiment.runtime.main:
             folder.write_manifest(manifest_of(recipe, experiment))
             copies(folder.path)
@@ -76,10 +77,17 @@ def resume(
     """Continue a run from its newest checkpoint, bit for bit as if it had not stopped.
 
     From the checkpoint named, later ones are dropped, and what was recorded after it. `steps` is a new length, and
-    overrides change the recipe from here on; both are recorded.
+    overrides change the recipe from here on; both are recorded. Raises GflowError where another process is at work on
+    the run.
     """
     folder = RunFolder(path)
-    overrides = (*overrides, *([f"train.steps={steps}"] if steps else []))
+    with _held(folder, "gflow resume"):
+        _resume(folder, console, checkpoint, (*overrides, *([f"train.steps={steps}"] if steps else [])), map)
+    return folder
+
+
+def _resume(folder: RunFolder, console: Console, checkpoint: str | None, overrides: tuple[str, ...], map: Map) -> None:
+    path = folder.path
     recipe = load(folder.recipe, overrides, begun=True)
     manifest = folder.read_manifest()
     check_recipe(manifest, path, overrides)
@@ -102,23 +110,21 @@ def resume(
     _check_copies(folder, name, experiment)
     _prepare(experiment, console)
     restore(experiment, state, folder.path / "checkpoints" / name)
-    with _held(folder, experiment):
-        if experiment.runtime.main:
-            folder.rewind(name)
-            again: dict[str, Any] = {"time": now(), "checkpoint": name}
-            if overrides:
-                again["overrides"] = list(overrides)
-                manifest |= {BEGAN: tomllib.loads(recipe.dumps()), FILES: files_of(recipe.spec)}
-                folder.write_recipe(recipe.dumps())
-            folder.write_manifest({**manifest, "resumed": [*manifest.get("resumed", []), again]})
-        experiment.runtime.barrier()
-        if state.step == train_options.steps:
-            console.say(f"{path} is trained already, {state.step} steps; --steps N goes on from there")
-        else:
-            console.say(f"resuming {path} after step {state.step}" + (f", {state.phase}" if state.phase else ""))
-        part_way = int(name.partition("-")[2] or 0)
-        Session(experiment, folder, console, part_way, map).go(done=state.step)
-    return folder
+    if experiment.runtime.main:
+        folder.rewind(name)
+        again: dict[str, Any] = {"time": now(), "checkpoint": name}
+        if overrides:
+            again["overrides"] = list(overrides)
+            manifest |= {BEGAN: tomllib.loads(recipe.dumps()), FILES: files_of(recipe.spec)}
+            folder.write_recipe(recipe.dumps())
+        folder.write_manifest({**manifest, "resumed": [*manifest.get("resumed", []), again]})
+    experiment.runtime.barrier()
+    if state.step == train_options.steps:
+        console.say(f"{path} is trained already, {state.step} steps; --steps N goes on from there")
+    else:
+        console.say(f"resuming {path} after step {state.step}" + (f", {state.phase}" if state.phase else ""))
+    part_way = int(name.partition("-")[2] or 0)
+    Session(experiment, folder, console, part_way, map).go(done=state.step)
 
 
 def reanalyze(
@@ -127,11 +133,21 @@ def reanalyze(
     """Run a finished run's analyzers again, those named or all; a name may also be an analyzer's that it lacks.
 
     Overrides change their options, where the data lies, and the device; nothing that the run was trained with.
+    While another process is at work on the run, it waits.
     """
     folder = RunFolder(path)
     for override in overrides:
         if not override.removeprefix("~").startswith(("analyze", "dataset.", "train.device", "train.precision")):
             raise GflowError(f"override {override}: the run is trained; gflow analyze takes analyze.N.OPTION=VALUE")
+    with _held(folder, "gflow analyze", console):
+        _reanalyze(folder, console, names, overrides, map)
+    return folder
+
+
+def _reanalyze(
+    folder: RunFolder, console: Console, names: tuple[str, ...], overrides: tuple[str, ...], map: Map
+) -> None:
+    path = folder.path
     before = folder.analyses()
     registered = plugins().registries["analyzer"]
     added = [name for name in dict.fromkeys(names) if name not in before and name in registered]
@@ -166,7 +182,6 @@ def reanalyze(
         restore(experiment, state, folder.path)
         step = state.step
     Session(experiment, folder, console, map=map).analyze_all(chosen, step, overrides)
-    return folder
 
 
 @contextmanager
@@ -176,7 +191,7 @@ def workers(scheduler: str | None) -> Iterator[Map]:
     Python's own without one, and in all processes but the first, which alone runs analyzers. GflowError where no
     scheduler answers, or it has no workers.
     """
-    if scheduler is None or os.environ.get("RANK", "0") != "0":
+    if scheduler is None or not _first():
         yield map
         return
     with cluster.connected(scheduler) as client:
@@ -210,10 +225,18 @@ def _prepare(experiment: Experiment, console: Console) -> None:
 
 
 @contextmanager
-def _held(folder: RunFolder, experiment: Experiment) -> Iterator[None]:
-    """The run folder is this run's alone; of several processes the first one holds it."""
-    with folder.held() if experiment.runtime.main else nullcontext():
+def _held(folder: RunFolder, doing: str, waits: Console | None = None) -> Iterator[None]:
+    """The run folder is this command's alone within the block; of several processes the first one holds it.
+
+    Where another process is at work on it: GflowError, or with `waits` told there and waited for.
+    """
+    with folder.held(doing, waits.say if waits else None) if _first() else nullcontext():
         yield
+
+
+def _first() -> bool:
+    """Whether this is the first of the processes that a launcher started."""
+    return world_size() == 1 or os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager

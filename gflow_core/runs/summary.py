@@ -20,6 +20,7 @@ from gflow_core.files.run_folder import (
     checkpoint_names,
     checkpoint_order,
     last_metrics,
+    lock_of,
     read_manifest,
     read_result,
 )
@@ -87,7 +88,7 @@ def summary(path: Path) -> Summary:
         if not all(map(is_plain, names)):
             raise ValueError("the name of an analysis is no name of a folder")
         about["scores"] = {name: result["scores"] for name in names if (result := _result(path, name)) is not None}
-        if in_use(path / "recipe.toml"):
+        if in_use(lock_of(path)):
             logged = last_metrics(path / "metrics.jsonl") or {"step": 0}
             return Summary(state="running", **{**about, "step": max(step, logged["step"])})
     except FileNotFoundError as error:
@@ -141,12 +142,14 @@ def _origin(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 def _saved(path: Path) -> int:
     """Steps that the newest checkpoint holds."""
-    names = checkpoint_names(path / "checkpoints")
-    if not names:
-        return 0
-    if not (path / "checkpoints" / names[-1] / "checkpoint.json").is_file():
-        raise GflowError(f"checkpoint {names[-1]} has no checkpoint.json")
-    return checkpoint_order(names[-1])[0]
+    newest = None
+    while names := checkpoint_names(path / "checkpoints"):
+        if (path / "checkpoints" / names[-1] / "checkpoint.json").is_file():
+            return checkpoint_order(names[-1])[0]
+        if names[-1] == newest:
+            raise GflowError(f"checkpoint {newest} has no checkpoint.json")
+        newest = names[-1]  # the run may be training: it may have saved another, and deleted this one
+    return 0
 
 
 def _result(path: Path, name: str) -> dict[str, Any] | None:

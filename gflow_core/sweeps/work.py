@@ -22,7 +22,7 @@ import attrs
 
 from gflow_core.files.inside import check_inside, not_through_a_link, unshare
 from gflow_core.files.locks import held
-from gflow_core.files.run_folder import checkpoint_names, read_manifest
+from gflow_core.files.run_folder import checkpoint_names, lock_of, read_manifest
 from gflow_core.files.whole import written_aside
 from gflow_core.runs.summary import Summary, summary
 from gflow_core.sweeps.grid import Cell
@@ -188,7 +188,7 @@ def _bring(task: Task, found: Found | None) -> Outcome:
     if found is not None and found.todo == "nothing":
         return Outcome("finished")
     if found is not None and found.todo == "run":
-        with held(found.summary.path / "recipe.toml"):
+        with held(lock_of(found.summary.path)):
             if _of_a_sweep(found.summary.path):
                 shutil.rmtree(found.summary.path)
         found = None

@@ -400,8 +400,9 @@ def test_numbers_are_short():
 
 def test_a_run_at_work_is_running(make):
     from gflow_core.files.locks import held
+    from gflow_core.files.run_folder import lock_of
 
     run = make()
-    with held(run / "recipe.toml"):
+    with held(lock_of(run)):
         assert read(run).summary.state == "running"
     assert read(run).summary.state == "analyzed"

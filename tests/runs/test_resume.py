@@ -275,14 +275,6 @@ def test_going_back_drops_what_came_after(gflow, plane, tmp_path, weights):
     assert weights(run) == whole
 
 
-def test_one_process_at_a_time(gflow, plane, tmp_path):
-    gflow("run", plane, "--runs", tmp_path / "runs")
-    run = tmp_path / "runs" / "plane-s0-001"
-    with RunFolder(run).held():
-        assert "another process is at work" in gflow("resume", run, code=2).output
-    gflow("resume", run)
-
-
 @pytest.mark.parametrize("junk", [b"5\n", b"\xff\xfe\n", b"not json\n", b'{"step": "x"}\n', b'{"st'])
 def test_damaged_metrics_lose_only_the_damaged_line(gflow, plane, tmp_path, junk):
     gflow("run", plane, "--runs", tmp_path / "runs", "train.steps=2")

@@ -26,6 +26,7 @@ def test_a_run_leaves_its_folder(gflow, plane, tmp_path, weights):
     run = tmp_path / "runs" / "plane-s0-001"
     assert out.rstrip().endswith("000006.png")
     assert {p.name for p in run.iterdir()} == {
+        ".lock",
         "recipe.toml",
         "manifest.json",
         "metrics.jsonl",

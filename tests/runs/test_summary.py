@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from gflow_core.errors import GflowError
-from gflow_core.files.locks import held, in_use
-from gflow_core.files.run_folder import last_metrics, read_metrics
+from gflow_core.files.locks import held, holder, in_use
+from gflow_core.files.run_folder import last_metrics, lock_of, read_metrics
 from gflow_core.runs.summary import duration, summaries, summary
 
 RECIPE = """
@@ -62,7 +62,7 @@ def test_states(make):
     assert (one.state, one.step) == ("stopped", 4), "resuming goes on from the checkpoint"
     assert (one.recipe, one.title, one.seed) == ("ring8", "a ring", 3)
     assert one.created == datetime(2026, 1, 1, tzinfo=UTC).timestamp()
-    with held(part / "recipe.toml"):
+    with held(lock_of(part)):
         assert (summary(part).state, summary(part).step) == ("running", 6)
     assert summary(part).state == "stopped"
     for checkpoint in ("000009-002", "000010"):
@@ -133,13 +133,15 @@ def test_hundreds_of_runs_take_well_under_a_second(make, tmp_path):
 
 
 def test_looking_never_keeps_a_run_from_starting(make):
-    recipe = make() / "recipe.toml"
-    assert not in_use(recipe)
-    with held(recipe):
-        assert in_use(recipe)
-        with pytest.raises(BlockingIOError), held(recipe):
+    lock = lock_of(make())
+    assert not in_use(lock), "there is none yet, and looking makes none"
+    with held(lock, "gflow resume"):
+        assert in_use(lock)
+        with pytest.raises(BlockingIOError), held(lock):
             pass
-    assert not in_use(recipe)
+        assert holder(lock).startswith(f"gflow resume (process {os.getpid()} on ")
+    assert not in_use(lock)
+    assert holder(lock) == "another process"
 
 
 def test_the_last_line_of_metrics_is_read_from_the_end(tmp_path):

@@ -26,7 +26,7 @@ from gflow_core import sweeps
 from gflow_core.cli import main
 from gflow_core.errors import GflowError, RecipeError
 from gflow_core.files.locks import held
-from gflow_core.files.run_folder import run_name
+from gflow_core.files.run_folder import lock_of, run_name
 from gflow_core.machine import cluster as workers_of
 from gflow_core.sweeps import plan, sweep
 from gflow_core.sweeps.grid import cells, split
@@ -178,7 +178,7 @@ def test_a_run_is_known_by_its_recipe_and_the_further_folder_counts(plane):
     made(texts[2], runs / "plane-s2-001", 0)
     made(texts[3], runs / "plane-s3-001", 30)
     busy = made(texts[4], runs / "plane-s4-001", 7)
-    with held(busy / "recipe.toml"), held(repeated / "recipe.toml"):
+    with held(lock_of(busy)), held(lock_of(repeated)):
         found = plan(plane, "seeds=0:6")
         json_lines = CliRunner().invoke(main, ["sweep", "plane.toml", "seeds=0:6", "--dry-run", "--json"]).output
     assert [m.state for m in found.runs] == ["finished", "stopped", "new", "trained", "busy", "new"]
