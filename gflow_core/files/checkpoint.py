@@ -24,7 +24,7 @@ from torch import Tensor
 from gflow_core.errors import CheckpointError
 from gflow_core.files.whole import beside, sha256_of
 
-__all__ = ["Checkpoint", "misfit", "pack", "read", "unpack", "write"]
+__all__ = ["Checkpoint", "delete", "misfit", "pack", "read", "unpack", "write"]
 
 _JSON = "checkpoint.json"
 
@@ -92,18 +92,27 @@ def unpack(note: Any, tensors: Mapping[str, Tensor]) -> Any:
 def write(folder: Path, checkpoint: Checkpoint) -> None:
     """Write `checkpoint` as `folder`: aside, flushed to the disk, then renamed into place."""
     aside = beside(folder)
-    aside.mkdir(parents=True)
     try:
-        _write_files(aside, checkpoint)
-        shutil.rmtree(folder, ignore_errors=True)  # the same step once more, after a resume
+        _write(aside, checkpoint)
+        if folder.exists():  # the same step once more, after a resume
+            delete(folder)
         aside.rename(folder)
-    except BaseException:
+    except BaseException:  # a full disk, for one, has no room for half a checkpoint
         shutil.rmtree(aside, ignore_errors=True)
         raise
     _sync_folder(folder.parent)
 
 
-def _write_files(folder: Path, checkpoint: Checkpoint) -> None:
+def delete(folder: Path) -> None:
+    """Delete a checkpoint, which is whole until it is gone."""
+    aside = beside(folder)
+    folder.rename(aside)
+    _sync_folder(folder.parent)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _write(folder: Path, checkpoint: Checkpoint) -> None:
+    folder.mkdir(parents=True)
     files: dict[str, Any] = {}
     for name, tree in checkpoint.parts.items():
         tensors: dict[str, Tensor] = {}

@@ -109,8 +109,16 @@ class RunFolder:
         return read_metrics(self.path / "metrics.jsonl")
 
     def rewind(self, name: str) -> None:
-        """Drop what was recorded after the checkpoint `name`: the resumed run will do it again."""
+        """Go back to the checkpoint `name`: drop what was recorded after it, which the resumed run does again.
+
+        Of the later checkpoints the newest goes last, and before all else. Until then the run is where it was; from
+        then on `name` is the newest, and whoever resumes drops what a kill left. Nothing is dropped that a checkpoint
+        still counts on.
+        """
         step = checkpoint_order(name)[0]
+        for later in self.checkpoints():
+            if checkpoint_order(later) > checkpoint_order(name):
+                checkpoint.delete(self.path / "checkpoints" / later)
         lines = [line for line in self.metrics() if line["step"] <= step]
         _write(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
         for picture in (self.path / "samples").glob("*.png"):
@@ -120,12 +128,15 @@ class RunFolder:
             for found in list((self.path / "analysis").glob(pattern)):
                 if found.is_dir() and found.name.isdigit() and int(found.name) > step:
                     shutil.rmtree(found)
+        for pattern in ("*/result.json", "*/seed*/result.json"):  # of an end that the run had reached
+            for result in (self.path / "analysis").glob(pattern):
+                last, files = _stated(result.parent)
+                if last > step:
+                    for file in (*files, "result.json"):
+                        (result.parent / file).unlink(missing_ok=True)
         for leftover in self.path.rglob(LEFTOVERS):
             if leftover.is_file():  # of a checkpoint it is a folder, which `save` deletes
                 leftover.unlink()
-        for later in self.checkpoints():
-            if checkpoint_order(later) > checkpoint_order(name):
-                shutil.rmtree(self.path / "checkpoints" / later)
 
     @contextmanager
     def held(self, doing: str, say: Callable[[str], None] | None = None) -> Iterator[None]:
@@ -162,7 +173,7 @@ class RunFolder:
         if not final:
             folder /= f"{step:06d}"
         folder.mkdir(parents=True, exist_ok=True)
-        before = _files_of(folder)
+        _, before = _stated(folder)
         for table, rows in result.tables.items():
             _write_table(folder / f"{table}.csv", rows)
         for figure, drawing in result.figures.items():
@@ -218,7 +229,7 @@ class RunFolder:
                 f"make room, then {again}"
             ) from error
         for old in self.checkpoints()[:-keep]:
-            shutil.rmtree(folder / old)
+            checkpoint.delete(folder / old)
         for leftover in folder.glob(".*"):  # of writes that a crash cut short
             shutil.rmtree(leftover, ignore_errors=True)
 
@@ -242,13 +253,13 @@ class RunFolder:
             raise CheckpointError(f"{error}; {offer}") from error
 
 
-def _files_of(folder: Path) -> set[str]:
-    """The files beside a result.json that are part of it."""
+def _stated(folder: Path) -> tuple[int, set[str]]:
+    """The step that a result.json is of, and the files beside it that are part of it; 0 and none where it is damaged."""
     try:
-        names = json.loads((folder / "result.json").read_text(encoding="utf-8"))["files"]
-        return {name for name in names if is_plain(name)}
+        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        return int(result["step"]), {name for name in result["files"] if is_plain(name)}
     except (OSError, ValueError, KeyError, TypeError):
-        return set()
+        return 0, set()
 
 
 def _write(path: Path, text: str) -> None:
