@@ -254,7 +254,7 @@ class RunFolder:
 
 
 def _stated(folder: Path) -> tuple[int, set[str]]:
-    """The step that a result.json is of, and the files beside it that are part of it; 0 and none where it is damaged."""
+    """The step that a result.json is of, and the files that are part of it; 0 and none where it is damaged."""
     try:
         result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         return int(result["step"]), {name for name in result["files"] if is_plain(name)}

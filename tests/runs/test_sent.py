@@ -120,6 +120,6 @@ def test_what_is_recorded_goes_into_files_of_its_own(plane, gflow, tmp_path, mon
     before = everything(Path("copy"))
     (run / "samples" / ".gflow-0123.tmp").write_text("of a process that was killed")
     gflow("resume", run, "--steps", "6")
-    assert not list(run.rglob(".*"))
+    assert not list(run.rglob(".gflow*"))
     assert len(RunFolder(run).metrics()) == 6
     assert everything(Path("copy")) == before
