@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from gflow_core.errors import GflowError, RecipeError, did_you_mean, printable
+from gflow_core.machine.signals import INTERRUPTED, end_at_once, interruptible
 
 __all__ = ["COMMANDS", "main", "reporting"]
 
@@ -109,37 +110,53 @@ def _files_of_this_command() -> Iterator[None]:
 
 
 @contextmanager
-def reporting(quiet: bool = False) -> Iterator[None]:
+def reporting(quiet: bool = False, lost: int | None = None) -> Iterator[None]:
     """Print a GflowError, one line a problem, and leave with its exit code; quietly where others speak.
 
-    GFLOW_DEBUG=1 shows the traceback instead.
+    Ctrl-C, SIGTERM and SIGHUP end the work in hand with `interrupted`, a second one at once. GFLOW_DEBUG=1 shows the
+    traceback instead. `lost` is the exit code, without a word, where another process of the run has ended: for those
+    whose parent tells which.
     """
-    try:
-        yield
-    except GflowError as error:
-        if os.environ.get("GFLOW_DEBUG") == "1":
-            raise
-        if not quiet:
-            _print(error)
-        sys.exit(error.exit_code)
-    except (OSError, MemoryError, RuntimeError) as error:
-        text = _of_the_machine(error)
-        if os.environ.get("GFLOW_DEBUG") == "1" or text is None:
-            raise
-        if not quiet:
-            _print(GflowError(text))
-        sys.exit(2)
-    except KeyboardInterrupt:
-        if not quiet:
-            click.echo("interrupted", err=True)
-        sys.exit(130)
+    with interruptible("" if quiet else _INTERRUPTED):
+        try:
+            yield
+        except GflowError as error:
+            if error.exit_code == INTERRUPTED:
+                end_at_once()
+            if os.environ.get("GFLOW_DEBUG") == "1":
+                raise
+            if not quiet:
+                _print(error)
+            sys.exit(error.exit_code)
+        except (OSError, MemoryError, RuntimeError) as error:
+            if lost is not None and _ended_elsewhere(error):
+                sys.exit(lost)
+            text = _of_the_machine(error)
+            if os.environ.get("GFLOW_DEBUG") == "1" or text is None:
+                raise
+            if not quiet:
+                _print(GflowError(text))
+            sys.exit(2)
+        except KeyboardInterrupt:
+            end_at_once()
+            if not quiet:
+                click.echo(_INTERRUPTED, err=True, nl=False)
+            sys.exit(INTERRUPTED)
+
+
+_INTERRUPTED = "interrupted\n"
+
+
+def _ended_elsewhere(error: Exception) -> bool:
+    """Whether another process of this run has gone away."""
+    return "closed by peer" in str(error) or "reset by peer" in str(error)
 
 
 def _of_the_machine(error: Exception) -> str | None:
     """What the machine refused, in one line: a file, memory, another process. None for all else, which is a defect."""
     if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
         return ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
-    if "closed by peer" in str(error) or "reset by peer" in str(error):
+    if _ended_elsewhere(error):
         return (
             "another process of this run has ended, and says why where it ran; once that is mended, gflow resume goes "
             "on from the newest checkpoint"
@@ -158,7 +175,7 @@ def _print(error: GflowError) -> None:
     for line in lines:
         # File names need not be text, and nothing quoted may act upon the terminal.
         line = "\n".join(printable(part) for part in line.split("\n"))
-        click.echo(line if error.exit_code == 130 else f"error: {line}", err=True)
+        click.echo(line if error.exit_code == INTERRUPTED else f"error: {line}", err=True)
 
 
 def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
-from types import FrameType
+from collections.abc import Callable, Sequence
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from gflow_core.errors import GflowError
 from gflow_core.machine.runtime import world_size
+from gflow_core.machine.signals import held_back, listening
 from gflow_core.parts.spec import Spec
 
 __all__ = ["launch"]
@@ -39,30 +41,49 @@ def launch(spec: Spec, work: Callable[..., None], arguments: tuple[Any, ...]) ->
         raise GflowError(f"train.devices = {devices}: this machine has {torch.cuda.device_count()} CUDA devices")
     threads = max(torch.get_num_threads() // devices, 1)
     arguments = (devices, _free_port(), threads, work, arguments)
-    context = start_processes(_child, arguments, devices, join=False, start_method="spawn")
+    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # it ends the others, as it should
+    with held_back():
+        context = start_processes(_child, arguments, devices, join=False, start_method="spawn")
 
-    def forward(number: int, _frame: FrameType | None) -> None:
-        # Ctrl-C in a terminal reaches the children by itself, SIGTERM only their parent.
-        if number == signal.SIGTERM:
+    def forward(number: int) -> None:
+        # Ctrl-C in a terminal reaches the children by itself, the others only their parent.
+        if number != signal.SIGINT:
             for process in context.processes:
                 process.terminate()
 
     # The children save and leave; this process waits for them.
-    before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        while not context.join():
-            pass
+        with listening(forward):
+            while not context.join():
+                pass
     except ProcessExitedException as error:
-        sys.exit(error.exit_code)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        sys.exit(_told(context.processes, error.exit_code))
+
+
+_LOST = 70
+"""Exit code of a child that another one has left alone: which one, its parent says."""
+
+
+def _told(processes: Sequence[BaseProcess], code: int) -> int:
+    """The exit code of children that said why they ended; GflowError where one could not, being killed."""
+    codes = [process.exitcode or 0 for process in processes]
+    ended = [(rank, -own) for rank, own in enumerate(codes) if own < 0 and own != -signal.SIGTERM]  # torch's own
+    if ended:
+        rank, number = ended[0]
+        perhaps = ", perhaps for want of memory" if number == signal.SIGKILL else ""
+        raise GflowError(
+            f"process {rank} of {len(codes)} was killed by {signal.Signals(number).name}{perhaps}; gflow resume "
+            "goes on from the newest checkpoint"
+        )
+    if code in (0, _LOST):
+        code = next((own for own in codes if own not in (0, _LOST)), 2)
+    return 128 - code if code < 0 else code
 
 
 def _child(
     rank: int, world: int, port: int, threads: int, work: Callable[..., None], arguments: tuple[Any, ...]
 ) -> None:
-    # torch ends a child whose parent has died with SIGINT: it must not be ignored, as background jobs inherit it.
+    # torch ends a child whose parent has died with SIGINT: it must not be ignored, as background jobs inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ |= {
         "RANK": str(rank),
@@ -77,7 +98,7 @@ def _child(
     from gflow_core.cli import reporting
 
     torch.set_num_threads(threads)
-    with reporting(quiet=rank > 0):
+    with reporting(quiet=rank > 0, lost=_LOST):
         _together(work, arguments)
 
 

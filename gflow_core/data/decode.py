@@ -139,8 +139,8 @@ def _zip(path: Path, _mtime: int) -> zipfile.ZipFile:
 
 
 def start_worker() -> None:
-    """Leave Ctrl-C to the parent, which stops the others in order; end with the parent if it is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Leave Ctrl-C to the parent, which ends this process; end with the parent if it is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Windows; elsewhere it does not come through
     parent = multiprocessing.parent_process()
     assert parent is not None
 

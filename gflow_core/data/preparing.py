@@ -17,7 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from io import BytesIO
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from gflow_core.data.decode import Chunk, Decoding, Job, Outcome, decode_chunk, 
 from gflow_core.data.pixels import Pixels
 from gflow_core.data.store import Store
 from gflow_core.errors import DataError
+from gflow_core.machine.signals import held_back
 from gflow_core.parts.nouns import Progress
 
 __all__ = ["CHUNK", "compacted", "cores", "decode_all", "part_of"]
@@ -165,13 +166,15 @@ def _decoded_chunks(job: Job, chunks: Iterator[Chunk], workers: int) -> Iterator
             yield chunk.number, decode_chunk(job, chunk)
         return
     # Spawned, not forked: this process may hold a device, and threads.
+    others = set(active_children())
     pool = ProcessPoolExecutor(workers, get_context("spawn"), start_worker)
     waiting: dict[Future[Outcome], Chunk] = {}
     try:
         while True:
             # A few chunks ahead of the workers, no more: those of a tar are in memory.
             for chunk in islice(chunks, 2 * workers - len(waiting)):
-                waiting[pool.submit(decode_chunk, job, chunk)] = chunk
+                with held_back():  # a worker is started here
+                    waiting[pool.submit(decode_chunk, job, chunk)] = chunk
             if not waiting:
                 return
             for future in wait(waiting, return_when=FIRST_COMPLETED).done:
@@ -182,5 +185,10 @@ def _decoded_chunks(job: Job, chunks: Iterator[Chunk], workers: int) -> Iterator
             f"{job.store}: a decoding process died; run it again, it goes on where it stopped, or set "
             'dataset.workers = 1 (from a script of your own: call it under if __name__ == "__main__")'
         ) from error
+    except BaseException:
+        # Whatever is in hand is done again: nobody waits for it, nor leaves workers that Python would wait for.
+        for worker in set(active_children()) - others:
+            worker.kill()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)

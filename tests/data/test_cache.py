@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import active_children
 from types import SimpleNamespace
 
 import numpy as np
@@ -80,6 +81,20 @@ def test_several_processes_give_what_one_gives(folder, make, rng, small_chunks, 
 
 class StoppedError(Exception):
     pass
+
+
+def test_workers_end_where_the_work_is_given_up(folder, small_chunks):
+    workers = []
+
+    def interrupt(_what, done, _total):
+        if done:
+            workers.extend(active_children())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        part_of(folder, workers=2).load(interrupt)
+    assert [worker.exitcode for worker in workers] == [-signal.SIGKILL] * 2
+    assert part_of(folder, workers=1).load().fingerprint == part_of(folder).load().fingerprint
 
 
 @pytest.mark.parametrize("target", ["photos", "photos.zip", "photos.tar"])

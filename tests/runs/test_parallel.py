@@ -10,12 +10,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from gflow_core.cli.launch import _LOST, _told
+from gflow_core.errors import GflowError
 from gflow_core.machine.runtime import Runtime
 
 COMPUTER = """
@@ -219,6 +222,19 @@ def test_ctrl_c_stops_all_and_a_resume_goes_on(plane, tmp_path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert (saved / "000002").is_dir()
+
+
+def test_a_killed_process_is_named():
+    """The others are ended by torch, with SIGTERM, or find the killed one gone."""
+
+    def told(*codes: int) -> int:
+        return _told([SimpleNamespace(exitcode=code) for code in codes], codes[0])
+
+    with pytest.raises(GflowError, match=r"process 1 of 3 was killed by SIGKILL, .*; gflow resume"):
+        told(_LOST, -signal.SIGKILL, -signal.SIGTERM)
+    assert told(_LOST, 2) == told(2, _LOST) == 2
+    assert told(130, 130) == 130
+    assert told(-signal.SIGTERM, 0) == 128 + signal.SIGTERM
 
 
 def test_what_does_not_divide(plane, start, gflow, tmp_path, monkeypatch):

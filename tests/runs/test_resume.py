@@ -148,10 +148,11 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_offered(damage, gflow,
     assert weights(run) == whole
 
 
-def test_ctrl_c_in_an_analysis_names_what_goes_on(gflow, plane, tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_in_an_analysis_names_what_goes_on(number, gflow, plane, tmp_path, monkeypatch):
     def interrupt(self, analysis, *_, **__):
         if analysis.name == "two":
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), number)
 
     tables = [
         word
