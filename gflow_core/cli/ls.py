@@ -38,8 +38,8 @@ def command(what: str | None, folder: Path | None, as_json: bool) -> None:
     KIND is samplers, discriminators, objectives, datasets, analyzers, encoders, latents, optimizers, schedules, or a
     kind that a plugin owns, such as vgrow.divergences.
 
-    A run is running, stopped, trained (analyses are lacking, or it has none), analyzed, or broken. The newest comes
-    first, with the first score of some of its analyses.
+    A run is running, stopped, diverged, trained (analyses are lacking, or it has none), analyzed, or broken. The newest
+    comes first, with the first score of some of its analyses.
     """
     if folder is not None and what != "runs":
         raise click.UsageError(f"a folder goes with runs only: gflow ls runs {folder}")

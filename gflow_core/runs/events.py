@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import torch
 
-from gflow_core.errors import GflowError, Interrupted
+from gflow_core.errors import Diverged, GflowError, Interrupted
 from gflow_core.files.checkpoint import Checkpoint
 from gflow_core.files.inside import unshare
 from gflow_core.nn.sampling import dealt
@@ -102,6 +102,8 @@ class Session:
                     train(self.experiment, self, done=done)
                 except Interrupted as stop:
                     raise Interrupted(f"{stop}; go on with gflow resume {self.folder.path}") from None
+                except Diverged as error:
+                    raise Diverged(self._diverged(error)) from None
                 except OSError as error:
                     if error.errno != errno.ENOSPC:
                         raise
@@ -111,6 +113,14 @@ class Session:
                 finally:
                     self.console.close()
         self.analyze_all(spec.analyze, step)
+
+    def _diverged(self, error: Diverged) -> str:
+        """What there is to say about training that diverged; the run folder keeps it."""
+        if self.main:
+            self.folder.write_manifest({**self.folder.read_manifest(), "diverged": str(error)})
+        saved = self.folder.checkpoints()
+        good = f"the checkpoint {saved[-1]} is from before" if saved else "no checkpoint was saved before"
+        return f"{error}; {good}. A smaller learning rate or step size may help"
 
     # -- train.Events
 

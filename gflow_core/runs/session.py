@@ -117,6 +117,7 @@ def _resume(folder: RunFolder, console: Console, checkpoint: str | None, overrid
             again["overrides"] = list(overrides)
             manifest |= {BEGAN: tomllib.loads(recipe.dumps()), FILES: files_of(recipe.spec)}
             folder.write_recipe(recipe.dumps())
+        manifest.pop("diverged", None)  # it may not, this time
         folder.write_manifest({**manifest, "resumed": [*manifest.get("resumed", []), again]})
     experiment.runtime.barrier()
     if state.step == train_options.steps:

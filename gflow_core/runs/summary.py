@@ -27,7 +27,7 @@ from gflow_core.files.run_folder import (
 
 __all__ = ["Summary", "duration", "summaries", "summary"]
 
-State = Literal["running", "stopped", "trained", "analyzed", "broken"]
+State = Literal["running", "stopped", "diverged", "trained", "analyzed", "broken"]
 
 _SIGNS = ("recipe.toml", "manifest.json", "metrics.jsonl", "checkpoints")
 
@@ -40,8 +40,9 @@ class Summary:
     recipe: str
     """Stem of the recipe's file."""
     state: State
-    """running: a process is at work on it; stopped: not all is trained; trained: all, analyses are lacking (or the
-    recipe has none); analyzed: all is there; broken: `problem` says what cannot be read."""
+    """running: a process is at work on it; stopped: not all is trained; diverged: nor will it be, `problem` says
+    where it met NaN; trained: all, analyses are lacking (or the recipe has none); analyzed: all is there; broken:
+    `problem` says what cannot be read."""
     problem: str = ""
     created: float
     """When it began, in seconds since 1970."""
@@ -98,6 +99,8 @@ def summary(path: Path) -> Summary:
     except (ValueError, TypeError, AttributeError) as error:
         return Summary(state="broken", problem=f"recipe.toml cannot be read: {error}", **about)
     analyzed = all((path / "analysis" / name / "result.json").is_file() for name in names)
+    if step < steps and manifest.get("diverged"):
+        return Summary(state="diverged", problem=str(manifest["diverged"]), **about)
     if step < steps or not (steps or analyzed):
         return Summary(state="stopped", **about)
     return Summary(state="analyzed" if names and analyzed else "trained", **about)

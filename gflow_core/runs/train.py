@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 import attrs
@@ -19,7 +19,6 @@ from gflow_core.parts.training import Experiment, Metrics, Phase
 __all__ = ["Events", "train"]
 
 _ESTIMATED = 4096  # samples that an averaged network's statistics are taken over
-_KEPT = "the checkpoints before it are kept. A smaller learning rate or step size may help"
 
 
 class Events(Protocol):
@@ -70,9 +69,9 @@ def train(experiment: Experiment, events: Events, *, done: int = 0) -> None:
             if isinstance(event, Phase):
                 events.phase(step, event)
                 if runtime.any(events.stopping()):
-                    _check_state(experiment, step)
                     if recent:
-                        events.log(step - 1, _average(recent, experiment.spec.seeds))
+                        _log(experiment, events, step - 1, recent)
+                    _check_state(experiment, step)
                     events.save(step - 1, event)
                     raise Interrupted(f"stopped in step {step} ({event.name} {event.done} of {event.total}), and saved")
             else:
@@ -90,10 +89,7 @@ def train(experiment: Experiment, events: Events, *, done: int = 0) -> None:
         if sample or save or any(_due(step, analysis.every) for analysis in experiment.spec.analyze):
             _estimate(experiment, step)
         if last or stop or save or sample or _due(step, clock.log_every):
-            metrics = _average(recent, experiment.spec.seeds)
-            recent.clear()
-            _check_state(experiment, step)
-            events.log(step, metrics)
+            _log(experiment, events, step, recent)
         if sample:
             events.sample(step)
         if save:
@@ -108,20 +104,33 @@ def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
 
 
-def _average(recent: Iterable[tuple[int, Metrics]], seeds: Sequence[int]) -> dict[str, list[float]]:
-    """Mean of each metric over the steps, one a replica. Raises Diverged at the first that is not finite."""
-    observed = [(step, name, value) for step, metrics in recent for name, value in metrics.items()]
-    if not observed:
-        return {}
-    values = torch.stack([value.detach().float().expand(len(seeds)) for _, _, value in observed]).tolist()
+def _log(experiment: Experiment, events: Events, step: int, recent: list[tuple[int, Metrics]]) -> None:
+    """Log the mean of each metric over the `recent` steps, up to `step`, and forget them.
+
+    Raises Diverged at the first step with one that is not finite, once those before it are logged; and where what is
+    there after `step` is not finite: do not save it.
+    """
+    seeds = experiment.spec.seeds
+    observed = [(at, name, value) for at, metrics in recent for name, value in metrics.items()]
+    recent.clear()
+    rows: list[list[float]] = []
+    if observed:
+        rows = torch.stack([value.detach().float().expand(len(seeds)) for _, _, value in observed]).tolist()
     seen: dict[str, list[list[float]]] = {}
-    for (step, name, _), row in zip(observed, values, strict=True):
+    wrong: list[tuple[int, str]] = []
+    for (at, name, _), row in zip(observed, rows, strict=True):
         for seed, value in zip(seeds, row, strict=True):
             if not math.isfinite(value):
                 whose = f" of seed {seed}" if len(seeds) > 1 else ""
-                raise Diverged(f"step {step}: {name}{whose} is {value}; {_KEPT}")
-        seen.setdefault(name, []).append(row)
-    return {name: [sum(one) / len(one) for one in zip(*history, strict=True)] for name, history in seen.items()}
+                wrong.append((at, f"{name}{whose} is {value}"))
+        if not wrong or at < wrong[0][0]:
+            seen.setdefault(name, []).append(row)
+    if seen or not wrong:
+        means = {name: [sum(one) / len(one) for one in zip(*history, strict=True)] for name, history in seen.items()}
+        events.log(wrong[0][0] - 1 if wrong else step, means)
+    if wrong:
+        raise Diverged(f"step {wrong[0][0]}: {wrong[0][1]}")
+    _check_state(experiment, step)
 
 
 def _check_state(experiment: Experiment, step: int) -> None:
@@ -136,7 +145,7 @@ def _check_state(experiment: Experiment, step: int) -> None:
     finite = torch.stack([torch.isfinite(x.detach()).all() for x in found.values()])
     if not bool(finite.all()):
         worst = list(found)[int((~finite).nonzero()[0])]
-        raise Diverged(f"step {step}: {worst} is not finite; {_KEPT}")
+        raise Diverged(f"step {step}: {worst} is not finite")
 
 
 def _estimate(experiment: Experiment, step: int) -> None:

@@ -141,7 +141,7 @@ def _found(path: Path, task: Task) -> Found:
 def _todo(about: Summary, trains: bool, lacking: tuple[str, ...]) -> Todo:
     if about.state in ("running", "broken"):
         return "wait" if about.state == "running" else "mend"
-    if trains and about.state == "stopped":
+    if trains and about.state in ("stopped", "diverged"):
         return "resume" if checkpoint_names(about.path / "checkpoints") else "run"
     return "analyze" if lacking else "nothing"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import shutil
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from gflow_core.errors import Diverged
+from gflow_core.methods.particles import ParticleFlowObjective
 from gflow_core.parts.training import Phase
 from gflow_core.recipes.recipe import load
 from gflow_core.runs.build import build
@@ -292,6 +294,30 @@ def test_a_damaged_manifest_is_named(gflow, plane, tmp_path):
     for text in ("[]", "{"):
         (run / "manifest.json").write_text(text)
         assert "manifest.json: damaged" in gflow("resume", run, code=2).output
+
+
+@pytest.mark.parametrize("every", [0, 1])
+def test_a_run_that_diverges_keeps_what_was_finite(every, gflow, plane, tmp_path, monkeypatch):
+    def metrics(self):
+        state, done = self.state, next(steps)
+        state.x.fill_(math.nan if spoilt and done >= 3 else 1.0)
+        return {"speed": state.x.norm()}
+
+    monkeypatch.setattr(ParticleFlowObjective, "_metrics", metrics)
+    steps, spoilt = count(1), True
+    words = ["train.log_every=50", "train.sample_every=0", f"train.checkpoint_every={every}", "train.steps=6"]
+    said = gflow("run", plane, "--runs", tmp_path / "runs", *words, code=2).output
+    good = "the checkpoint 000002 is from before" if every else "no checkpoint was saved before"
+    assert f"error: step 3: speed is nan; {good}. A smaller" in said
+    run = tmp_path / "runs" / "plane-s0-001"
+    assert [line["step"] for line in lines(run)] == ([1, 2] if every else [2])
+    (row,) = json.loads(gflow("ls", "runs", tmp_path / "runs", "--json").output)
+    assert (row["state"], row["problem"]) == ("diverged", "step 3: speed is nan")
+    if every:
+        steps, spoilt = count(3), False
+        gflow("resume", run)
+        (row,) = json.loads(gflow("ls", "runs", tmp_path / "runs", "--json").output)
+        assert (row["state"], row["problem"], row["step"]) == ("trained", "", 6)
 
 
 def test_a_state_that_is_not_finite_is_not_saved(plane):
