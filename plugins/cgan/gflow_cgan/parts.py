@@ -320,7 +320,7 @@ class Parzen:
             subject,
             samples=self.samples,
             validation=self.validation,
-            tested=self.held_out,
+            held_out_samples=self.held_out,
             bandwidths=self.bandwidths,
             grid=self.grid,
         )

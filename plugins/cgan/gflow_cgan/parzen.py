@@ -100,12 +100,18 @@ def estimate(
 
 
 def parzen(
-    subject: Subject, *, samples: int, validation: int, tested: int | None, bandwidths: tuple[float, float], grid: int
+    subject: Subject,
+    *,
+    samples: int,
+    validation: int,
+    held_out_samples: int | None,
+    bandwidths: tuple[float, float],
+    grid: int,
 ) -> Result:
     """Scores of samples and of real items, table and figure of the log-likelihood by bandwidth.
 
-    Windows stand on `samples`; `grid` bandwidths between the two are tried on `validation` training items, and `tested`
-    held-out items scored, all where it is None.
+    Windows stand on `samples`; `grid` bandwidths between the two are tried on `validation` training items;
+    `held_out_samples` None: all held-out items are scored. DataError: too few items.
     """
     data, progress = subject.data, subject.progress
     assert data is not None
@@ -119,7 +125,7 @@ def parzen(
     # Validation items are no centres: each would be its own, and the smallest bandwidth the best.
     n_validation = min(validation, len(data) // 2)
     index = real_index(data, n_validation + samples)
-    n_test = len(other) if tested is None else min(tested, len(other))
+    n_test = len(other) if held_out_samples is None else min(held_out_samples, len(other))
     device = subject.runtime.device
     real = _items(data, index[n_validation:]).to(device)
     choosing = _items(data, index[:n_validation]).to(device)
