@@ -14,6 +14,7 @@ from gflow_core.parts.analysis import Map, Result, Subject
 from gflow_core.parts.nouns import Progress, no_progress
 from gflow_core.parts.spec import Analysis
 from gflow_core.parts.training import Experiment
+from gflow_core.runs.pictures import own_style
 
 __all__ = ["analyze", "pool"]
 
@@ -38,6 +39,7 @@ def analyze(
                 stack.enter_context(evaluating(network))
         # Analyzers draw from their own streams; one that draws from torch's global ones disturbs nobody either.
         stack.enter_context(seeded(derive(streams.seed, "global")))
+        stack.enter_context(own_style())
         subject = Subject(
             spec=experiment.spec,
             runtime=experiment.runtime,

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +21,35 @@ from gflow_core.parts.nouns import DataShape
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw_samples", "image_grid", "scatter"]
+__all__ = ["draw_samples", "image_grid", "own_style", "scatter"]
+
+
+@contextmanager
+def own_style() -> Iterator[None]:
+    """Figures made and saved within the block have matplotlib's own style, whatever a person's says.
+
+    Their files are drawn by Agg, and no display is looked for.
+    """
+    if "matplotlib" not in sys.modules:
+        _import_matplotlib()
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        yield
+
+
+def _import_matplotlib() -> None:
+    """It refuses to be imported where MPLBACKEND is not installed: a notebook's, in a process that it started."""
+    backend = os.environ.pop("MPLBACKEND", None)
+    try:
+        import matplotlib
+    finally:
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
+    if backend is not None:
+        with suppress(ValueError):
+            matplotlib.rcParams["backend"] = backend  # for whoever draws with pyplot, as importing it does
 
 
 def draw_samples(
@@ -37,7 +69,8 @@ def draw_samples(
         if shape.kind == "image":
             Image.fromarray(image_grid(x, shape, columns)).save(aside, format="png")
         else:
-            scatter(x, real, classes).savefig(aside, format="png", dpi=120)
+            with own_style():
+                scatter(x, real, classes).savefig(aside, format="png", dpi=120)
 
 
 def image_grid(x: Tensor, shape: DataShape, columns: int | None = None, gap: int = 2) -> np.ndarray[Any, Any]:

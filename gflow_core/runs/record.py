@@ -39,6 +39,7 @@ from gflow_core.files.run_folder import (
 from gflow_core.files.sealed import sealed
 from gflow_core.files.whole import LEFTOVERS, written_aside
 from gflow_core.parts.analysis import Result
+from gflow_core.runs.pictures import own_style
 
 if TYPE_CHECKING:
     import numpy as np
@@ -177,7 +178,7 @@ class RunFolder:
         for table, rows in result.tables.items():
             _write_table(folder / f"{table}.csv", rows)
         for figure, drawing in result.figures.items():
-            with written_aside(folder / f"{figure}.png") as aside:
+            with written_aside(folder / f"{figure}.png") as aside, own_style():
                 drawing.savefig(aside, format="png", dpi=150, bbox_inches="tight")
         for animation, frames in result.animations.items():
             _write_animation(folder / f"{animation}.gif", frames)

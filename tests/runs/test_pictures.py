@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -60,3 +64,27 @@ def test_points_have_the_colours_of_their_classes():
     assert zeros.get_offsets().tolist() == x[::2].tolist()
     assert ones.get_offsets().tolist() == x[1::2].tolist()
     assert zeros.get_facecolor().tolist() != ones.get_facecolor().tolist()
+
+
+# ------------------------------------------------------------------ style
+
+
+def test_a_persons_style_is_not_ours(tmp_path):
+    x = torch.linspace(0, 1, 10).view(5, 2)
+    draw_samples(tmp_path / "plain.png", x, DataShape("vector", (2,)))
+    own = {"text.usetex": True, "axes.facecolor": "black", "font.size": 30.0, "savefig.format": "svg"}
+    with matplotlib.rc_context(own):
+        draw_samples(tmp_path / "own.png", x, DataShape("vector", (2,)))
+        assert matplotlib.rcParams["text.usetex"], "theirs again"
+    assert (tmp_path / "own.png").read_bytes() == (tmp_path / "plain.png").read_bytes()
+
+
+def test_a_backend_that_is_not_there_is_not_needed():
+    code = (
+        "from gflow_core.runs.pictures import own_style\n"
+        "with own_style():\n"
+        "    from matplotlib.figure import Figure\n"
+        "    Figure(layout='constrained').savefig('/dev/null', format='png')\n"
+    )
+    environment = {**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_nowhere"}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
