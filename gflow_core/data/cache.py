@@ -31,6 +31,8 @@ from gflow_core.data.places import first_line, locked
 from gflow_core.data.preparing import compacted, cores, decode_all, part_of
 from gflow_core.data.store import Store
 from gflow_core.errors import DataError
+from gflow_core.files.inside import check_inside
+from gflow_core.files.reading import read_json
 from gflow_core.files.sealed import SEAL, changed, sealed
 from gflow_core.files.whole import written_aside
 from gflow_core.parts.nouns import Progress, no_progress
@@ -134,6 +136,7 @@ def _places(source: Path) -> list[Path]:
     """Folders for the cache of `source`, best first."""
     if own := os.environ.get("GFLOW_CACHE"):
         return [Path(own).expanduser()]
+    check_inside(source.resolve().parent, "gflow-cache")  # it may have come with the data
     user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gflow"
     return [source.resolve().parent / "gflow-cache", user]
 
@@ -163,7 +166,7 @@ def _intact(file: Path, progress: Progress, *, warn: bool = False) -> dict[str, 
     except OSError:
         return None
     try:
-        notes = json.loads(file.with_suffix(".json").read_text())
+        notes = read_json(file.with_suffix(".json"))
         if SEAL not in notes or changed(notes):
             raise ValueError("its .json does not match its sha256")
         key = (str(file), state.st_ino, state.st_ctime_ns)

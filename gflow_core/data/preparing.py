@@ -26,6 +26,8 @@ from gflow_core.data.decode import Chunk, Decoding, Job, Outcome, decode_chunk, 
 from gflow_core.data.pixels import Pixels
 from gflow_core.data.store import Store
 from gflow_core.errors import DataError
+from gflow_core.files.reading import parse_json
+from gflow_core.files.whole import written_aside
 from gflow_core.machine.signals import held_back
 from gflow_core.parts.nouns import Progress
 
@@ -78,7 +80,7 @@ def _resume(
             lines = []
         for line in lines:
             with suppress(ValueError, KeyError, TypeError, IndexError):  # cut short by the interruption
-                entry = json.loads(line)
+                entry = parse_json(line.encode())
                 faults, digest = dict(entry["unreadable"]), hashlib.sha256()
                 for row in layout[entry["chunk"]]:
                     if row not in faults:
@@ -87,7 +89,8 @@ def _resume(
                 if digest.hexdigest() == entry["sha256"]:
                     done[entry["chunk"]] = line
                     unreadable.update(faults)
-    journal.write_text("".join(f"{line}\n" for line in done.values()))
+    with written_aside(journal) as aside:
+        aside.write_text("".join(f"{line}\n" for line in done.values()))
     return set(done), unreadable
 
 
@@ -100,6 +103,7 @@ def _allocate(part: Path, shape: tuple[int, ...]) -> int:
             "make room or set GFLOW_CACHE to another folder"
         )
     header = _header(shape)
+    part.unlink(missing_ok=True)  # it may have another name elsewhere
     with open(part, "wb") as out:
         out.write(header)
         out.truncate(len(header) + need)

@@ -13,6 +13,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import attrs
@@ -21,12 +22,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gflow_core.errors import CheckpointError
+from gflow_core.errors import CheckpointError, first_line
+from gflow_core.files.inside import is_plain
+from gflow_core.files.reading import fault, parse_json, read_bytes
 from gflow_core.files.whole import beside, sha256_of
 
 __all__ = ["Checkpoint", "delete", "misfit", "pack", "read", "unpack", "write"]
 
 _JSON = "checkpoint.json"
+_BODY = {"step": int, "phase": (str, NoneType), "threads": int, "files": {"*": {"sha256": str}}}
+_THREADS = 4096  # more than any machine has
 
 
 @attrs.frozen
@@ -141,14 +146,7 @@ def read(folder: Path, only: tuple[str, ...] | None = None) -> Checkpoint:
 
     Raises CheckpointError that names the file which is missing, truncated or altered.
     """
-    path = folder / _JSON
-    try:
-        whole = json.loads(path.read_text(encoding="utf-8"))
-        body = whole["body"]
-        if hashlib.sha256(json.dumps(body).encode()).hexdigest() != whole["sha256"]:
-            raise CheckpointError(f"{path} is damaged: its content does not match its sha256")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} is damaged or missing: {error}") from error
+    body = _read_json(folder / _JSON)
     parts = {}
     for name, entry in body["files"].items():
         if only is not None and name not in only:
@@ -160,8 +158,26 @@ def read(folder: Path, only: tuple[str, ...] | None = None) -> Checkpoint:
             raise CheckpointError(f"{path} is missing or unreadable: {error.strerror}") from error
         if found != entry["sha256"]:
             raise CheckpointError(f"{path} is damaged: its content does not match its sha256")
-        parts[name] = unpack(entry["tree"], load_file(path))
+        try:
+            parts[name] = unpack(entry["tree"], load_file(path))
+        except (SafetensorError, OSError, LookupError, TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(f"{path} is damaged: {first_line(error)}") from error
     return Checkpoint(step=body["step"], phase=body["phase"], threads=body["threads"], parts=parts)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        whole = parse_json(read_bytes(path))
+        body: dict[str, Any] = whole["body"]
+        if hashlib.sha256(json.dumps(body).encode()).hexdigest() != whole["sha256"]:
+            raise CheckpointError(f"{path} is damaged: its content does not match its sha256")
+        if wrong := fault(body, _BODY):
+            raise ValueError(wrong)
+        if not (body["step"] >= 0 <= body["threads"] <= _THREADS and all(map(is_plain, body["files"]))):
+            raise ValueError("numbers or names of files that no checkpoint has")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is damaged or missing: {error}") from error
+    return body
 
 
 def _sync_and_hash(path: Path) -> str:

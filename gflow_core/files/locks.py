@@ -41,7 +41,7 @@ def held(path: Path, doing: str = "", waiting: Callable[[], None] | None = None)
                     fcntl.flock(handle, fcntl.LOCK_EX)
             except OSError:  # a file system without locks
                 break
-        with _signed(handle, doing):
+        with _signed(handle, doing if os.fstat(handle).st_nlink == 1 else ""):  # one with other names is somebody's
             yield
     finally:
         os.close(handle)

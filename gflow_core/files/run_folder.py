@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -10,9 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from gflow_core.errors import GflowError
+from gflow_core.files.reading import fault, opened, parse_json, read_bytes, read_json, read_toml
 from gflow_core.files.sealed import SEAL, changed
 
 __all__ = [
@@ -22,8 +23,10 @@ __all__ = [
     "last_metrics",
     "lock_of",
     "making_runs",
+    "parse_metrics",
     "read_manifest",
     "read_metrics",
+    "read_recipe",
     "read_result",
     "run_name",
 ]
@@ -34,6 +37,31 @@ RUN_NAME = re.compile(r"(.+)-s\d+-\d{3,}")
 """A run folder's name: stem of the recipe's file, seed, number."""
 
 _CHECKPOINT = re.compile(r"\d{6,}(-\d{3,})?")
+# What is read of these files, and of what type (`reading.fault`).
+_RECIPE = {"title?": str, "train?": {"seed?": int, "steps?": int}, "analyze?": [{"use?": str, "name?": str}]}
+_ORIGIN = {"sha256": str, "run?": str, "file?": str}
+_MANIFEST = {
+    "folder?": str,
+    "recipe?": (str, NoneType),
+    "data?": {"fingerprint?": str},
+    "loaded?": [{"file": str, "sha256": str, "parts": str}],
+    "registered?": {"*": str},
+    "from_run?": _ORIGIN,
+    "origins?": {"*": _ORIGIN},
+    "resumed?": [dict],
+    "began_with?": dict,
+    "files?": {"*": {"file": str, "sha256": str}},
+}
+_LINE = {"step": int, "seconds?": (int, float), "seeds?": {"*": dict}}
+_SCORES = {"*": (float, int, str, bool, NoneType)}
+_RESULT = {
+    "step?": int,
+    "scores": _SCORES,
+    "manifest": dict,
+    "files?": [str],
+    "seeds?": [{"seed": int, "scores": _SCORES}],
+}
+
 _TAIL = 1 << 16  # bytes at the end of metrics.jsonl in which its last line is looked for
 
 
@@ -59,7 +87,22 @@ def lock_of(run: Path) -> Path:
     return run / ".lock"  # one that nothing replaces, as recipe.toml is by a new length
 
 
-# ------------------------------------------------------------------ manifest, metrics, results
+# ------------------------------------------------------------------ recipe, manifest, metrics, results
+
+
+def read_recipe(run: Path) -> dict[str, Any]:
+    """A run's recipe.toml as it stands; what is read of it without a check has its type.
+
+    Raises OSError where there is none, GflowError where it is damaged.
+    """
+    path = run / "recipe.toml"
+    try:
+        table = read_toml(path)
+        if wrong := fault(table, _RECIPE):
+            raise ValueError(wrong)
+    except ValueError as error:
+        raise GflowError(f"{path}: damaged ({error})") from error
+    return table
 
 
 def read_manifest(run: Path, say: Callable[[str], None] | None = None) -> dict[str, Any]:
@@ -69,13 +112,13 @@ def read_manifest(run: Path, say: Callable[[str], None] | None = None) -> dict[s
     """
     path = run / "manifest.json"
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = read_json(path)
+        if wrong := fault(manifest, _MANIFEST):
+            raise ValueError(wrong)
     except FileNotFoundError:
         return {}
     except ValueError as error:
         raise GflowError(f"{path}: damaged ({error}); delete it to go on without") from error
-    if not isinstance(manifest, dict):
-        raise GflowError(f"{path}: damaged (not a JSON object); delete it to go on without")
     return _opened(path, manifest, say)
 
 
@@ -94,25 +137,26 @@ def _warn(message: str) -> None:
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Every line of a metrics.jsonl that can be read; one that a crash cut short is left out."""
-    return _lines(path.read_bytes()) if path.exists() else []
+    return parse_metrics(read_bytes(path)) if path.exists() else []
 
 
 def last_metrics(path: Path) -> dict[str, Any] | None:
     """The last line of a metrics.jsonl that can be read, without reading the rest; None where there is none."""
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             file.seek(max(file.seek(0, os.SEEK_END) - _TAIL, 0))
-            return next(reversed(_lines(file.read())), None)
+            return next(reversed(parse_metrics(file.read())), None)
     except FileNotFoundError:
         return None
 
 
-def _lines(text: bytes) -> list[dict[str, Any]]:
+def parse_metrics(text: bytes) -> list[dict[str, Any]]:
+    """Every line of a metrics.jsonl's text that can be read."""
     found = []
     for raw in text.splitlines():
         with suppress(ValueError):
-            line = json.loads(raw)
-            if isinstance(line, dict) and isinstance(line.get("step"), int):
+            line = parse_json(raw)
+            if not fault(line, _LINE):
                 found.append(line)
     return found
 
@@ -120,11 +164,10 @@ def _lines(text: bytes) -> list[dict[str, Any]]:
 def read_result(file: Path, say: Callable[[str], None] | None = None) -> dict[str, Any]:
     """An analysis's result.json. Raises GflowError where it is damaged; a changed one is said to be, as a manifest."""
     try:
-        result = json.loads(file.read_text(encoding="utf-8"))
-        parts = [result["scores"], result["manifest"], *(one["scores"] for one in result.get("seeds", []))]
-        if not all(isinstance(part, dict) for part in parts):
-            raise ValueError("scores and manifest are tables")
-    except (ValueError, KeyError, TypeError) as error:
+        result = read_json(file)
+        if wrong := fault(result, _RESULT):
+            raise ValueError(wrong)
+    except ValueError as error:
         place = next(folder for folder in file.parents if folder.name == "analysis")
         again = f"gflow analyze {place.parent} {file.relative_to(place).parts[0]}"
         raise GflowError(f"{file}: damaged ({error}); {again} makes it anew") from error

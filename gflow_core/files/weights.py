@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from gflow_core.errors import DataError, first_line
+from gflow_core.files.reading import opened
 
 __all__ = ["load_state", "read_state"]
 
@@ -27,6 +28,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """
     safe = path.suffix == ".safetensors"
     try:
+        opened(path).close()
         found = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises all kinds
         wanted = "tensors that safetensors wrote" if safe else "a state dict that torch.save wrote"

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gflow_core.files.reading import opened
+
 __all__ = ["LEFTOVERS", "beside", "sha256_of", "written_aside"]
 
 LEFTOVERS = ".gflow-*.tmp"
@@ -16,8 +18,8 @@ LEFTOVERS = ".gflow-*.tmp"
 
 
 def sha256_of(path: Path) -> str:
-    """The sha256 of a file's content, read piece by piece. OSError where it cannot be read."""
-    with path.open("rb") as file:
+    """The sha256 of a file's content, read piece by piece. OSError where it cannot be read, or is no file."""
+    with opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections import deque
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gflow_core.errors import GflowError
+from gflow_core.files.reading import read_json
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -110,7 +110,7 @@ def _address(scheduler: str) -> str:
     address = scheduler
     if "://" not in scheduler:
         try:
-            address = json.loads(Path(scheduler).read_text(encoding="utf-8"))["address"]
+            address = read_json(Path(scheduler))["address"]
         except OSError as error:
             raise GflowError(f"--scheduler {scheduler}: {error.strerror}; {mend}") from error
         except (ValueError, KeyError, TypeError) as error:

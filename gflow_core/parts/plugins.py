@@ -21,6 +21,7 @@ import attrs
 import pluggy
 
 from gflow_core.errors import GflowError, PluginError, UnknownPart, did_you_mean
+from gflow_core.files.reading import read_bytes
 from gflow_core.parts import hookspecs
 from gflow_core.parts.analysis import AnalyzerPart
 from gflow_core.parts.contracts import (
@@ -182,7 +183,7 @@ class Plugins:
     def load_file(self, path: Path) -> PluginRecord:
         """Load the parts of a file, in place of what it registered before. Raises PluginError where that fails."""
         try:
-            content = path.read_bytes()
+            content = read_bytes(path)
         except OSError as error:
             raise PluginError(
                 f"{path}: cannot be read: {error.strerror or error}; --load takes a Python file"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gflow_core.errors import GflowError
+from gflow_core.files.run_folder import read_recipe
 
 __all__ = ["BEGAN", "changes", "check_recipe", "flat", "stated", "value_text"]
 
@@ -53,7 +53,7 @@ def check_recipe(manifest: Mapping[str, Any], run: Path, overrides: Sequence[str
     before = manifest.get(BEGAN)
     if not isinstance(before, Mapping):
         return
-    found = changes(before, tomllib.loads((run / "recipe.toml").read_text(encoding="utf-8")))
+    found = changes(before, read_recipe(run))
     silent = {name: pair for name, pair in found.items() if not stated(name, overrides)}
     if silent:
         lines = [

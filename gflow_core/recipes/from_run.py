@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,6 +11,7 @@ import attrs
 
 from gflow_core.errors import GflowError
 from gflow_core.files.inside import check_inside
+from gflow_core.files.reading import read_toml
 from gflow_core.parts.contracts import Latent
 from gflow_core.parts.nouns import DataShape
 from gflow_core.parts.options import option
@@ -126,9 +126,7 @@ def table_of_run(path: str) -> tuple[str, Mapping[str, Any]]:
     try:
         folder = Path(path).expanduser()
         check_inside(folder)
-        return os.path.realpath(folder), as_written_now(
-            tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8"))
-        )
+        return os.path.realpath(folder), as_written_now(read_toml(folder / "recipe.toml"))
     except (FileNotFoundError, NotADirectoryError):
         raise no_such_place(path, "not a run folder (it has no recipe.toml)") from None
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: nobody's home, or nested too deep

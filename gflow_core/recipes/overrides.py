@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from gflow_core.errors import did_you_mean
+from gflow_core.files.reading import MAX_DEPTH, parse_toml
 from gflow_core.parts.plugins import Plugins
 from gflow_core.recipes.structure import is_part_place
-from gflow_core.recipes.tree import MAX_DEPTH, OVERRIDE, Leaf, failure, merge, parse_toml, to_node, to_value
+from gflow_core.recipes.tree import OVERRIDE, Leaf, failure, merge, to_node, to_value
 from gflow_core.recipes.words import Place, path_text
 
 __all__ = ["apply"]

@@ -13,6 +13,7 @@ import attrs
 
 from gflow_core.errors import GflowError, did_you_mean
 from gflow_core.files.inside import check_inside
+from gflow_core.files.reading import MAX_BYTES, MAX_DEPTH, parse_toml, read_bytes
 from gflow_core.parts import plugins as _plugins
 from gflow_core.parts.plugins import Plugins
 from gflow_core.parts.spec import Spec
@@ -21,13 +22,11 @@ from gflow_core.recipes.overrides import apply
 from gflow_core.recipes.shipped import find, shipped
 from gflow_core.recipes.structure import format_fault, structure
 from gflow_core.recipes.tree import (
-    MAX_DEPTH,
     OVERRIDE,
     failure,
     merge,
     origins_below,
     origins_of,
-    parse_toml,
     to_node,
     to_value,
 )
@@ -35,8 +34,6 @@ from gflow_core.recipes.words import Place, path_text
 from gflow_core.recipes.writing import dumps
 
 __all__ = ["Recipe", "load", "located", "parse"]
-
-MAX_BYTES = 256 * 1024
 
 
 @attrs.frozen
@@ -141,8 +138,7 @@ def parse(path: Path) -> dict[str, Any]:
     try:
         if a_runs_own:
             check_inside(path.parent)
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+        content = read_bytes(path, MAX_BYTES)
     except GflowError as error:
         raise failure(path, str(error)) from None
     except FileNotFoundError:
@@ -151,17 +147,15 @@ def parse(path: Path) -> dict[str, Any]:
         raise failure(path, "is a folder, not a recipe") from None
     except (OSError, ValueError) as error:
         raise failure(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    if len(content) > MAX_BYTES:
-        raise failure(path, f"larger than {MAX_BYTES // 1024} KB, too large for a recipe")
     try:
-        table = parse_toml(content.decode("utf-8-sig"))
+        table = parse_toml(content)
         return as_written_now(table) if a_runs_own else table
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise failure(path, f"line {line}: not UTF-8 text") from None
     except ValueError as error:
         where = re.fullmatch(r"(.*) \(at (line \d+, column \d+|end of document)\)", str(error), re.DOTALL)
-        said = f"{where[2]}: {_plainly(where[1])}" if where else f"not TOML: {error}"
+        if where:
+            said = f"{where[2]}: {_plainly(where[1])}"
+        else:
+            said = str(error) if str(error).startswith("line ") else f"not TOML: {error}"
         if a_runs_own:  # written by gflow
             said += "; the run's recipe is damaged: put it back from a backup, or start a new run"
         raise failure(path, said) from None

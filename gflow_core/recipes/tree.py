@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,7 +12,6 @@ from gflow_core.parts.spec import NETWORKS
 from gflow_core.recipes.words import Place, path_text
 
 __all__ = [
-    "MAX_DEPTH",
     "OVERRIDE",
     "Leaf",
     "Node",
@@ -21,14 +19,9 @@ __all__ = [
     "merge",
     "origins_below",
     "origins_of",
-    "parse_toml",
     "to_node",
     "to_value",
 ]
-
-
-MAX_DEPTH = 16
-"""No recipe needs more; what does is a mistake or an attack, and gets a message instead of a traceback."""
 
 
 OVERRIDE = "override "
@@ -49,25 +42,6 @@ Node = dict[str, Any] | Leaf
 def failure(source: object, message: str, path: Place = ()) -> RecipeError:
     """One problem, to be raised."""
     return RecipeError([Problem(path_text(path), message, str(source))])
-
-
-def parse_toml(text: str) -> dict[str, Any]:
-    """Parse TOML. ValueError tells what is wrong, nesting too deep included."""
-    try:
-        table = tomllib.loads(text)
-    except RecursionError:
-        raise ValueError("nested too deep") from None
-    except ValueError as error:
-        if "set_int_max_str_digits" in str(error):
-            raise ValueError("a number of more digits than any option takes") from None
-        raise
-    level: list[Any] = [table]
-    for _ in range(MAX_DEPTH):
-        level = [child for node in level for child in (node.values() if isinstance(node, dict) else node)]
-        level = [child for child in level if isinstance(child, dict | list)]
-    if level:
-        raise ValueError(f"nested deeper than {MAX_DEPTH} tables and lists")
-    return table
 
 
 def to_node(value: Any, origin: str) -> Node:

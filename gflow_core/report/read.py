@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -15,7 +14,8 @@ import attrs
 
 from gflow_core.errors import GflowError
 from gflow_core.files.inside import check_inside, is_plain
-from gflow_core.files.run_folder import checkpoint_names, read_manifest, read_metrics, read_result
+from gflow_core.files.reading import read_bytes
+from gflow_core.files.run_folder import checkpoint_names, parse_metrics, read_manifest, read_recipe, read_result
 from gflow_core.recipes.changes import BEGAN, changes, value_text
 from gflow_core.recipes.files import changed_files
 from gflow_core.recipes.recipe import Recipe, load
@@ -142,12 +142,14 @@ def read(path: Path) -> Run:
     table: dict[str, Any] = {}
     recipe = None
     try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
-        recipe = load(file, begun=True)
-    except (OSError, ValueError, RecursionError) as error:
-        missing.append(f"recipe.toml is damaged: {error}")
-    except GflowError as error:
-        missing.append(f"The recipe cannot be checked here, so defaults and equilibria are not shown: {error}")
+        table = read_recipe(path)
+    except (OSError, GflowError) as error:
+        missing.append(str(error))
+    else:
+        try:
+            recipe = load(file, begun=True)
+        except GflowError as error:
+            missing.append(f"The recipe cannot be checked here, so defaults and equilibria are not shown: {error}")
     metrics = _metrics(path / "metrics.jsonl", bool(table.get("objective")), missing)
     samples = {
         int(picture.stem): picture
@@ -212,13 +214,12 @@ def _table(value: Any) -> Mapping[str, Any]:
 
 def _metrics(path: Path, trains: bool, missing: list[str]) -> list[dict[str, Any]]:
     try:
-        lines = read_metrics(path)
-        total = path.read_bytes().count(b"\n") + (not path.read_bytes().endswith(b"\n")) if path.exists() else 0
+        content = read_bytes(path) if path.exists() else b""
     except OSError as error:
         missing.append(f"metrics.jsonl cannot be read: {error.strerror}")
         return []
-    if total > len(lines) and path.stat().st_size:
-        lost = total - len(lines)
+    lines, total = parse_metrics(content), len(content.splitlines())
+    if lost := total - len(lines):
         missing.append(
             f"metrics.jsonl: {lost} of {total} lines cannot be read and {'is' if lost == 1 else 'are'} left out."
         )
@@ -230,7 +231,7 @@ def _metrics(path: Path, trains: bool, missing: list[str]) -> list[dict[str, Any
 def _manifest(path: Path, missing: list[str]) -> dict[str, Any]:
     try:
         found = read_manifest(path, missing.append)
-    except (GflowError, OSError, RecursionError) as error:
+    except (GflowError, OSError) as error:
         missing.append(str(error))
         return {}
     if not found:
@@ -264,7 +265,7 @@ def _finding(folder: Path, step: int | None, missing: list[str]) -> Finding | No
         return None
     try:
         result = read_result(path, missing.append)
-    except (GflowError, OSError, RecursionError) as error:
+    except (GflowError, OSError) as error:
         missing.append(str(error))
         return None
     stated, seeds = result.get("step"), result.get("seeds")

@@ -96,7 +96,7 @@ def check_origins(manifest: Mapping[str, Any], experiment: Experiment, path: Pat
     for name, found in experiment.origins.items():
         before = began.get(name, found)
         if before["sha256"] != found["sha256"]:
-            theirs, now = (Path(one.get("run") or one["file"]) for one in (before, found))
+            theirs, now = (Path(one.get("run") or one.get("file", "")) for one in (before, found))
             if now != theirs and theirs.is_absolute():
                 raise GflowError(
                     f"{path}: its {name} came from {theirs}, and {now} is another; start gflow in "

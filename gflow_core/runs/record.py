@@ -17,7 +17,6 @@ import json
 import math
 import re
 import shutil
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -35,6 +34,8 @@ from gflow_core.files.run_folder import (
     making_runs,
     read_manifest,
     read_metrics,
+    read_recipe,
+    read_result,
 )
 from gflow_core.files.sealed import sealed
 from gflow_core.files.whole import LEFTOVERS, written_aside
@@ -88,9 +89,8 @@ class RunFolder:
     def analyses(self) -> list[str]:
         """The names of the recipe's analyses; the recipe is not checked."""
         try:
-            tables = tomllib.loads(self.recipe.read_text(encoding="utf-8")).get("analyze", [])
-            return [str(table.get("name", table.get("use"))) for table in tables]
-        except (OSError, ValueError, AttributeError, TypeError):  # whoever loads it says what is wrong
+            return [str(one.get("name", one.get("use"))) for one in read_recipe(self.path).get("analyze", [])]
+        except (OSError, GflowError):  # whoever loads it says what is wrong
             return []
 
     def write_recipe(self, text: str) -> None:
@@ -257,9 +257,9 @@ class RunFolder:
 def _stated(folder: Path) -> tuple[int, set[str]]:
     """The step that a result.json is of, and the files that are part of it; 0 and none where it is damaged."""
     try:
-        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-        return int(result["step"]), {name for name in result["files"] if is_plain(name)}
-    except (OSError, ValueError, KeyError, TypeError):
+        result = read_result(folder / "result.json", say=lambda _: None)
+        return result.get("step", 0), set(filter(is_plain, result.get("files", [])))
+    except (OSError, GflowError):
         return 0, set()
 
 

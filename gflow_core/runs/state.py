@@ -67,7 +67,7 @@ def fitting(where: Path) -> Iterator[None]:
     """Loading state into networks within the block; CheckpointError where it does not fit."""
     try:
         yield
-    except (KeyError, RuntimeError, ValueError, TypeError) as error:
+    except (LookupError, AttributeError, RuntimeError, ValueError, TypeError) as error:
         raise CheckpointError(
             f"{where}: the checkpoint does not fit the recipe: {misfit(error)}; put the recipe back as it was "
             "when the run began"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +21,7 @@ from gflow_core.files.run_folder import (
     last_metrics,
     lock_of,
     read_manifest,
+    read_recipe,
     read_result,
 )
 
@@ -80,14 +80,14 @@ def summary(path: Path) -> Summary:
         check_inside(path)
         manifest = read_manifest(path)
         about |= _origin(manifest)
-        table = tomllib.loads((path / "recipe.toml").read_text(encoding="utf-8"))
+        table = read_recipe(path)
         train = table.get("train", {})
-        about |= {"title": str(table.get("title", "")), "seed": int(train.get("seed", 0))}
-        about["steps"] = steps = int(train.get("steps", 0))
+        about |= {"title": table.get("title", ""), "seed": train.get("seed", 0)}
+        about["steps"] = steps = train.get("steps", 0)
         about["step"] = step = _saved(path)
         names = [str(one.get("name", one.get("use"))) for one in table.get("analyze", [])]
         if not all(map(is_plain, names)):
-            raise ValueError("the name of an analysis is no name of a folder")
+            raise GflowError("recipe.toml: the name of an analysis is no name of a folder")
         about["scores"] = {name: result["scores"] for name in names if (result := _result(path, name)) is not None}
         if in_use(lock_of(path)):
             logged = last_metrics(path / "metrics.jsonl") or {"step": 0}
@@ -96,8 +96,6 @@ def summary(path: Path) -> Summary:
         return Summary(state="broken", problem=f"{Path(error.filename).name} is missing", **about)
     except (GflowError, OSError) as error:
         return Summary(state="broken", problem=str(error), **about)
-    except (ValueError, TypeError, AttributeError) as error:
-        return Summary(state="broken", problem=f"recipe.toml cannot be read: {error}", **about)
     analyzed = all((path / "analysis" / name / "result.json").is_file() for name in names)
     if step < steps and manifest.get("diverged"):
         return Summary(state="diverged", problem=str(manifest["diverged"]), **about)
@@ -136,8 +134,8 @@ def _changed(path: Path) -> float:
 def _origin(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """What the manifest adds: when the run began, and of what recipe (a run's own recipe.toml is not named for it)."""
     found: dict[str, Any] = {}
-    with suppress(KeyError, TypeError, ValueError):
-        found["created"] = datetime.fromisoformat(manifest["created"]).timestamp()
+    with suppress(KeyError, TypeError, ValueError, OverflowError):
+        found["created"] = datetime.fromisoformat(manifest["created"]).astimezone(UTC).timestamp()
     if isinstance(manifest.get("recipe"), str) and (stem := Path(manifest["recipe"]).stem) != "recipe":
         found["recipe"] = stem
     return found

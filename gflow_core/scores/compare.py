@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import stdev
@@ -13,7 +12,7 @@ import attrs
 
 from gflow_core.errors import GflowError, did_you_mean
 from gflow_core.files.inside import check_inside
-from gflow_core.files.run_folder import read_result
+from gflow_core.files.run_folder import read_recipe, read_result
 from gflow_core.recipes.changes import flat, value_text
 
 __all__ = ["Cell", "Comparison", "Group", "Row", "comparable", "compare"]
@@ -185,20 +184,14 @@ def comparable(paths: Sequence[Path], only: Iterable[str] = ()) -> tuple[Compari
 
 def _read(path: Path, only: Sequence[str]) -> _Run:
     check_inside(path)
-    recipe = path / "recipe.toml"
-    if not recipe.is_file():
+    if not (path / "recipe.toml").is_file():
         what = "not a run folder (it has no recipe.toml)" if path.exists() else "no such run folder"
         raise GflowError(f"{path}: {what}; gflow run makes them under runs/")
-    try:
-        table = tomllib.loads(recipe.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise GflowError(f"{recipe}: damaged ({error})") from error
+    table = read_recipe(path)
     files = {file.parent.name: file for file in sorted(path.glob("analysis/*/result.json"))}
     if not files:
         raise GflowError(f"{path}: holds no results yet; gflow analyze {path} makes them")
     tables = table.get("analyze", [])
-    if not isinstance(tables, list) or not all(isinstance(analysis, Mapping) for analysis in tables):
-        raise GflowError(f"{recipe}: damaged (analyze is no list of tables)")
     order = [analysis.get("name", analysis.get("use")) for analysis in tables]
     uses = {name: analysis.get("use") for name, analysis in zip(order, tables, strict=True)}
     names = sorted(files, key=lambda name: order.index(name) if name in order else len(order))

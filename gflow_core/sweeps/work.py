@@ -22,6 +22,7 @@ import attrs
 
 from gflow_core.files.inside import check_inside, not_through_a_link, unshare
 from gflow_core.files.locks import held
+from gflow_core.files.reading import MAX_BYTES, read_bytes
 from gflow_core.files.run_folder import checkpoint_names, lock_of, read_manifest
 from gflow_core.files.whole import written_aside
 from gflow_core.runs.summary import Summary, summary
@@ -125,7 +126,7 @@ def look(runs: Path, tasks: Iterable[Task]) -> dict[int, Found]:
     found: dict[int, Found] = {}
     for path in sorted(runs.iterdir()) if runs.is_dir() else ():
         with suppress(OSError, ValueError):  # no run, or one that another process is just making
-            task = by_text.get((path / "recipe.toml").read_text(encoding="utf-8"))
+            task = by_text.get(read_bytes(path / "recipe.toml", MAX_BYTES).decode())
             if task is not None:
                 one = _found(path, task)
                 found[task.index] = max(found.get(task.index, one), one, key=_distance)

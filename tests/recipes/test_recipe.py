@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gflow_core.errors import RecipeError
+from gflow_core.files.reading import MAX_BYTES
 from gflow_core.optim.schedules import Cosine, Linear, Warmup
 from gflow_core.parts.plugins import plugins
 from gflow_core.parts.spec import Train
-from gflow_core.recipes.recipe import MAX_BYTES, load
+from gflow_core.recipes.recipe import load
 from gflow_core.recipes.structure import structure
 from gflow_core.recipes.tables import unstructure
 from gflow_core.recipes.writing import dumps
@@ -130,7 +131,7 @@ def test_what_tomllib_says_is_put_plainly(write):
     assert problems(write("y.toml", "gflow = 1\ngflow = 1\n")).endswith(": this key is there twice")
     digits = "9" * 5000
     assert problems(write("z.toml", f"gflow = {digits}")) == (
-        "z.toml: not TOML: a number of more digits than any option takes"
+        "z.toml: not TOML: a number of more digits than anything takes"
     )
 
 

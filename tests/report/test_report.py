@@ -170,8 +170,8 @@ def test_nothing_in_a_run_is_taken_for_html(page, make, hostile):
 
 
 def test_surrogates_cost_no_page(page, make):
-    run = make(scores={"\ud800": 1.0, "nan": "nan", "huge": 10**400, "none": None})
-    assert "huge 1" in page(run).text
+    run = make(scores={"\ud800": 1.0, "nan": "nan", "none": None, "last": 1})
+    assert "last 1" in page(run).text
 
 
 @pytest.mark.parametrize("outside", ["../../recipe.toml.csv", "/etc/passwd", "link.csv"])

@@ -87,10 +87,10 @@ def test_scores_are_the_last_ones_in_the_recipes_order(make):
 @pytest.mark.parametrize(
     ("file", "text", "problem"),
     [
-        ("recipe.toml", "[train\n", "recipe.toml cannot be read: "),
-        ("recipe.toml", "train = 3\n", "recipe.toml cannot be read: "),
-        ("recipe.toml", "[train]\nsteps = 'x'\n", "recipe.toml cannot be read: "),
-        ("recipe.toml", "\xff", "recipe.toml cannot be read: "),
+        ("recipe.toml", "[train\n", "recipe.toml: damaged ("),
+        ("recipe.toml", "train = 3\n", "recipe.toml: damaged ("),
+        ("recipe.toml", "[train]\nsteps = 'x'\n", "recipe.toml: damaged ("),
+        ("recipe.toml", "\xff", "recipe.toml: damaged ("),
         ("recipe.toml", None, "recipe.toml is missing"),
         ("manifest.json", "[]", "manifest.json: damaged"),
         ("analysis/curves/result.json", '{"scores"', "gflow analyze {run} curves makes it anew"),

@@ -36,6 +36,8 @@ def read_boxes(path: Path, samples: int, shape: DataShape) -> dict[int, list[Box
     Each has an image (0 to samples - 1) and x0 < x1, y0 < y1 in pixels: a line of a .csv whose first line is
     image,x0,y0,x1,y1, or a table [[box]] of a .toml. Raises DataError that names the line or the box.
     """
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path}: is no file; set annotations to a .csv or .toml file of boxes")
     found: dict[int, list[Box]] = {}
     for place, row in (_toml if path.suffix.lower() == ".toml" else _csv)(path):
         image, box = _box(row, f"{path}: {place}", samples, shape)
@@ -60,7 +62,7 @@ def _csv(path: Path) -> Iterator[tuple[str, list[str]]]:
 def _toml(path: Path) -> Iterator[tuple[str, list[str]]]:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise _unreadable(path, error) from error
     boxes = table.get("box", [])
     if set(table) - {"box"} or not isinstance(boxes, list) or not all(isinstance(box, dict) for box in boxes):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import attrs
@@ -371,6 +372,11 @@ def test_a_missing_file_is_missed_before_training(tmp_path):
         part.prepare(subject().spec, CPU.device, no_progress)
 
 
+def test_what_is_no_file_is_refused_at_once():
+    with pytest.raises(DataError, match="/dev/zero: is no file"):
+        read_boxes(Path("/dev/zero"), 40, SHAPE)
+
+
 def test_spreadsheets_files_are_read(tmp_path):
     path = tmp_path / "boxes.csv"
     path.write_bytes(b"\xef\xbb\xbfimage,x0,y0,x1,y1\r\n7,1,2,3,4\r\n2,0,0,1.5,16\r\n7,0,0,1,1\r\n")
@@ -385,6 +391,7 @@ def test_boxes_in_toml(tmp_path):
     for text, message in (
         ("", "holds no box"),
         ("[[box]", "cannot be read"),
+        ("box = " + "[" * 100_000, "cannot be read"),
         ("[[boxes]]", r"expected tables \[\[box\]\]"),
         ("box = 3", r"expected tables \[\[box\]\]"),
         ("[[box]]\nimage = 1", "box 1: expected image, x0, y0, x1, y1, got image"),

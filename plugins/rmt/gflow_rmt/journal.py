@@ -63,7 +63,7 @@ def _read(path: Path, header: bytes) -> tuple[list[Row], int]:
     for line in lines[1:]:
         try:
             row = json.loads(line) if line.endswith(b"\n") else None
-        except ValueError:
+        except (ValueError, RecursionError):
             row = None
         if not isinstance(row, dict) or row.get("repeat") != len(rows):
             break

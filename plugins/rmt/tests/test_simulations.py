@@ -155,7 +155,12 @@ def test_damaged_lines_are_made_again(analyze, tmp_path):
     (file,) = tmp_path.iterdir()
     whole = file.read_bytes()
     lines = whole.splitlines(keepends=True)
-    for damaged in (whole[:-1], whole[:-40], b"".join([*lines[:3], b"\0\0\n", *lines[4:]])):
+    for damaged in (
+        whole[:-1],
+        whole[:-40],
+        b"".join([*lines[:3], b"\0\0\n", *lines[4:]]),
+        b"".join([*lines[:3], b"[" * 100_000 + b"\n"]),
+    ):
         file.write_bytes(damaged)
         analyze(work=tmp_path)
         assert file.read_bytes() == whole
