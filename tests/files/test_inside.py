@@ -12,6 +12,7 @@ from gflow_core.errors import GflowError
 from gflow_core.files import checkpoint
 from gflow_core.files.checkpoint import Checkpoint
 from gflow_core.files.inside import check_inside, is_plain, not_through_a_link, unshare
+from gflow_core.files.locks import held, in_use
 from gflow_core.files.whole import written_aside
 
 
@@ -120,6 +121,14 @@ def test_other_names_of_a_file_keep_what_they_had(folder, tmp_path):
     with open(file, "a") as out:
         out.write(" and more")
     assert (file.read_text(), elsewhere.read_text()) == ("own and more", "own")
+
+
+def test_a_lock_that_is_somebody_elses_file_is_not_written_to(tmp_path):
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / ".lock").hardlink_to(tmp_path / "precious")
+    with held(tmp_path / ".lock", "gflow resume"):
+        assert in_use(tmp_path / ".lock")
+    assert (tmp_path / "precious").read_text() == "precious"
 
 
 def test_an_opener_that_follows_no_link(tmp_path):
