@@ -24,6 +24,8 @@ __all__ = [
     "did_you_mean",
     "first_line",
     "printable",
+    "raised",
+    "shown",
 ]
 
 
@@ -106,5 +108,27 @@ def printable(text: str) -> str:
 
 def first_line(error: BaseException) -> str:
     """What went wrong, on one line."""
-    lines = str(error).strip().splitlines()
+    lines = _text(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def raised(error: BaseException) -> str:
+    """`KeyError: 'width'`, on one line."""
+    lines = _text(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def shown(value: object) -> str:
+    """`value` as Python shows it, at most 60 characters, whatever its own __repr__ does."""
+    try:
+        return f"{value!r:.60}"
+    except BaseException as error:
+        return f"a {type(value).__name__} (its __repr__ raised {type(error).__name__})"
+
+
+def _text(error: BaseException) -> str:
+    """The error's own words, whatever its __str__ does."""
+    try:
+        return str(error)
+    except BaseException as other:
+        return f"(its __str__ raised {type(other).__name__})"

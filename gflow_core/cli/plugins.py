@@ -9,6 +9,7 @@ import click
 
 from gflow_core.errors import GflowError, did_you_mean, printable
 from gflow_core.parts import plugins as found
+from gflow_core.parts.installed import unreadable
 from gflow_core.recipes.defects import defects
 
 __all__ = ["command"]
@@ -28,6 +29,8 @@ def command(ctx: click.Context, as_json: bool) -> None:
     for name in loaded.unknown:
         close = did_you_mean(name, loaded.left_out)
         click.echo(printable(f"warning: {found.ONLY} names {name}, which is not installed{close}"), err=True)
+    for fault in unreadable():
+        click.echo(printable(f"warning: not a distribution that can be read: {fault}"), err=True)
     records = [_examined(record) for record in loaded.records]
     if as_json:
         click.echo(json.dumps([attrs.asdict(record) for record in records], indent=2))

@@ -15,6 +15,8 @@ from typing import Any
 
 import attrs
 
+from gflow_core.parts.foreign import own
+
 __all__ = ["option", "option_doc", "option_range", "option_unit", "out_of_bounds"]
 
 _BOUNDS: Mapping[str, tuple[str, Callable[[Any, Any], bool]]] = {
@@ -50,8 +52,11 @@ def option(
         for number in numbers:
             if message := out_of_bounds(field, number):
                 raise ValueError(message)
-        if check is not None and (message := check(value)):
-            raise ValueError(message)
+        if check is not None:
+            with own("check", check):
+                message = check(value)
+            if message:
+                raise ValueError(message)
 
     metadata = {"doc": doc, "unit": unit, "bounds": bounds}
     if factory is not None:

@@ -9,10 +9,9 @@ import inspect
 import os
 import re
 import sys
-import traceback
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from importlib.metadata import EntryPoint, distributions, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -20,7 +19,7 @@ from typing import Any, Literal
 import attrs
 import pluggy
 
-from gflow_core.errors import GflowError, PluginError, UnknownPart, did_you_mean
+from gflow_core.errors import PluginError, UnknownPart, did_you_mean, shown
 from gflow_core.files.reading import read_bytes
 from gflow_core.parts import hookspecs
 from gflow_core.parts.analysis import AnalyzerPart
@@ -37,6 +36,9 @@ from gflow_core.parts.contracts import (
     Schedule,
     TrackerPart,
 )
+from gflow_core.parts.foreign import foreign
+from gflow_core.parts.installed import CORE, core_point, is_core
+from gflow_core.parts.installed import points as installed_points
 from gflow_core.parts.kinds import Kind, kind_of
 from gflow_core.parts.registry import Registry
 from gflow_core.parts.training import ObjectivePart
@@ -76,7 +78,6 @@ KINDS: tuple[Kind, ...] = tuple(
 )
 """The core's own kinds."""
 
-CORE = "gflow-core"
 NOTEBOOK = "notebook"
 """What parts registered in Python go by."""
 
@@ -170,14 +171,14 @@ class Plugins:
             record = PluginRecord(name, "?", "?", name, getattr(plugin, "__file__", None) or "")
         self.records.append(record)
         try:
-            kinds, parts = _collect(plugin, record)
+            with foreign("registering its parts", record.module):
+                kinds, parts = _collect(plugin, record)
+                for contract in kinds:
+                    self._add_kind(contract, record)
+                for kind, name, part in parts:
+                    self._add_part(kind, name, part, record)
         except PluginError as error:
             record.fail(str(error))
-            return record
-        for contract in kinds:
-            self._add_kind(contract, record)
-        for kind, name, part in parts:
-            self._add_part(kind, name, part, record)
         return record
 
     def load_file(self, path: Path) -> PluginRecord:
@@ -203,12 +204,8 @@ class Plugins:
             raise PluginError(f"{path}: no Python file; its name ends in .py")
         module = importlib.util.module_from_spec(spec)
         sys.modules[record.module] = module  # classes of the file find it there
-        try:
+        with foreign(f"{path}: importing it", record.module):
             spec.loader.exec_module(module)
-        except (Exception, SystemExit) as error:
-            lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-            where = f", line {lines[-1]}" if lines else ""
-            raise PluginError(f"{path}{where}: importing it raised {type(error).__name__}: {error}") from error
         self.register(module, record)
         fault = record.error if record.status == "broken" else ""
         for kind, name in record.parts:
@@ -263,7 +260,7 @@ class Plugins:
         found = kind_of(contract)
         if found is None or found.owner != record.name:
             stated = f'declares the kind "{found.name}"' if found else "is declared no kind"
-            record.fail(f'{contract!r:.80} {stated}; write @kind("{record.name}.NAME", members=...) above it')
+            record.fail(f'{shown(contract)} {stated}; write @kind("{record.name}.NAME", members=...) above it')
             return
         self.kinds[found.name] = found
         self.registries[found.name] = Registry(found.name)
@@ -329,10 +326,8 @@ def _collect(plugin: object, record: PluginRecord) -> _Found:
     adds["register_kinds"] = kinds.append
     adds["register_parts"] = lambda kind, name, part: parts.append((kind, name, part))
     for hook, add in adds.items():
-        try:
+        with foreign(hook, record.module):
             getattr(manager.hook, hook)(add=add)
-        except Exception as error:
-            raise PluginError(f"{hook} raised {type(error).__name__}: {error}") from error
     return kinds, parts
 
 
@@ -355,33 +350,38 @@ def load(points: Iterable[EntryPoint] | None = None) -> Plugins:
     Without `points` they are those of the environment, or the ones of them that GFLOW_LOAD_PLUGINS names.
     """
     loaded = Plugins()
-    point, version = _core()
+    point, version = core_point()
     core = point.load()
     loaded.register(core, PluginRecord("core", CORE, version, point.module, core.__file__ or ""))
     if points is None:
-        points = [point for point in entry_points(group=hookspecs.ENTRY_POINT_GROUP) if not _is_core(point)]
+        points = installed_points()
         if (listed := os.environ.get(ONLY)) is not None:
             wanted = dict.fromkeys(word.strip() for word in listed.split(",") if word.strip())
             installed = dict.fromkeys(point.name for point in points)
             loaded.left_out = tuple(sorted(name for name in installed if name not in wanted))
             loaded.unknown = tuple(name for name in wanted if name not in installed and name != "core")
             points = [point for point in points if point.name in wanted]
-    for point in _unique(sorted((p for p in points if not _is_core(p)), key=lambda p: (p.name, p.value))):
+    found = _unique(sorted((p for p in points if not is_core(p)), key=lambda p: (p.name, p.value)))
+    names = ["core", *(point.name for point in found)]
+    for point in found:
         dist = point.dist
         record = PluginRecord(
             name=point.name,
             dist=dist.name if dist else "?",
-            version=dist.version if dist else "?",
+            version=(dist.version if dist else "") or "?",
             module=point.module,
         )
         try:
-            plugin = point.load()
-        except (Exception, SystemExit) as error:
-            record.fail(f"importing {point.value} raised {type(error).__name__}: {error}")
+            if names.count(point.name) > 1:
+                raise PluginError(f"another plugin is called {point.name}, too; uninstall or rename one")
+            with foreign(f"importing {point.value}", point.module):
+                plugin = point.load()
+                module = plugin if isinstance(plugin, ModuleType) else importlib.import_module(point.module)
+                record.file = str(module.__file__ or "")
+        except PluginError as error:
+            record.fail(str(error))
             loaded.records.append(record)
             continue
-        module = plugin if isinstance(plugin, ModuleType) else importlib.import_module(point.module)
-        record.file = module.__file__ or ""
         loaded.register(plugin, record)
     return loaded
 
@@ -392,18 +392,6 @@ def _unique(points: Sequence[EntryPoint]) -> list[EntryPoint]:
     for point in points:
         seen.setdefault((point.dist.name if point.dist else "", point.name, point.value), point)
     return list(seen.values())
-
-
-def _core() -> tuple[EntryPoint, str]:
-    """The core's own entry point, and its version. GflowError where it is not installed as it stands here."""
-    for found in distributions(name=CORE):  # a checkout's own folder may hold what an earlier install left there
-        for point in found.entry_points.select(group=hookspecs.ENTRY_POINT_GROUP, name="core"):
-            return point, found.version
-    raise GflowError(f"{CORE} is not installed as it is here; run pip install -r requirements.txt")
-
-
-def _is_core(point: EntryPoint) -> bool:
-    return point.name == "core" and point.dist is not None and point.dist.name == CORE
 
 
 _loaded: Plugins | None = None

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar, cast
 
 import attrs
 
-from gflow_core.errors import PluginError, UnknownPart, did_you_mean
+from gflow_core.errors import PluginError, UnknownPart, did_you_mean, shown
 
 __all__ = ["Entry", "Place", "Registry"]
 
@@ -52,9 +52,11 @@ class Registry(Generic[T]):
     def add(self, name: str, part: type[Any], provider: str) -> None:
         """Register `part` as `name`. Raises PluginError for a malformed or already claimed name."""
         if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise PluginError(f"{self.kind} name {name!r}: use lower-case letters, digits and _, as in vgrow.resnet")
+            raise PluginError(
+                f"{self.kind} name {shown(name)}: use lower-case letters, digits and _, as in vgrow.resnet"
+            )
         if not (inspect.isclass(part) and attrs.has(part)):
-            got = f"the class {part.__qualname__}" if inspect.isclass(part) else f"{part!r:.60}"
+            got = f"the class {part.__qualname__}" if inspect.isclass(part) else shown(part)
             raise PluginError(f"{self.kind} {name}: a part is an attrs class (its options), got {got}")
         claims = self._claims.setdefault(name, [])
         claims.append(provider)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
 
-from gflow_core.errors import did_you_mean
+from gflow_core.errors import PluginError, did_you_mean, shown
+from gflow_core.parts.foreign import own
 from gflow_core.parts.nouns import DataShape
 from gflow_core.parts.options import out_of_bounds
 from gflow_core.parts.plugins import Plugins
@@ -15,10 +17,12 @@ from gflow_core.parts.spec import NETWORKS, Analysis, Spec, Train
 from gflow_core.recipes.describe import has_option, kinds_of
 from gflow_core.recipes.from_run import FromRun
 from gflow_core.recipes.tables import PARTS
-from gflow_core.recipes.words import Place, defect
+from gflow_core.recipes.words import Place
 
 __all__ = ["ask", "check_analyses", "check_members", "check_parts", "check_starts", "check_training", "missing"]
 
+
+_DEFECT = "(a defect of the plugin)"
 
 _LABELS = (
     "choose a data set with labels, or set its option for them (image_folder: dataset.classes, array: dataset.labels, "
@@ -28,7 +32,7 @@ _LABELS = (
 
 def missing(kind: str, cls: type[Any], plugins: Plugins) -> list[str]:
     """What is said where the part lacks what the contract of its kind asks for."""
-    return [f"lacks {words}; see docs/plugins.md (a defect of the plugin)" for words in plugins.lacks(kind, cls)]
+    return [f"lacks {words}; see docs/plugins.md {_DEFECT}" for words in plugins.lacks(kind, cls)]
 
 
 def parts_in(spec: Spec) -> Iterator[tuple[Place, str, Any]]:
@@ -76,20 +80,24 @@ def check_parts(spec: Spec, plugins: Plugins, known_data: bool) -> Iterator[tupl
         wrong = ask(spec.dataset)
         yield from ((("dataset",), message) for message in wrong)
         try:
-            shape = spec.dataset.data_shape()
-        except Exception as error:
+            shape = shape_of(spec.dataset)
+        except PluginError as error:
             known_data = False
             if not wrong:
-                yield ("dataset",), defect("data_shape", error)
+                yield ("dataset",), str(error)
     elif hasattr(spec.sampler, "data_shape"):
         try:
-            spec.sampler.data_shape()
-        except Exception as error:
-            yield ("sampler",), defect("data_shape", error)
+            shape_of(spec.sampler)
+        except PluginError as error:
+            yield ("sampler",), str(error)
     for kind in NETWORKS:
         part = getattr(spec, kind)
         if part is not None and known_data and not missing(kind, type(part), plugins):
-            given = spec.judged(shape) if kind == "discriminator" else shape
+            try:
+                given = _judged(spec, shape) if kind == "discriminator" else shape
+            except PluginError as error:
+                yield ("objective",), str(error)
+                continue
             yield from (((kind,), message) for message in ask(part, given))
             if part.conditional and shape is not None and not shape.label_size:
                 without = f", or set {kind}.conditional = false" if has_option(type(part), "conditional") else ""
@@ -151,11 +159,17 @@ def check_training(spec: Spec, table: Mapping[str, Any], plugins: Plugins) -> It
                 f"required: {name} trains the {player}; add [optimizer.{player}] with use and lr, "
                 'as in use = "adam", lr = 1e-4',
             )
-    yield from _check_schedules(spec)
+    scheduled = list(_check_schedules(spec))
+    yield from scheduled
     for player, optimizer in spec.optimizer.items():
         if optimizer is not None and train is not None:
-            # A schedule that is registered here is highest at one of its ends.
-            highest = max(optimizer.at(done).get("momentum", 0.0) for done in (0, max(train.steps - 1, 0)))
+            try:
+                # A schedule that is registered here is highest at one of its ends.
+                highest = max(_rates(optimizer, done).get("momentum", 0.0) for done in (0, max(train.steps - 1, 0)))
+            except PluginError as error:
+                highest = 0.0
+                if not scheduled:  # which would be said twice
+                    yield ("optimizer", player), str(error)
             if highest >= 1:
                 yield (
                     ("optimizer", player, "momentum_schedule"),
@@ -177,14 +191,28 @@ def _check_schedules(spec: Spec) -> Iterator[tuple[Place, str]]:
     last = max(spec.train.steps - 1, 0)
     moments = sorted({round(i * last / (_MOMENTS - 1)) for i in range(_MOMENTS)})
     for place, field, schedule in spec.schedules():
-        for done in moments:
-            try:
-                message = out_of_bounds(field, schedule.at(done))
-            except Exception as error:
-                message = defect("at", error)
-            if message:
-                yield place, f"at step {done + 1}: {message}"
-                break
+        done, message = 0, None
+        try:
+            with own("at", schedule):
+                for done in moments:
+                    value = schedule.at(done)
+                    if message := out_of_bounds(field, value) or _no_number(value):
+                        break
+        except PluginError as error:
+            message = str(error)
+        if message:
+            yield place, f"at step {done + 1}: {message}"
+
+
+def _rates(optimizer: Any, done: int) -> dict[str, Any]:
+    """What the optimizer's groups are set to. PluginError where that is no table of numbers."""
+    with own("at", optimizer):
+        values = optimizer.at(done)
+        if isinstance(values, dict) and "lr" in values:
+            numbers = [one for value in values.values() for one in (value if isinstance(value, tuple) else (value,))]
+            if not any(map(_no_number, numbers)):
+                return values
+    raise PluginError(f'its own at returned {shown(values)}, not numbers by name, "lr" among them {_DEFECT}')
 
 
 def _cannot_replicate(spec: Spec, train: Train, objective: str) -> Iterator[str]:
@@ -250,11 +278,39 @@ def check_analyses(
 
 def ask(part: Any, *args: Any) -> list[str]:
     """What the part's `check` says; a part without one has nothing to say."""
-    check = getattr(part, "check", None)
-    if check is None:
-        return []
     try:
-        said = check(*args)
-        return [said] if isinstance(said, str) else [str(message) for message in said or ()]
-    except (Exception, SystemExit) as error:
-        return [defect("check", error)]
+        with own("check", part):
+            check = getattr(part, "check", None)
+            said = () if check is None else check(*args)
+            return [said] if isinstance(said, str) else [str(message) for message in said or ()]
+    except PluginError as error:
+        return [str(error)]
+
+
+def shape_of(part: Any) -> DataShape:
+    """What the part says of its items. PluginError where that is nothing of the kind."""
+    with own("data_shape", part):
+        shape = part.data_shape()
+    return _a_shape(shape, "data_shape")
+
+
+def _judged(spec: Spec, shape: DataShape | None) -> DataShape | None:
+    """`spec.judged(shape)`; PluginError where the objective says nothing of the kind."""
+    with own("judged_shape", spec.objective):
+        judged = spec.judged(shape)
+    return judged if shape is None else _a_shape(judged, "judged_shape")
+
+
+def _a_shape(found: Any, method: str) -> DataShape:
+    if not isinstance(found, DataShape):
+        raise PluginError(f"its own {method} returned {shown(found)}, not a DataShape {_DEFECT}")
+    return found
+
+
+def _no_number(value: Any) -> str | None:
+    """Why it is none; None where it is one. (Where an honest schedule overflows, training says so.)"""
+    try:
+        fits = not isinstance(value, str | bytes | bool) and not math.isnan(value)
+    except Exception:  # nothing like a number
+        fits = False
+    return None if fits else f"its own at returned {shown(value)}, not a number {_DEFECT}"

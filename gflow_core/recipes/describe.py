@@ -9,8 +9,9 @@ from typing import Any, Literal, Union, get_args, get_origin
 import attrs
 
 from gflow_core.errors import PluginError
+from gflow_core.parts.foreign import own
 from gflow_core.parts.kinds import kind_of
-from gflow_core.recipes.words import defect, either, quote
+from gflow_core.recipes.words import either, quote
 
 __all__ = [
     "Options",
@@ -65,10 +66,8 @@ def default_value(field: attrs.Attribute[Any]) -> Any:
     """The option's default, made if it is made by a factory; NOTHING where there is none or it needs the rest."""
     default: Any = field.default
     if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
-        try:
+        with own(f"default of {field.name}", default.factory):
             return attrs.NOTHING if default.takes_self else default.factory()
-        except Exception as error:
-            raise PluginError(defect(f"default of {field.name}", error)) from error
     return default
 
 

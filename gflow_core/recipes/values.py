@@ -15,6 +15,7 @@ import attrs
 from cattrs import Converter
 
 from gflow_core.errors import GflowError, PluginError, did_you_mean
+from gflow_core.parts.foreign import own
 from gflow_core.parts.kinds import kind_of
 from gflow_core.parts.plugins import Plugins
 from gflow_core.recipes.describe import (
@@ -104,8 +105,9 @@ class Reader:
         if faults:
             raise WrongError(faults)
         try:
-            return cls(**{options[key].alias or key: given for key, given in values.items()})
-        except Exception as error:
+            with own("class", cls, _REFUSALS):
+                return cls(**{options[key].alias or key: given for key, given in values.items()})
+        except (PluginError, *_REFUSALS) as error:
             raise WrongError.one(f"cannot be made: {first_words(error)}") from None
 
     def _nested(self, contract: Any) -> Callable[[Any, Any], Any]:
@@ -271,14 +273,19 @@ def invalid(cls: Any, options: Options, values: Mapping[str, Any]) -> list[tuple
         if validator is None:
             continue
         try:
-            validator(shell, options[key], value)
+            with own("validator", cls, (AttributeError, *_REFUSALS)):
+                validator(shell, options[key], value)
         except AttributeError:
             pass  # it looked at an option that is missing or wrong itself; making the part tells
-        except Exception as error:
+        except (PluginError, *_REFUSALS) as error:
             faults.append(((key,), first_words(error)))
     return faults
 
 
-def first_words(error: Exception) -> str:
+_REFUSALS = (ValueError, TypeError)
+"""What validators raise of a value that is wrong; all else is a defect of theirs."""
+
+
+def first_words(error: BaseException) -> str:
     """The error's message; attrs' own validators put more into `args`."""
     return str(error.args[0]) if error.args else type(error).__name__

@@ -9,7 +9,7 @@ from typing import Any
 
 from gflow_core.errors import did_you_mean
 
-__all__ = ["Place", "WrongError", "close_to", "defect", "either", "in_words", "known_names", "path_text", "quote"]
+__all__ = ["Place", "WrongError", "close_to", "either", "in_words", "known_names", "path_text", "quote"]
 
 
 Place = tuple[str | int, ...]
@@ -66,8 +66,3 @@ class WrongError(Exception):
     @classmethod
     def one(cls, message: str, *path: str | int) -> WrongError:
         return cls([(path, message)])
-
-
-def defect(method: str, error: BaseException) -> str:
-    """What is said where a part's own method raises."""
-    return f"its own {method} raised {type(error).__name__}: {error} (a defect of the plugin)"

@@ -224,7 +224,7 @@ def test_a_file_that_fails_leaves_nothing_behind(here):
     assert "mine.half" not in plugins().registries["loss"]
     assert loaded_files() == []
     Path("raises.py").write_text("x = 1\nx / 0\n")
-    with pytest.raises(PluginError, match=r"raises\.py, line 2: importing it raised ZeroDivisionError"):
+    with pytest.raises(PluginError, match=r"raises\.py: importing it raised ZeroDivisionError: .*raises\.py, line 2\)"):
         gflow_core.load("raises.py")
 
     @attrs.frozen

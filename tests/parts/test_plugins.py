@@ -81,6 +81,16 @@ def test_a_good_plugin_is_recorded_with_its_provider_file_and_parts(install, loa
 BROKEN = {
     "raises at import": ("raise RuntimeError('no licence')", "raised RuntimeError: no licence"),
     "exits at import": ("raise SystemExit(3)", "raised SystemExit: 3"),
+    "interrupts itself": ("raise KeyboardInterrupt", "raised KeyboardInterrupt"),
+    "raises what is no Exception": ("raise type('Stop', (BaseException,), {})('now')", "raised Stop: now"),
+    "cannot say what is wrong": (
+        "class Mute(Exception):\n    def __str__(self): raise ValueError\nraise Mute",
+        "raised Mute: (its __str__ raised ValueError)",
+    ),
+    "raises in __getattr__": (
+        "def __getattr__(name): raise RuntimeError(f'no {name} here')",
+        "registering its parts raised RuntimeError: no API_VERSION here",
+    ),
     "lacks a dependency": ("import nonesuch_package", "No module named 'nonesuch_package'"),
     "is no Python": ("def f(:", "raised SyntaxError"),
     "misspells a hook": ("@hookimpl\ndef register_sampler(add): pass", "register_sampler"),
@@ -89,6 +99,19 @@ BROKEN = {
     "raises in a hook": (
         "@hookimpl\ndef register_samplers(add): raise KeyError('oops')",
         "register_samplers raised KeyError",
+    ),
+    "exits in a hook": (
+        "@hookimpl\ndef register_samplers(add): raise SystemExit('bye')",
+        "register_samplers raised SystemExit: bye",
+    ),
+    "adds what cannot be shown": (
+        "class Mute:\n    def __repr__(self): raise SystemExit\n"
+        "@hookimpl\ndef register_samplers(add): add('bad.x', Mute())",
+        "a part is an attrs class (its options), got a Mute (its __repr__ raised SystemExit)",
+    ),
+    "adds a kind that is none": (
+        "@hookimpl\ndef register_parts(add): add(['sampler'], 'bad.x', Unet)",
+        "registering its parts raised TypeError: unhashable type: 'list'",
     ),
     "adds no class": ("@hookimpl\ndef register_samplers(add): add('bad.x', 3)", "a part is an attrs class"),
     "adds a bare name": (
@@ -114,6 +137,75 @@ def test_a_broken_plugin_is_reported_and_the_rest_works(install, loaded, what):
         plugins.get("sampler", "bad.unet")
     assert 'sampler "bad.unet" belongs to the plugin bad (gflow-bad), which is broken' in str(error.value)
     assert reason in str(error.value)
+
+
+def test_a_broken_plugin_says_where(install, loaded, tmp_path):
+    install("bad", "import json\njson.loads('{')\n")
+    file = next(tmp_path.glob("plugin_*.py"))
+    line = file.read_text().splitlines().index("json.loads('{')") + 1
+    assert record(loaded(), "bad").error.endswith(f"(char 1) ({file}, line {line})")
+
+
+def test_two_plugins_of_one_name_are_both_named(install, loaded):
+    install("mine", GOOD.format(name="mine"), dist="gflow_one")
+    install("mine", GOOD.format(name="mine").replace("unet", "net"), dist="gflow_two")
+    install("core", GOOD.format(name="core"), dist="gflow_three")
+    one, two = (r for r in loaded().records if r.name == "mine")
+    assert one.error == two.error == "another plugin is called mine, too; uninstall or rename one"
+    ours, theirs = (r for r in loaded().records if r.name == "core")
+    assert (ours.status, theirs.error) == ("ok", "another plugin is called core, too; uninstall or rename one")
+
+
+DAMAGED = {
+    "empty": ({}, "states no name"),
+    "no_name": ({"METADATA": b"Metadata-Version: 2.1\nVersion: 1.0\n"}, "states no name"),
+    "no_utf8": (
+        {"METADATA": b"Name: no-utf8\n", "entry_points.txt": b"[gflow.plugins]\nx = \xff\n"},
+        "UnicodeDecodeError",
+    ),
+    "malformed": (
+        {"METADATA": b"Name: malformed\n", "entry_points.txt": b"[gflow.plugins]\nnonsense\n"},
+        "a line of entry_points.txt is no NAME = MODULE",
+    ),
+    "no_module": (
+        {"METADATA": b"Name: no-module\n", "entry_points.txt": b"[gflow.plugins]\nx = 1 2\n"},
+        "entry_points.txt: x = 1 2 names no module",
+    ),
+    "no_metadata": ({"entry_points.txt": b"[gflow.plugins]\nx = nonesuch\n"}, "states no name"),
+}
+
+
+def test_damaged_metadata_is_named_and_stops_nobody(install, tmp_path, monkeypatch):
+    install("good", GOOD.format(name="good"))
+    for name, (files, _) in DAMAGED.items():
+        folder = tmp_path / f"{name}-1.0.dist-info"
+        folder.mkdir()
+        for file, content in files.items():
+            (folder / file).write_bytes(content)
+    monkeypatch.setenv("GFLOW_LOAD_PLUGINS", "good,x")
+    monkeypatch.setattr("gflow_core.parts.plugins._loaded", None)
+    result = CliRunner().invoke(main, ["plugins"])
+    assert result.exit_code == 0, result.output
+    assert "    samplers: good.unet\n" in result.stdout
+    told = dict(re.findall(r"^warning: .*/(\w+)-1.0.dist-info: (.*)$", result.stderr, re.MULTILINE))
+    assert told.keys() == DAMAGED.keys()
+    for name, (_, reason) in DAMAGED.items():
+        assert reason in told[name]
+
+
+def test_what_a_plugin_prints_goes_to_stderr(install, loaded, capfd):
+    install(
+        "loud",
+        "import logging, os, sys\nprint('printed')\nsys.__stdout__.write('written')\nos.write(1, b'low')\n"
+        "os.system('echo echoed')\nlog = logging.StreamHandler(sys.stdout)\n"
+        "@hookimpl\ndef register_samplers(add): print('hooked')\n",
+    )
+    print("before")
+    assert record(loaded(), "loud").status == "ok"
+    print("after")
+    out, err = capfd.readouterr()
+    assert out == "before\nafter\n"
+    assert all(word in err for word in ("printed", "written", "low", "echoed", "hooked"))
 
 
 def test_a_misspelled_hook_lists_the_hooks_there_are(install, loaded):

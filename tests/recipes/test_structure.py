@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any, ClassVar, Literal
 
 import attrs
@@ -210,7 +211,7 @@ def changed(**tables: Any) -> dict[str, Any]:
 def problems(table: dict[str, Any], plugins: Plugins) -> dict[str, str]:
     with pytest.raises(RecipeError) as error:
         structure(table, plugins)
-    found = {p.path: p.message for p in error.value.problems}
+    found = {p.path: re.sub(r"plugin: .*, line \d+\)", "plugin)", p.message) for p in error.value.problems}
     assert len(found) == len(error.value.problems), "one problem a place"
     return found
 
