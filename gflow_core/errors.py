@@ -25,6 +25,7 @@ __all__ = [
     "first_line",
     "printable",
     "raised",
+    "shortened",
     "shown",
 ]
 
@@ -104,6 +105,18 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def printable(text: str) -> str:
     """`text` on one line, with what a terminal would act upon or not show (controls, bidi marks) escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+_SCREEN = 1600  # letters of a message: what is longer (a list of names, a value) hides what is wrong
+
+
+def shortened(text: str) -> str:
+    """`text`, without its middle where it is longer than a screen: it begins with what is wrong, ends in the mend."""
+    left_out = len(text) - _SCREEN
+    if left_out <= 0:
+        return text
+    head, tail = text[: _SCREEN // 2], text[-_SCREEN // 2 :]
+    return f"{head} ... [{left_out:,} letters left out] ... {tail}"
 
 
 def first_line(error: BaseException) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gflow_core.errors import Problem, did_you_mean, printable
+from gflow_core.errors import Problem, did_you_mean, printable, shortened
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,16 @@ from gflow_core.errors import Problem, did_you_mean, printable
 def test_did_you_mean(word, known, meant):
     names = " or ".join(f'"{name}"' for name in meant)
     assert did_you_mean(word, known) == (f"; did you mean {names}?" if meant else "")
+
+
+def test_a_long_message_keeps_its_ends():
+    text = "wrong: " + "x" * 200_000 + "; mend it"
+    short = shortened(text)
+    assert len(short) < 1700
+    assert short.startswith("wrong: xxx")
+    assert short.endswith("xxx; mend it")
+    assert f"{200_016 - 1600:,} letters left out" in short
+    assert shortened("wrong; mend it") == "wrong; mend it"
 
 
 def test_only_what_is_printable_is_printed():

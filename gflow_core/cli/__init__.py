@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from gflow_core.errors import GflowError, RecipeError, did_you_mean, printable
+from gflow_core.errors import GflowError, RecipeError, did_you_mean, printable, shortened
 from gflow_core.machine.signals import INTERRUPTED, end_at_once, interruptible
 
 __all__ = ["COMMANDS", "main", "reporting"]
@@ -65,7 +65,24 @@ class _Commands(click.Group):
         # Of a machine's processes the first one speaks: what is wrong may be wrong on that machine alone.
         rank = os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0"))
         with reporting(quiet=rank != "0"), _files_of_this_command():
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except click.UsageError as error:
+                said = _usage(error)
+                if said == error.format_message():
+                    raise
+                raise click.UsageError(said, error.ctx) from None
+
+
+def _usage(error: click.UsageError) -> str:
+    """What click says, no longer than a screen; of an override that looks like an option, how it is written."""
+    said = error.format_message()
+    if isinstance(error, click.NoSuchOption):
+        from gflow_core.cli.words import without_dashes
+
+        mend = without_dashes(error.option_name)
+        said = said.rstrip(".") + mend if mend else said
+    return shortened(said)
 
 
 def _let_load(command: click.Command) -> None:
@@ -170,11 +187,16 @@ def _module(command: str) -> str:
     return f"gflow_core.cli.{command.replace('-', '_')}"
 
 
+_LINES = 40  # problems that are told; nobody mends more at once
+
+
 def _print(error: GflowError) -> None:
     lines = [str(problem) for problem in error.problems] if isinstance(error, RecipeError) else [str(error)]
+    if len(lines) > _LINES:
+        lines = [*lines[:_LINES], f"and {len(lines) - _LINES} problems more"]
     for line in lines:
         # File names need not be text, and nothing quoted may act upon the terminal.
-        line = "\n".join(printable(part) for part in line.split("\n"))
+        line = shortened("\n".join(printable(part) for part in line.split("\n")))
         click.echo(line if error.exit_code == INTERRUPTED else f"error: {line}", err=True)
 
 

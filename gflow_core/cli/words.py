@@ -10,7 +10,7 @@ import click
 
 from gflow_core.errors import GflowError, did_you_mean
 
-__all__ = ["refuse_options"]
+__all__ = ["refuse_options", "without_dashes"]
 
 
 def refuse_options(words: Sequence[str], overrides: Mapping[str, str]) -> None:
@@ -26,4 +26,10 @@ def refuse_options(words: Sequence[str], overrides: Mapping[str, str]) -> None:
         if option in overrides:
             value = next((text for text in (value, following) if re.fullmatch(r"[\d:,]+", text)), "N")
             raise GflowError(f"no such option: {option}; did you mean {overrides[option]}={value}?")
-        raise GflowError(f"no such option: {option}{did_you_mean(option, known)}")
+        raise GflowError(f"no such option: {option}{without_dashes(word) or did_you_mean(option, known)}")
+
+
+def without_dashes(word: str) -> str:
+    """What to write in place of an override that looks like an option; empty where it is none."""
+    key, equals, value = word.lstrip("-").partition("=")
+    return f"; overrides have no dashes: {key}={value if equals else 'VALUE'}" if "." in key else ""

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -32,8 +33,11 @@ def read_state(path: Path) -> dict[str, Tensor]:
         found = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises all kinds
         wanted = "tensors that safetensors wrote" if safe else "a state dict that torch.save wrote"
+        reason = first_line(error)
+        if isinstance(error, UnpicklingError):  # torch's words say how to switch that off
+            reason = "it is damaged, or holds other objects than tensors, which could run code and are not read"
         raise DataError(
-            f"{path}: not readable as weights ({first_line(error)}); give {wanted}, and if it is one, fetch it again"
+            f"{path}: not readable as weights ({reason}); give {wanted}, and if it is one, fetch it again"
         ) from error
     if _is_state(found):
         return dict(found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Sequence
+from datetime import date, time
 from typing import Any
 
 from gflow_core.errors import did_you_mean
@@ -102,11 +103,12 @@ def _index(at: list[Any], key: str, path: Place, origin: str, grow: bool) -> int
 
 
 def _override_value(text: str, origin: str) -> Any:
-    """TOML where it is TOML, else the bare string."""
+    """TOML where it is TOML, else the bare string; so is a date, which no option holds."""
     try:
         table = parse_toml(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
     except ValueError as error:
         raise failure(origin, str(error)) from None
-    return table["value"] if len(table) == 1 else text
+    value = table["value"]
+    return text if len(table) > 1 or isinstance(value, date | time) else value

@@ -16,6 +16,7 @@ from gflow_core.parts.spec import NETWORKS, Analysis, Network, Spec, Train
 from gflow_core.recipes.checks import ask, check_analyses, check_members, check_parts, check_starts, check_training
 from gflow_core.recipes.describe import has_option, kinds_of, options_by_name
 from gflow_core.recipes.from_run import TAKEN, FromRun, no_such_place, other_data, table_of_run
+from gflow_core.recipes.mends import mended
 from gflow_core.recipes.tables import FORMAT, PARTS
 from gflow_core.recipes.values import Reader, a_list, a_table, on_part
 from gflow_core.recipes.words import Place, WrongError, in_words, known_names, path_text
@@ -42,7 +43,8 @@ def structure(
     spec = _read_recipe(table, plugins, faults, begun=begun)
     if faults:
         unique = dict.fromkeys(faults)
-        raise RecipeError([Problem(path_text(path), message, source(path)) for path, message in unique])
+        told = ((path, mended(message, path, table, source(path))) for path, message in unique)
+        raise RecipeError([Problem(path_text(path), message, source(path)) for path, message in told])
     return spec
 
 

@@ -129,7 +129,7 @@ def test_files_that_are_no_weights(tmp_path, capsys):
     state = small().state_dict()
     files = {
         "cut.pth": (state, "not readable as weights"),
-        "evil.pth": ({"a": Evil()}, "not readable as weights"),
+        "evil.pth": ({"a": Evil()}, r"not readable as weights \(it is damaged, or holds other objects than tensors"),
         "list.pth": ([1, 2], "not a state dict"),
         "empty.pth": ({"epoch": 3}, "not a state dict"),
         "two.pth": ({"g": state, "g_ema": state, "epoch": 3}, "holds several state dicts, g, g_ema; save the one"),

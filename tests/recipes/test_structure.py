@@ -300,7 +300,7 @@ def test_schedules_and_ema(plugins):
 
 WRONG = [
     ({"count": 1.7}, "sampler.count", "expected a whole number, got the number 1.7"),
-    ({"count": "3"}, "sampler.count", 'expected a whole number, got the string "3"'),
+    ({"count": "3"}, "sampler.count", 'expected a whole number, got the string "3"; write count = 3'),
     ({"count": True}, "sampler.count", "expected a whole number, got true"),
     ({"count": -1}, "sampler.count", "must be >= 0, got -1"),
     ({"count": 2**63}, "sampler.count", "expected a whole number of at most 64 bits"),
@@ -309,9 +309,9 @@ WRONG = [
     ({"rate": float("nan")}, "sampler.rate", "expected a finite number"),
     ({"rate": float("inf")}, "sampler.rate", "expected a finite number"),
     ({"rate": 10**400}, "sampler.rate", "expected a finite number"),
-    ({"flag": "false"}, "sampler.flag", 'expected true or false, got the string "false"'),
+    ({"flag": "false"}, "sampler.flag", 'expected true or false, got the string "false"; write flag = false'),
     ({"flag": 0}, "sampler.flag", "expected true or false, got the whole number 0"),
-    ({"word": 3}, "sampler.word", "expected a string, got the whole number 3"),
+    ({"word": 3}, "sampler.word", 'expected a string, got the whole number 3; write word = "3"'),
     ({"word": ["a"]}, "sampler.word", "expected a string, got a list"),
     (
         {"choice": "rellu"},
@@ -451,7 +451,7 @@ CROSS = [
     ({"gflow": None}, "gflow", "required: the format version; write gflow = 1 at the top"),
     ({"gflow": 2}, "gflow", "this gflow-core reads format 1, the recipe says the whole number 2"),
     ({"gflow": True}, "gflow", "this gflow-core reads format 1, the recipe says true"),
-    ({"title": 3}, "title", "expected a string, got the whole number 3"),
+    ({"title": 3}, "title", 'expected a string, got the whole number 3; write title = "3"'),
     ({"smapler": {}}, "smapler", 'unknown table or key; did you mean "sampler"?'),
     ({"sampler": 3}, "sampler", "expected a table, got the whole number 3"),
     ({"dataset": {"dim": 13}}, "dataset", "13 brings bad luck"),
