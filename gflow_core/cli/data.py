@@ -26,10 +26,11 @@ def prepare(recipe: Path, overrides: tuple[str, ...]) -> None:
     dataset = load(recipe, overrides).spec.dataset
     if dataset is None:
         raise GflowError(f"{recipe}: dataset: there is no [dataset] to prepare")
+    from gflow_core.data.checked import checked
     from gflow_core.runs.console import RunConsole
 
     with RunConsole() as console:
-        source = dataset.load(console.progress)
+        source = checked(dataset.load(console.progress), dataset.data_shape())
     console.say(f"{len(source):,} items, {source.shape}")
     console.say(f"cache {source.cache}" if source.cache else "no cache: this set needs no decoding")
     console.say(f"fingerprint {source.fingerprint}")

@@ -31,6 +31,9 @@ __all__ = ["SUFFIXES", "Chunk", "Decoding", "Job", "Outcome", "decode", "decode_
 SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
 """Files with other names are not images."""
 
+_BITS_PER_SAMPLE = 258
+"""A TIFF's tag."""
+
 
 @attrs.frozen
 class Decoding:
@@ -70,10 +73,12 @@ def decode(raw: bytes, decoding: Decoding) -> Pixels:
     """[C, size, size] of one image file. Raises whatever Pillow raises, or ValueError.
 
     Turned as EXIF says, cropped to its centre (black where it is smaller), resized by Pillow's bicubic.
-    Transparency lies on white; 16-bit images keep their upper 8 bits; the first frame of an animation counts.
+    Transparency lies on white; 16-bit images keep their upper 8 bits, whatever their values; the first frame of an
+    animation counts.
     """
     with Image.open(BytesIO(raw)) as file:
-        image = _eight_bits(ImageOps.exif_transpose(file), "L" if decoding.channels == 1 else "RGB")
+        depth = _depth(file)
+        image = _eight_bits(ImageOps.exif_transpose(file), depth, "L" if decoding.channels == 1 else "RGB")
     side = decoding.crop or min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     image = image.crop((left, top, left + side, top + side))
@@ -83,14 +88,21 @@ def decode(raw: bytes, decoding: Decoding) -> Pixels:
     return pixels[None] if decoding.channels == 1 else pixels.transpose(2, 0, 1)
 
 
-def _eight_bits(image: Image.Image, mode: str) -> Image.Image:
-    if image.mode == "F":
-        raise ValueError("32-bit float pixels, whose range is unknown; save it with 8 or 16 bits")
-    if image.mode.startswith("I"):
-        deep = np.asarray(image).astype(np.int64)
-        if deep.min() < 0 or deep.max() > 0xFFFF:
-            raise ValueError("32-bit pixels, whose range is unknown; save it with 8 or 16 bits")
-        image = Image.fromarray((deep >> 8).astype(np.uint8))
+def _depth(file: Image.Image) -> int:
+    """Bits of a grey value, as the file states them. ValueError where it has 32 or a sign: their range is anybody's."""
+    if file.mode.startswith("I;16"):
+        return int(getattr(file, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))[0])
+    if file.mode == "I" and file.format in ("PNG", "PPM"):  # Pillow's way of holding 16 bits
+        return 16
+    if file.mode in ("I", "F"):
+        what = "float" if file.mode == "F" else "32-bit or signed integer"
+        raise ValueError(f"{what} pixels, whose range is unknown; save it with 8 or 16 unsigned bits")
+    return 8
+
+
+def _eight_bits(image: Image.Image, depth: int, mode: str) -> Image.Image:
+    if depth > 8:
+        image = Image.fromarray((np.asarray(image).astype(np.int64) >> (depth - 8)).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")

@@ -9,17 +9,16 @@ import attrs
 import torch
 from torch import nn
 
+from gflow_core.data.checked import checked
 from gflow_core.data.feed import Feed, ReplicaFeed
-from gflow_core.errors import DataError, GflowError
+from gflow_core.errors import GflowError
 from gflow_core.machine.runtime import Runtime
 from gflow_core.machine.streams import Streams, derive, seeded
-from gflow_core.nn.labels import label_fault
 from gflow_core.optim.ema import Ema
 from gflow_core.optim.freezing import freeze
 from gflow_core.optim.player import Player, evaluating
 from gflow_core.optim.replicas import replica, stack
 from gflow_core.parts.nouns import DataShape, Progress, no_progress
-from gflow_core.parts.source import Source
 from gflow_core.parts.spec import Spec
 from gflow_core.parts.training import Experiment
 from gflow_core.runs.origins import Origin, origins_of
@@ -45,7 +44,8 @@ def build(spec: Spec, *, progress: Progress = no_progress, load_data: bool = Tru
             raise GflowError("train.replicas: replicas share one process; start one, or set train.replicas = 1")
         experiment.replicas = tuple(Streams(seed) for seed in spec.seeds)
     if spec.dataset and load_data:
-        experiment.data = _checked_data(spec.dataset.load(progress), shape)
+        assert shape is not None
+        experiment.data = checked(spec.dataset.load(progress), shape)
         augment = spec.train.augment if spec.train else ()
         feeds = [Feed(experiment.data, runtime, own, augment=augment) for own in experiment.replicas or [streams]]
         experiment.feed = ReplicaFeed(feeds) if experiment.replicas else feeds[0]
@@ -132,18 +132,6 @@ def _network(
     size = (part.latent.dim,) if kind == "sampler" else shape.shape
     example = torch.randn(4, *size, generator=torch.Generator().manual_seed(0)).to(runtime.device)
     return stack(kind, modules, example)
-
-
-def _checked_data(data: Source, shape: DataShape | None) -> Source:
-    """The data, if it is what its options promised. Raises DataError."""
-    assert shape is not None
-    if tuple(data.x.shape[1:]) != shape.shape or len(data) == 0:
-        raise DataError(f"dataset: promised items of shape {list(shape.shape)}, loaded {list(data.x.shape)}")
-    if shape.kind == "vector" and not bool(torch.isfinite(data.x).all()):
-        raise DataError("dataset: it holds NaN or infinite values; leave those items out")
-    if fault := label_fault(data.y, len(data), shape):
-        raise DataError(f"dataset: {fault}")
-    return data
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -63,10 +64,35 @@ def test_an_animation_gives_its_first_frame():
     assert (decode(raw, Decoding(None, 8, 1)) == 10).all()
 
 
-def test_pixels_of_unknown_range_are_refused():
-    for image in (Image.fromarray(GREY.astype(np.float32)), Image.fromarray(GREY.astype(np.int32) + 70_000)):
-        with pytest.raises(ValueError, match="whose range is unknown"):
-            decode(saved(image, "TIFF"), Decoding(None, 8, 3))
+@pytest.mark.parametrize("kind", [np.float32, np.int32])
+@pytest.mark.parametrize("most", [1, 255, 70_000])
+def test_pixels_of_unknown_range_are_refused(kind, most):
+    """Whatever their values are: a part of an image must not be read in another way than the whole."""
+    image = Image.fromarray((GREY / 255 * most).astype(kind))
+    with pytest.raises(ValueError, match="pixels, whose range is unknown; save it with 8 or 16 unsigned bits"):
+        decode(saved(image, "TIFF"), Decoding(None, 8, 3))
+
+
+def tiff(bits: int, sample_format: int, data: bytes) -> bytes:
+    """A grey TIFF of 8x8 pixels, as Pillow does not write it."""
+    tags = [(256, 8), (257, 8), (258, bits), (259, 1), (262, 1), (273, 8), (277, 1), (278, 8), (279, len(data))]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in [*tags, (339, sample_format)])
+    count = struct.pack("<H", len(tags) + 1)
+    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + count + entries + bytes(4)
+
+
+def test_the_depth_is_the_files_not_its_values():
+    small = GREY.astype(np.uint16)
+    for kind in ("PNG", "TIFF"):
+        assert not decode(saved(Image.fromarray(small), kind), Decoding(None, 8, 1)).any()
+    # Twelve bits, two values in three bytes.
+    pairs = (GREY.astype(int) * 16 + 7).reshape(-1, 2)
+    twelve = b"".join(bytes([a >> 4, (a & 15) << 4 | b >> 8, b & 255]) for a, b in pairs.tolist())
+    assert np.array_equal(decode(tiff(12, 1, twelve), Decoding(None, 8, 1))[0], GREY)
+    with pytest.raises(ValueError, match="signed integer"):
+        decode(tiff(16, 2, small.astype("<i2").tobytes()), Decoding(None, 8, 1))
+    deep = b"P5\n8 8\n65535\n" + (small * 256 + 9).astype(">u2").tobytes()
+    assert np.array_equal(decode(deep, Decoding(None, 8, 1))[0], GREY)
 
 
 @settings(deadline=None)
