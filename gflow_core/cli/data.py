@@ -27,10 +27,13 @@ def prepare(recipe: Path, overrides: tuple[str, ...]) -> None:
     if dataset is None:
         raise GflowError(f"{recipe}: dataset: there is no [dataset] to prepare")
     from gflow_core.data.checked import checked
+    from gflow_core.nn.labels import class_list
     from gflow_core.runs.console import RunConsole
 
     with RunConsole() as console:
         source = checked(dataset.load(console.progress), dataset.data_shape())
     console.say(f"{len(source):,} items, {source.shape}")
+    if source.class_names:
+        console.say(f"classes {class_list(len(source.class_names), source.class_names, 20)}")
     console.say(f"cache {source.cache}" if source.cache else "no cache: this set needs no decoding")
     console.say(f"fingerprint {source.fingerprint}")

@@ -10,6 +10,7 @@ from rich.console import Console as Rich
 from rich.table import Table
 
 from gflow_core.cli.kinds import name_of
+from gflow_core.nn.labels import class_list
 from gflow_core.recipes.recipe import Recipe
 from gflow_core.runs.build import build
 
@@ -43,6 +44,7 @@ def _plan(recipe: Recipe) -> dict[str, Any]:
             "use": name_of("dataset", spec.dataset),
             "items": len(data),
             "shape": str(data.shape),
+            "classes": list(data.class_names),
             "cache": None if data.cache is None else str(data.cache),
         }
     for kind, module in (("sampler", experiment.sampler), ("discriminator", experiment.discriminator)):
@@ -77,6 +79,8 @@ def _rows(plan: dict[str, Any]) -> list[tuple[str, str, str]]:
         if data["cache"]:
             rows.append(("decoded data", "kept in", data["cache"]))
         rows.append(("dataset", data["use"], f"{data['items']:,} items, {data['shape']}"))
+        if data["classes"]:
+            rows.append(("classes", "", class_list(len(data["classes"]), data["classes"], 20)))
     for kind in ("sampler", "discriminator"):
         if network := plan[kind]:
             rows.append((kind, network["use"], f"{network['parameters']:,} parameters"))

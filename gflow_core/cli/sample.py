@@ -28,7 +28,7 @@ _PICTURE = 10_000  # more would be no picture
 @click.option(
     "--label",
     metavar="LABEL",
-    help="What a conditional sampler is asked for: a class such as 3, or a number for each condition, such as "
+    help="What a conditional sampler is asked for: a class by name or index, or a number for each condition, such as "
     "Smiling=1,Male=-1; without it every class in turn.",
 )
 @click.option("--scheduler", metavar="ADDRESS|FILE", help="Spread the work over the workers of this dask scheduler.")
@@ -59,6 +59,7 @@ def command(
     import torch
 
     from gflow_core.files.whole import written_aside
+    from gflow_core.nn.labels import label_name
     from gflow_core.nn.sampling import dealt
     from gflow_core.parts.loading import of_run
     from gflow_core.runs.console import RunConsole
@@ -70,10 +71,10 @@ def command(
         for line in said:
             click.echo(line, err=True)
         drawing = Drawing(run, checkpoint, seed, replica, label)
+    shape = drawing.recipe.spec.data_shape()
     if kind == ".png":
         with workers(scheduler) as spread:
             x = torch.cat(list(drawing.chunks(n, spread)))
-        shape = drawing.recipe.spec.data_shape()
         if shape is None:
             raise GflowError(f"--out {out}: the recipe has no [dataset] that says how to draw; write --out FILE.npy")
         classes = dealt(drawing.labels, n) if shape.classes and drawing.labels is not None else None
@@ -91,4 +92,7 @@ def command(
                 done += len(x)
                 console.progress("drawing", done, n)
             array.flush()
-    click.echo(f"{n} samples: {out}")
+    which = ""
+    if label is not None and shape is not None and drawing.labels is not None:
+        which = f" of {label_name(drawing.labels[0], shape, drawing.class_names)}"
+    click.echo(f"{n} samples{which}: {out}")

@@ -40,7 +40,7 @@ from gflow_core.parts.source import fingerprint
 
 __all__ = ["Decoded", "Selection", "decoded"]
 
-FORMAT = 2
+FORMAT = 3
 """Part of the key: raise it when the same options give other pixels, labels or another layout."""
 
 PIECE = 1 << 24
@@ -55,6 +55,10 @@ class Selection:
 
     names: Sequence[str]
     labels: Sequence[int] | None = None
+    class_names: Sequence[str] = ()
+    """What the labels stand for."""
+    empty: Sequence[str] = ()
+    """Class folders without images."""
 
 
 @attrs.frozen(eq=False)
@@ -68,6 +72,7 @@ class Decoded:
     """Which image each is: its name in the store [N]."""
     fingerprint: str
     file: Path
+    class_names: Sequence[str] = ()
 
 
 def decoded(
@@ -98,7 +103,10 @@ def decoded(
         progress,
     )
     _report_unreadable(store, notes["skipped"], notes["images"], skip_unreadable)
-    return Decoded(_mapped(file), _labels(notes), notes["names"], notes["fingerprint"], file)
+    if notes["empty"]:
+        logger.warning("%s: no images in the class folders %s; no class", store.path, ", ".join(notes["empty"]))
+    labels, names = _labels(notes), tuple(notes["class_names"])
+    return Decoded(_mapped(file), labels, notes["names"], notes["fingerprint"], file, names)
 
 
 def _made(file: Path, prepare: Callable[[Path], None], progress: Progress) -> tuple[Path, dict[str, Any]]:
@@ -238,6 +246,8 @@ def _prepare(
         "images": len(keep),
         "names": [selection.names[row] for row in keep],
         "labels": None if selection.labels is None else [selection.labels[row] for row in keep],
+        "class_names": list(selection.class_names),
+        "empty": list(selection.empty),
         "skipped": skipped,
         "pieces": _pieces(whole, no_progress),
     }

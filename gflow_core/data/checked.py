@@ -29,6 +29,8 @@ def checked(data: Source, shape: DataShape) -> Source:
         raise DataError("dataset: it holds NaN or infinite values; leave those items out")
     if fault := label_fault(data.y, len(data), shape):
         raise DataError(f"dataset: {fault}")
+    if data.class_names and len(data.class_names) != shape.classes:
+        raise DataError(f"dataset: promised {shape.classes or 0} classes, loaded {len(data.class_names)} class names")
     if data.x.dtype == torch.uint8 and shape.kind == "image" and (flat := _flat(data)):
         logger.warning(
             "dataset: %s (pixels differ by less than %d of 256 levels); is it meant so? Of files with 16 bits the "

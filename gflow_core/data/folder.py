@@ -14,7 +14,7 @@ from torch import Tensor
 from gflow_core.data.cache import Decoded, Selection, decoded
 from gflow_core.data.decode import SUFFIXES, Decoding
 from gflow_core.data.places import expand, fetch, first_line, not_found
-from gflow_core.data.store import Store, common_folder, in_turn, open_store
+from gflow_core.data.store import Store, common_folder, in_numbers, in_turn, open_store
 from gflow_core.errors import DataError, did_you_mean
 from gflow_core.parts.nouns import Progress
 from gflow_core.parts.source import fingerprint
@@ -68,8 +68,9 @@ def _select(store: Store, folder: str, classes: int | None, limit: int | None) -
     chosen = in_turn(names)[:limit]
     if classes is None:
         return Selection(chosen)
-    folders = _class_folders(classes, store, names, prefix)
-    return Selection(chosen, [folders.index(name[len(prefix) :].split("/")[0]) for name in chosen])
+    folders, empty = _class_folders(classes, store, names, prefix)
+    label_of = {folder: label for label, folder in enumerate(folders)}
+    return Selection(chosen, [label_of[_top(name, prefix)] for name in chosen], folders, empty)
 
 
 def _below(store: Store, folder: str) -> tuple[list[str], str]:
@@ -87,21 +88,41 @@ def _below(store: Store, folder: str) -> tuple[list[str], str]:
     return [], shared
 
 
-def _class_folders(expected: int, store: Store, names: Sequence[str], prefix: str) -> list[str]:
+def _top(name: str, prefix: str) -> str:
+    """The first folder of a name below the prefix that it begins with."""
+    return name[len(prefix) :].split("/")[0]
+
+
+def _class_folders(expected: int, store: Store, names: Sequence[str], prefix: str) -> tuple[list[str], list[str]]:
+    """The class folders in the order of their labels, and those that hold no images."""
+    classes = {_top(name, prefix) for name in names}
+    there = {_top(f"{folder}/", prefix) for folder in store.folders if f"{folder}/".startswith(prefix)} - {""}
+    empty = sorted(there - classes, key=in_numbers)
     loose = [name for name in names if "/" not in name[len(prefix) :]]
+    above = prefix[:-1].rpartition("/")[0]
+    above = f"{above}/" if above else ""
+    beside = {_top(f"{folder}/", above) for folder in store.folders if f"{folder}/".startswith(above)} - {""}
+    if loose and prefix and len(beside) == expected:  # all images lie in one of the classes that were expected
+        raise _lacking(store, [_top(prefix, above)], sorted(beside - {_top(prefix, above)}, key=in_numbers))
     if loose:
         raise DataError(
             f"{store.path}: {loose[0]} lies in no class folder; put each image into the folder of its class, or leave "
             "out dataset.classes"
         )
-    classes = sorted({name[len(prefix) :].split("/")[0] for name in names})
     if len(classes) != expected:
-        raise DataError(
-            f"{store.path}: {len(classes)} class folders found ({', '.join(classes[:10])}"
-            f"{', ...' if len(classes) > 10 else ''}); set dataset.classes = {len(classes)}, or dataset.folder to "
-            "where the class folders are"
-        )
-    return classes
+        raise _lacking(store, sorted(classes, key=in_numbers), empty)
+    return sorted(classes, key=in_numbers), empty
+
+
+def _lacking(store: Store, classes: Sequence[str], empty: Sequence[str]) -> DataError:
+    """The error for other class folders than were expected."""
+    some = ", ".join(classes[:10]) + (", ..." if len(classes) > 10 else "")
+    without = f", and {', '.join(empty[:10])} without images" if empty else ""
+    fill = "put images into the empty ones, " if empty else ""
+    return DataError(
+        f"{store.path}: {len(classes)} class folders found ({some}){without}; {fill}set dataset.classes = "
+        f"{len(classes)}, or dataset.folder to where the class folders are"
+    )
 
 
 # ------------------------------------------------------------------ celeba

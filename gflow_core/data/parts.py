@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 
 from gflow_core.data.fit import Fit
+from gflow_core.data.names import CIFAR10, CIFAR100, DIGITS, FASHION
 from gflow_core.parts.nouns import DataShape, Progress, no_progress
 from gflow_core.parts.options import option
 
@@ -58,11 +59,27 @@ class _Augmented:
     def data_shape(self) -> DataShape:
         raise NotImplementedError
 
-    def _source(self, x: Tensor, y: Tensor | None, fingerprint: str, cache: Path | None = None) -> Source:
+    def _source(
+        self,
+        x: Tensor,
+        y: Tensor | None,
+        fingerprint: str,
+        class_names: Sequence[str] = (),
+        cache: Path | None = None,
+    ) -> Source:
         """Items and labels that were read, as these options want them."""
         from gflow_core.parts.source import Source
 
-        return Source(x, self.data_shape(), fingerprint, y, flip=self.flip, dither=self.dither, cache=cache)
+        return Source(
+            x,
+            self.data_shape(),
+            fingerprint,
+            y,
+            flip=self.flip,
+            dither=self.dither,
+            class_names=tuple(class_names),
+            cache=cache,
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -70,14 +87,15 @@ class _Sized(_Augmented):
     """Images that come in one size, in memory, and are padded or resized to another."""
 
     native: ClassVar[int]
-    classes: ClassVar[int]
+    class_names: ClassVar[tuple[str, ...]]
 
     image_size: int
     channels: Literal[1, 3]
     fit: Fit
 
     def data_shape(self) -> DataShape:
-        return DataShape("image", (self.channels, self.image_size, self.image_size), -1.0, 1.0, self.classes)
+        shape = (self.channels, self.image_size, self.image_size)
+        return DataShape("image", shape, -1.0, 1.0, len(self.class_names))
 
     def check(self) -> Iterable[str]:
         if self.fit == "pad" and self.image_size < self.native:
@@ -95,7 +113,7 @@ class _Sized(_Augmented):
         x, y = self._read()
         images = torch.from_numpy(fitted(x[: self.limit], self.image_size, self.channels, self.fit).copy())
         labels = torch.from_numpy(y[: self.limit].copy())
-        return self._source(images, labels, fingerprint(images, labels))
+        return self._source(images, labels, fingerprint(images, labels), self.class_names)
 
     def _read(self) -> tuple[Pixels, Classes]:
         """Images [N, C, native, native] and classes [N] of the split."""
@@ -107,7 +125,7 @@ class _Digits(_Sized):
     """Options of the 28x28 grey sets."""
 
     native: ClassVar[int] = 28
-    classes: ClassVar[int] = 10
+    class_names: ClassVar[tuple[str, ...]] = DIGITS
 
     image_size: int = option(28, doc="Height and width.", unit="pixels", ge=1)
     channels: Literal[1, 3] = option(1, doc="1 for grey, 3 repeats it as RGB.")
@@ -187,6 +205,7 @@ class FashionMnist(_Idx):
     """
 
     title: ClassVar[str] = "Fashion-MNIST"
+    class_names: ClassVar[tuple[str, ...]] = FASHION
     folders: ClassVar[tuple[str, ...]] = ("FashionMNIST/raw", "fashion-mnist", "fashion_mnist")
     installed: ClassVar[tuple[str, ...]] = ("/usr/share/datasets/fashion-mnist",)
 
@@ -224,7 +243,7 @@ class Cifar10(_Cifar):
     """
 
     title: ClassVar[str] = "CIFAR-10"
-    classes: ClassVar[int] = 10
+    class_names: ClassVar[tuple[str, ...]] = CIFAR10
 
 
 @attrs.frozen(kw_only=True)
@@ -235,7 +254,7 @@ class Cifar100(_Cifar):
     """
 
     title: ClassVar[str] = "CIFAR-100"
-    classes: ClassVar[int] = 100
+    class_names: ClassVar[tuple[str, ...]] = CIFAR100
 
 
 # ------------------------------------------------------------------ files of images, decoded once
@@ -296,7 +315,7 @@ class CelebA(_Files):
             workers=self.workers,
             progress=progress,
         )
-        return self._source(found.x, found.y, found.fingerprint, found.file)
+        return self._source(found.x, found.y, found.fingerprint, cache=found.file)
 
 
 @attrs.frozen(kw_only=True)
@@ -311,8 +330,8 @@ class ImageFolder(_Files):
     folder: str = option("", doc='Only images below this folder of root, such as "train".')
     classes: int | None = option(
         None,
-        doc="Class folders expected: the folders right below root (or `folder`), labelled in name order; "
-        "without it images have no labels.",
+        doc="Class folders expected: the folders right below root (or `folder`), labelled in the order of "
+        "their names, 2 before 10; without it images have no labels.",
         ge=1,
     )
     image_size: int = option(64, doc="Height and width, by Pillow's bicubic.", unit="pixels", ge=1)
@@ -344,7 +363,7 @@ class ImageFolder(_Files):
             workers=self.workers,
             progress=progress,
         )
-        return self._source(found.x, found.y, found.fingerprint, found.file)
+        return self._source(found.x, found.y, found.fingerprint, found.class_names, found.file)
 
 
 # ------------------------------------------------------------------ arrays

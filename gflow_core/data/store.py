@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import lzma
 import os
+import re
 import tarfile
 import zipfile
 import zlib
@@ -20,7 +21,7 @@ from gflow_core.data.decode import SUFFIXES
 from gflow_core.data.places import DAMAGED, first_line
 from gflow_core.errors import DataError
 
-__all__ = ["Store", "common_folder", "in_turn", "open_store"]
+__all__ = ["Store", "common_folder", "in_numbers", "in_turn", "open_store"]
 
 _ARCHIVE_ERRORS = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, OSError)
 
@@ -35,38 +36,51 @@ class Store:
     @cached_property
     def names(self) -> list[str]:
         """Every image's path inside the store, with "/", sorted; for a tar in the order of the file."""
+        images = [name for name in dict.fromkeys(self._contents[0]) if _is_image(name)]
+        return images if self.kind == "tar" else sorted(images)
+
+    @cached_property
+    def folders(self) -> set[str]:
+        """Every folder inside the store, hidden ones left out, also those without images."""
+        files, folders = self._contents
+        found = {*folders, *(name.rpartition("/")[0] for name in files)} - {"", "."}
+        return {folder for folder in found if _is_shown(folder)}
+
+    @cached_property
+    def _contents(self) -> tuple[list[str], list[str]]:
+        """Files (of a folder only images) and folders, by their paths inside the store."""
         try:
             if self.kind == "folder":
-                names = list(self._files)
-            elif self.kind == "zip":
+                return list(self._walked[0]), self._walked[1]
+            if self.kind == "zip":
                 with zipfile.ZipFile(self.path) as archive:
                     names = archive.namelist()
-            else:
-                with tarfile.open(self.path, "r:*") as archive:
-                    names = [member.name for member in archive if member.isfile()]
+                return [n for n in names if not n.endswith("/")], [n[:-1] for n in names if n.endswith("/")]
+            with tarfile.open(self.path, "r:*") as archive:
+                members = [(member.name, member.isdir()) for member in archive if member.isfile() or member.isdir()]
+            return [name for name, isdir in members if not isdir], [name for name, isdir in members if isdir]
         except _ARCHIVE_ERRORS as error:
             mend = "make the whole folder readable" if self.kind == "folder" else DAMAGED
             raise DataError(f"{self.path}: {first_line(error)}; {mend}") from error
-        images = [name for name in dict.fromkeys(names) if _is_image(name)]
-        return images if self.kind == "tar" else sorted(images)
 
     @cached_property
     def stamp(self) -> str:
         """Changes when the images do: sizes and modification times, and the names where it is a folder."""
         if self.kind == "folder":
-            state = repr([(name, *self._files[name]) for name in self.names])
+            files = self._walked[0]
+            state = repr([(name, *files[name]) for name in self.names])
             return hashlib.sha256(state.encode(errors="surrogateescape")).hexdigest()
         stat = self.path.stat()
         return f"{self.path.name} {stat.st_size} {stat.st_mtime_ns}"
 
     @cached_property
-    def _files(self) -> Mapping[str, tuple[int, int]]:
-        """Image -> (size, modification time), of a folder and all below it."""
+    def _walked(self) -> tuple[Mapping[str, tuple[int, int]], list[str]]:
+        """Image -> (size, modification time), of a folder and all below it; and the folders there."""
 
         def stop(error: OSError) -> None:
             raise error
 
-        found = {}
+        found, places = {}, []
         seen: set[str] = set()
         for place, folders, files in os.walk(self.path, onerror=stop, followlinks=True):
             real = os.path.realpath(place)
@@ -75,6 +89,7 @@ class Store:
                 continue
             seen.add(real)
             inside = Path(place).relative_to(self.path)
+            places.append(inside.as_posix())
             for file in files:
                 name = (inside / file).as_posix()
                 if _is_image(name):
@@ -84,7 +99,7 @@ class Store:
                         found[name] = (0, 0)
                     else:
                         found[name] = (stat.st_size, stat.st_mtime_ns)
-        return found
+        return found, places
 
     def read(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         """The named files of a tar, in the order of the tar."""
@@ -118,8 +133,17 @@ def open_store(path: Path) -> Store:
 
 
 def _is_image(name: str) -> bool:
-    path = PurePosixPath(name)
-    return path.suffix.lower() in SUFFIXES and not any(p.startswith((".", "__MACOSX")) for p in path.parts)
+    return PurePosixPath(name).suffix.lower() in SUFFIXES and _is_shown(name)
+
+
+def _is_shown(name: str) -> bool:
+    return not any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)
+
+
+def in_numbers(name: str) -> tuple[list[tuple[int, str]], str]:
+    """Key that sorts names by the numbers in them: 2 before 10, img9 before img10."""
+    pieces = re.split(r"([0-9]+)", name)
+    return [(int(piece), "") if i % 2 else (0, piece) for i, piece in enumerate(pieces)], name
 
 
 def common_folder(names: Sequence[str]) -> str:

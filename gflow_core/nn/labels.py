@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gflow_core.errors import did_you_mean
 from gflow_core.parts.nouns import DataShape
 
-__all__ = ["as_vectors", "label_fault", "label_name", "label_rows", "parse_label"]
+__all__ = ["as_vectors", "class_list", "label_fault", "label_name", "label_rows", "parse_label"]
 
 
 def as_vectors(y: Tensor, size: int, like: Tensor) -> Tensor:
@@ -54,23 +56,35 @@ def label_rows(labels: Tensor, shape: DataShape, most: int = 20) -> Tensor:
     return rows
 
 
-def label_name(y: Tensor, shape: DataShape) -> str:
-    """One label in words: "3", or "Smiling 1, Male -1"."""
+def label_name(y: Tensor, shape: DataShape, class_names: Sequence[str] = ()) -> str:
+    """One label in words: "cat" (or "3", where classes have no names), or "Smiling 1, Male -1"."""
     if y.dim() == 0:
-        return str(int(y))
+        return class_names[int(y)] if class_names else str(int(y))
     return ", ".join(f"{name} {float(value):g}" for name, value in zip(shape.conditions, y, strict=True))
 
 
-def parse_label(text: str, shape: DataShape) -> Tensor:
-    """The label that `text` states: "3", or numbers "1,-1", or by name "Smiling=1,Male=-1".
+def class_list(classes: int, names: Sequence[str] = (), most: int = 100) -> str:
+    """All classes in words: "0 cat, 1 dog", or "0 to 9" where names say no more."""
+    if all(name == str(i) for i, name in enumerate(names)):
+        return f"0 to {classes - 1}"
+    more = f", ... ({classes} in all)" if classes > most else ""
+    return ", ".join(f"{i} {name}" for i, name in enumerate(names[:most])) + more
+
+
+def parse_label(text: str, shape: DataShape, class_names: Sequence[str] = ()) -> Tensor:
+    """The label that `text` states: a class by its name or else its index, "3"; numbers "1,-1", also by name
+    "Smiling=1,Male=-1".
 
     Raises ValueError, which says what is wrong.
     """
     if not shape.label_size:
         raise ValueError(f"the data has no labels ({shape})")
     if shape.classes:
+        if text.strip() in class_names:
+            return torch.tensor(class_names.index(text.strip()))
         if not text.strip().isdecimal() or int(text) >= shape.classes:
-            raise ValueError(f"labels are 0 to {shape.classes - 1}, got {text!r}")
+            close = did_you_mean(text, class_names) if class_names else ""
+            raise ValueError(f"labels are {class_list(shape.classes, class_names)}, got {text!r}{close}")
         return torch.tensor(int(text))
     written = [entry.rpartition("=") for entry in text.split(",")]
     names = [name.strip() for name, _, _ in written]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -60,6 +60,8 @@ class Source:
     """The modes of the law that x is drawn from; the part that loads them says `has_modes = True`."""
     log_density: Callable[[Tensor], Tensor] | None = None
     """log p(x) [n] (nats, float64) of x [n, d] where the law is known."""
+    class_names: Sequence[str] = ()
+    """What the classes are called, in the order of their labels; empty where nothing names them."""
     cache: Path | None = None
     """The decoded copy that x is mapped from, where there is one."""
 

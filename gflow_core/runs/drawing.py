@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import attrs
@@ -23,7 +23,7 @@ from gflow_core.recipes.changes import check_recipe
 from gflow_core.recipes.files import check_files
 from gflow_core.recipes.recipe import Recipe, load
 from gflow_core.runs.build import build, single
-from gflow_core.runs.manifest import check_origins
+from gflow_core.runs.manifest import check_origins, class_names
 from gflow_core.runs.record import RunFolder
 from gflow_core.runs.state import fitting
 
@@ -48,7 +48,7 @@ class Drawing:
 
     Averaged weights where the run keeps them, of the newest checkpoint or the named one. `seed` chooses other
     latents than the run's own seed would, `replica` one of several (from 0), and `label` what a conditional sampler
-    is asked for: a class, or numbers (`nn.labels.parse_label`); every class in turn without it.
+    is asked for: a class by name or index, or numbers (`nn.labels.parse_label`); every class in turn without it.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Drawing:
         checkpoint: str | None = None,
         seed: int | None = None,
         replica: int = 0,
-        label: str | None = None,
+        label: str | int | None = None,
     ) -> None:
         folder = RunFolder(path)
         self.recipe = load(folder.recipe, begun=True)
@@ -67,7 +67,8 @@ class Drawing:
         manifest = folder.read_manifest()
         check_recipe(manifest, path)
         check_files(manifest, path, spec, tables=NETWORKS)
-        self.labels = _wanted(spec, label)
+        self.class_names = class_names(manifest)
+        self.labels = _wanted(spec, label, self.class_names)
         self.experiment = build(spec, load_data=False, begin=spec.objective is None)
         check_loaded(manifest, path)
         check_origins(manifest, self.experiment, path)
@@ -94,7 +95,7 @@ def draw(
     checkpoint: str | None = None,
     seed: int | None = None,
     replica: int = 0,
-    label: str | None = None,
+    label: str | int | None = None,
     map: Map = map,
 ) -> tuple[Tensor, Recipe]:
     """n samples [n, *shape] of a run's sampler, and its recipe; see Drawing."""
@@ -102,7 +103,7 @@ def draw(
     return torch.cat(list(drawing.chunks(n, map))), drawing.recipe
 
 
-def _wanted(spec: Spec, label: str | None) -> Tensor | None:
+def _wanted(spec: Spec, label: str | int | None, names: Sequence[str]) -> Tensor | None:
     """The labels to draw [m] or [m, k]: the one that is asked for, or every class; None for a sampler without."""
     shape = spec.data_shape()
     if not spec.sampler.conditional:
@@ -112,7 +113,7 @@ def _wanted(spec: Spec, label: str | None) -> Tensor | None:
     if label is None or shape is None:
         return label_pool(None, shape)
     try:
-        return parse_label(label, shape)[None]
+        return parse_label(str(label), shape, names if isinstance(label, str) else ())[None]
     except ValueError as error:
         raise GflowError(f"--label {label}: {error}") from None
 

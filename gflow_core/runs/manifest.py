@@ -17,13 +17,14 @@ from gflow_core.errors import GflowError
 from gflow_core.machine.runtime import Runtime
 from gflow_core.parts.loading import loaded_files, registered
 from gflow_core.parts.plugins import plugins
+from gflow_core.parts.source import Source
 from gflow_core.parts.training import Experiment
 from gflow_core.recipes.changes import BEGAN
 from gflow_core.recipes.files import FILES, files_of
 from gflow_core.recipes.recipe import Recipe
 from gflow_core.runs.state import networks
 
-__all__ = ["check_data", "check_origins", "manifest_of", "now", "surroundings"]
+__all__ = ["check_data", "check_origins", "class_names", "manifest_of", "now", "surroundings"]
 
 
 def manifest_of(recipe: Recipe, experiment: Experiment) -> dict[str, Any]:
@@ -47,13 +48,18 @@ def manifest_of(recipe: Recipe, experiment: Experiment) -> dict[str, Any]:
         "processes": runtime.world,
         "threads": torch.get_num_threads(),
         "git": _git(),
-        "data": {"items": len(data), "shape": str(data.shape), "fingerprint": data.fingerprint} if data else {},
+        "data": _data(data) if data else {},
         **({FILES: files} if (files := files_of(experiment.spec)) else {}),
         **({"origins": experiment.origins} if experiment.origins else {}),
         "parameters": {
             name: sum(p.numel() for p in module.parameters()) for name, module in networks(experiment).items()
         },
     }
+
+
+def _data(data: Source) -> dict[str, Any]:
+    named = {"classes": list(data.class_names)} if data.class_names else {}
+    return {"items": len(data), "shape": str(data.shape), "fingerprint": data.fingerprint, **named}
 
 
 def versions() -> dict[str, str]:
@@ -73,6 +79,12 @@ def _git() -> dict[str, Any] | None:
         return {"commit": ask("rev-parse", "HEAD"), "dirty": bool(ask("status", "--porcelain", "-uno"))}
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def class_names(manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the classes of a run's data are called; empty where its manifest does not say."""
+    data = manifest.get("data")
+    return tuple(map(str, data.get("classes", ()))) if isinstance(data, Mapping) else ()
 
 
 def now() -> str:

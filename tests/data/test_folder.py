@@ -9,8 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
+from gflow_core.data import cache, folder
 from gflow_core.data.parts import CelebA, ImageFolder
-from gflow_core.data.store import common_folder, in_turn
+from gflow_core.data.store import common_folder, in_numbers, in_turn
 from gflow_core.errors import DataError
 
 # ------------------------------------------------------------------ image_folder
@@ -86,6 +87,62 @@ def test_class_folders_are_verified(tmp_path, make, photos, options, words):
     with pytest.raises(DataError) as caught:
         ImageFolder(root=str(root), image_size=8, **options).load()
     assert words in str(caught.value)
+
+
+def test_numbers_sort_as_numbers_and_names_are_kept(tmp_path, make, rng):
+    files = {f"{i}/a.png": make.png(np.full((8, 8, 3), 20 * i, np.uint8)) for i in range(12)}
+    for target in ("set", "set.zip"):
+        part = ImageFolder(root=str(make.write(files, tmp_path / target)), image_size=8, classes=12)
+        for source in (part.load(), part.load()):  # decoded, and from the cache
+            assert (source.x[:, 0, 0, 0] // 20).tolist() == source.y.tolist()
+            assert source.class_names == tuple(map(str, range(12)))
+    assert part_without_labels(tmp_path / "set").class_names == ()
+    assert sorted(["img10", "img9", "b", "10", "9", "09", ""], key=in_numbers) == [
+        "",
+        "09",
+        "9",
+        "10",
+        "b",
+        "img9",
+        "img10",
+    ]
+
+
+def part_without_labels(root):
+    return ImageFolder(root=str(root), image_size=8).load()
+
+
+def test_labels_in_the_order_of_text_are_not_taken_from_an_old_cache(tmp_path, make, rng, monkeypatch):
+    files = {f"{i}/a.png": make.png(np.full((8, 8, 3), 20 * i, np.uint8)) for i in range(12)}
+    part = ImageFolder(root=str(make.write(files, tmp_path / "set")), image_size=8, classes=12)
+    with monkeypatch.context() as before:
+        before.setattr(cache, "FORMAT", 2)
+        before.setattr(folder, "in_numbers", str)
+        old = part.load()
+    assert old.class_names[:3] == ("0", "1", "10")
+    assert (old.x[:, 0, 0, 0] // 20).tolist() != old.y.tolist()
+    new = part.load()
+    assert new.cache != old.cache
+    assert (new.x[:, 0, 0, 0] // 20).tolist() == new.y.tolist()
+
+
+@pytest.mark.parametrize("target", ["photos", "photos.zip", "photos.tar"])
+def test_an_empty_class_folder_is_named(tmp_path, make, photos, target, caplog):
+    root = make.write(photos | {"dog/readme.txt": b"none yet", ".cache/x.txt": b""}, tmp_path / target)
+    if target == "photos":
+        (root / "eel").mkdir()
+    empty = "dog, eel" if target == "photos" else "dog"
+    with pytest.raises(DataError, match=rf"3 class folders found \(ant, bee, cat\), and {empty} without images; put"):
+        ImageFolder(root=str(root), image_size=8, classes=4).load()
+    part = ImageFolder(root=str(root), image_size=8, classes=3)
+    for _ in range(2):
+        caplog.clear()
+        assert part.load().class_names == ("ant", "bee", "cat")
+        assert caplog.messages == [f"{root}: no images in the class folders {empty}; no class"]
+    alone = {name: raw for name, raw in photos.items() if "bee" in name} | {"dog/readme.txt": b""}
+    root = make.write(alone, tmp_path / f"alone-{target}")
+    with pytest.raises(DataError, match=r"1 class folders found \(bee\), and dog without images"):
+        ImageFolder(root=str(root), image_size=8, classes=2).load()
 
 
 def test_loose_images_among_classes(tmp_path, make, photos):

@@ -64,6 +64,17 @@ def test_what_people_write(text, shape, label):
     assert label_name(parse_label(text, shape), shape) == label
 
 
+def test_classes_go_by_name_and_by_index():
+    names = ("cat", "2", "dog")
+    for text, label in (("dog", 2), (" cat ", 0), ("0", 0), ("2", 1), ("1", 1)):  # a name counts before an index
+        assert int(parse_label(text, DIGITS, names)) == label
+    assert label_name(torch.tensor(2), DIGITS, names) == "dog"
+    with pytest.raises(ValueError, match="labels are 0 cat, 1 2, 2 dog, got 'dgo'; did you mean \"dog\""):
+        parse_label("dgo", DIGITS, names)
+    with pytest.raises(ValueError, match="labels are 0 cat"):
+        parse_label("3", DIGITS, names)
+
+
 @pytest.mark.parametrize(
     ("text", "shape", "words"),
     [

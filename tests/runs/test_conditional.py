@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from PIL import Image
 from torch.nn import functional as F
 
+from gflow_core import load_run
 from gflow_core.cli import main
 from gflow_core.errors import DataError, RecipeError
 from gflow_core.recipes.recipe import load
@@ -275,3 +276,36 @@ def test_a_data_set_whose_labels_are_not_what_it_promised(game, monkeypatch, y, 
     monkeypatch.setattr(type(spec.dataset), "load", lying)
     with pytest.raises(DataError, match=words):
         build(spec)
+
+
+def test_classes_go_by_their_names(game, tmp_path, make, caplog):
+    """From folders to the manifest, the plan, the sample grid, the report, and gflow sample."""
+    files = {
+        f"{c}/{i}.png": make.png(np.full((16, 16), 9 * i + 60 * k, np.uint8))
+        for k, c in enumerate(("ant", "cat"))
+        for i in range(12)
+    }
+    make.write(files, tmp_path / "pets")
+    game("train.seed=0")  # the recipe is written
+    pets = "dataset={ use = 'image_folder', root = 'pets', image_size = 16, channels = 1, classes = 2 }"
+    words = ["game.toml", pets, "train.steps=1", "analyze.0={ use = 'sample_grid', samples = 4 }"]
+
+    def gflow(*words, code=0):
+        result = CliRunner().invoke(main, [str(word) for word in words])
+        assert result.exit_code == code, result.output
+        return result.output
+
+    assert "classes 0 ant, 1 cat\n" in gflow("data", "prepare", *words)
+    assert "0 ant, 1 cat" in gflow("run", *words, "--dry-run")
+    gflow("run", *words)
+    run = load_run("runs/game-s0-001")
+    assert run.manifest["data"]["classes"] == ["ant", "cat"]
+    assert run.results()["sample_grid"]["manifest"]["labels"] == ["ant", "cat"]
+    assert "4 samples of cat: x.npy" in gflow("sample", run.path, "--n", 4, "--label", "cat", "--out", "x.npy")
+    assert np.array_equal(np.load("x.npy"), run.sample(4, label=1).numpy())
+    assert not np.array_equal(np.load("x.npy"), run.sample(4, label="ant").numpy())
+    gflow("sample", run.path, "--n", 4, "--label", "1", "--out", "y.npy")
+    assert np.array_equal(np.load("x.npy"), np.load("y.npy"))
+    assert "labels are 0 ant, 1 cat, got 'dog'" in gflow("sample", run.path, "--label", "dog", "--out", "x.npy", code=2)
+    gflow("report", run.path)
+    assert "ant" in (run.path / "report.html").read_text()
