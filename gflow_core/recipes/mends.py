@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from datetime import date, time
 from typing import Any
 
-from gflow_core.recipes.tree import OVERRIDE, parse_toml
+from gflow_core.files.reading import parse_toml
+from gflow_core.recipes.tree import OVERRIDE
 from gflow_core.recipes.words import Place, path_text, quote
 
 __all__ = ["mended"]
