@@ -266,6 +266,11 @@ def check_command(name: str, values: dict[str, Any]) -> None:
         plugins().registries[values["kind"]].get(values["name"])
     if name == "check" and values and values["name"] not in OWN_PARTS:
         assert values["name"] in [record.name for record in plugins().records], f"no plugin is {values['name']}"
+    if name == "resume":
+        for word in words:
+            assert word.startswith("~") or "=" in word.lstrip("-"), f"{word} is no override"
+        if words and (recipe := re.fullmatch(r"runs/(\w+)-s\d+-\d+", str(values.get("run")))):
+            load(recipe[1] if recipe[1] != "x" else "vgrow_ring8", words)
     if name == "analyze" and values:
         names = [word for word in words if "=" not in word and not word.startswith("~")]
         for one in names:

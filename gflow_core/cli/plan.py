@@ -79,8 +79,9 @@ def _rows(plan: dict[str, Any]) -> list[tuple[str, str, str]]:
         if data["cache"]:
             rows.append(("decoded data", "kept in", data["cache"]))
         rows.append(("dataset", data["use"], f"{data['items']:,} items, {data['shape']}"))
-        if data["classes"]:
-            rows.append(("classes", "", class_list(len(data["classes"]), data["classes"], 20)))
+        names = data["classes"]
+        if names != [str(label) for label in range(len(names))]:
+            rows.append(("classes", "", class_list(len(names), names, 20)))
     for kind in ("sampler", "discriminator"):
         if network := plan[kind]:
             rows.append((kind, network["use"], f"{network['parameters']:,} parameters"))
