@@ -8,9 +8,10 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import NoReturn
 
-__all__ = ["INTERRUPTED", "end_at_once", "held_back", "interruptible", "listening"]
+__all__ = ["INTERRUPTED", "end_at_once", "held_back", "interruptible", "listening", "noted"]
 
 INTERRUPTED = 130
 """Exit code of what was asked to stop."""
@@ -56,6 +57,37 @@ def interruptible(words: str = "") -> Iterator[None]:
         if hasattr(signal, "pthread_sigmask"):  # Windows has none
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _heard())  # `held_back`, by the process that started this one
         yield
+
+
+@contextmanager
+def noted() -> Iterator[list[int]]:
+    """Notes each signal to stop whose handler raises within the block.
+
+    The KeyboardInterrupt there is then a person's, and without one it is somebody's own. A signal that only asks, as
+    while training, is none to leave for.
+    """
+    pressed: list[int] = []
+
+    def noting(handler: Callable[[int, FrameType | None], object]) -> Callable[[int, FrameType | None], object]:
+        def note(number: int, frame: FrameType | None) -> object:
+            try:
+                return handler(number, frame)
+            except BaseException:
+                pressed.append(number)
+                raise
+
+        return note
+
+    before = {number: handler for number in _heard() if callable(handler := signal.getsignal(number))}
+    notes = {number: noting(handler) for number, handler in before.items()}
+    for number, note in notes.items():
+        signal.signal(number, note)
+    try:
+        yield pressed
+    finally:
+        for number, note in notes.items():
+            if signal.getsignal(number) is note:  # unless somebody within has set their own
+                signal.signal(number, before[number])
 
 
 def end_at_once(words: str = "") -> None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 import traceback
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, redirect_stdout, suppress
-from types import FrameType
 from typing import Any
 
 from gflow_core.errors import PluginError, raised
+from gflow_core.machine.signals import noted
 
 __all__ = ["foreign", "own", "package", "place"]
 
@@ -73,33 +71,11 @@ def _apart() -> Iterator[list[int]]:
     if _pressed is not None:
         yield _pressed
         return
-    with _keyboard() as _pressed, _printing_to_stderr():
+    with noted() as _pressed, _printing_to_stderr():
         try:
             yield _pressed
         finally:
             _pressed = None
-
-
-@contextmanager
-def _keyboard() -> Iterator[list[int]]:
-    """Notes Ctrl-C within the block: its KeyboardInterrupt is the user's, any other the plugin's own."""
-    pressed: list[int] = []
-    before = signal.getsignal(signal.SIGINT)
-    if not callable(before) or threading.current_thread() is not threading.main_thread():
-        yield pressed
-        return
-    handler = before
-
-    def note(number: int, frame: FrameType | None) -> Any:
-        pressed.append(number)
-        return handler(number, frame)
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield pressed
-    finally:
-        if signal.getsignal(signal.SIGINT) is note:  # unless the plugin has set its own
-            signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

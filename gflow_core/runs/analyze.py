@@ -1,12 +1,14 @@
-"""Analyzers over a run, live or finished."""
+"""Analyzers over a run, live or finished, and what they may find."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
 
 from gflow_core.machine.streams import derive, seeded
 from gflow_core.optim.player import evaluating
@@ -15,8 +17,9 @@ from gflow_core.parts.nouns import Progress, no_progress
 from gflow_core.parts.spec import Analysis
 from gflow_core.parts.training import Experiment
 from gflow_core.runs.pictures import own_style
+from gflow_core.runs.record import plain
 
-__all__ = ["analyze", "pool"]
+__all__ = ["analyze", "faults", "pool"]
 
 
 def analyze(
@@ -56,6 +59,53 @@ def analyze(
         )
         result: Result = analysis.part.build()(subject)
     return result
+
+
+def faults(found: object) -> Iterator[str]:
+    """What keeps what an analyzer found from being written, a sentence each."""
+    if not isinstance(found, Result):
+        yield f"finds a Result, not {type(found).__name__}"
+        return
+    for field in ("scores", "manifest", "tables", "figures", "animations"):
+        if not isinstance(getattr(found, field), dict):
+            yield f"its {field} are no dict"
+            return
+    for name, score in found.scores.items():
+        if not isinstance(name, str) or not _is_score(score):
+            yield f"scores are numbers, words or None by name; {name!r} is {type(score).__name__}"
+    try:
+        json.dumps(plain(found.manifest))
+    except (
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # RuntimeError: torch's, or no end of nesting
+        yield f"its manifest cannot be written ({type(error).__name__}: {error})"
+    for name in (*found.tables, *found.figures, *found.animations):
+        if not isinstance(name, str) or not name or Path(name).name != name:
+            yield f"{name!r} names a file; leave out folders"
+    for name, rows in found.tables.items():
+        if not isinstance(rows, list) or not all(isinstance(row, Mapping) and _by_name(row) for row in rows):
+            yield f"a table is a list of mappings from column to value; {name} is not"
+    for name, figure in found.figures.items():
+        if not hasattr(figure, "savefig"):
+            yield f"figures are matplotlib's; {name} is {type(figure).__name__}"
+    for name, frames in found.animations.items():
+        sizes = {(getattr(frame, "shape", ()), str(getattr(frame, "dtype", ""))) for frame in frames}
+        if len(sizes) != 1 or any(len(shape) != 3 or kind != "uint8" for shape, kind in sizes):
+            yield f"frames of an animation are bytes [H, W, 3] of one size; those of {name} are not"
+
+
+def _is_score(value: Any) -> bool:
+    """A number, words or None; numpy's and torch's numbers, too."""
+    try:
+        return isinstance(plain(value), int | float | str | None)
+    except (TypeError, ValueError, RuntimeError):
+        return False
+
+
+def _by_name(row: Mapping[Any, Any]) -> bool:
+    return all(isinstance(column, str) for column in row)
 
 
 def pool(results: Mapping[int, Result]) -> Result:

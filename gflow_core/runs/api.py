@@ -122,8 +122,8 @@ class Run:
     ) -> Run:
         """Run its analyzers again: those named (also ones that the recipe lacks), or all; returns the run.
 
-        Overrides ("analyze.0.samples=1000") change their options. `scheduler` as in `run`. Raises GflowError for an
-        analysis that fails, once the others are written.
+        Overrides ("analyze.0.samples=1000") change their options. `scheduler` as in `run`. While another process is at
+        work on the run, it waits. Raises GflowError for an analysis that fails, once the others are written.
         """
         with RunConsole(quiet) as console, session.workers(scheduler) as spread:
             return Run(session.reanalyze(self.path, console, names, tuple(overrides), spread).path)

@@ -6,20 +6,24 @@ import errno
 import os
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+import attrs
 import torch
 
-from gflow_core.errors import Diverged, GflowError, Interrupted
+from gflow_core.errors import Diverged, GflowError, Interrupted, raised
 from gflow_core.files.checkpoint import Checkpoint
 from gflow_core.files.inside import unshare
+from gflow_core.machine.signals import noted
+from gflow_core.machine.streams import derive, seeded
 from gflow_core.nn.sampling import dealt
 from gflow_core.parts.analysis import Map, Result
 from gflow_core.parts.spec import Analysis
 from gflow_core.parts.training import Experiment, Phase
-from gflow_core.runs.analyze import analyze, pool
+from gflow_core.runs.analyze import analyze, faults, pool
 from gflow_core.runs.build import single
 from gflow_core.runs.drawing import COLUMNS, IMAGES, POINTS, chunks, label_grid, some_real
 from gflow_core.runs.pictures import draw_samples
@@ -27,7 +31,7 @@ from gflow_core.runs.record import RunFolder
 from gflow_core.runs.state import capture
 from gflow_core.runs.stopping import Stop
 from gflow_core.runs.trackers import Trackers
-from gflow_core.runs.train import train
+from gflow_core.runs.train import look, train
 
 __all__ = ["Console", "Session"]
 
@@ -73,6 +77,8 @@ class Session:
         self.stop = Stop()
         self.main = experiment.runtime.main
         self.trackers = Trackers((), folder.path, 0, console.say, here=False)
+        self._failed: dict[str, list[tuple[int, GflowError]]] = {}
+        """What failed while training, and at which steps."""
         self._part_way = part_way
         self._step = 0
         # Seconds go on counting where the last line of an earlier stretch stopped.
@@ -99,6 +105,8 @@ class Session:
             with self.stop.listening(self.console.stopping):
                 self.console.training(done, step)
                 try:
+                    if done and not self._part_way:
+                        look(self.experiment, self, done)
                     train(self.experiment, self, done=done)
                 except Interrupted as stop:
                     raise Interrupted(f"{stop}; go on with gflow resume {self.folder.path}") from None
@@ -143,31 +151,6 @@ class Session:
         self.trackers.log(step, line)
         self.console.log(step, means)
 
-    def sample(self, step: int) -> None:
-        if not self.main:
-            return
-        experiment = single(self.experiment, 0)  # of several replicas the first is shown
-        shape = experiment.spec.data_shape()
-        assert shape is not None
-        path = self.folder.sample_path(step)
-        if shape.kind == "image" and experiment.spec.sampler.conditional:
-            draw_samples(path, label_grid(experiment), shape, columns=COLUMNS)
-        else:
-            n = IMAGES if shape.kind == "image" else POINTS
-            classes = torch.arange(shape.classes) if experiment.spec.sampler.conditional and shape.classes else None
-            x = torch.cat(list(chunks(experiment, n, "preview", classes)))
-            shown = None if classes is None else dealt(classes, n)
-            draw_samples(path, x, shape, some_real(experiment), classes=shown)
-        self.trackers.picture(step, path)
-
-    def analyze(self, step: int) -> None:
-        for analysis in self.experiment.spec.analyze:
-            if analysis.every and step % analysis.every == 0:
-                try:
-                    self.run_analyzer(analysis, step, final=False)
-                except GflowError as error:  # hours of training are worth more than one look
-                    self.console.say(f"{analysis.name} failed at step {step}: {error}; training goes on")
-
     def save(self, step: int, phase: Phase | None = None) -> None:
         if self.main:
             state = Checkpoint(
@@ -178,16 +161,70 @@ class Session:
             )
             train_options = self.experiment.spec.train
             assert train_options is not None
-            self.folder.save(state, self._part_way if phase else 0, keep=train_options.keep)
             self.trackers.flush()  # a run that is killed goes on from here
+            self.folder.save(state, self._part_way if phase else 0, keep=train_options.keep)
         self.experiment.runtime.barrier()
+
+    def sample(self, step: int) -> None:
+        if not self.main or (path := self.folder.sample_path(step)).is_file():
+            return
+        what = "the sample picture"
+        with self._costing_nothing(what, step), self._blaming(what):
+            with seeded(derive(self.experiment.streams.seed, f"preview.{step}")):
+                self._draw(path)
+            self.trackers.picture(step, path)
+            self.trackers.flush()
+
+    def _draw(self, path: Path) -> None:
+        experiment = single(self.experiment, 0)  # of several replicas the first is shown
+        shape = experiment.spec.data_shape()
+        assert shape is not None
+        if shape.kind == "image" and experiment.spec.sampler.conditional:
+            draw_samples(path, label_grid(experiment), shape, columns=COLUMNS)
+        else:
+            n = IMAGES if shape.kind == "image" else POINTS
+            classes = torch.arange(shape.classes) if experiment.spec.sampler.conditional and shape.classes else None
+            x = torch.cat(list(chunks(experiment, n, "preview", classes)))
+            shown = None if classes is None else dealt(classes, n)
+            draw_samples(path, x, shape, some_real(experiment), classes=shown)
+
+    def analyze(self, step: int) -> None:
+        for analysis in self.experiment.spec.analyze:
+            if analysis.every and step % analysis.every == 0:
+                with self._costing_nothing(analysis.name, step):
+                    self.run_analyzer(analysis, step, final=False)
+
+    @contextmanager
+    def _costing_nothing(self, what: str, step: int) -> Iterator[None]:
+        """Hours of training are worth more than one look: a failure within the block is told now, and at the end."""
+        try:
+            yield
+        except GflowError as error:
+            self.console.say(f"{what} failed at step {step}: {error}; training goes on")
+            self._failed.setdefault(what, []).append((step, error))
+
+    @contextmanager
+    def _blaming(self, who: str, mend: str = "") -> Iterator[None]:
+        """What the block raises becomes a GflowError, be it SystemExit; not what a person's Ctrl-C raises."""
+        with noted() as pressed:
+            try:
+                yield
+            except GflowError:
+                raise
+            except BaseException as error:
+                if pressed:
+                    raise KeyboardInterrupt from error
+                if os.environ.get("GFLOW_DEBUG") == "1":
+                    raise
+                raise GflowError(f"{who} raised {raised(error)} (GFLOW_DEBUG=1 shows where){mend}") from error
 
     # -- analyzers
 
     def analyze_all(self, analyses: Sequence[Analysis], step: int, overrides: tuple[str, ...] = ()) -> None:
         """Run them one after the other. One that fails costs the others nothing; GflowError names it at the end.
 
-        Raises Interrupted at Ctrl-C, and names the command for those that are lacking.
+        So it does what failed while training. Raises Interrupted at Ctrl-C, and names the command for those that are
+        lacking.
         """
         failed: dict[str, GflowError] = {}
         for i, analysis in enumerate(analyses):
@@ -201,70 +238,70 @@ class Session:
                 words = shlex.join(["gflow", "analyze", str(self.folder.path), *lacking, *overrides])
                 raise Interrupted(f"stopped in the analysis {analysis.name}; go on with {words}") from None
         self.experiment.runtime.barrier()
-        if len(analyses) == 1 and failed:
+        if len(analyses) == 1 and failed and not self._failed:
             raise next(iter(failed.values()))
-        if failed:
-            said = {name: str(error).removeprefix(f"{name}: ") for name, error in failed.items()}
-            reasons = "".join(f"\n  {name}: {reason}" for name, reason in said.items())
-            raise GflowError(
-                f"{self.folder.path}: {len(failed)} of {len(analyses)} analyses failed; all else is written{reasons}"
-            )
+        said = [f"{len(failed)} of {len(analyses)} analyses failed"] if failed else []
+        reasons = [f"{name}: {str(error).removeprefix(f'{name}: ')}" for name, error in failed.items()]
+        for name, before in self._failed.items():
+            said.append(f"while training {name} failed {len(before)} time{'s' * (len(before) > 1)}")
+            reasons.append(f"{name}, step {before[0][0]}: {before[0][1]}")
+        if said:
+            raise GflowError("\n  ".join([f"{self.folder.path}: {', '.join(said)}; all else is written", *reasons]))
 
     def run_analyzer(self, analysis: Analysis, step: int, *, final: bool, overrides: tuple[str, ...] = ()) -> None:
-        """Run one analyzer and write what it found. GflowError names one that fails; the run itself is saved."""
+        """Run one analyzer and write what it found. GflowError names one that fails; the run itself is saved.
+
+        While training it looks once at each step: what a resumed run has found already stays.
+        """
         try:
-            if self.main:
+            if self.main and (final or not self.folder.has_result(analysis.name, step)):
                 self._run_analyzer(analysis, step, final, overrides)
         finally:
             self.experiment.runtime.barrier()
 
     def _run_analyzer(self, analysis: Analysis, step: int, final: bool, overrides: tuple[str, ...]) -> None:
-        try:
-            self._look(analysis, step, final, overrides)
-        except OSError as error:
-            raise GflowError(
-                f"{self.folder.path}: {analysis.name} cannot be written: {error.strerror or error}; make room, and "
-                f"repeat it with gflow analyze {self.folder.path} {analysis.name}"
-            ) from error
-
-    def _look(self, analysis: Analysis, step: int, final: bool, overrides: tuple[str, ...]) -> None:
+        again = f"; repeat it with gflow analyze {self.folder.path} {analysis.name}" if final else ""
         results = {}
-        for index, seed in enumerate(self.experiment.spec.seeds):
-            one = single(self.experiment, index)
-            name = f"{analysis.name}/seed{seed}" if self.experiment.replicas else analysis.name
-            results[seed] = result = self._analyze(one, analysis, name, step)
-            if overrides:
-                result.manifest["overrides"] = list(overrides)
-            where = self.folder.write_result(name, result, step, final=final)
-        if self.experiment.replicas:
-            result = pool(results)
-            where = self.folder.write_result(analysis.name, result, step, final=final)
-        self.trackers.scores(step, analysis.name, result.scores)
-        self.console.result(analysis.name, result, where)
+        with self._blaming(f"analyzer {analysis.name}", again):
+            for index, seed in enumerate(self.experiment.spec.seeds):
+                one = single(self.experiment, index)
+                name = f"{analysis.name}/seed{seed}" if self.experiment.replicas else analysis.name
+                results[seed] = result = self._analyze(one, analysis, name, step, overrides)
+                where = self._write(name, result, step, final, again)
+            if self.experiment.replicas:
+                result = pool(results)
+                where = self._write(analysis.name, result, step, final, again)
+            self.trackers.scores(step, analysis.name, result.scores)
+            self.trackers.flush()
+            self.console.result(analysis.name, result, where)
 
-    def _analyze(self, one: Experiment, analysis: Analysis, name: str, step: int) -> Result:
-        """What the analyzer finds in a run of one seed. Raises GflowError, also for what the analyzer itself raises."""
-        earlier = self.folder.earlier_results(name)
+    def _analyze(self, one: Experiment, analysis: Analysis, name: str, step: int, overrides: tuple[str, ...]) -> Result:
+        """What the analyzer finds in a run of one seed. Raises GflowError where it is nothing that can be written."""
         work = self.folder.path / "analysis" / name / "work"
+        unshare(work)
+        found = analyze(
+            one,
+            analysis,
+            step,
+            progress=self.console.progress,
+            folder=self.folder.path,
+            earlier=self.folder.earlier_results(name, step),
+            work=work,
+            map=self.map,
+        )
+        wrong = "; ".join(faults(found))
+        if wrong:
+            raise GflowError(f"analyzer {analysis.name}: {wrong}")
+        scores: dict[str, Any] = {**found.scores}
+        scores |= {name: value.item() for name, value in scores.items() if hasattr(value, "item")}  # numpy's, torch's
+        manifest = {**found.manifest, "overrides": list(overrides)} if overrides else found.manifest
+        return attrs.evolve(found, scores=scores, manifest=manifest)
+
+    def _write(self, name: str, result: Result, step: int, final: bool, again: str) -> Path:
+        """Write what an analyzer found; its folder. Raises GflowError where the disk does not take it."""
         try:
-            unshare(work)
-            return analyze(
-                one,
-                analysis,
-                step,
-                progress=self.console.progress,
-                folder=self.folder.path,
-                earlier=earlier,
-                work=work,
-                map=self.map,
-            )
-        except GflowError:
-            raise
-        except Exception as error:
-            if os.environ.get("GFLOW_DEBUG") == "1":
-                raise
-            again = f"gflow analyze {self.folder.path} {analysis.name}"
-            raise GflowError(
-                f"analyzer {analysis.name} raised {type(error).__name__}: {error} (GFLOW_DEBUG=1 shows where); "
-                f"repeat it with {again}"
-            ) from error
+            return self.folder.write_result(name, result, step, final=final)
+        except OSError as error:
+            room = "; make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+            what = f"{self.folder.path}: {name} cannot be written: {error.strerror or error}"
+            raise GflowError(f"{what}{room}{again}") from error

@@ -18,7 +18,7 @@ import math
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +45,7 @@ from gflow_core.runs.pictures import own_style
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["RunFolder"]
+__all__ = ["RunFolder", "plain"]
 
 
 class RunFolder:
@@ -136,7 +136,8 @@ class RunFolder:
                     for file in (*files, "result.json"):
                         (result.parent / file).unlink(missing_ok=True)
         for leftover in self.path.rglob(LEFTOVERS):
-            if leftover.is_file():  # of a checkpoint it is a folder, which `save` deletes
+            # Of a checkpoint it is a folder, which `prune` deletes; beside recipe.toml a report may be being written.
+            if leftover.is_file() and leftover.parent != self.path:
                 leftover.unlink()
 
     @contextmanager
@@ -168,35 +169,52 @@ class RunFolder:
         folder.mkdir(exist_ok=True)
         return folder / f"{step:06d}.png"
 
+    def has_result(self, name: str, step: int) -> bool:
+        """Whether an analyzer has looked after this step, during training."""
+        return (self._result_folder(name, step, final=False) / "result.json").is_file()
+
     def write_result(self, name: str, result: Result, step: int, *, final: bool) -> Path:
-        """Write what an analyzer found to analysis/NAME, or analysis/NAME/STEP during training."""
-        folder = self.path / "analysis" / name
-        if not final:
-            folder /= f"{step:06d}"
+        """Write what an analyzer found to analysis/NAME, or analysis/NAME/STEP during training: all of it, or nothing.
+
+        What is in the place of another result is there for the moment that it takes to rename files.
+        """
+        folder = self._result_folder(name, step, final=final)
         folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob(LEFTOVERS):
+            leftover.unlink()
         _, before = _stated(folder)
-        for table, rows in result.tables.items():
-            _write_table(folder / f"{table}.csv", rows)
-        for figure, drawing in result.figures.items():
-            with written_aside(folder / f"{figure}.png") as aside, own_style():
-                drawing.savefig(aside, format="png", dpi=150, bbox_inches="tight")
-        for animation, frames in result.animations.items():
-            _write_animation(folder / f"{animation}.gif", frames)
         suffixes = (("csv", result.tables), ("png", result.figures), ("gif", result.animations))
         files = sorted(f"{made}.{suffix}" for suffix, names in suffixes for made in names)
         body = {"step": step, "scores": result.scores, "manifest": result.manifest, "files": files}
         if result.seeds:
             body["seeds"] = [{"seed": seed, "scores": scores} for seed, scores in result.seeds.items()]
-        _write(folder / "result.json", json.dumps(sealed(_plain(body)), indent=2) + "\n")
+        with ExitStack() as renaming:  # the last one first, so result.json when all others are there
+
+            def aside(file: str) -> Path:
+                return renaming.enter_context(written_aside(folder / file))
+
+            aside("result.json").write_text(json.dumps(sealed(plain(body)), indent=2) + "\n", encoding="utf-8")
+            for table, rows in result.tables.items():
+                _write_table(aside(f"{table}.csv"), rows)
+            with own_style() if result.figures else nullcontext():
+                for figure, drawing in result.figures.items():
+                    drawing.savefig(aside(f"{figure}.png"), format="png", dpi=150, bbox_inches="tight")
+            for animation, frames in result.animations.items():
+                _write_animation(aside(f"{animation}.gif"), frames)
+            (folder / "result.json").unlink(missing_ok=True)
         for stale in before - set(files):  # an earlier analysis with other options made them, and nobody else
             (folder / stale).unlink(missing_ok=True)
         return folder
 
-    def earlier_results(self, name: str) -> dict[int, Path]:
-        """Step -> folder of what an analyzer found during training, oldest first."""
+    def earlier_results(self, name: str, step: int) -> dict[int, Path]:
+        """Step -> folder of what an analyzer found during training, before this step, oldest first."""
         folder = self.path / "analysis" / name
-        found = [p for p in folder.iterdir() if p.name.isdigit()] if folder.is_dir() else []
-        return {int(p.name): p for p in sorted(found, key=lambda p: int(p.name))}
+        found = sorted(int(p.parent.name) for p in folder.glob("*/result.json") if p.parent.name.isdigit())
+        return {one: self._result_folder(name, one, final=False) for one in found if one < step}
+
+    def _result_folder(self, name: str, step: int, *, final: bool) -> Path:
+        folder = self.path / "analysis" / name
+        return folder if final else folder / f"{step:06d}"
 
     # -------------------------------------------------------------- checkpoints
 
@@ -229,9 +247,14 @@ class RunFolder:
                 f"{folder / name}: cannot be written: {error.strerror or error}; earlier checkpoints are untouched; "
                 f"make room, then {again}"
             ) from error
+        self.prune(keep)
+
+    def prune(self, keep: int) -> None:
+        """Delete all checkpoints but the newest `keep`, and what a kill left of others."""
+        folder = self.path / "checkpoints"
         for old in self.checkpoints()[:-keep]:
             checkpoint.delete(folder / old)
-        for leftover in folder.glob(".*"):  # of writes that a crash cut short
+        for leftover in folder.glob(".*"):
             shutil.rmtree(leftover, ignore_errors=True)
 
     def load(self, name: str | None = None, only: tuple[str, ...] | None = None) -> Checkpoint:
@@ -270,7 +293,7 @@ def _write(path: Path, text: str) -> None:
 
 def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=columns)
         writer.writeheader()
         writer.writerows(rows)
@@ -281,16 +304,15 @@ def _write_animation(path: Path, frames: list[np.ndarray[Any, Any]]) -> None:
     from PIL import Image
 
     first, *rest = (Image.fromarray(frame) for frame in frames)
-    with written_aside(path) as aside:
-        first.save(aside, format="gif", save_all=True, append_images=rest, duration=50, loop=0)
+    first.save(path, format="gif", save_all=True, append_images=rest, duration=50, loop=0)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A score as JSON has it: numpy and torch scalars as numbers; NaN and infinities, which JSON lacks, as text."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if hasattr(value, "item"):
         value = value.item()
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value

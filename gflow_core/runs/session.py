@@ -112,6 +112,7 @@ def _resume(folder: RunFolder, console: Console, checkpoint: str | None, overrid
     restore(experiment, state, folder.path / "checkpoints" / name)
     if experiment.runtime.main:
         folder.rewind(name)
+        folder.prune(train_options.keep)
         again: dict[str, Any] = {"time": now(), "checkpoint": name}
         if overrides:
             again["overrides"] = list(overrides)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -53,6 +55,10 @@ class _Lines(Silent):
     def log(self, step: int, line: Mapping[str, Any]) -> None:
         with open(self._path, "a", encoding="utf-8", opener=not_through_a_link) as file:
             file.write(json.dumps({"step": step, **line}) + "\n")
+
+    def flush(self) -> None:
+        with suppress(FileNotFoundError), self._path.open("rb+") as file:
+            os.fsync(file.fileno())
 
 
 @attrs.frozen
@@ -138,6 +144,7 @@ class Trackers:
         self._tell("picture", step, path)
 
     def flush(self) -> None:
+        self._lines.flush()
         self._tell("flush")
 
     def close(self) -> None:

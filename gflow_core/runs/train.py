@@ -16,7 +16,7 @@ from gflow_core.nn.sampling import draw_labels, label_pool
 from gflow_core.optim.ema import Ema
 from gflow_core.parts.training import Experiment, Metrics, Phase
 
-__all__ = ["Events", "train"]
+__all__ = ["Events", "look", "train"]
 
 _ESTIMATED = 4096  # samples that an averaged network's statistics are taken over
 
@@ -33,14 +33,14 @@ class Events(Protocol):
     def log(self, step: int, metrics: Mapping[str, Sequence[float]]) -> None:
         """Metrics, averaged over the steps since the last call: one value, or one a replica."""
 
-    def sample(self, step: int) -> None:
-        """Time for a sample picture."""
-
-    def analyze(self, step: int) -> None:
-        """A step is done: analyzers whose turn it is may look."""
-
     def save(self, step: int, phase: Phase | None = None) -> None:
         """Save everything: after `step`, and inside the next one where `phase` is given."""
+
+    def sample(self, step: int) -> None:
+        """Time for a sample picture, where there is none of this step."""
+
+    def analyze(self, step: int) -> None:
+        """A step is done: analyzers whose turn it is may look, those that have not yet."""
 
 
 def train(experiment: Experiment, events: Events, *, done: int = 0) -> None:
@@ -90,14 +90,22 @@ def train(experiment: Experiment, events: Events, *, done: int = 0) -> None:
             _estimate(experiment, step)
         if last or stop or save or sample or _due(step, clock.log_every):
             _log(experiment, events, step, recent)
-        if sample:
-            events.sample(step)
         if save:
             events.save(step)
-        if not last:  # at the end every analyzer runs
-            events.analyze(step)
+        look(experiment, events, step)
         if stop and not last:
             raise Interrupted(f"stopped after step {step}, and saved")
+
+
+def look(experiment: Experiment, events: Events, step: int) -> None:
+    """What looks at the state after `step`, once that is saved: a run that was killed here looks when it is resumed."""
+    clock = experiment.spec.train
+    assert clock is not None
+    last = step == clock.steps
+    if last or _due(step, clock.sample_every):
+        events.sample(step)
+    if not last:  # at the end every analyzer runs
+        events.analyze(step)
 
 
 def _due(step: int, every: int) -> bool:

@@ -18,7 +18,7 @@ from gflow_core.parts.analysis import Result
 from gflow_core.parts.nouns import no_progress
 from gflow_core.parts.spec import Analysis, Spec
 from gflow_core.parts.training import Experiment
-from gflow_core.runs.analyze import analyze
+from gflow_core.runs.analyze import analyze, faults
 from gflow_core.runs.build import build
 from gflow_core.runs.record import RunFolder
 from gflow_core.runs.state import capture
@@ -125,19 +125,11 @@ def _state(experiment: Experiment) -> dict[str, Any]:
 
 def _written(promises: Promises, result: Any, place: RunFolder, *, drawn: bool) -> None:
     """The result, as the record takes it."""
-    promises.require(isinstance(result, Result), f"finds a Result, not {type(result).__name__}")
-    for name, score in result.scores.items():
-        plain = isinstance(name, str) and isinstance(score, float | int | str | None)
-        promises.require(plain, f"scores are numbers, words or None by name; {name!r} is {type(score).__name__}")
+    for fault in faults(result):
+        promises.require(False, fault)
     for name, rows in result.tables.items():
         columns = {tuple(row) for row in rows}
         promises.require(len(columns) <= 1, f"all rows of a table have the same columns; those of {name} differ")
-    for name, frames in result.animations.items():
-        sizes = {(frame.shape, str(frame.dtype)) for frame in frames}
-        right = len(sizes) == 1 and frames[0].ndim == 3 and sizes == {(frames[0].shape, "uint8")}
-        promises.require(right, f"frames of an animation are bytes [H, W, 3] of one size; those of {name} are not")
-    for name in (*result.tables, *result.figures, *result.animations):
-        promises.require(Path(name).name == name, f"{name!r} names a file; leave out folders")
     try:
         place.write_result("tiny", result if drawn else attrs.evolve(result, figures={}), 2, final=True)
     except Exception as error:

@@ -83,6 +83,7 @@ def test_a_write_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         checkpoint.write(folder, Checkpoint(step=1, parts={"a": {"x": torch.zeros(3)}}))
     assert torch.equal(checkpoint.read(folder).parts["a"]["x"], torch.ones(3))
+    assert [path.name for path in tmp_path.iterdir()] == ["000001"], "half a checkpoint would take room that is wanted"
 
 
 def test_a_full_disk_is_one_clear_message(tmp_path, monkeypatch):

@@ -5,18 +5,38 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from contextlib import nullcontext
+from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import ClassVar
 
+import attrs
 import pytest
+import torch
 
+from gflow_core.errors import CheckpointError, GflowError
+from gflow_core.files import checkpoint
 from gflow_core.files.checkpoint import Checkpoint, read
 from gflow_core.parts.analysis import Result
+from gflow_core.parts.plugins import plugins
+from gflow_core.parts.registry import Entry
+from gflow_core.runs import api, record
+from gflow_core.runs.events import Session
 from gflow_core.runs.record import RunFolder
+from gflow_core.runs.trackers import _Lines
+
+log = _Lines.log
 
 
 class Killed(BaseException):
     """As SIGKILL: nothing is tidied up after it."""
+
+
+def deadly(passed, n, change, *arguments, **options):
+    if next(passed) >= n:
+        raise Killed
+    return change(*arguments, **options)
 
 
 @pytest.fixture
@@ -27,13 +47,7 @@ def kill_at(monkeypatch):
         passed = count(1)
         with monkeypatch.context() as patch:
             for name in ("rename", "replace", "unlink", "rmdir", "mkdir"):
-
-                def deadly(*arguments, change=getattr(os, name), **options):
-                    if next(passed) >= n:
-                        raise Killed
-                    return change(*arguments, **options)
-
-                patch.setattr(os, name, deadly)
+                patch.setattr(os, name, partial(deadly, passed, n, getattr(os, name)))
             try:
                 work()
             except Killed:
@@ -78,7 +92,7 @@ def test_going_back_is_done_or_not_done(kill_at, tmp_path):
         kept = {f"{step:06d}" for step in STEPS if step <= last}
         assert {path.stem for path in (run.path / "samples").iterdir()} >= kept
         for place in ("look", "look/seed1"):
-            assert {f"{step:06d}" for step in run.earlier_results(place)} >= kept
+            assert {f"{step:06d}" for step in run.earlier_results(place, 9)} >= kept
         if last == 8:
             assert (run.path / "analysis" / "look" / "t.csv").read_text() == "a\n8\n"
 
@@ -87,7 +101,89 @@ def test_going_back_is_done_or_not_done(kill_at, tmp_path):
         assert run.checkpoints() == ["000002", "000004"]
         assert {path.name for path in (run.path / "samples").iterdir()} == {"000002.png", "000004.png"}
         assert {path.name for path in (run.path / "analysis" / "look").iterdir()} == {"000002", "000004", "seed1"}
-        assert list(run.earlier_results("look/seed1")) == [2, 4]
+        assert list(run.earlier_results("look/seed1", 9)) == [2, 4]
         if not killed:
             break
     assert n > 15, "it was killed in between"
+
+
+# ------------------------------------------------------------------ looking
+
+
+@attrs.frozen(kw_only=True)
+class Chain:
+    """An analyzer whose scores follow from the weights and from all that it found before."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"sampler"})
+
+    def check(self, spec):
+        return ()
+
+    def build(self):
+        return self.look
+
+    def look(self, subject):
+        with torch.no_grad():
+            mean = float(subject.sampler(torch.ones(1, subject.spec.sampler.latent.dim)).mean())
+        before = [json.loads((folder / "result.json").read_text())["scores"] for folder in subject.earlier.values()]
+        scores = {"mean": mean + sum(one["mean"] for one in before), "steps": str([*subject.earlier])}
+        return Result(scores=scores, tables={"t": [{"mean": mean}]})
+
+
+@pytest.fixture
+def watched(monkeypatch, plane):
+    """A recipe that saves, draws and looks, together and apart."""
+    entry = Entry("test.chain", Chain, "test 1")
+    monkeypatch.setitem(plugins().registries["analyzer"]._entries, "test.chain", entry)
+    monkeypatch.setattr(Session, "_blaming", lambda *_: nullcontext())  # a kill is nobody's fault
+    tables = '\n[[analyze]]\nuse = "test.chain"\nname = "{0}"\nevery = {0}\n'
+    text = plane.read_text().replace("sample_every = 2", "sample_every = 4")
+    plane.write_text(text + tables.format(1) + tables.format(2))
+    return plane
+
+
+def tree(run: Path) -> dict[str, bytes]:
+    """What a run came to: all but times and who made it when."""
+    found = {str(path.relative_to(run)): path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    lines = [json.loads(line) | {"seconds": 0} for line in found["metrics.jsonl"].splitlines()]
+    own = {"recipe.toml", "manifest.json", ".lock"}
+    return {name: data for name, data in found.items() if name not in own} | {"metrics.jsonl": repr(lines).encode()}
+
+
+@pytest.fixture
+def whole(watched, tmp_path):
+    return tree(api.run(watched, runs=tmp_path / "whole", quiet=True).path)
+
+
+def test_a_killed_run_ends_as_one_that_was_not(watched, whole, kill_at, tmp_path):
+    assert {"analysis/2/000004/t.csv", "samples/000004.png"} <= set(whole)
+    for n in range(22, 10**9, 20):  # in a checkpoint, a picture, an analysis, where they are put in place
+        runs = tmp_path / str(n)
+        if not kill_at(n, lambda runs=runs: api.run(watched, runs=runs, quiet=True)):
+            break
+        kill_at(n // 2, lambda runs=runs: api.load_run(runs / "plane-s0-001").resume(quiet=True))
+        assert tree(api.load_run(runs / "plane-s0-001").resume(quiet=True).path) == whole
+    assert n > 80
+
+
+def test_a_full_disk_costs_only_what_it_had_no_room_for(watched, whole, tmp_path, monkeypatch):
+    run, room = tmp_path / "plane-s0-001", OSError(28, "No space left on device")
+
+    def half_a_line(lines, step, line):
+        with lines._path.open("a") as file:
+            file.write(f'{{"step": {step}, "see')
+        raise room
+
+    def full(*_):
+        raise room
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_Lines, "log", lambda lines, step, line: (half_a_line if step == 4 else log)(lines, step, line))
+        with pytest.raises(GflowError, match="make room, then gflow resume"):
+            api.run(watched, runs=tmp_path, quiet=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save_file", full)
+        patch.setattr(record, "_write_table", full)
+        with pytest.raises(CheckpointError, match="000004: cannot be written: No space left on device; earlier"):
+            api.load_run(run).resume(quiet=True)
+    assert tree(api.load_run(run).resume(quiet=True).path) == whole

@@ -21,7 +21,6 @@ from gflow_core.parts.training import Phase
 from gflow_core.recipes.recipe import load
 from gflow_core.runs.build import build
 from gflow_core.runs.console import RunConsole
-from gflow_core.runs.events import Session
 from gflow_core.runs.record import RunFolder
 from gflow_core.runs.train import train
 
@@ -148,23 +147,6 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_offered(damage, gflow,
     assert f"gflow resume {run} --checkpoint 000004" in gflow("analyze", run, "mode_coverage", code=2).output
     gflow("resume", run, "--checkpoint", "000004")
     assert weights(run) == whole
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_in_an_analysis_names_what_goes_on(number, gflow, plane, tmp_path, monkeypatch):
-    def interrupt(self, analysis, *_, **__):
-        if analysis.name == "two":
-            os.kill(os.getpid(), number)
-
-    tables = [
-        word
-        for i, name in enumerate(("one", "two", "three"))
-        for word in (f"analyze.{i}.use=mode_coverage", f"analyze.{i}.name={name}")
-    ]
-    monkeypatch.setattr(Session, "run_analyzer", interrupt)
-    said = gflow("run", plane, "--runs", tmp_path / "runs", "train.steps=1", *tables, code=130).output
-    run = tmp_path / "runs" / "plane-s0-001"
-    assert said.endswith(f"stopped in the analysis two; go on with gflow analyze {run} two three\n")
 
 
 def test_no_checkpoint_left(gflow, plane, tmp_path):

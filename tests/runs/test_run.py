@@ -243,9 +243,13 @@ def sick(monkeypatch):
 
 def test_an_analyzer_that_fails_while_training_costs_nothing(gflow, plane, tmp_path, sick):
     plane.write_text(plane.read_text() + '[[analyze]]\nuse = "sick.analyzer"\nevery = 2\n')
-    out = gflow("run", plane, "--runs", tmp_path / "runs").output
-    assert "sick.analyzer failed at step 4: analyzer sick.analyzer raised ZeroDivisionError: of its own" in out
-    assert "training goes on" in out
+    out = gflow("run", plane, "--runs", tmp_path / "runs", code=2).output
+    said = "analyzer sick.analyzer raised ZeroDivisionError: of its own (GFLOW_DEBUG=1 shows where)"
+    assert f"sick.analyzer failed at step 4: {said}; training goes on" in out
+    assert out.endswith(
+        "plane-s0-001: while training sick.analyzer failed 1 time; all else is written\n"
+        f"  sick.analyzer, step 4: {said}\n"
+    )
     run = tmp_path / "runs" / "plane-s0-001"
     assert not (run / "analysis" / "sick.analyzer" / "000004").exists()
     assert (run / "checkpoints" / "000006").is_dir()
@@ -307,8 +311,8 @@ def test_an_analysis_that_cannot_be_written_costs_no_training(gflow, plane, tmp_
         return write_result(self, name, result, step, final=final)
 
     monkeypatch.setattr(RunFolder, "write_result", full)
-    out = gflow("run", plane, "train.steps=4", "--runs", tmp_path / "runs").output
-    assert "sample_grid cannot be written: No space left on device" in out
+    out = gflow("run", plane, "train.steps=4", "--runs", tmp_path / "runs", code=2).output
+    assert "sample_grid cannot be written: No space left on device; make room; training goes on" in out
     assert (tmp_path / "runs" / "plane-s0-001" / "checkpoints" / "000004").is_dir()
 
 

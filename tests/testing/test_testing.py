@@ -732,7 +732,7 @@ ANALYZERS = {
     "manifest": "cannot be written (TypeError",
     "frames": "frames of an animation are bytes",
     "folders": "leave out folders",
-    "no figure": "cannot be written (AttributeError",
+    "no figure": "figures are matplotlib's; a is str",
     "spoils": "changes the run it looks at",
     "drifts": "scores differ the second time",
     "crashes": "raised ZeroDivisionError",

@@ -58,7 +58,7 @@ def look(folder: RunFolder, step: int, *, final: bool = False, shift: float | No
         step=step,
         data=Source(x, _Points().data_shape(), fingerprint(x)),
         sampler=_Shift(step if shift is None else shift),
-        earlier=folder.earlier_results("far.evolution"),
+        earlier=folder.earlier_results("far.evolution", step),
     )
     result = part.build()(subject)
     folder.write_result("far.evolution", attrs.evolve(result, figures={}), step, final=final)
