@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -12,10 +12,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from gflow_core.data.archives import checked, reading, zip_members
 from gflow_core.data.fit import Fit
 from gflow_core.data.pixels import Pixels, fitted
-from gflow_core.data.places import DAMAGED, expand, first_line, not_found
+from gflow_core.data.places import expand, not_found
 from gflow_core.errors import DataError
+from gflow_core.files.reading import opened
 from gflow_core.parts.nouns import DataShape
 
 __all__ = ["read_array"]
@@ -110,34 +112,44 @@ def _labels(root: Path, labels: str, shape: DataShape, items: int) -> AnyArray:
 
 def _read(path: Path, key: str | None, option: str) -> tuple[AnyArray, str]:
     """The array of a .npy (mapped), or the one of a .npz that `key` names; and what to call it in messages."""
-    try:
-        with open(path, "rb") as file:
-            start = file.read(6)
-        if start == b"\x93NUMPY":
-            if key is not None:
-                raise DataError(f'{path}: a .npy holds one array without a name; leave out dataset.{option} = "{key}"')
-            return np.load(path, mmap_mode="r", allow_pickle=False), str(path)
-        if start[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
-            with np.load(path, allow_pickle=False) as archive:
-                name = _key(path, list(archive.files), key, option)
-                return np.asarray(archive[name]), f"{path}[{name}]"
-    except (
-        OSError,
-        EOFError,
-        MemoryError,
-        OverflowError,
-        ValueError,
-        SyntaxError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        if "pickle" in str(error) or "Object arrays" in str(error) or "Python objects" in str(error):
+    with reading(path), opened(path) as file:
+        start = file.read(6)
+        file.seek(0)
+        try:
+            if start == b"\x93NUMPY":
+                if key is not None:
+                    raise DataError(
+                        f'{path}: a .npy holds one array without a name; leave out dataset.{option} = "{key}"'
+                    )
+                return np.load(path, mmap_mode="r", allow_pickle=False), str(path)
+            if start[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
+                names = [name.removesuffix(".npy") for name in zip_members(path, lambda name: name.endswith(".npy"))[0]]
+                name = _key(path, names, key, option)
+                with zipfile.ZipFile(file) as archive:
+                    return _member(archive, f"{name}.npy"), f"{path}[{name}]"
+        except ValueError as error:
+            if "pickle" not in str(error) and "Object arrays" not in str(error) and "Python objects" not in str(error):
+                raise
             raise DataError(
                 f"{path}: it holds Python objects, which are pickled, and gflow reads no pickle; save plain "
                 "numbers, as in numpy.save(path, array.astype(...))"
             ) from error
-        raise DataError(f"{path}: {first_line(error)}; {DAMAGED}") from error
     raise DataError(f"{path}: not a .npy or .npz file; write it with numpy.save or numpy.savez")
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> AnyArray:
+    """The array that a member of a .npz holds; ValueError where it is not as large as it states."""
+    info = checked(archive, name)
+    with archive.open(info) as member:
+        version = np.lib.format.read_magic(member)
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = header(member)
+        held = info.file_size - member.tell()
+    if not dtype.hasobject and math.prod(shape) * dtype.itemsize != held:
+        raise ValueError(f"{name} states the shape {list(shape)} of {dtype}, and {held:,} bytes")
+    with archive.open(info) as member:
+        found: AnyArray = np.lib.format.read_array(member, allow_pickle=False)
+        return found
 
 
 def _key(path: Path, names: list[str], key: str | None, option: str) -> str:

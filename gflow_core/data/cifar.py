@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tarfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -12,9 +10,11 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from gflow_core.data.archives import LARGEST, tar_files, tar_members
 from gflow_core.data.pixels import Pixels
-from gflow_core.data.places import DAMAGED, expand, fetch, first_line, not_found
+from gflow_core.data.places import DAMAGED, expand, fetch, not_found
 from gflow_core.errors import DataError
+from gflow_core.files.reading import read_bytes
 
 __all__ = ["RELEASES", "Release", "read_cifar", "records"]
 
@@ -136,25 +136,19 @@ def records(place: Path, names: Sequence[str], release: Release) -> tuple[Pixels
 
 def _from_folder(place: Path, names: Sequence[str]) -> list[bytes]:
     try:
-        return [(place / name).read_bytes() for name in names]
-    except OSError as error:
+        return [read_bytes(place / name, LARGEST) for name in names]
+    except (OSError, ValueError) as error:
+        what = getattr(error, "filename", None) or place / names[0]
         raise DataError(
-            f"{place}: {error.filename or names[0]}: {error.strerror}; unpack the whole binary release here"
+            f"{place}: {what}: {getattr(error, 'strerror', None) or error}; unpack the whole binary release here"
         ) from error
 
 
 def _from_archive(place: Path, names: Sequence[str]) -> list[bytes]:
-    found: dict[str, bytes] = {}
-    try:
-        with tarfile.open(place, "r:*") as tar:
-            for member in tar:
-                name = member.name.rsplit("/", 1)[-1]
-                if name in names and (file := tar.extractfile(member)):
-                    found[name] = file.read()
-            while tar.fileobj is not None and tar.fileobj.read(1 << 20):
-                pass  # to the end, where gzip's checksum is
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{place}: {first_line(error)}; {DAMAGED}") from error
+    held, _ = tar_members(place, lambda name: name.rsplit("/", 1)[-1] in names)
+    found = {name.rsplit("/", 1)[-1]: raw for name, raw in tar_files(place, held)}
+    if len(held) > len(found):
+        raise DataError(f"{place}: the archive holds one of {', '.join(found)} twice; {DAMAGED}")
     missing = [name for name in names if name not in found]
     if missing:
         raise DataError(f"{place}: the archive lacks {', '.join(missing)}; is it the binary release?")

@@ -23,13 +23,17 @@ import attrs
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from gflow_core.data.archives import LARGEST, zip_bytes
 from gflow_core.data.pixels import RESAMPLE, Pixels
 from gflow_core.data.places import first_line
+from gflow_core.files.reading import opened, read_bytes
 
 __all__ = ["SUFFIXES", "Chunk", "Decoding", "Job", "Outcome", "decode", "decode_chunk", "start_worker"]
 
 SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
 """Files with other names are not images."""
+
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # Pillow hands some of the others to other programs
 
 _BITS_PER_SAMPLE = 258
 """A TIFF's tag."""
@@ -76,7 +80,7 @@ def decode(raw: bytes, decoding: Decoding) -> Pixels:
     Transparency lies on white; 16-bit images keep their upper 8 bits, whatever their values; the first frame of an
     animation counts.
     """
-    with Image.open(BytesIO(raw)) as file:
+    with Image.open(BytesIO(raw), formats=_FORMATS) as file:
         depth = _depth(file)
         image = _eight_bits(ImageOps.exif_transpose(file), depth, "L" if decoding.channels == 1 else "RGB")
     side = decoding.crop or min(image.size)
@@ -140,14 +144,14 @@ def decode_chunk(job: Job, chunk: Chunk) -> Outcome:
 
 def _read(store: Path, name: str) -> bytes:
     if store.is_dir():
-        return (store / name).read_bytes()
-    return _zip(store, store.stat().st_mtime_ns).read(name)
+        return read_bytes(store / name, LARGEST)
+    return zip_bytes(_zip(store, store.stat().st_mtime_ns), name)
 
 
 @lru_cache(maxsize=1)
 def _zip(path: Path, _mtime: int) -> zipfile.ZipFile:
     """The opened zip, once a process; its time is part of the key, so that a replaced file is opened anew."""
-    return zipfile.ZipFile(path)
+    return zipfile.ZipFile(opened(path))
 
 
 def start_worker() -> None:

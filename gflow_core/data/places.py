@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gflow_core.errors import DataError, first_line
+from gflow_core.files.inside import not_through_a_link
 
 __all__ = ["DAMAGED", "expand", "fetch", "first_line", "locked", "not_found"]
 
@@ -59,7 +60,7 @@ def locked(file: Path) -> Iterator[None]:
     except ImportError:  # Windows: nothing to wait with; work is then done twice, never wrongly
         yield
         return
-    with open(file, "ab") as handle:
+    with open(file, "ab", opener=not_through_a_link) as handle:
         with suppress(OSError):  # file systems without locks
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import lzma
 import os
 import re
 import tarfile
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
@@ -17,13 +15,12 @@ from typing import Literal
 
 import attrs
 
+from gflow_core.data.archives import reading, tar_files, tar_members, zip_members
 from gflow_core.data.decode import SUFFIXES
-from gflow_core.data.places import DAMAGED, first_line
 from gflow_core.errors import DataError
+from gflow_core.files.reading import opened
 
 __all__ = ["Store", "common_folder", "in_numbers", "in_turn", "open_store"]
-
-_ARCHIVE_ERRORS = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, OSError)
 
 
 @attrs.define(eq=False, slots=False)
@@ -36,32 +33,24 @@ class Store:
     @cached_property
     def names(self) -> list[str]:
         """Every image's path inside the store, with "/", sorted; for a tar in the order of the file."""
-        images = [name for name in dict.fromkeys(self._contents[0]) if _is_image(name)]
-        return images if self.kind == "tar" else sorted(images)
+        return list(self._contents[0])
 
     @cached_property
     def folders(self) -> set[str]:
         """Every folder inside the store, hidden ones left out, also those without images."""
-        files, folders = self._contents
-        found = {*folders, *(name.rpartition("/")[0] for name in files)} - {"", "."}
-        return {folder for folder in found if _is_shown(folder)}
+        return {folder for folder in self._contents[1] if folder not in ("", ".") and _is_shown(folder)}
 
     @cached_property
-    def _contents(self) -> tuple[list[str], list[str]]:
-        """Files (of a folder only images) and folders, by their paths inside the store."""
-        try:
-            if self.kind == "folder":
-                return list(self._walked[0]), self._walked[1]
-            if self.kind == "zip":
-                with zipfile.ZipFile(self.path) as archive:
-                    names = archive.namelist()
-                return [n for n in names if not n.endswith("/")], [n[:-1] for n in names if n.endswith("/")]
-            with tarfile.open(self.path, "r:*") as archive:
-                members = [(member.name, member.isdir()) for member in archive if member.isfile() or member.isdir()]
-            return [name for name, isdir in members if not isdir], [name for name, isdir in members if isdir]
-        except _ARCHIVE_ERRORS as error:
-            mend = "make the whole folder readable" if self.kind == "folder" else DAMAGED
-            raise DataError(f"{self.path}: {first_line(error)}; {mend}") from error
+    def _contents(self) -> tuple[Mapping[str, str], Iterable[str]]:
+        """Image -> the file or member that holds it, in order; and folders."""
+        if self.kind == "tar":
+            return tar_members(self.path, _is_image)
+        if self.kind == "zip":
+            members, folders = zip_members(self.path, _is_image)
+            return dict(sorted(members.items())), folders
+        with reading(self.path, "make the whole folder readable"):
+            found, places = self._walked
+            return {name: name for name in sorted(found)}, places
 
     @cached_property
     def stamp(self) -> str:
@@ -104,29 +93,20 @@ class Store:
     def read(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
         """The named files of a tar, in the order of the tar."""
         wanted = set(names)
-        try:
-            with tarfile.open(self.path, "r:*") as archive:
-                for member in archive:
-                    if member.name in wanted and (file := archive.extractfile(member)):
-                        wanted.remove(member.name)
-                        yield member.name, file.read()
-        except _ARCHIVE_ERRORS as error:
-            raise DataError(f"{self.path}: {first_line(error)}; {DAMAGED}") from error
+        return tar_files(self.path, {name: member for name, member in self._contents[0].items() if name in wanted})
 
 
 def open_store(path: Path) -> Store:
     """The store at `path`, which exists; DataError where it is none."""
-    try:
+    with reading(path):
         if path.is_dir():
             return Store(path, "folder")
-        with open(path, "rb") as file:
-            start = file.read(4)
-        if start in (b"PK\x03\x04", b"PK\x05\x06"):
-            return Store(path, "zip")
-        if tarfile.is_tarfile(path):
-            return Store(path, "tar")
-    except _ARCHIVE_ERRORS as error:
-        raise DataError(f"{path}: {first_line(error)}; {DAMAGED}") from error
+        with opened(path) as file:
+            if file.read(4) in (b"PK\x03\x04", b"PK\x05\x06"):
+                return Store(path, "zip")
+            file.seek(0)
+            with suppress(tarfile.ReadError), tarfile.open(fileobj=file, mode="r:*"):
+                return Store(path, "tar")
     raise DataError(
         f"{path}: not a folder, a zip or a tar, or damaged; set dataset.root to a folder or archive of images"
     )
@@ -137,13 +117,13 @@ def _is_image(name: str) -> bool:
 
 
 def _is_shown(name: str) -> bool:
-    return not any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)
+    return not any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts if part != "..")
 
 
 def in_numbers(name: str) -> tuple[list[tuple[int, str]], str]:
     """Key that sorts names by the numbers in them: 2 before 10, img9 before img10."""
-    pieces = re.split(r"([0-9]+)", name)
-    return [(int(piece), "") if i % 2 else (0, piece) for i, piece in enumerate(pieces)], name
+    pieces = [piece.lstrip("0") if i % 2 else piece for i, piece in enumerate(re.split(r"([0-9]+)", name))]
+    return [(len(piece) if i % 2 else 0, piece) for i, piece in enumerate(pieces)], name
 
 
 def common_folder(names: Sequence[str]) -> str:

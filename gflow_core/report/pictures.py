@@ -105,7 +105,7 @@ def _read(path: Path, alt: str, caption: str) -> Picture | str:
         return f"is too large for this page ({_size(path) / 1e6:.0f} MB); it is in the run folder"
     try:
         content = path.read_bytes()
-        with Image.open(path) as image:
+        with Image.open(path, formats=tuple(_TYPES)) as image:
             kind, (width, height) = _TYPES[str(image.format)], image.size
             image.verify()
     except Exception as error:  # PIL raises many things at damaged files, SyntaxError among them
