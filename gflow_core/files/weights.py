@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from gflow_core.errors import DataError, first_line
 from gflow_core.files.reading import opened
 
-__all__ = ["load_state", "read_state"]
+__all__ = ["load_state", "not_finite", "read_state"]
 
 logger = logging.getLogger("gflow.weights")
 
@@ -65,7 +65,7 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor], path: Path, mend
     """Copy `state`, read from `path`, into the network.
 
     A prefix that all of its names share and the network's lack, such as "module.", is left out. DataError names what
-    is missing, unexpected and of another shape, and ends with `mend`.
+    is missing, unexpected, of another shape, and ends with `mend`; or which tensor is not finite.
     """
     own = network.state_dict()
     if prefix := _foreign_prefix(state, own):
@@ -79,11 +79,23 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor], path: Path, mend
         for key in own
         if key in state and state[key].shape != own[key].shape
     ]
+    if name := not_finite(state):
+        raise DataError(f"{path}: {name} holds NaN or infinite values; these weights are of a network that diverged")
     found = (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
     wrong = [f"{len(keys)} {what} ({_some(keys)})" for what, keys in found if keys]
     if wrong:
         raise DataError(f"{path}: the weights of another network: tensors {'; '.join(wrong)}; {mend}")
     network.load_state_dict(state, strict=False)
+
+
+def not_finite(state: Mapping[str, Any]) -> str | None:
+    """The name of the first tensor that holds NaN or infinite values; None where all are finite."""
+    for name, tensor in state.items():
+        if isinstance(tensor, Tensor) and (tensor.is_floating_point() or tensor.is_complex()):
+            whole = tensor if tensor.element_size() > 1 else tensor.float()  # of 8 bits torch cannot ask it
+            if not bool(whole.isfinite().all()):
+                return name
+    return None
 
 
 def _foreign_prefix(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:

@@ -24,8 +24,9 @@ from gflow_core.recipes.files import check_files
 from gflow_core.recipes.recipe import Recipe, load
 from gflow_core.runs.build import build, single
 from gflow_core.runs.manifest import check_origins, class_names
+from gflow_core.runs.pictures import finite
 from gflow_core.runs.record import RunFolder
-from gflow_core.runs.state import fitting
+from gflow_core.runs.state import load_network
 
 __all__ = ["COLUMNS", "IMAGES", "POINTS", "Drawing", "anywhere", "chunks", "draw", "label_grid", "some_real"]
 
@@ -76,8 +77,7 @@ class Drawing:
             state = folder.load(checkpoint, only=("sampler", "ema"))
             module = self.experiment.final_sampler
             assert module is not None
-            with fitting(folder.path):
-                module.load_state_dict(state.parts["ema" if self.experiment.ema else "sampler"])
+            load_network("ema" if self.experiment.ema else "sampler", module, state, folder.path)
         if replica >= len(spec.seeds):
             raise GflowError(f"{path}: no replica {replica}; it has {len(spec.seeds)}, numbered from 0")
         self.experiment = single(self.experiment, replica)
@@ -144,7 +144,7 @@ def chunks(
             spread=map,
             train=spec.train,
         ):
-            yield x.cpu()
+            yield finite(x.cpu())
 
 
 def label_grid(experiment: Experiment) -> Tensor:

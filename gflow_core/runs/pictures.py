@@ -15,13 +15,14 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from gflow_core.errors import Diverged
 from gflow_core.files.whole import written_aside
 from gflow_core.parts.nouns import DataShape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw_samples", "image_grid", "own_style", "scatter"]
+__all__ = ["draw_samples", "finite", "image_grid", "own_style", "scatter"]
 
 
 @contextmanager
@@ -63,7 +64,7 @@ def draw_samples(
     """Write a picture of x [N, *shape] as PNG, whole or not at all.
 
     Images lie in rows of `columns`, nearly a square by default. `real` points lie behind vectors, which have the
-    colours of their `classes` [N].
+    colours of their `classes` [N]. Raises Diverged where samples are not finite.
     """
     with written_aside(path) as aside:
         if shape.kind == "image":
@@ -73,13 +74,24 @@ def draw_samples(
                 scatter(x, real, classes).savefig(aside, format="png", dpi=120)
 
 
+def finite(x: Tensor) -> Tensor:
+    """Samples x [N, ...] as they are. Raises Diverged where some are not finite: they are not to be shown as if."""
+    if wrong := len(x) - int(x.isfinite().flatten(1).all(1).sum()):
+        raise Diverged(
+            f"{wrong} of {len(x)} samples are NaN or infinite, and cannot be drawn; the sampler has diverged: train "
+            "with a lower rate, or look at an earlier checkpoint"
+        )
+    return x
+
+
 def image_grid(x: Tensor, shape: DataShape, columns: int | None = None, gap: int = 2) -> np.ndarray[Any, Any]:
     """Images x [N, C, H, W] row by row in one picture [height, width, 3] of bytes, white `gap` pixels around each.
 
-    Values beyond the data's range saturate, NaN is black. One channel is shown as grey; more than three show three.
+    Values beyond the data's range saturate. One channel is shown as grey; more than three show three. Raises Diverged
+    where images are not finite.
     """
     low, high = (shape.low, shape.high) if shape.low is not None and shape.high is not None else (-1.0, 1.0)
-    pixels = ((x.detach().float().cpu() - low) * (255 / (high - low))).nan_to_num(0).round().clamp(0, 255)
+    pixels = ((finite(x.detach().float().cpu()) - low) * (255 / (high - low))).round().clamp(0, 255)
     pixels = pixels.to(torch.uint8)[:, :3] if x.shape[1] >= 3 else pixels.to(torch.uint8)[:, :1].expand(-1, 3, -1, -1)
     n, _, height, width = pixels.shape
     columns = min(columns or int((n - 1) ** 0.5) + 1, n)
@@ -105,8 +117,7 @@ def scatter(x: Tensor, real: Tensor | None = None, classes: Tensor | None = None
     else:
         sets += [(f"class {c}", x[classes == c], f"C{c % 10}") for c in classes.unique().tolist()]
     for label, points, colour in sets:
-        p = points.detach().float().cpu().numpy()
-        p = p[np.isfinite(p).all(1)]
+        p = finite(points.detach().float().cpu()).numpy()
         if p.shape[1] == 1:
             axes.hist(p[:, 0], bins=60, density=True, alpha=0.6, color=colour, label=label)
         else:

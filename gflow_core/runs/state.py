@@ -14,10 +14,11 @@ from torch.optim import Optimizer
 
 from gflow_core.errors import CheckpointError
 from gflow_core.files.checkpoint import Checkpoint, misfit
+from gflow_core.files.weights import not_finite
 from gflow_core.machine.streams import Streams
 from gflow_core.parts.training import Experiment
 
-__all__ = ["capture", "fitting", "networks", "restore"]
+__all__ = ["capture", "load_network", "networks", "restore"]
 
 
 def capture(experiment: Experiment) -> dict[str, Any]:
@@ -37,9 +38,9 @@ def capture(experiment: Experiment) -> dict[str, Any]:
 
 def restore(experiment: Experiment, state: Checkpoint, where: Path) -> None:
     """Put `capture`'s parts back. Raises CheckpointError if they are of another experiment."""
-    with fitting(where):
+    with _fitting(where):
         for name, module in networks(experiment).items():
-            module.load_state_dict(state.parts[name])
+            load_network(name, module, state, where)
         for name, player in experiment.players.items():
             _restore_optimizer(player.optimizer, experiment.spec.optimizer[name], state.parts[f"optimizer.{name}"])
         if experiment.objective is not None:
@@ -62,8 +63,20 @@ def _restore_optimizer(optimizer: Optimizer, part: Any, saved: dict[str, Any]) -
         group.update(own)
 
 
+def load_network(name: str, module: nn.Module, state: Checkpoint, where: Path) -> None:
+    """Put one network of the checkpoint back. Raises CheckpointError where it does not fit, or is not finite."""
+    with _fitting(where):
+        tensors = state.parts[name]
+        if damaged := not_finite(tensors):
+            raise CheckpointError(
+                f"{where}: {name} {damaged} holds NaN or infinite values; go back to an earlier checkpoint with "
+                "--checkpoint"
+            )
+        module.load_state_dict(tensors)
+
+
 @contextmanager
-def fitting(where: Path) -> Iterator[None]:
+def _fitting(where: Path) -> Iterator[None]:
     """Loading state into networks within the block; CheckpointError where it does not fit."""
     try:
         yield

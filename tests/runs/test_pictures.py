@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from gflow_core.errors import Diverged
 from gflow_core.parts.nouns import DataShape
 from gflow_core.runs.pictures import draw_samples, image_grid, own_style, scatter
 
@@ -42,9 +43,13 @@ def test_rows_of_so_many():
     assert (grid[[0, 4, 8]] == 255).all(), "white between rows"
 
 
-def test_not_a_number_is_black():
-    x = torch.full((1, 1, 2, 2), math.nan)
-    assert (image_grid(x, DataShape("image", (1, 2, 2), -1.0, 1.0), gap=0) == 0).all()
+@pytest.mark.parametrize("shape", [DataShape("image", (1, 2, 2), -1.0, 1.0), DataShape("vector", (4,))], ids=str)
+def test_what_is_not_finite_is_not_drawn(tmp_path, shape):
+    x = torch.zeros(3, *shape.shape)
+    x[1].view(-1)[0], x[2].view(-1)[1:3] = math.nan, math.inf
+    with pytest.raises(Diverged, match=r"^2 of 3 samples are NaN or infinite, and cannot be drawn"):
+        draw_samples(tmp_path / "x.png", x, shape)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("dimension", [1, 2, 5])

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from gflow_core.errors import RecipeError
+from gflow_core.errors import CheckpointError, RecipeError
 from gflow_core.recipes.recipe import load
 from gflow_core.recipes.writing import dumps
 from gflow_core.runs.build import build
@@ -56,6 +56,15 @@ def test_a_file_of_any_kind_is_what_the_network_begins_from(gflow, plane, state,
     assert json.loads((run / "manifest.json").read_text())["origins"] == {
         "sampler": {"file": str(tmp_path / file), "sha256": digest}
     }
+
+
+def test_weights_that_are_not_finite_are_refused_by_name(plane, state):
+    name = list(state)[-1]
+    state[name].view(-1)[0] = torch.inf
+    save_file(state, "x.safetensors")
+    with pytest.raises(CheckpointError) as error:
+        build(load(plane, ["sampler.weights=x.safetensors"]).spec)
+    assert f"x.safetensors: {name} holds NaN or infinite values" in str(error.value)
 
 
 def test_a_discriminator_begins_from_one_as_well(plane, state):
