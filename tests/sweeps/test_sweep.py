@@ -370,7 +370,7 @@ def test_a_sweep_outlives_a_worker_and_what_fails(plane, cluster):
                 continue
             for worker in cluster:
                 for child in psutil.Process(worker.pid).children():
-                    if any(file.path == str(recipe.resolve()) for file in child.open_files()):
+                    if any(file.path == str(lock_of(recipe.parent.resolve())) for file in child.open_files()):
                         child.suspend()  # it does nothing while the worker dies
                         return recipe.parent, worker, child
         return None
