@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gflow_core.errors import GflowError
-from gflow_core.methods.pieces import Pieces
+from gflow_core.methods.pieces import Pieces, in_batches
 from gflow_core.methods.rules import FlowRules
 from gflow_core.nn.sampling import draw_labels, label_pool
 from gflow_core.optim.player import evaluating
@@ -168,7 +168,7 @@ class ParticleFlowObjective:
         assert state.z is not None
         assert state.sums is not None
         order = torch.randperm(len(state.z), generator=self.streams[f"{self.stream}.projection"])
-        for batch in order.split(self.batch_size):
+        for batch in in_batches(order, self.batch_size, self.runtime.world):
             index = self.runtime.shard(batch).to(state.z.device)
             seen: list[Tensor] = []
             self.sampler.minimize(self._distances(index, seen))
@@ -181,7 +181,7 @@ class ParticleFlowObjective:
         state = self.state
         assert state.z is not None
         assert state.x is not None
-        for piece in index.chunk(self.pieces.number):  # the pool's last batch may not divide
+        for piece in in_batches(index, -(-len(index) // self.pieces.number)):  # the last batch may not divide
             with self.runtime.autocast():
                 x = self.run("sampler", state.z[piece], self.labels_at(piece))
             loss = F.mse_loss(x, state.x[piece])

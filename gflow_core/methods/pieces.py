@@ -11,7 +11,20 @@ from torch import Tensor
 
 from gflow_core.parts.nouns import Batch
 
-__all__ = ["Pieces", "Shared"]
+__all__ = ["Pieces", "Shared", "in_batches"]
+
+
+def in_batches(x: Tensor, size: int, processes: int = 1) -> list[Tensor]:
+    """x in batches of `size`. A last one that leaves each process a single item joins the one before.
+
+    Batch norm has nothing to say about a single item.
+    """
+    batches: list[Tensor] = list(x.split(size))
+    *first, last = batches
+    if first and len(last) == processes:
+        first[-1] = torch.cat([first[-1], last])
+        return first
+    return batches
 
 
 @attrs.frozen

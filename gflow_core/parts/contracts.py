@@ -73,7 +73,8 @@ class SamplerPart(Protocol):
     """A generator: z -> x. `conditional` says whether it reads labels: on the class, or as one of its options.
 
     A part that knows by its options alone what it makes has a `data_shape() -> DataShape` too: recipes with it can do
-    without a [dataset].
+    without a [dataset]. One with batch norm of single numbers says `least_batch: ClassVar[int] = 2`, the items that
+    training must give it at once: recipes are checked by it.
     """
 
     @property
@@ -96,7 +97,7 @@ class SamplerPart(Protocol):
     members={"conditional": "the class attribute conditional (True or False)", "build": "the method build"},
 )
 class DiscriminatorPart(Protocol):
-    """A classifier of real against generated: x -> logit. `conditional` as a sampler's."""
+    """A classifier of real against generated: x -> logit. `conditional` as a sampler's, and `least_batch`, if any."""
 
     @property
     def conditional(self) -> bool:

@@ -136,6 +136,15 @@ class Spec:
         shape: DataShape | None = packs(data) if packs is not None and data is not None else data
         return shape
 
+    def smallest_batch(self, kind: str, processes: int) -> tuple[int, str]:
+        """Items that the network of this kind is given at once in training, by so many processes; and in words, why."""
+        assert self.train is not None
+        pack = getattr(self.objective, "pack", 1) if kind == "discriminator" else 1
+        shares = {"processes": processes, "train.accumulate": self.train.accumulate, "objective.pack": pack}
+        by = "".join(f" / {share} ({name})" for name, share in shares.items() if share > 1)
+        size = self.train.batch_size // (processes * self.train.accumulate * pack)
+        return size, f"train.batch_size = {self.train.batch_size}" + (f"{by} is {size}" if by else "")
+
     def label_faults(self) -> Iterator[str]:
         """Why sampler and discriminator cannot agree about labels, when they are trained against each other."""
         both = self.sampler is not None and self.discriminator is not None

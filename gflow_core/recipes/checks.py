@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -159,6 +159,7 @@ def check_training(spec: Spec, table: Mapping[str, Any], plugins: Plugins) -> It
                 f"required: {name} trains the {player}; add [optimizer.{player}] with use and lr, "
                 'as in use = "adam", lr = 1e-4',
             )
+    yield from _check_batches(spec, players)
     scheduled = list(_check_schedules(spec))
     yield from scheduled
     for player, optimizer in spec.optimizer.items():
@@ -178,6 +179,18 @@ def check_training(spec: Spec, table: Mapping[str, Any], plugins: Plugins) -> It
         if player not in players:
             trained = " and ".join(f"the {p}" for p in players) or "nothing"
             yield ("optimizer", player), f"{name} trains {trained}{did_you_mean(player, players)}; remove this table"
+
+
+def _check_batches(spec: Spec, players: Iterable[str]) -> Iterator[tuple[Place, str]]:
+    """Networks whose items need others beside them get those."""
+    for kind in players:
+        least = getattr(getattr(spec, kind, None), "least_batch", 1)
+        if spec.train is None or not isinstance(least, int):
+            continue
+        # On GPUs batch norm goes over all processes.
+        size, why = spec.smallest_batch(kind, spec.train.devices if spec.train.device == "cpu" else 1)
+        if size < least:
+            yield ("train", "batch_size"), f"the {kind} needs {least} items at once (batch norm), and {why}; raise it"
 
 
 _MOMENTS = 257

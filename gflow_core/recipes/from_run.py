@@ -48,6 +48,11 @@ class FromRun:
         return bool(self._part.conditional)
 
     @property
+    def least_batch(self) -> int:
+        """Items that training must give it at once."""
+        return int(getattr(self._part, "least_batch", 1))
+
+    @property
     def file(self) -> str:
         """The part of the checkpoint that holds the weights."""
         return self.kind

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 import attrs
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gflow_core.data.checked import checked
 from gflow_core.data.feed import Feed, ReplicaFeed
@@ -127,11 +128,39 @@ def _network(
         for module in modules:
             origins[kind].begin(module)
     if len(modules) == 1:
+        if spec.train is not None and kind in getattr(spec.objective, "players", ()):
+            _check_single(kind, modules[0], spec, shape, runtime)
         return modules[0]
     assert shape is not None
     size = (part.latent.dim,) if kind == "sampler" else shape.shape
     example = torch.randn(4, *size, generator=torch.Generator().manual_seed(0)).to(runtime.device)
     return stack(kind, modules, example)
+
+
+@torch.no_grad()
+def _check_single(kind: str, module: nn.Module, spec: Spec, shape: DataShape | None, runtime: Runtime) -> None:
+    """Where training gives the network one item at a time, it takes one. Raises GflowError: batch norm may not."""
+    size, why = spec.smallest_batch(kind, 1 if runtime.device.type == "cuda" else runtime.world)
+    if size > 1 or shape is None:
+        return
+    part = getattr(spec, kind)
+    try:
+        with seeded(0):
+            _zeros_through(kind, deepcopy(module).train(), part, shape, 1, runtime)
+    except ValueError as error:  # torch's, of batch norm
+        raise GflowError(f"{kind}: cannot be trained on one item at a time, and {why}; raise it ({error})") from error
+
+
+def _zeros_through(
+    kind: str, module: nn.Module, part: Any, shape: DataShape, n: int, runtime: Runtime
+) -> tuple[Tensor, Tensor]:
+    """n zeros of the shape, and what the network makes of them (of zeros of its z, if it is a sampler)."""
+    x = torch.zeros(n, *shape.shape, device=runtime.device)
+    given = torch.zeros(n, part.latent.dim, device=runtime.device) if kind == "sampler" else x
+    y = None
+    if part.conditional:
+        y = x.new_zeros(n, dtype=torch.int64) if shape.classes else x.new_zeros(n, shape.label_size)
+    return x, module(given) if y is None else module(given, y)
 
 
 @torch.no_grad()
@@ -142,13 +171,8 @@ def _check_network(kind: str, module: nn.Module, part: Any, shape: DataShape | N
     if shape is None:
         return
     name = f"{kind} {type(part).__name__}"
-    x = torch.zeros(2, *shape.shape, device=runtime.device)
-    y = None
-    if part.conditional:
-        y = x.new_zeros(2, dtype=torch.int64) if shape.classes else x.new_zeros(2, shape.label_size)
     with evaluating(module), seeded(0):
-        given = torch.zeros(2, part.latent.dim, device=runtime.device) if kind == "sampler" else x
-        out = module(given) if y is None else module(given, y)
+        x, out = _zeros_through(kind, module, part, shape, 2, runtime)
     expected = x.shape if kind == "sampler" else x.shape[:1]
     if out.shape != expected:
         raise GflowError(f"{name}: its forward returns {list(out.shape)} for two items, {list(expected)} is expected")

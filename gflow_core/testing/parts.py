@@ -7,6 +7,7 @@ does not keep. GflowErrors pass: data or weights that are missing on this machin
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -44,8 +45,8 @@ def check_sampler(part: Any, data: DataShape | None = None) -> None:
     """Build the sampler on `data`, or on each kind of tiny data that it accepts, and draw from it.
 
     It makes x [B, *shape], floats in the range of the data; in eval mode the same z gives the same x; its weights
-    follow from torch's seed; gradients reach them; labels of both kinds are read, where it is conditional. What it
-    refuses is refused by messages.
+    follow from torch's seed; gradients reach them; labels of both kinds are read, where it is conditional; training
+    takes a batch of `least_batch` items, one where the part does not say. What it refuses is refused by messages.
     """
     promises = Promises("sampler", part)
     promises.common()
@@ -108,6 +109,10 @@ def _forward(
         if isinstance(first, Tensor):
             promises.require(same(first, again), "in eval mode the same input gives something else the second time")
             _call(module, inputs[:1], None if y is None else y[:1])  # a batch may be of one
+    least = getattr(promises.part, "least_batch", 1)
+    said = f"training on a batch of {least} (with batch norm: least_batch: ClassVar[int] = 2)"
+    with torch.no_grad(), promises.calling(said), seeded(0):
+        _call(deepcopy(module).train(), inputs[:least], None if y is None else y[:least])
     return module, first
 
 

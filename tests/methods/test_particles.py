@@ -9,8 +9,11 @@ import pytest
 import torch
 
 from gflow_core import Experiment, FlowRules, ParticleFlow, ParticleFlowObjective, Phase, check_objective, option
+from gflow_core.errors import GflowError
+from gflow_core.methods.pieces import in_batches
 from gflow_core.recipes.recipe import load
 from gflow_core.runs.build import build
+from gflow_rmt.parts.networks import MlpSampler
 
 RECIPE = """
 gflow = 1
@@ -115,3 +118,51 @@ def test_the_sampler_follows(experiment):
 def test_a_clamp_that_is_upside_down_is_refused(experiment):
     (message,) = Home(clamp=(1.0, -1.0)).check(experiment.spec)
     assert message == "clamp = [1, -1]: the first number must be the smaller"
+
+
+@pytest.mark.parametrize(
+    ("items", "size", "processes", "sizes"),
+    [
+        (9, 4, 1, [4, 5]),
+        (10, 4, 1, [4, 4, 2]),
+        (8, 4, 1, [4, 4]),
+        (1, 4, 1, [1]),
+        (10, 4, 2, [4, 6]),
+        (12, 8, 2, [8, 4]),
+    ],
+)
+def test_a_remainder_of_one_joins_the_batch_before(items, size, processes, sizes):
+    batches = in_batches(torch.arange(items), size, processes)
+    assert [len(batch) for batch in batches] == sizes
+    assert torch.equal(torch.cat(batches), torch.arange(items))
+
+
+def test_batch_norm_never_meets_one_particle(tmp_path):
+    """A pool of 9 in batches of 4, and of 7 in pieces of 2: each leaves one."""
+    words = ["sampler=rmt.mlp_gan", "sampler.widths=[8]", "sampler.conditional=false", "train.steps=1"]
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    for pool, accumulate in ((9, 1), (7, 2)):
+        sizes = [f"objective.pool_size={pool}", "train.batch_size=4", f"train.accumulate={accumulate}"]
+        experiment = build(load(tmp_path / "recipe.toml", [*words, *sizes]).spec)
+        (*_, metrics) = experiment.objective.step(1)
+        assert metrics["projection_loss"].isfinite()
+
+
+def test_batch_norm_on_one_item_is_refused(tmp_path, monkeypatch):
+    words = ["sampler=rmt.mlp_gan", "sampler.widths=[8]", "sampler.conditional=false", "train.device=cpu"]
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+
+    def refused(*sizes: str) -> str:
+        with pytest.raises(GflowError) as error:
+            build(load(tmp_path / "recipe.toml", [*words, *sizes]).spec)
+        return str(error.value)
+
+    for states in (True, False):  # a part that does not say so is found out when it is built
+        assert "train.batch_size = 1" in refused("train.batch_size=1")
+        assert "train.batch_size = 4 / 4 (train.accumulate) is 1" in refused("train.batch_size=4", "train.accumulate=4")
+        if states:
+            both = refused("train.batch_size=4", "train.devices=2", "train.accumulate=2")
+            assert "the sampler needs 2 items at once (batch norm)" in both
+            assert "train.batch_size = 4 / 2 (processes) / 2 (train.accumulate) is 1; raise it" in both
+        monkeypatch.delattr(MlpSampler, "least_batch", raising=False)
+    build(load(tmp_path / "recipe.toml", [*words, "train.batch_size=2"]).spec)

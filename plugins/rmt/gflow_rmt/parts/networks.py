@@ -110,6 +110,8 @@ class MlpSampler(_Mlp):
     tanh spans the pixels' range; vectors go without. On 28x28 digits in ten classes: 2,563,216 parameters.
     """
 
+    least_batch: ClassVar[int] = 2
+
     widths: tuple[int, ...] = option(
         (128, 256, 512, 1024, 1024), doc="Units of the hidden layers (not printed in the paper).", ge=1, check=_some
     )
