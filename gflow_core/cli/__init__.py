@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
 import os
 import re
 import sys
@@ -14,6 +16,7 @@ from typing import Any
 import click
 
 from gflow_core.errors import GflowError, RecipeError, did_you_mean, printable, shortened
+from gflow_core.files.cache import NO_HOME
 from gflow_core.machine.signals import INTERRUPTED, end_at_once, interruptible
 
 __all__ = ["COMMANDS", "main", "reporting"]
@@ -61,10 +64,21 @@ class _Commands(click.Group):
         except click.UsageError as error:
             raise click.UsageError(error.message.rstrip(".") + did_you_mean(args[0], COMMANDS), ctx) from None
 
+    def main(self, *args: Any, **extra: Any) -> Any:
+        # Closed streams, and encodings that lack a letter, are no reason not to work.
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if stream is None:
+                setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  (for as long as the process lives)
+            elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+                stream.reconfigure(errors="backslashreplace")
+        return super().main(*args, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
         # Of a machine's processes the first one speaks: what is wrong may be wrong on that machine alone.
         rank = os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0"))
         with reporting(quiet=rank != "0"), _files_of_this_command():
+            _check_folder()
             try:
                 return super().invoke(ctx)
             except click.UsageError as error:
@@ -72,6 +86,14 @@ class _Commands(click.Group):
                 if said == error.format_message():
                     raise
                 raise click.UsageError(said, error.ctx) from None
+
+
+def _check_folder() -> None:
+    """Whatever is done is done somewhere. Raises GflowError where that folder is gone."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise GflowError(f"the working folder is not there any more ({error.strerror}); cd elsewhere") from error
 
 
 def _usage(error: click.UsageError) -> str:
@@ -172,7 +194,11 @@ def _ended_elsewhere(error: Exception) -> bool:
 def _of_the_machine(error: Exception) -> str | None:
     """What the machine refused, in one line: a file, memory, another process. None for all else, which is a defect."""
     if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+        if error.filename is None and error.errno == errno.ENOSPC:  # files are named
+            return f"standard output: {error.strerror}"
         return ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
+    if "determine home directory" in str(error):
+        return f"{NO_HOME}, or write the path out where ~ stands"
     if _ended_elsewhere(error):
         return (
             "another process of this run has ended, and says why where it ran; once that is mended, gflow resume goes "
@@ -205,8 +231,9 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
         return
     from gflow_core.parts.plugins import plugins
 
-    for line in dict.fromkeys(f"{record.dist} {record.version}" for record in plugins().records):
-        click.echo(line)
+    with reporting():
+        for line in dict.fromkeys(f"{record.dist} {record.version}" for record in plugins().records):
+            click.echo(line)
     ctx.exit()
 
 

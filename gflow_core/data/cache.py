@@ -18,6 +18,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ from gflow_core.data.decode import Decoding
 from gflow_core.data.places import first_line, locked
 from gflow_core.data.preparing import compacted, cores, decode_all, part_of
 from gflow_core.data.store import Store
-from gflow_core.errors import DataError
+from gflow_core.errors import DataError, GflowError
+from gflow_core.files.cache import cache_folder
 from gflow_core.files.inside import check_inside
 from gflow_core.files.reading import read_json
 from gflow_core.files.sealed import SEAL, changed, sealed
@@ -142,11 +144,13 @@ def _labels(notes: Mapping[str, Any]) -> Tensor | None:
 
 def _places(source: Path) -> list[Path]:
     """Folders for the cache of `source`, best first."""
-    if own := os.environ.get("GFLOW_CACHE"):
-        return [Path(own).expanduser()]
-    check_inside(source.resolve().parent, "gflow-cache")  # it may have come with the data
-    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gflow"
-    return [source.resolve().parent / "gflow-cache", user]
+    folders = []
+    if not os.environ.get("GFLOW_CACHE"):
+        check_inside(source.resolve().parent, "gflow-cache")  # it may have come with the data
+        folders.append(source.resolve().parent / "gflow-cache")
+    with suppress(GflowError):  # nobody's home
+        folders.append(cache_folder())
+    return folders
 
 
 def _writable(places: Sequence[Path]) -> Path:

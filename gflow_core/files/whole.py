@@ -6,7 +6,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gflow_core.files.reading import opened
@@ -41,8 +41,10 @@ def written_aside(path: Path) -> Iterator[Path]:
             yield aside
             os.replace(aside, path)
         finally:
-            aside.unlink(missing_ok=True)
+            with suppress(OSError):  # what went wrong before is what is told
+                aside.unlink(missing_ok=True)
     except OSError as error:
-        if str(error.filename) == str(aside):  # what was asked for, not what it was to be renamed from
+        # What was asked for, not what it was to be renamed from; writing itself (a full disk) names nothing.
+        if error.filename is None or str(error.filename) == str(aside):
             error.filename = str(path)
         raise

@@ -29,17 +29,21 @@ def create(name: str, into: Path) -> Path:
     folder = into / f"gflow-{name}"
     if folder.exists():
         raise GflowError(f"{folder}: it is there already; choose another name, or another place with --into")
-    into.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".gflow-{name}-", dir=into))  # whole or not there
+    aside: Path | None = None
     try:
+        into.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f".gflow-{name}-", dir=into))  # whole or not there
         for source in sorted(_TEMPLATE.rglob("*.template")):
             path = aside / str(source.relative_to(_TEMPLATE)).replace("NAME", name).removesuffix(".template")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(Template(source.read_text(encoding="utf-8")).substitute(name=name), encoding="utf-8")
         aside.chmod(0o777 & ~_umask())  # mkdtemp's folder is its owner's alone
         os.rename(aside, folder)
+    except OSError as error:
+        raise GflowError(f"{folder}: cannot be written: {error.strerror}; choose another place with --into") from error
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        if aside is not None:
+            shutil.rmtree(aside, ignore_errors=True)
     return folder
 
 
