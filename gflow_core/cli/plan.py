@@ -13,12 +13,13 @@ from gflow_core.cli.kinds import name_of
 from gflow_core.nn.labels import class_list
 from gflow_core.recipes.recipe import Recipe
 from gflow_core.runs.build import build
+from gflow_core.runs.estimates import check_memory, gigabytes, memory_of
 
 __all__ = ["print_plan"]
 
 
 def print_plan(recipe: Recipe, *, as_json: bool = False) -> None:
-    """Build everything, print parts, parameter counts, data size, device and precision; train nothing."""
+    """Build everything, print parts, parameter counts, data size, device and memory; train nothing."""
     plan = _plan(recipe)
     if as_json:
         click.echo(json.dumps(plan, indent=2))
@@ -34,7 +35,9 @@ def print_plan(recipe: Recipe, *, as_json: bool = False) -> None:
 def _plan(recipe: Recipe) -> dict[str, Any]:
     """The recipe built, in words and numbers that JSON has; a table that it lacks is None."""
     spec = recipe.spec
+    check_memory(spec)  # before it is built, and after
     experiment = build(spec)
+    needs = check_memory(spec, {"sampler": experiment.sampler, "discriminator": experiment.discriminator})
     runtime = experiment.runtime
     plan: dict[str, Any] = dict.fromkeys(("dataset", "sampler", "discriminator", "objective"))
     if spec.dataset:
@@ -69,7 +72,8 @@ def _plan(recipe: Recipe) -> dict[str, Any]:
         "precision": runtime.precision,
         "processes": spec.train.devices if spec.train else 1,
     }
-    return {"recipe": str(recipe.path), "title": spec.title, **plan, **device}
+    memory = {"at_least": {need.what: need.bytes for need in needs}, "have": memory_of(runtime.device)}
+    return {"recipe": str(recipe.path), "title": spec.title, **plan, **device, "memory": memory}
 
 
 def _rows(plan: dict[str, Any]) -> list[tuple[str, str, str]]:
@@ -95,4 +99,8 @@ def _rows(plan: dict[str, Any]) -> list[tuple[str, str, str]]:
         rows.append(("analyze", one["use"], f"every {one['every']} steps" if one["every"] else "at the end"))
     processes = plan["processes"]
     size = f"{plan['precision']}, {processes} process{'es' if processes > 1 else ''}"
-    return [*rows, ("device", plan["device"], size)]
+    rows.append(("device", plan["device"], size))
+    needs, have = plan["memory"]["at_least"], plan["memory"]["have"]
+    rows += [("memory", what, gigabytes(needed)) for what, needed in needs.items()]
+    of = "" if have is None else f" of {gigabytes(have)}"
+    return [*rows, ("memory", "all of these, without activations", f"{gigabytes(sum(needs.values()))}{of}")]

@@ -22,6 +22,7 @@ from gflow_core.optim.replicas import replica, stack
 from gflow_core.parts.nouns import DataShape, Progress, no_progress
 from gflow_core.parts.spec import Spec
 from gflow_core.parts.training import Experiment
+from gflow_core.runs.estimates import growing
 from gflow_core.runs.origins import Origin, origins_of
 
 __all__ = ["build", "build_network", "single"]
@@ -123,7 +124,7 @@ def _network(
 ) -> nn.Module:
     """The network of the run, as it begins; those of all replicas stacked."""
     part = getattr(spec, kind)
-    modules = [build_network(kind, part, shape, seed, runtime) for seed in spec.seeds]
+    modules = [build_network(kind, part, shape, seed, runtime, len(spec.seeds)) for seed in spec.seeds]
     if kind in origins:
         for module in modules:
             origins[kind].begin(module)
@@ -178,9 +179,14 @@ def _check_network(kind: str, module: nn.Module, part: Any, shape: DataShape | N
         raise GflowError(f"{name}: its forward returns {list(out.shape)} for two items, {list(expected)} is expected")
 
 
-def build_network(kind: str, part: Any, shape: DataShape | None, seed: int, runtime: Runtime) -> nn.Module:
-    """A network of its own random stream, on the device, in channels-last layout."""
-    with seeded(derive(seed, f"init.{kind}")):
+def build_network(
+    kind: str, part: Any, shape: DataShape | None, seed: int, runtime: Runtime, times: int = 1
+) -> nn.Module:
+    """A network of its own random stream, on the device, in channels-last layout; one of so many.
+
+    Raises GflowError where all of them are too large for the machine.
+    """
+    with growing(kind, times), seeded(derive(seed, f"init.{kind}")):
         module: nn.Module = part.build(shape)
     if runtime.world > 1 and runtime.device.type == "cuda":
         module = nn.SyncBatchNorm.convert_sync_batchnorm(module)

@@ -30,6 +30,7 @@ from gflow_core.recipes.recipe import Recipe, load
 from gflow_core.recipes.writing import dumps
 from gflow_core.runs.build import build
 from gflow_core.runs.drawing import anywhere
+from gflow_core.runs.estimates import check_memory
 from gflow_core.runs.events import Console, Session
 from gflow_core.runs.manifest import check_data, check_origins, manifest_of, now, surroundings
 from gflow_core.runs.record import RunFolder
@@ -46,7 +47,9 @@ def run(recipe: Recipe, runs: Path, console: Console, map: Map = map) -> RunFold
     if recipe.spec.objective is None and not recipe.spec.analyze:
         raise GflowError(f"{recipe.path}: nothing to do: it has neither an [objective] nor an [[analyze]] table")
     _check_extras(recipe.spec)
+    check_memory(recipe.spec)
     experiment = _build(recipe, console)
+    check_memory(recipe.spec, {"sampler": experiment.sampler, "discriminator": experiment.discriminator})
     experiment.runtime.agree({"the resolved recipe": dumps(recipe.spec), **surroundings(experiment)})
     _prepare(experiment, console)
     path: list[Path | None] = [None]
