@@ -17,7 +17,6 @@ from torch import distributed
 from gflow_core.errors import DataError, GflowError, did_you_mean
 from gflow_core.files.run_folder import run_name
 from gflow_core.machine import cluster
-from gflow_core.machine.runtime import world_size
 from gflow_core.machine.streams import seeded
 from gflow_core.parts.analysis import Map
 from gflow_core.parts.loading import check_loaded, copies
@@ -241,7 +240,7 @@ def _held(folder: RunFolder, doing: str, waits: Console | None = None) -> Iterat
 
 def _first() -> bool:
     """Whether this is the first of the processes that a launcher started."""
-    return world_size() == 1 or os.environ.get("RANK", "0") == "0"
+    return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager
