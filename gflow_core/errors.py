@@ -23,6 +23,7 @@ __all__ = [
     "UnknownPart",
     "did_you_mean",
     "first_line",
+    "own_words",
     "printable",
     "raised",
     "shortened",
@@ -121,13 +122,13 @@ def shortened(text: str) -> str:
 
 def first_line(error: BaseException) -> str:
     """What went wrong, on one line."""
-    lines = _text(error).strip().splitlines()
+    lines = own_words(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
 
 def raised(error: BaseException) -> str:
     """`KeyError: 'width'`, on one line."""
-    lines = _text(error).strip().splitlines()
+    lines = own_words(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
@@ -139,7 +140,7 @@ def shown(value: object) -> str:
         return f"a {type(value).__name__} (its __repr__ raised {type(error).__name__})"
 
 
-def _text(error: BaseException) -> str:
+def own_words(error: BaseException) -> str:
     """The error's own words, whatever its __str__ does."""
     try:
         return str(error)

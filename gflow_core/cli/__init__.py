@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 import io
 import os
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +14,7 @@ from typing import Any
 import click
 
 from gflow_core.errors import GflowError, RecipeError, did_you_mean, printable, shortened
-from gflow_core.files.cache import NO_HOME
+from gflow_core.machine.refusals import ended_elsewhere, of_the_machine
 from gflow_core.machine.signals import INTERRUPTED, end_at_once, interruptible
 
 __all__ = ["COMMANDS", "main", "reporting"]
@@ -167,45 +165,36 @@ def reporting(quiet: bool = False, lost: int | None = None) -> Iterator[None]:
             if not quiet:
                 _print(error)
             sys.exit(error.exit_code)
-        except (OSError, MemoryError, RuntimeError) as error:
-            if lost is not None and _ended_elsewhere(error):
-                sys.exit(lost)
-            text = _of_the_machine(error)
-            if os.environ.get("GFLOW_DEBUG") == "1" or text is None:
-                raise
-            if not quiet:
-                _print(GflowError(text))
-            sys.exit(2)
         except KeyboardInterrupt:
             end_at_once()
             if not quiet:
                 click.echo(_INTERRUPTED, err=True, nl=False)
             sys.exit(INTERRUPTED)
+        except (Exception, SystemExit) as error:
+            if lost is not None and ended_elsewhere(error):
+                sys.exit(lost)
+            text = of_the_machine(error) or _of_others(error)
+            if os.environ.get("GFLOW_DEBUG") == "1" or text is None:
+                raise
+            if not quiet:
+                _print(GflowError(text))
+            sys.exit(2)
 
 
 _INTERRUPTED = "interrupted\n"
 
 
-def _ended_elsewhere(error: Exception) -> bool:
-    """Whether another process of this run has gone away."""
-    return "closed by peer" in str(error) or "reset by peer" in str(error)
+def _of_others(error: BaseException) -> str | None:
+    """What code that is not gflow's has done to it: a plugin, or another package's damaged metadata. Else None."""
+    from gflow_core.parts import plugins
+    from gflow_core.parts.foreign import place
+    from gflow_core.parts.installed import unreadable
 
-
-def _of_the_machine(error: Exception) -> str | None:
-    """What the machine refused, in one line: a file, memory, another process. None for all else, which is a defect."""
-    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
-        if error.filename is None and error.errno == errno.ENOSPC:  # files are named
-            return f"standard output: {error.strerror}"
-        return ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
-    if "determine home directory" in str(error):
-        return f"{NO_HOME}, or write the path out where ~ stands"
-    if _ended_elsewhere(error):
-        return (
-            "another process of this run has ended, and says why where it ran; once that is mended, gflow resume goes "
-            "on from the newest checkpoint"
-        )
-    if isinstance(error, MemoryError) or re.search(r"can't allocate|out of memory", str(error)):
-        return f"not enough memory: {str(error).strip().splitlines()[-1] if str(error) else 'allocation failed'}"
+    if text := plugins.blamed(error):
+        return text
+    if place(error, {"importlib"}) and (damaged := list(unreadable())):
+        # torch itself reads the metadata of all packages.
+        return f"{damaged[0]}; install that package again, or remove the folder"
     return None
 
 

@@ -23,15 +23,16 @@ def prepare(recipe: Path, overrides: tuple[str, ...]) -> None:
     """Load the data set of RECIPE, decoding its images into the cache where that is needed; train nothing."""
     from gflow_core.recipes.recipe import load
 
-    dataset = load(recipe, overrides).spec.dataset
-    if dataset is None:
+    spec = load(recipe, overrides).spec
+    if spec.dataset is None:
         raise GflowError(f"{recipe}: dataset: there is no [dataset] to prepare")
-    from gflow_core.data.checked import checked
     from gflow_core.nn.labels import class_list
+    from gflow_core.runs.blame import blaming
+    from gflow_core.runs.build import read_data
     from gflow_core.runs.console import RunConsole
 
-    with RunConsole() as console:
-        source = checked(dataset.load(console.progress), dataset.data_shape())
+    with RunConsole() as console, blaming(spec):
+        source = read_data(spec.dataset, console.progress)
     console.say(f"{len(source):,} items, {source.shape}")
     if source.class_names:
         console.say(f"classes {class_list(len(source.class_names), source.class_names, 20)}")

@@ -9,6 +9,7 @@ import torch
 from gflow_core.errors import DataError
 from gflow_core.nn.labels import label_fault
 from gflow_core.parts.nouns import DataShape
+from gflow_core.parts.returned import source_fault
 from gflow_core.parts.source import Source
 
 __all__ = ["checked"]
@@ -21,16 +22,16 @@ _CHUNK = 256  # images looked at at once: ordinary data are told from flat ones 
 logger = logging.getLogger("gflow")
 
 
-def checked(data: Source, shape: DataShape) -> Source:
-    """The data, if they are what their options promised; a warning where images show nothing. Raises DataError."""
-    if tuple(data.x.shape[1:]) != shape.shape or len(data) == 0:
-        raise DataError(f"dataset: promised items of shape {list(shape.shape)}, loaded {list(data.x.shape)}")
-    if shape.kind == "vector" and not bool(torch.isfinite(data.x).all()):
-        raise DataError("dataset: it holds NaN or infinite values; leave those items out")
-    if fault := label_fault(data.y, len(data), shape):
-        raise DataError(f"dataset: {fault}")
+def checked(data: Source, shape: DataShape, who: str = "dataset") -> Source:
+    """The data, if they are what their options promised; a warning where images show nothing. Raises DataError.
+
+    `who` promised them, as the message says.
+    """
+    fault = source_fault(data) if data.shape == shape else f"promised {shape}, loaded {data.shape}"
+    if fault := fault or label_fault(data.y, len(data), shape):
+        raise DataError(f"{who}: {fault}")
     if data.class_names and len(data.class_names) != shape.classes:
-        raise DataError(f"dataset: promised {shape.classes or 0} classes, loaded {len(data.class_names)} class names")
+        raise DataError(f"{who}: promised {shape.classes or 0} classes, loaded {len(data.class_names)} class names")
     if data.x.dtype == torch.uint8 and shape.kind == "image" and (flat := _flat(data)):
         logger.warning(
             "dataset: %s (pixels differ by less than %d of 256 levels); is it meant so? Of files with 16 bits the "

@@ -20,6 +20,7 @@ from gflow_core.optim.player import frozen
 from gflow_core.parts.contracts import Augmentation, Judged, Penalty, at
 from gflow_core.parts.nouns import Batch
 from gflow_core.parts.plugins import name_of
+from gflow_core.parts.returned import refuse, tensor_fault
 from gflow_core.parts.training import Experiment, Metrics, Phase
 
 __all__ = ["AdversarialObjective", "State"]
@@ -52,6 +53,7 @@ class AdversarialObjective:
         self._penalties = dict(zip(_names(rules.penalty), rules.penalty, strict=True))
         self._pieces = Pieces(spec.train.accumulate, lead=1 if experiment.replicas else 0)
         self._done = 0  # steps before the one that is made
+        self._looked_at: set[tuple[str, int, str]] = set()
         self._last: Batch | None = None  # what counted as real last, where the sampler's loss reads it
 
     def step(self, step: int) -> Iterator[Phase | Metrics]:
@@ -127,6 +129,7 @@ class AdversarialObjective:
                 d_real = self.judge(self._augmented(real.x, drawn_real[i]), real.y)
                 d_fake = self.judge(self._augmented(fake.x, drawn_fake[i]), fake.y)
                 total = self.rules.loss.discriminator(d_real, d_fake)
+                self._look("loss", self.rules.loss, "discriminator", total, d_fake, d_real)
                 metrics = {
                     "discriminator_loss": total,
                     "logit_real": d_real[..., :true].mean(-1),
@@ -137,6 +140,7 @@ class AdversarialObjective:
                 judged = Judged(real, fake, d_real, d_fake, true, self.judge, uniform.of_piece(i))
                 for name, penalty in due.items():
                     metrics[name] = penalty.value(judged)
+                    self._look("penalty", penalty, "value", metrics[name], d_fake, d_real)
                     total = total + at(penalty.weight, self._done) * penalty.interval * metrics[name]
                 seen.append({name: value.detach() for name, value in metrics.items()})
                 yield total.sum() / self._pieces.number
@@ -162,12 +166,25 @@ class AdversarialObjective:
                         d_real = self.judge(self._augmented(real.x, drawn_real[i]), real.y)
                 d_fake = self.judge(self._augmented(fake.x, drawn[i]), fake.y)
                 loss = self.rules.loss.sampler(d_fake, d_real)
+                self._look("loss", self.rules.loss, "sampler", loss, d_fake)
                 seen.append(loss.detach())
                 yield loss.sum() / self._pieces.number
 
         with frozen(self.discriminator.module):
             self.sampler.minimize(losses())
         return _mean(seen)
+
+    def _look(self, kind: str, part: object, method: str, value: Tensor, *logits: Tensor) -> None:
+        """The first that a loss or a penalty returns is to be one real number a replica. Raises PluginError."""
+        if (kind, id(part), method) in self._looked_at:
+            return
+        self._looked_at.add((kind, id(part), method))
+        # Of logits that are not finite themselves nothing finite can be asked.
+        finite = all(bool(d.isfinite().all()) for d in logits)
+        fault = tensor_fault(value, tuple(logits[0].shape[:-1]), " for a batch of logits", finite=finite)
+        if fault is None and kind == "loss" and logits[0].requires_grad and not value.requires_grad:
+            fault = "a tensor that no gradient goes through"
+        refuse(kind, part, method, fault)
 
     def _packed(self, batch: Batch) -> Batch:
         """`pack` items as one: channels, or the dimensions of vectors, behind one another (Lin et al. 2018)."""

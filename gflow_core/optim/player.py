@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from gflow_core.errors import Diverged
 from gflow_core.machine.runtime import Runtime
 from gflow_core.parts.contracts import Number, OptimizerPart, at
+from gflow_core.parts.returned import kind_fault, refuse
 
 __all__ = ["Player", "evaluating", "frozen", "make_player"]
 
@@ -37,6 +38,7 @@ class Player:
 
     def __attrs_post_init__(self) -> None:
         self.optimizer = self.part.build(self.module)
+        refuse("optimizer", self.part, "build", kind_fault(self.optimizer, Optimizer, "a torch.optim.Optimizer"))
         self._parameters = list(self.module.parameters())
 
     def train(self) -> None:

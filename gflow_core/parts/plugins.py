@@ -19,7 +19,7 @@ from typing import Any, Literal
 import attrs
 import pluggy
 
-from gflow_core.errors import PluginError, UnknownPart, did_you_mean, shown
+from gflow_core.errors import PluginError, UnknownPart, did_you_mean, raised, shown
 from gflow_core.files.reading import read_bytes
 from gflow_core.parts import hookspecs
 from gflow_core.parts.analysis import AnalyzerPart
@@ -36,7 +36,7 @@ from gflow_core.parts.contracts import (
     Schedule,
     TrackerPart,
 )
-from gflow_core.parts.foreign import foreign
+from gflow_core.parts.foreign import foreign, package, place
 from gflow_core.parts.installed import CORE, core_point, is_core
 from gflow_core.parts.installed import points as installed_points
 from gflow_core.parts.kinds import Kind, kind_of
@@ -50,6 +50,7 @@ __all__ = [
     "ONLY",
     "PluginRecord",
     "Plugins",
+    "blamed",
     "load",
     "name_of",
     "named_files",
@@ -420,6 +421,14 @@ def unload() -> None:
     """Forget what is loaded: the next one to ask loads it again."""
     global _loaded
     _loaded = None
+
+
+def blamed(error: BaseException) -> str | None:
+    """The plugin whose code raised the error, and where; None where it was none that is loaded."""
+    for record in [] if _loaded is None else _loaded.records[1:]:  # the first is the core
+        if where := place(error, {package(record.module)}):
+            return f"the plugin {record.name} raised {raised(error)} ({where}; GFLOW_DEBUG=1 shows the traceback)"
+    return None
 
 
 def name_of(kind: str, part: Any) -> str:

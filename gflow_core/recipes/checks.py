@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
 
-from gflow_core.errors import PluginError, did_you_mean, shown
+from gflow_core.errors import PluginError, did_you_mean
 from gflow_core.parts.foreign import own
 from gflow_core.parts.nouns import DataShape
 from gflow_core.parts.options import out_of_bounds
 from gflow_core.parts.plugins import Plugins
 from gflow_core.parts.spec import NETWORKS, Analysis, Spec, Train
+from gflow_core.recipes.asking import DEFECT, ask, judged_by, known_shape, no_number, rates, shape_of
 from gflow_core.recipes.describe import has_option, kinds_of
 from gflow_core.recipes.from_run import FromRun
 from gflow_core.recipes.tables import PARTS
 from gflow_core.recipes.words import Place
 
-__all__ = ["ask", "check_analyses", "check_members", "check_parts", "check_starts", "check_training", "missing"]
+__all__ = ["check_analyses", "check_members", "check_parts", "check_starts", "check_training", "missing"]
 
-
-_DEFECT = "(a defect of the plugin)"
 
 _LABELS = (
     "choose a data set with labels, or set its option for them (image_folder: dataset.classes, array: dataset.labels, "
@@ -32,7 +30,7 @@ _LABELS = (
 
 def missing(kind: str, cls: type[Any], plugins: Plugins) -> list[str]:
     """What is said where the part lacks what the contract of its kind asks for."""
-    return [f"lacks {words}; see docs/plugins.md {_DEFECT}" for words in plugins.lacks(kind, cls)]
+    return [f"lacks {words}; see docs/plugins.md {DEFECT}" for words in plugins.lacks(kind, cls)]
 
 
 def parts_in(spec: Spec) -> Iterator[tuple[Place, str, Any]]:
@@ -94,7 +92,7 @@ def check_parts(spec: Spec, plugins: Plugins, known_data: bool) -> Iterator[tupl
         part = getattr(spec, kind)
         if part is not None and known_data and not missing(kind, type(part), plugins):
             try:
-                given = _judged(spec, shape) if kind == "discriminator" else shape
+                given = judged_by(spec, shape) if kind == "discriminator" else shape
             except PluginError as error:
                 yield ("objective",), str(error)
                 continue
@@ -166,7 +164,7 @@ def check_training(spec: Spec, table: Mapping[str, Any], plugins: Plugins) -> It
         if optimizer is not None and train is not None:
             try:
                 # A schedule that is registered here is highest at one of its ends.
-                highest = max(_rates(optimizer, done).get("momentum", 0.0) for done in (0, max(train.steps - 1, 0)))
+                highest = max(rates(optimizer, done).get("momentum", 0.0) for done in (0, max(train.steps - 1, 0)))
             except PluginError as error:
                 highest = 0.0
                 if not scheduled:  # which would be said twice
@@ -209,7 +207,7 @@ def _check_schedules(spec: Spec) -> Iterator[tuple[Place, str]]:
             with own("at", schedule):
                 for done in moments:
                     value = schedule.at(done)
-                    if message := out_of_bounds(field, value) or _no_number(value):
+                    if message := out_of_bounds(field, value) or no_number(value):
                         break
         except PluginError as error:
             message = str(error)
@@ -217,24 +215,13 @@ def _check_schedules(spec: Spec) -> Iterator[tuple[Place, str]]:
             yield place, f"at step {done + 1}: {message}"
 
 
-def _rates(optimizer: Any, done: int) -> dict[str, Any]:
-    """What the optimizer's groups are set to. PluginError where that is no table of numbers."""
-    with own("at", optimizer):
-        values = optimizer.at(done)
-        if isinstance(values, dict) and "lr" in values:
-            numbers = [one for value in values.values() for one in (value if isinstance(value, tuple) else (value,))]
-            if not any(map(_no_number, numbers)):
-                return values
-    raise PluginError(f'its own at returned {shown(values)}, not numbers by name, "lr" among them {_DEFECT}')
-
-
 def _cannot_replicate(spec: Spec, train: Train, objective: str) -> Iterator[str]:
     if not getattr(spec.objective, "replicable", False):
         yield f"{objective} trains one run at a time; remove it"
     elif train.devices > 1:
         yield "replicas share one process; set train.devices = 1, or remove it"
-    elif spec.dataset is not None and spec.dataset.data_shape().kind != "vector":
-        yield f"works on vectors, the data is {spec.dataset.data_shape()}; remove it"
+    elif (shape := known_shape(spec.dataset)) is not None and shape.kind != "vector":
+        yield f"works on vectors, the data is {shape}; remove it"
     elif any(getattr(part, "conditional", False) for part in (spec.sampler, spec.discriminator)):
         yield "works on networks that read no labels; remove it"
 
@@ -287,43 +274,3 @@ def check_analyses(
             )
         elif whole and not missing:
             yield from ((path, message) for message in ask(analysis.part, spec))
-
-
-def ask(part: Any, *args: Any) -> list[str]:
-    """What the part's `check` says; a part without one has nothing to say."""
-    try:
-        with own("check", part):
-            check = getattr(part, "check", None)
-            said = () if check is None else check(*args)
-            return [said] if isinstance(said, str) else [str(message) for message in said or ()]
-    except PluginError as error:
-        return [str(error)]
-
-
-def shape_of(part: Any) -> DataShape:
-    """What the part says of its items. PluginError where that is nothing of the kind."""
-    with own("data_shape", part):
-        shape = part.data_shape()
-    return _a_shape(shape, "data_shape")
-
-
-def _judged(spec: Spec, shape: DataShape | None) -> DataShape | None:
-    """`spec.judged(shape)`; PluginError where the objective says nothing of the kind."""
-    with own("judged_shape", spec.objective):
-        judged = spec.judged(shape)
-    return judged if shape is None else _a_shape(judged, "judged_shape")
-
-
-def _a_shape(found: Any, method: str) -> DataShape:
-    if not isinstance(found, DataShape):
-        raise PluginError(f"its own {method} returned {shown(found)}, not a DataShape {_DEFECT}")
-    return found
-
-
-def _no_number(value: Any) -> str | None:
-    """Why it is none; None where it is one. (Where an honest schedule overflows, training says so.)"""
-    try:
-        fits = not isinstance(value, str | bytes | bool) and not math.isnan(value)
-    except Exception:  # nothing like a number
-        fits = False
-    return None if fits else f"its own at returned {shown(value)}, not a number {_DEFECT}"

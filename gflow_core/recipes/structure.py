@@ -9,11 +9,13 @@ from typing import Any, TypeVar, get_args
 
 import attrs
 
-from gflow_core.errors import GflowError, Problem, RecipeError, did_you_mean
+from gflow_core.errors import GflowError, PluginError, Problem, RecipeError, did_you_mean
+from gflow_core.parts.foreign import own
 from gflow_core.parts.options import option
 from gflow_core.parts.plugins import Plugins
 from gflow_core.parts.spec import NETWORKS, Analysis, Network, Spec, Train
-from gflow_core.recipes.checks import ask, check_analyses, check_members, check_parts, check_starts, check_training
+from gflow_core.recipes.asking import ask
+from gflow_core.recipes.checks import check_analyses, check_members, check_parts, check_starts, check_training
 from gflow_core.recipes.describe import has_option, kinds_of, options_by_name
 from gflow_core.recipes.from_run import TAKEN, FromRun, no_such_place, other_data, table_of_run
 from gflow_core.recipes.mends import mended
@@ -202,8 +204,9 @@ def _not_there(spec: Spec, plugins: Plugins, inside: tuple[str, ...], whole: boo
         yield ("train", "from_run"), str(error)
         return
     try:
-        shape, theirs = spec.data_shape() if whole else None, run.data_shape()
-    except Exception:  # a defect of the part, which `check_parts` tells
+        with own("data_shape", spec):
+            shape, theirs = spec.data_shape() if whole else None, run.data_shape()
+    except PluginError:  # `check_parts` tells
         return
     if shape is not None and theirs is not None:
         labels = any(part.conditional for part in parts.values())

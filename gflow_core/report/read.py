@@ -12,10 +12,11 @@ from typing import Any
 
 import attrs
 
-from gflow_core.errors import GflowError
+from gflow_core.errors import GflowError, PluginError
 from gflow_core.files.inside import check_inside, is_plain
 from gflow_core.files.reading import read_bytes
 from gflow_core.files.run_folder import checkpoint_names, parse_metrics, read_manifest, read_recipe, read_result
+from gflow_core.parts.foreign import own
 from gflow_core.recipes.changes import BEGAN, changes, value_text
 from gflow_core.recipes.files import changed_files
 from gflow_core.recipes.recipe import Recipe, load
@@ -78,6 +79,8 @@ class Run:
     """Name -> bytes, oldest first."""
     summary: Summary
     """Its state, and how far it is, as `gflow ls runs` tells it."""
+    equilibrium: Mapping[str, float]
+    """Metric -> its value where samples and data follow one law, as the objective states it; else empty."""
     missing: tuple[str, ...]
     """What is not there or cannot be read, a sentence each."""
 
@@ -117,16 +120,6 @@ class Run:
         except (TypeError, ValueError):
             return None
         return time if time.tzinfo else time.replace(tzinfo=UTC)
-
-    @property
-    def equilibrium(self) -> Mapping[str, float]:
-        """Metric -> its value where samples and data follow one law, as the objective states it; else empty."""
-        try:
-            stated = self.recipe.spec.objective.equilibrium() if self.recipe is not None else {}
-        except Exception:  # there may be no objective, it need not have the method, and a plugin may fail
-            return {}
-        values = {str(name): number(value) for name, value in stated.items()}
-        return {name: value for name, value in values.items() if value is not None}
 
 
 def read(path: Path) -> Run:
@@ -183,8 +176,21 @@ def read(path: Path) -> Run:
         analyses,
         _checkpoints(path / "checkpoints"),
         summary(path),
+        _equilibrium(recipe, missing),
         tuple(missing),
     )
+
+
+def _equilibrium(recipe: Recipe | None, missing: list[str]) -> dict[str, float]:
+    objective: Any = recipe.spec.objective if recipe is not None else None
+    try:
+        with own("equilibrium", objective):
+            stated = objective.equilibrium() if hasattr(objective, "equilibrium") else {}
+            values = {str(name): number(value) for name, value in stated.items()}
+    except PluginError as error:
+        missing.append(f"Values at equilibrium are not shown; of the objective {error}")
+        return {}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def number(value: Any) -> float | None:

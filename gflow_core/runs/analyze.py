@@ -14,6 +14,7 @@ from gflow_core.machine.streams import derive, seeded
 from gflow_core.optim.player import evaluating
 from gflow_core.parts.analysis import Map, Result, Subject
 from gflow_core.parts.nouns import Progress, no_progress
+from gflow_core.parts.returned import refuse, what
 from gflow_core.parts.spec import Analysis
 from gflow_core.parts.training import Experiment
 from gflow_core.runs.pictures import own_style
@@ -57,7 +58,11 @@ def analyze(
             work=work,
             map=map,
         )
-        result: Result = analysis.part.build()(subject)
+        part = analysis.part
+        function = part.build()
+        if not callable(function):
+            refuse("analyzer", part, "build", f"{what(function)}, a function of a Subject is expected")
+        result: Result = function(subject)
     return result
 
 

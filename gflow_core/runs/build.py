@@ -17,23 +17,32 @@ from gflow_core.machine.runtime import Runtime
 from gflow_core.machine.streams import Streams, derive, seeded
 from gflow_core.optim.ema import Ema
 from gflow_core.optim.freezing import freeze
-from gflow_core.optim.player import Player, evaluating
+from gflow_core.optim.player import Player
 from gflow_core.optim.replicas import replica, stack
 from gflow_core.parts.nouns import DataShape, Progress, no_progress
+from gflow_core.parts.returned import kind_fault, named, refuse
+from gflow_core.parts.source import Source
 from gflow_core.parts.spec import Spec
 from gflow_core.parts.training import Experiment
+from gflow_core.runs.blame import blaming
 from gflow_core.runs.estimates import growing
 from gflow_core.runs.origins import Origin, origins_of
+from gflow_core.runs.promised import built_objective, check_augmentations, check_network, module_fault
 
-__all__ = ["build", "build_network", "single"]
+__all__ = ["build", "build_network", "read_data", "single"]
 
 
 def build(spec: Spec, *, progress: Progress = no_progress, load_data: bool = True, begin: bool = True) -> Experiment:
-    """Build everything the recipe names. Raises DataError where data is missing.
+    """Build everything the recipe names. Raises DataError where data is missing, PluginError for what parts do wrong.
 
     `load_data = False` leaves out the data, the players and the objective: enough to sample from a run. `begin = False`
     reads no weights that networks begin from: those of a checkpoint are put in their place.
     """
+    with blaming(spec):
+        return _build(spec, progress, load_data, begin)
+
+
+def _build(spec: Spec, progress: Progress, load_data: bool, begin: bool) -> Experiment:
     shape = spec.dataset.data_shape() if spec.dataset else None
     runtime = _runtime(spec)
     streams = Streams(spec.seed)
@@ -46,8 +55,8 @@ def build(spec: Spec, *, progress: Progress = no_progress, load_data: bool = Tru
             raise GflowError("train.replicas: replicas share one process; start one, or set train.replicas = 1")
         experiment.replicas = tuple(Streams(seed) for seed in spec.seeds)
     if spec.dataset and load_data:
-        assert shape is not None
-        experiment.data = checked(spec.dataset.load(progress), shape)
+        experiment.data = read_data(spec.dataset, progress)
+        check_augmentations(spec, experiment.data.shape)
         augment = spec.train.augment if spec.train else ()
         feeds = [Feed(experiment.data, runtime, own, augment=augment) for own in experiment.replicas or [streams]]
         experiment.feed = ReplicaFeed(feeds) if experiment.replicas else feeds[0]
@@ -74,7 +83,7 @@ def build(spec: Spec, *, progress: Progress = no_progress, load_data: bool = Tru
                 replicas=len(experiment.replicas),
                 still=freeze(module, spec.networks[name].freeze, f"{name}.freeze"),
             )
-        experiment.objective = spec.objective.build(experiment)
+        experiment.objective = built_objective(spec.objective, spec.objective.build(experiment))
     return experiment
 
 
@@ -164,19 +173,11 @@ def _zeros_through(
     return x, module(given) if y is None else module(given, y)
 
 
-@torch.no_grad()
-def _check_network(kind: str, module: nn.Module, part: Any, shape: DataShape | None, runtime: Runtime) -> None:
-    """Two items through the network, in eval mode: the shapes must be the contract's. Raises GflowError."""
-    if shape is None:
-        shape = part.data_shape() if hasattr(part, "data_shape") else None
-    if shape is None:
-        return
-    name = f"{kind} {type(part).__name__}"
-    with evaluating(module), seeded(0):
-        x, out = _zeros_through(kind, module, part, shape, 2, runtime)
-    expected = x.shape if kind == "sampler" else x.shape[:1]
-    if out.shape != expected:
-        raise GflowError(f"{name}: its forward returns {list(out.shape)} for two items, {list(expected)} is expected")
+def read_data(part: Any, progress: Progress = no_progress) -> Source:
+    """The data, if it is what its options promised. Raises DataError, and PluginError where it is no data at all."""
+    shape, data = part.data_shape(), part.load(progress)
+    refuse("dataset", part, "load", kind_fault(data, Source, "a Source"))
+    return checked(data, shape, named("dataset", part))
 
 
 def build_network(
@@ -184,12 +185,15 @@ def build_network(
 ) -> nn.Module:
     """A network of its own random stream, on the device, in channels-last layout; one of so many.
 
-    Raises GflowError where all of them are too large for the machine.
+    Raises GflowError where all of them are too large for the machine; PluginError where it is no network, or two items
+    through it, in eval mode, come out as its contract does not say.
     """
     with growing(kind, times), seeded(derive(seed, f"init.{kind}")):
-        module: nn.Module = part.build(shape)
+        module = part.build(shape)
+    refuse(kind, part, "build", module_fault(module))
     if runtime.world > 1 and runtime.device.type == "cuda":
         module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
-    module = module.to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    _check_network(kind, module, part, shape, runtime)
-    return module
+    module = module.to(runtime.device, memory_format=torch.channels_last)
+    check_network(kind, module, part, shape, runtime)
+    network: nn.Module = module
+    return network

@@ -22,6 +22,7 @@ from gflow_core.parts.training import Experiment
 from gflow_core.recipes.changes import check_recipe
 from gflow_core.recipes.files import check_files
 from gflow_core.recipes.recipe import Recipe, load
+from gflow_core.runs.blame import blaming
 from gflow_core.runs.build import build, single
 from gflow_core.runs.manifest import check_origins, class_names
 from gflow_core.runs.pictures import finite
@@ -131,7 +132,7 @@ def chunks(
     in_turn = labels is not None
     if labels is None and spec.sampler.conditional:
         labels = label_pool(experiment.data, spec.data_shape())
-    with evaluating(module):
+    with evaluating(module), blaming(spec, experiment):
         for x in draw_chunks(
             module,
             spec.sampler,

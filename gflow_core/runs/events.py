@@ -21,9 +21,11 @@ from gflow_core.machine.signals import noted
 from gflow_core.machine.streams import derive, seeded
 from gflow_core.nn.sampling import dealt
 from gflow_core.parts.analysis import Map, Result
+from gflow_core.parts.returned import named
 from gflow_core.parts.spec import Analysis
 from gflow_core.parts.training import Experiment, Phase
 from gflow_core.runs.analyze import analyze, faults, pool
+from gflow_core.runs.blame import blaming, culprit
 from gflow_core.runs.build import single
 from gflow_core.runs.drawing import COLUMNS, IMAGES, POINTS, chunks, label_grid, some_real
 from gflow_core.runs.pictures import draw_samples
@@ -90,9 +92,11 @@ class Session:
         clock = self.experiment.spec.train
         if clock is not None and done < clock.steps:
             here = self.main and self.experiment.objective is not None
-            self.trackers = Trackers(clock.trackers, self.folder.path, done, self.console.say, here=here)
+            with blaming(self.experiment.spec):
+                self.trackers = Trackers(clock.trackers, self.folder.path, done, self.console.say, here=here)
         try:
-            self._go(done)
+            with blaming(self.experiment.spec, self.experiment):
+                self._go(done)
         finally:
             self.trackers.close()
 
@@ -216,7 +220,10 @@ class Session:
                     raise KeyboardInterrupt from error
                 if os.environ.get("GFLOW_DEBUG") == "1":
                     raise
-                raise GflowError(f"{who} raised {raised(error)} (GFLOW_DEBUG=1 shows where){mend}") from error
+                found = culprit(error, self.experiment.spec, self.experiment)
+                kind, part, where = found or ("", None, "(GFLOW_DEBUG=1 shows the traceback)")
+                other = f": {named(kind, part)}" if kind not in ("", "analyzer") else ""
+                raise GflowError(f"{who}{other} raised {raised(error)} {where}{mend}") from error
 
     # -- analyzers
 

@@ -27,6 +27,7 @@ from gflow_core.recipes.changes import BEGAN, check_recipe
 from gflow_core.recipes.files import FILES, check_files, files_of
 from gflow_core.recipes.recipe import Recipe, load
 from gflow_core.recipes.writing import dumps
+from gflow_core.runs.blame import blaming
 from gflow_core.runs.build import build
 from gflow_core.runs.drawing import anywhere
 from gflow_core.runs.estimates import check_memory
@@ -207,7 +208,8 @@ def _check_extras(spec: Spec) -> None:
     for part in spec.train.trackers if spec.train is not None else ():
         prepare = getattr(part, "prepare", None)
         if prepare is not None:
-            prepare()
+            with blaming(spec):
+                prepare()
 
 
 def _build(recipe: Recipe, console: Console, *, begin: bool = True) -> Experiment:
@@ -220,7 +222,7 @@ def _prepare(experiment: Experiment, console: Console) -> None:
     """What analyzers will need later is there now. Raises GflowError if not."""
     if not experiment.runtime.main:
         return
-    with seeded(0):
+    with seeded(0), blaming(experiment.spec):
         for analysis in experiment.spec.analyze:
             prepare = getattr(analysis.part, "prepare", None)
             if prepare is not None:

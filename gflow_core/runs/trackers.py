@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from gflow_core.errors import GflowError
+from gflow_core.errors import GflowError, raised
 from gflow_core.files.inside import not_through_a_link
 from gflow_core.parts.contracts import Tracker, TrackerPart
 
@@ -154,6 +154,6 @@ class Trackers:
         for name, tracker in list(self._others.items()):
             try:
                 getattr(tracker, event)(*about)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 del self._others[name]
-                self._say(f"tracker {name} raised {type(error).__name__}: {error}; it is left out, training goes on")
+                self._say(f"tracker {name} raised {raised(error)}; it is left out, training goes on")

@@ -15,6 +15,7 @@ from gflow_core.machine.streams import derive
 from gflow_core.nn.sampling import draw_labels, label_pool
 from gflow_core.optim.ema import Ema
 from gflow_core.parts.training import Experiment, Metrics, Phase
+from gflow_core.runs.promised import checked_step
 
 __all__ = ["Events", "look", "train"]
 
@@ -65,7 +66,10 @@ def train(experiment: Experiment, events: Events, *, done: int = 0) -> None:
         for player in experiment.players.values():
             player.train()
             player.set_rates(step - 1)
-        for event in objective.step(step):
+        events_of_step = objective.step(step)
+        if step == done + 1:
+            events_of_step = checked_step(experiment, events_of_step)
+        for event in events_of_step:
             if isinstance(event, Phase):
                 events.phase(step, event)
                 if runtime.any(events.stopping()):

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from gflow_core.errors import DataError, Diverged
+from gflow_core.errors import DataError, Diverged, PluginError
 from gflow_core.files.cache import cache_folder
 from gflow_core.files.whole import written_aside
 from gflow_core.machine.runtime import Runtime
@@ -23,6 +23,7 @@ from gflow_core.nn.sampling import Given, draw_from, draw_through, sample
 from gflow_core.parts.analysis import Subject
 from gflow_core.parts.contracts import Encoder, EncoderPart
 from gflow_core.parts.nouns import DataShape
+from gflow_core.parts.returned import tensor_fault
 from gflow_core.parts.source import Source, fingerprint
 
 __all__ = ["Features", "Vectors", "as_stored", "real_index", "score_name"]
@@ -58,13 +59,24 @@ class _Look:
     shape: DataShape
     encode: Callable[[Tensor], Tensor]
     name: str
+    dim: int | None
     step: int
     images: bool
     """Whether the samples are wanted as well, which take longer to travel than their features."""
 
     def __call__(self, runtime: Runtime, given: Given) -> tuple[Tensor, Tensor]:
         x = as_stored(sample(self.sampler, runtime, given), self.shape)
-        return _finite(self.encode(x), self.name, self.step), x if self.images else x.new_empty(0)
+        found = _rows(self.encode(x), x, self.name, self.dim)
+        return _finite(found, self.name, self.step), x if self.images else x.new_empty(0)
+
+
+def _rows(found: Tensor, x: Tensor, name: str, dim: int | None) -> Tensor:
+    """What an encoder makes of items x as it is; PluginError where that is not a row for each, of `dim` if known."""
+    rows = isinstance(found, Tensor) and found.dim() == 2
+    size = dim if dim is not None or not rows else found.shape[1]
+    if fault := tensor_fault(found, (len(x), size or 0), f" for {len(x)} items", finite=False):
+        raise PluginError(f"encoder {name}: returns {fault}")
+    return found
 
 
 def _finite(found: Tensor, name: str, step: int) -> Tensor:
@@ -108,7 +120,8 @@ class Features:
 
     def encode(self, x: Tensor, apply: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """x [B, *shape] -> features [B, dim], or what another method of the encoder makes; Diverged if not finite."""
-        return _finite((apply or self.encoder)(x), self.encoder.name, self.subject.step)
+        found = _rows((apply or self.encoder)(x), x, self.encoder.name, None if apply else self.encoder.dim)
+        return _finite(found, self.encoder.name, self.subject.step)
 
     def encoded(self, n: int, what: str, apply: Callable[[Tensor], Tensor] | None = None) -> Iterator[Tensor]:
         """Features of n samples in pieces [B, dim] on the device, or what another method of the encoder makes."""
@@ -128,7 +141,8 @@ class Features:
         """Features and, if wanted, samples (else [0]): sampler and encoder in one go, over `subject.map`."""
         subject, device = self.subject, self.subject.runtime.device
         assert subject.sampler is not None
-        look = _Look(subject.sampler, self._data.shape, apply, self.encoder.name, subject.step, images)
+        dim = self.encoder.dim if apply is self.encoder else None
+        look = _Look(subject.sampler, self._data.shape, apply, self.encoder.name, dim, subject.step, images)
         done = 0
         for found, x in draw_through(subject, look, n, self.batch_size):
             yield found.to(device), x.to(device)
@@ -149,7 +163,8 @@ class Features:
         """Features of the items at `index`, in pieces on the device."""
         done = 0
         for piece in index.split(self.batch_size):
-            found = (apply or self.encoder)(data.batch(piece, self.subject.runtime.device).x)
+            x = data.batch(piece, self.subject.runtime.device).x
+            found = _rows((apply or self.encoder)(x), x, self.encoder.name, None if apply else self.encoder.dim)
             if not bool(found.isfinite().all()):
                 raise DataError(f"encoder {self.encoder.name}: features of the data are NaN or infinite; its weights?")
             yield found

@@ -17,6 +17,7 @@ from gflow_core.machine.streams import seeded
 from gflow_core.nn.labels import label_fault
 from gflow_core.optim.player import evaluating
 from gflow_core.parts.nouns import DataShape, Moments
+from gflow_core.parts.returned import source_fault
 from gflow_core.parts.source import Source
 from gflow_core.testing.promises import (
     Promises,
@@ -24,7 +25,6 @@ from gflow_core.testing.promises import (
     batch_of,
     same,
     shapes_for,
-    source_fault,
     untouched,
     weights,
 )

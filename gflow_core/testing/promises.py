@@ -14,12 +14,11 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from gflow_core.errors import GflowError, UnknownPart
+from gflow_core.errors import GflowError, PluginError, UnknownPart
 from gflow_core.parts.nouns import DataShape
 from gflow_core.parts.options import option_doc
 from gflow_core.parts.plugins import Plugins, plugins
 from gflow_core.parts.registry import Registry
-from gflow_core.parts.source import Source
 from gflow_core.recipes.defects import defects
 from gflow_core.recipes.describe import options_of
 from gflow_core.testing.tiny import TinyData
@@ -32,7 +31,6 @@ __all__ = [
     "imports_torch",
     "same",
     "shapes_for",
-    "source_fault",
     "untouched",
     "weights",
 ]
@@ -65,9 +63,14 @@ class Promises:
 
     @contextmanager
     def calling(self, what: str) -> Iterator[None]:
-        """What the part raises within the block is a broken promise; GflowErrors, meant for people, pass."""
+        """What the part raises within the block is a broken promise; GflowErrors, meant for people, pass.
+
+        Not PluginErrors, which say that it breaks its contract.
+        """
         try:
             yield
+        except PluginError as error:
+            raise Broken(str(error)) from error
         except (Broken, GflowError):
             raise
         except Exception as error:
@@ -231,19 +234,3 @@ def untouched(promises: Promises, what: str, work: Callable[[], T]) -> T:
             f"{what} draws from torch's global random state; draw from the generator it is given",
         )
     return first
-
-
-def source_fault(source: Source) -> str | None:
-    """What is wrong with loaded items; None where nothing is."""
-    shape = source.shape
-    if len(source) == 0:
-        return "loaded no items"
-    if tuple(source.x.shape[1:]) != shape.shape:
-        return f"promised items of shape {list(shape.shape)}, loaded {list(source.x.shape)}"
-    if shape.kind == "image" and source.x.dtype != torch.uint8:
-        return f"images are torch.uint8, 0 to 255; loaded {source.x.dtype}"
-    if shape.kind == "vector" and not source.x.is_floating_point():
-        return f"vectors are floats; loaded {source.x.dtype}"
-    if shape.kind == "vector" and not bool(source.x.isfinite().all()):
-        return "its items hold NaN or infinite values"
-    return None

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from gflow_core.errors import GflowError, UnknownPart, did_you_mean
+from gflow_core.errors import GflowError, PluginError, UnknownPart, did_you_mean
 from gflow_core.parts.hookspecs import API_VERSION
 from gflow_core.parts.plugins import ONLY, PluginRecord, plugins
 from gflow_core.recipes.defects import defects
@@ -124,9 +124,9 @@ def _line(kind: str, name: str, full: bool) -> Line:
     except _OutOfTime:
         return Line(what, f"ok as far as it was tried; still at work after {PATIENCE:g} s, --full waits")
     except Untried as error:
-        return Line(what, f"not tried: {_without(kind, cls, error)}")
-    except AssertionError as error:
-        return Line(what, _without(kind, cls, error), ok=False)
+        return Line(what, f"not tried: {_without(what, kind, cls, error)}")
+    except (AssertionError, PluginError) as error:
+        return Line(what, _without(what, kind, cls, error), ok=False)
     except GflowError as error:
         return Line(what, f"not tried: {error}")
     except Exception as error:
@@ -161,6 +161,6 @@ def _own_objective(plugin: str) -> Any:
     return None
 
 
-def _without(kind: str, cls: type[Any], error: Exception) -> str:
+def _without(what: str, kind: str, cls: type[Any], error: Exception) -> str:
     """The sentence; the line has said already which part it is about."""
-    return str(error).removeprefix(f"{kind} {cls.__name__}: ")
+    return str(error).removeprefix(f"{kind} {cls.__name__}: ").removeprefix(f"{what}: ")

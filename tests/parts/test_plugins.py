@@ -208,6 +208,41 @@ def test_what_a_plugin_prints_goes_to_stderr(install, loaded, capfd):
     assert all(word in err for word in ("printed", "written", "low", "echoed", "hooked"))
 
 
+ODD = """
+from gflow_core import Latent, Normal, option
+
+@attrs.frozen
+class Odd:
+    '''A sampler.'''
+
+    latent: Latent = option(factory=Normal, doc="z")
+
+    @property
+    def conditional(self):
+        raise SystemExit("who knows")
+
+    def build(self, data): ...
+
+@hookimpl
+def register_samplers(add):
+    add("odd.unet", Odd)
+"""
+
+
+def test_what_a_plugin_raises_anywhere_else_is_its_own_too(install, tmp_path, monkeypatch):
+    install("odd", ODD)
+    monkeypatch.setenv("GFLOW_LOAD_PLUGINS", "odd")
+    monkeypatch.setattr("gflow_core.parts.plugins._loaded", None)
+    (tmp_path / "r.toml").write_text('gflow = 1\ndataset = { use = "ring" }\nsampler = { use = "odd.unet" }\n')
+    result = CliRunner().invoke(main, ["validate", str(tmp_path / "r.toml")])
+    (file,) = tmp_path.glob("plugin_*.py")
+    line = file.read_text().splitlines().index('        raise SystemExit("who knows")') + 1
+    said = (
+        f"error: the plugin odd raised SystemExit: who knows ({file}, line {line}; GFLOW_DEBUG=1 shows the traceback)\n"
+    )
+    assert (result.exit_code, result.stderr) == (2, said)
+
+
 def test_a_misspelled_hook_lists_the_hooks_there_are(install, loaded):
     install("bad", BROKEN["misspells a hook"][0])
     error = record(loaded(), "bad").error
@@ -439,7 +474,7 @@ def test_check_says_of_each_part_whether_it_keeps_its_promises(install, check):
     assert quiet == "latent sound.normal: ok"
     assert loud.startswith("latent sound.loud: moments() states variance 0.5, 20000 draws have ")
     assert file == "dataset sound.file: declared well; not tried, it has no default for root"
-    assert look.startswith("analyzer sound.look: looking at a run on nothing raised TypeError")
+    assert look.startswith("analyzer sound.look: its build returns nothing (None), a function of")
     assert (result.exit_code, result.stderr) == (2, "error: sound: 2 of the above are wrong\n")
 
 

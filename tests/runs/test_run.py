@@ -244,7 +244,7 @@ def sick(monkeypatch):
 def test_an_analyzer_that_fails_while_training_costs_nothing(gflow, plane, tmp_path, sick):
     plane.write_text(plane.read_text() + '[[analyze]]\nuse = "sick.analyzer"\nevery = 2\n')
     out = gflow("run", plane, "--runs", tmp_path / "runs", code=2).output
-    said = "analyzer sick.analyzer raised ZeroDivisionError: of its own (GFLOW_DEBUG=1 shows where)"
+    said = "analyzer sick.analyzer raised ZeroDivisionError: of its own (GFLOW_DEBUG=1 shows the traceback)"
     assert f"sick.analyzer failed at step 4: {said}; training goes on" in out
     assert out.endswith(
         "plane-s0-001: while training sick.analyzer failed 1 time; all else is written\n"
@@ -389,7 +389,7 @@ def test_data_and_networks_that_break_their_word(gflow, plane, tmp_path, monkeyp
     assert "NaN" in gflow("run", plane, "--runs", tmp_path / "runs", *words, code=2).output
     monkeypatch.setattr("gflow_core.nn.mlp.MlpLogit.forward", lambda self, x, y=None: x)
     out = gflow("run", plane, "--runs", tmp_path / "runs", code=2).output
-    assert "discriminator MlpDiscriminator: its forward returns [2, 2] for two items, [2] is expected" in out
+    assert "discriminator vgrow.mlp: its forward returns [2, 2] for two items, [2] is expected" in out
 
 
 def test_weights_that_an_analysis_lacks_are_missed_before_training(tmp_path, gflow, monkeypatch):

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import pytest
 import torch
 from torch import nn
 
-from gflow_core.errors import Diverged
+from gflow_core.errors import Diverged, PluginError
 from gflow_core.parts.nouns import DataShape
 from gflow_core.parts.spec import Ema, Train
 from gflow_core.scores.feature_scores import Frechet, Inception, Kernel, Memorization, Prdc
@@ -162,6 +163,26 @@ def test_a_sampler_that_diverged_is_named(scene):
 
     with pytest.raises(Diverged, match="step 7: features of samples are NaN or infinite"):
         scene.score(Frechet(**SMALL), scene.Points(), Nowhere())
+
+
+ENCODED = {
+    "a number an item": (lambda found: found[:, 0], "returns [64] for 64 items, [64, 5] is expected"),
+    "fewer items": (lambda found: found[1:], "returns [63, 5] for 64 items, [64, 5] is expected"),
+    "other features": (lambda found: found[:, 1:], "returns [64, 4] for 64 items, [64, 5] is expected"),
+    "complex": (lambda found: found + 0j, "returns torch.complex64 for 64 items, real floats are expected"),
+    "nothing": (lambda found: None, "returns nothing (None) for 64 items, a tensor is expected"),
+}
+
+
+@pytest.mark.parametrize("what", ENCODED)
+def test_features_are_a_row_for_each_item(scene, monkeypatch, what):
+    change, said = ENCODED[what]
+    encoder = scene.Encoding()
+    projection = type(encoder.build(scene.Pictures().data_shape(), torch.device("cpu")))
+    own = projection.__call__
+    monkeypatch.setattr(projection, "__call__", lambda self, x: change(own(self, x)))
+    with pytest.raises(PluginError, match=re.escape(f"encoder projection: {said}")):
+        scene.score(Frechet(encoder=encoder, **SMALL), scene.Pictures(), scene.Uniform())
 
 
 def test_real_items_are_distinct_and_the_same_in_every_run(scene):

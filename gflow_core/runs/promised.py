@@ -1,0 +1,158 @@
+"""What parts build, tried once before a run begins, or watched in its first step: nothing of it costs a later one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import attrs
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.utils.hooks import RemovableHandle
+
+from gflow_core.files.weights import not_finite
+from gflow_core.machine.runtime import Runtime
+from gflow_core.machine.streams import seeded
+from gflow_core.optim.player import evaluating
+from gflow_core.parts.nouns import DataShape
+from gflow_core.parts.returned import kind_fault, refuse, tensor_fault, what
+from gflow_core.parts.spec import Spec
+from gflow_core.parts.training import Experiment, Metrics, Objective, Phase
+from gflow_core.recipes.checks import parts_in
+
+__all__ = [
+    "built_objective",
+    "check_augmentations",
+    "check_network",
+    "checked_step",
+    "module_fault",
+]
+
+_TWO = " for two items"
+
+
+def module_fault(module: Any) -> str | None:
+    """Why it is no network, in words that follow "returns"; None where it is one."""
+    if fault := kind_fault(module, nn.Module, "a torch.nn.Module"):
+        return fault
+    for name, tensor in module.state_dict().items():
+        if isinstance(tensor, Tensor) and tensor.is_meta:
+            return f"a network on the meta device: {name} holds no numbers"
+    return None
+
+
+@torch.no_grad()
+def check_network(kind: str, module: nn.Module, part: Any, shape: DataShape | None, runtime: Runtime) -> None:
+    """Two items through the network, in eval mode: what comes out must be the contract's. Raises PluginError."""
+    if kind == "sampler":
+        given = part.latent.draw(2, Generator().manual_seed(0))
+        refuse("latent", part.latent, "draw", tensor_fault(given, (2, part.latent.dim), _TWO))
+    if shape is None:
+        shape = part.data_shape() if hasattr(part, "data_shape") else None
+    if shape is not None:
+        x, y = _two_items(shape)
+        expected = tuple(x.shape) if kind == "sampler" else (2,)
+        here = [given if kind == "sampler" else x] + ([y] if part.conditional and y is not None else [])
+        with evaluating(module), seeded(0):
+            out = module(*(tensor.to(runtime.device) for tensor in here))
+        refuse(kind, part, "forward", tensor_fault(out, expected, _TWO, finite=False))
+    # Weights before what they make: the cause is named.
+    if name := not_finite({name: tensor for name, tensor in module.state_dict().items() if not is_lazy(tensor)}):
+        refuse(kind, part, "build", f"a network whose {name} is not finite")
+    # Of unbounded data nothing says which items there may be: the first step has real ones.
+    if shape is not None and (kind == "sampler" or shape.low is not None):
+        refuse(kind, part, "forward", tensor_fault(out, expected, _TWO))
+
+
+def _two_items(shape: DataShape) -> tuple[Tensor, Tensor | None]:
+    """Two items in the range of the data, and labels where it has them."""
+    generator = Generator().manual_seed(0)
+    if shape.low is not None and shape.high is not None:
+        x = shape.low + (shape.high - shape.low) * torch.rand(2, *shape.shape, generator=generator)
+    else:
+        x = torch.randn(2, *shape.shape, generator=generator)
+    y = torch.zeros(2, dtype=torch.int64) if shape.classes else x.new_zeros(2, shape.label_size)
+    return x, y if shape.label_size else None
+
+
+@torch.no_grad()
+def check_augmentations(spec: Spec, shape: DataShape) -> None:
+    """Each augmentation of the recipe changes two items into two items. Raises PluginError."""
+    for _, kind, part in parts_in(spec):
+        if kind == "augmentation":
+            x, _ = _two_items(shape)
+            with seeded(0):
+                drawn = part.draw(2, shape, Generator().manual_seed(0), 0)
+                rows = isinstance(drawn, Tensor) and drawn.dim() > 0 and len(drawn) == 2
+                refuse(kind, part, "draw", None if rows else "no tensor of two rows for two items")
+                known = shape.low is not None  # else nothing says which items there may be
+                refuse(kind, part, "apply", tensor_fault(part.apply(x, drawn), tuple(x.shape), _TWO, finite=known))
+
+
+def built_objective(part: Any, objective: Any) -> Objective:
+    """The objective, if it can be one. Raises PluginError."""
+    fault = None
+    if not callable(getattr(objective, "step", None)):
+        fault = f"{what(objective)}, an object with a method step is expected"
+    elif not attrs.has(type(getattr(objective, "state", None))):
+        fault = "an objective whose state is no attrs object"
+    refuse("objective", part, "build", fault)
+    built: Objective = objective
+    return built
+
+
+def checked_step(experiment: Experiment, events: Any) -> Iterator[Phase | Metrics]:
+    """What a step yields, and what networks return in it, if they keep their contracts. Raises PluginError."""
+    part = experiment.spec.objective
+    refuse("objective", part, "step", kind_fault(events, Iterable, "an iterator that yields its metrics"))
+    last = None
+    with _watching(experiment):
+        for last in events:
+            refuse("objective", part, "step", _event_fault(last, len(experiment.spec.seeds)))
+            yield last
+    refuse("objective", part, "step", None if isinstance(last, Mapping) else "without yielding its metrics last")
+
+
+def _event_fault(event: Any, seeds: int) -> str | None:
+    """Why it is neither a Phase nor metrics, in words that follow "returns"."""
+    if isinstance(event, Phase):
+        return None
+    if not isinstance(event, Mapping):
+        return f"an iterator that yields {what(event)}; a Phase or the metrics are expected"
+    for name, value in event.items():
+        if not isinstance(value, Tensor) or value.is_complex() or tuple(value.shape) not in ((), (seeds,)):
+            got = f"{value.dtype} {list(value.shape)}" if isinstance(value, Tensor) else what(value)
+            return f"the metric {name!r} as {got}; a tensor of one real number is expected"
+    return None
+
+
+@contextmanager
+def _watching(experiment: Experiment) -> Iterator[None]:
+    """The first forward of each network that is trained is looked at within the block. Raises PluginError."""
+    spec, data = experiment.spec, experiment.spec.data_shape()
+    shapes = {"sampler": data, "discriminator": spec.judged(data)}
+    handles: dict[str, RemovableHandle] = {}
+
+    def look(name: str, _module: nn.Module, given: Any, out: Any) -> None:
+        handles[name].remove()
+        shape = shapes[name]
+        if shape is None or not given or not isinstance(given[0], Tensor):
+            return
+        x = tuple(given[0].shape)
+        expected = (*x[:-1], *shape.shape) if name == "sampler" else x[: len(x) - len(shape.shape)]
+        try:
+            fault = tensor_fault(out, expected, " in training", finite=bool(given[0].isfinite().all()))
+        except RuntimeError:  # within torch.func nobody can ask for values
+            fault = tensor_fault(out, expected, " in training", finite=False)
+        refuse(name, getattr(spec, name), "forward", fault)
+
+    for name, player in experiment.players.items():
+        handles[name] = player.module.register_forward_hook(partial(look, name))
+    try:
+        yield
+    finally:
+        for handle in handles.values():
+            handle.remove()
