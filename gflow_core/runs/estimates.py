@@ -91,20 +91,6 @@ def gigabytes(size: float) -> str:
     return f"{size / 1e9:.3g} GB" if size >= 1e9 else f"{size / 1e6:.3g} MB"
 
 
-def _refuse(found: list[Need], device: torch.device) -> None:
-    host = torch.device("cpu")
-    for place in dict.fromkeys((device, host)):
-        own = [need for need in found if (device if need.on_device else host) == place]
-        total, have = sum(need.bytes for need in own), memory_of(place)
-        if have is not None and total > have:
-            most = max(own, key=lambda need: need.bytes)
-            rest = f", {gigabytes(total)} with all else" if len(own) > 1 else ""
-            raise GflowError(
-                f"{most.why}: {most.what} would take {gigabytes(most.bytes)} at least{rest}, and this machine has "
-                f"{gigabytes(have)} of memory{' on its GPU' if place.type == 'cuda' else ''}; make it smaller"
-            )
-
-
 def memory_of(device: torch.device) -> float | None:
     """Bytes of memory in all of a device; None where the system does not tell."""
     if device.type == "cuda":
