@@ -123,11 +123,11 @@ class RunFolder:
         lines = [line for line in self.metrics() if line["step"] <= step]
         _write(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
         for picture in (self.path / "samples").glob("*.png"):
-            if picture.stem.isdigit() and int(picture.stem) > step:
+            if picture.stem.isdecimal() and int(picture.stem) > step:
                 picture.unlink()
         for pattern in ("*/*", "*/seed*/*"):  # a replica's own results lie one folder deeper
             for found in list((self.path / "analysis").glob(pattern)):
-                if found.is_dir() and found.name.isdigit() and int(found.name) > step:
+                if found.is_dir() and found.name.isdecimal() and int(found.name) > step:
                     shutil.rmtree(found)
         for pattern in ("*/result.json", "*/seed*/result.json"):  # of an end that the run had reached
             for result in (self.path / "analysis").glob(pattern):
@@ -209,8 +209,8 @@ class RunFolder:
     def earlier_results(self, name: str, step: int) -> dict[int, Path]:
         """Step -> folder of what an analyzer found during training, before this step, oldest first."""
         folder = self.path / "analysis" / name
-        found = sorted(int(p.parent.name) for p in folder.glob("*/result.json") if p.parent.name.isdigit())
-        return {one: self._result_folder(name, one, final=False) for one in found if one < step}
+        found = {int(p.parent.name): p.parent for p in folder.glob("*/result.json") if p.parent.name.isdecimal()}
+        return {one: found[one] for one in sorted(found) if one < step}
 
     def _result_folder(self, name: str, step: int, *, final: bool) -> Path:
         folder = self.path / "analysis" / name

@@ -158,7 +158,7 @@ def _result(path: Path, name: str) -> dict[str, Any] | None:
     folder = path / "analysis" / name
     if (folder / "result.json").is_file():
         return read_result(folder / "result.json")
-    during = [one for one in folder.iterdir() if one.name.isdigit()] if folder.is_dir() else []
+    during = [one for one in folder.iterdir() if one.name.isdecimal()] if folder.is_dir() else []
     for one in sorted(during, key=lambda one: int(one.name), reverse=True):
         if (one / "result.json").is_file():
             return read_result(one / "result.json")

@@ -121,6 +121,18 @@ def test_names_that_a_recipe_states_do_not_lead_out(sent, tmp_path):
         assert "secret" not in str(summary(sent).scores)
 
 
+def test_names_that_are_no_numbers(sent, gflow):
+    """What int() does not read may still be a digit."""
+    (sent / "samples" / "².png").touch()
+    (sent / "analysis" / "losses" / "²").mkdir()
+    (sent / "analysis" / "losses" / "result.json").rename(sent / "analysis" / "losses" / "²" / "result.json")
+    folder = RunFolder(sent)
+    folder.rewind("000001")
+    assert folder.earlier_results("losses", 9) == {}
+    assert summary(sent).state == "stopped"
+    assert (sent / "samples" / "².png").exists()
+
+
 @pytest.mark.parametrize(
     "command",
     [
