@@ -23,6 +23,7 @@ __all__ = [
     "UnknownPart",
     "did_you_mean",
     "first_line",
+    "harmless",
     "own_words",
     "printable",
     "raised",
@@ -106,6 +107,11 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def printable(text: str) -> str:
     """`text` on one line, with what a terminal would act upon or not show (controls, bidi marks) escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def harmless(text: str) -> str:
+    """`text` with its line breaks, each line `printable`: whatever it quotes does not act upon a terminal."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 _SCREEN = 1600  # letters of a message: what is longer (a list of names, a value) hides what is wrong

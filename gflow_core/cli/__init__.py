@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from gflow_core.errors import GflowError, RecipeError, did_you_mean, printable, shortened
+from gflow_core.errors import GflowError, RecipeError, did_you_mean, harmless, shortened
 from gflow_core.machine.refusals import ended_elsewhere, of_the_machine
 from gflow_core.machine.signals import INTERRUPTED, end_at_once, interruptible
 
@@ -211,7 +211,7 @@ def _print(error: GflowError) -> None:
         lines = [*lines[:_LINES], f"and {len(lines) - _LINES} problems more"]
     for line in lines:
         # File names need not be text, and nothing quoted may act upon the terminal.
-        line = shortened("\n".join(printable(part) for part in line.split("\n")))
+        line = shortened(harmless(line))
         click.echo(line if error.exit_code == INTERRUPTED else f"error: {line}", err=True)
 
 

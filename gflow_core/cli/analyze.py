@@ -26,6 +26,7 @@ def command(run: Path, words: tuple[str, ...], scheduler: str | None) -> None:
     gflow analyze runs/vgrow_ring8-s0-001 vgrow.flow_field analyze.0.particles=1000
     """
     from gflow_core import load_run
+    from gflow_core.errors import harmless
     from gflow_core.parts.loading import of_run
 
     refuse_options([str(run), *words], {})
@@ -33,5 +34,5 @@ def command(run: Path, words: tuple[str, ...], scheduler: str | None) -> None:
     overrides = tuple(word for word in words if word not in names)
     with of_run(run) as said:
         for line in said:
-            click.echo(line, err=True)
+            click.echo(harmless(line), err=True)
         load_run(run).analyze(*names, overrides=overrides, scheduler=scheduler)

@@ -54,10 +54,10 @@ def print_comparison(found: Comparison) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from gflow_core.errors import printable
+    from gflow_core.errors import harmless
 
     def safe(text: str) -> str:
-        return "\n".join(escape(printable(line)) for line in text.split("\n"))
+        return escape(harmless(text))
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("analyzer", overflow="fold")

@@ -7,9 +7,11 @@ from typing import Any
 
 import click
 from rich.console import Console as Rich
+from rich.markup import escape
 from rich.table import Table
 
 from gflow_core.cli.kinds import name_of
+from gflow_core.errors import harmless
 from gflow_core.nn.labels import class_list
 from gflow_core.recipes.recipe import Recipe
 from gflow_core.runs.build import build
@@ -24,12 +26,17 @@ def print_plan(recipe: Recipe, *, as_json: bool = False) -> None:
     if as_json:
         click.echo(json.dumps(plan, indent=2))
         return
-    table = Table(title=f"plan of {recipe.path}", title_justify="left")
+    table = Table(title=_safe(f"plan of {recipe.path}"), title_justify="left")
     for column in ("what", "which", "size"):
         table.add_column(column, overflow="fold")
     for row in _rows(plan):
-        table.add_row(*row)
+        table.add_row(*map(_safe, row))
     Rich(highlight=False).print(table)
+
+
+def _safe(text: str) -> str:
+    """Names of classes and files may be markup, or act upon a terminal."""
+    return escape(harmless(text))
 
 
 def _plan(recipe: Recipe) -> dict[str, Any]:

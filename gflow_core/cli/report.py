@@ -28,12 +28,12 @@ def command(runs: tuple[Path, ...], out: Path | None, only: tuple[str, ...], sho
     gflow report runs/vgrow_ring8-s0-001 --open
     gflow report runs/vgrow_ring8-s* --out report
     """
-    from gflow_core.errors import printable
+    from gflow_core.errors import harmless
     from gflow_core.report import report
 
     path, missing = report(runs, out, only)
     for sentence in missing:
-        click.echo("note: " + "\n".join(map(printable, sentence.split("\n"))), err=True)
+        click.echo(harmless(f"note: {sentence}"), err=True)
     click.echo(path)
     if show:
         click.launch(str(path.resolve()))

@@ -33,7 +33,7 @@ def command(
     here on, which the manifest records.
     """
     from gflow_core.cli.launch import launch
-    from gflow_core.errors import GflowError
+    from gflow_core.errors import GflowError, harmless
     from gflow_core.machine.runtime import world_size
     from gflow_core.parts.loading import of_run
     from gflow_core.recipes.recipe import load
@@ -47,7 +47,7 @@ def command(
         )
     with of_run(run) as said:
         for line in said:
-            click.echo(line, err=True)
+            click.echo(harmless(line), err=True)
         spec = load(RunFolder(run).recipe, overrides, begun=True).spec
         launch(spec, _work, (run, overrides, checkpoint, steps, scheduler))
 

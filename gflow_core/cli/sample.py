@@ -43,7 +43,7 @@ def command(
     scheduler: str | None,
 ) -> None:
     """Draw from a run's sampler (its averaged weights where it keeps them)."""
-    from gflow_core.errors import GflowError
+    from gflow_core.errors import GflowError, harmless
 
     kind = out.suffix.lower()
     if kind not in (".png", ".npy"):
@@ -69,7 +69,7 @@ def command(
 
     with of_run(run) as said:
         for line in said:
-            click.echo(line, err=True)
+            click.echo(harmless(line), err=True)
         drawing = Drawing(run, checkpoint, seed, replica, label)
     shape = drawing.recipe.spec.data_shape()
     if kind == ".png":
@@ -95,4 +95,4 @@ def command(
     which = ""
     if label is not None and shape is not None and drawing.labels is not None:
         which = f" of {label_name(drawing.labels[0], shape, drawing.class_names)}"
-    click.echo(f"{n} samples{which}: {out}")
+    click.echo(harmless(f"{n} samples{which}: {out}"))

@@ -52,7 +52,7 @@ def command(
     gflow sweep recipes/vgrow_ring8.toml seeds=0,3,5 train.steps=100 --dry-run
     """
     from gflow_core.cli.compare import print_comparison
-    from gflow_core.errors import GflowError
+    from gflow_core.errors import GflowError, harmless
     from gflow_core.sweeps import plan, sweep
 
     refuse_options([str(recipe), *words], _MEANT)
@@ -66,11 +66,11 @@ def command(
     elif done.comparison is not None:
         print_comparison(done.comparison)
         if done.note:
-            click.echo(done.note)
+            click.echo(harmless(done.note))
     else:
-        click.echo(done.note)
+        click.echo(harmless(done.note))
         for member in done.runs:
-            click.echo(f"{member.path or member.cell.label}: {_state(member)}")
+            click.echo(harmless(f"{member.path or member.cell.label}: {_state(member)}"))
     if lacking := [member for member in done.runs if member.state != "finished"]:
         raise GflowError(f"{len(lacking)} of {len(done.runs)} runs are not finished:" + "".join(map(_why, lacking)))
 

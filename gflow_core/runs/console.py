@@ -32,6 +32,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from gflow_core.errors import harmless
 from gflow_core.parts.analysis import Result
 from gflow_core.parts.training import Phase
 from gflow_core.runs.summary import duration
@@ -132,7 +133,7 @@ class RunConsole:
 
     def say(self, text: str) -> None:
         # soft_wrap: paths stay whole, to be copied.
-        self.rich.print(text, markup=False, soft_wrap=True)
+        self.rich.print(harmless(text), markup=False, soft_wrap=True)
 
     def progress(self, what: str, done: int, total: int) -> None:
         if self.rich.is_terminal:
@@ -228,13 +229,18 @@ class RunConsole:
         if len(rows) > _ROWS:
             self.say(f"{title}: {len(rows)} rows, in its CSV")
             return
-        table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+        table = Table(title=_cell(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
         for column, value in rows[0].items():
             number = isinstance(value, int | float)
-            table.add_column(escape(column), overflow="fold", no_wrap=number, justify="right" if number else "left")
+            table.add_column(_cell(column), overflow="fold", no_wrap=number, justify="right" if number else "left")
         for row in rows:
-            table.add_row(*(escape(_short(value)) for value in row.values()))
+            table.add_row(*(_cell(_short(value)) for value in row.values()))
         self.rich.print(table)
+
+
+def _cell(text: str) -> str:
+    """Text in a table, which rich would read as markup."""
+    return escape(harmless(text))
 
 
 def _short(value: object) -> str:

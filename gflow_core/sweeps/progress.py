@@ -9,7 +9,7 @@ from typing import Self
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from gflow_core.errors import printable
+from gflow_core.errors import harmless, printable
 from gflow_core.runs.console import terminal
 
 __all__ = ["SweepConsole"]
@@ -45,8 +45,7 @@ class SweepConsole:
             self._bars.stop()
 
     def say(self, text: str) -> None:
-        for line in text.split("\n"):
-            self.rich.print(printable(line), markup=False, soft_wrap=True)  # paths stay whole, to be copied
+        self.rich.print(harmless(text), markup=False, soft_wrap=True)  # paths stay whole, to be copied
 
     def show(self, working: Mapping[str, tuple[int, int]], done: int) -> None:
         """The runs at work, by label: steps done, steps in all (0 where nothing is trained); and how many are over."""

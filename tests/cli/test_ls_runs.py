@@ -115,6 +115,14 @@ def test_a_plan_as_json(tmp_path, monkeypatch):
     assert "write --dry-run as well" in gflow("run", "vgrow_ring8", "--json").stderr
 
 
+def test_a_plan_shows_names_as_they_are(tmp_path, monkeypatch):
+    """Brackets are markup to rich, which would leave them out or raise."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a[").mkdir()
+    gflow("cp", "vgrow_ring8", "a[/b][red].toml")
+    assert "plan of a[/b][red].toml" in gflow("run", "a[/b][red].toml", "--dry-run", "~analyze").stdout
+
+
 def test_validate_as_json(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("good.toml").write_text("gflow = 1\n")

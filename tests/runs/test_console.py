@@ -47,6 +47,17 @@ def test_a_log_file_gets_plain_lines():
     assert "error 0.125" in text
 
 
+def test_nothing_that_is_said_acts_upon_a_terminal():
+    """Names of classes and files may come from anybody."""
+    console = RunConsole()
+    out = io.StringIO()
+    console.rich = Rich(file=out, width=160, highlight=False)
+    console.say("classes \x1b[2Jcat, [b], \u202etac\nand a line more")
+    console.result("a\x1b[0m", Result(scores={"\x1b[1m": 1}, tables={"\x1b": [{"\x1bk": "\x1b[31mv"}]}), Path("x"))
+    assert "\x1b" not in out.getvalue()
+    assert r"classes \x1b[2Jcat, [b], \u202etac" + "\nand a line more\n" in out.getvalue()
+
+
 def test_what_is_logged_is_said_once_by_the_last_console():
     consoles = [RunConsole(), RunConsole()]
     outs = [io.StringIO(), io.StringIO()]
