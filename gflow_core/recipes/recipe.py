@@ -66,7 +66,7 @@ def load(
     """
     loaded = plugins if plugins is not None else _plugins.plugins()
     path = located(Path(path), loaded)
-    tree = _read(path)
+    tree = _read(path, alone=begun)
     for text in overrides:
         apply(tree, text, loaded)
     table = {key: to_value(node) for key, node in tree.items()}
@@ -103,8 +103,8 @@ def located(path: Path, plugins: Plugins) -> Path:
     return path
 
 
-def _read(path: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The file's tree on top of its parents'."""
+def _read(path: Path, children: tuple[Path, ...] = (), *, alone: bool = False) -> dict[str, Any]:
+    """The file's tree on top of its parents', of which one that stands alone has none."""
     table = parse(path)
     if "gflow" in table and (message := format_fault(table["gflow"])):
         raise failure(path, message, ("gflow",))
@@ -112,6 +112,8 @@ def _read(path: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
     tree = {key: to_node(value, str(path)) for key, value in table.items()}
     if parent is None:
         return tree
+    if alone:  # it may come from anybody, and would show what lies elsewhere
+        raise failure(path, "a run's recipe extends no other; take this line out", ("extends",))
     if not isinstance(parent, str):
         raise failure(path, "expected the path of one recipe, relative to this one, as a string", ("extends",))
     above = Path(os.path.normpath(path.parent / parent))

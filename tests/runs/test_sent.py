@@ -121,6 +121,19 @@ def test_names_that_a_recipe_states_do_not_lead_out(sent, tmp_path):
         assert "secret" not in str(summary(sent).scores)
 
 
+@pytest.mark.parametrize("manifest", ["{}", None])
+def test_its_recipe_extends_nothing(sent, gflow, tmp_path, manifest):
+    (tmp_path / "elsewhere.toml").write_text("[sampler]\nwidth = 4321\n")
+    recipe = sent / "recipe.toml"
+    recipe.write_text(f'extends = "{tmp_path}/elsewhere.toml"\n' + recipe.read_text().replace("width = 16", "", 1))
+    if manifest is None:
+        (sent / "manifest.json").unlink()
+    for command in ("resume", "analyze", "sample --out out.npy"):
+        assert "extends: a run's recipe extends no other" in gflow(*command.split(), sent, code=2).output
+    gflow("report", sent)
+    assert "4321" not in (sent / "report.html").read_text()
+
+
 def test_names_that_are_no_numbers(sent, gflow):
     """What int() does not read may still be a digit."""
     (sent / "samples" / "².png").touch()
