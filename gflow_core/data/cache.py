@@ -42,7 +42,7 @@ from gflow_core.parts.source import fingerprint
 
 __all__ = ["Decoded", "Selection", "decoded"]
 
-FORMAT = 3
+FORMAT = 4
 """Part of the key: raise it when the same options give other pixels, labels or another layout."""
 
 PIECE = 1 << 24

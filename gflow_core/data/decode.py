@@ -35,8 +35,8 @@ SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", "
 
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # Pillow hands some of the others to other programs
 
-_BITS_PER_SAMPLE = 258
-"""A TIFF's tag."""
+_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
+"""Tags of a TIFF; the second is 0 where 0 is white, which Pillow minds up to 8 bits."""
 
 
 @attrs.frozen
@@ -81,8 +81,11 @@ def decode(raw: bytes, decoding: Decoding) -> Pixels:
     animation counts.
     """
     with Image.open(BytesIO(raw), formats=_FORMATS) as file:
-        depth = _depth(file)
-        image = _eight_bits(ImageOps.exif_transpose(file), depth, "L" if decoding.channels == 1 else "RGB")
+        depth, inverted = _depth(file), getattr(file, "tag_v2", {}).get(_PHOTOMETRIC) == 0
+        image = ImageOps.exif_transpose(file)
+        if depth > 8:
+            image = _upper_eight(image, depth, inverted)
+        image = _opaque(image).convert("L" if decoding.channels == 1 else "RGB")
     side = decoding.crop or min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     image = image.crop((left, top, left + side, top + side))
@@ -104,14 +107,23 @@ def _depth(file: Image.Image) -> int:
     return 8
 
 
-def _eight_bits(image: Image.Image, depth: int, mode: str) -> Image.Image:
-    if depth > 8:
-        image = Image.fromarray((np.asarray(image).astype(np.int64) >> (depth - 8)).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return image.convert(mode)
+def _upper_eight(image: Image.Image, depth: int, inverted: bool) -> Image.Image:
+    """Of a grey image of more bits the upper 8; the one value that a PNG may call transparent is so still."""
+    deep = np.asarray(image).astype(np.int64)
+    grey = Image.fromarray((deep >> (depth - 8)).astype(np.uint8))
+    if inverted:
+        grey = ImageOps.invert(grey)
+    if isinstance(clear := image.info.get("transparency"), int):
+        grey.putalpha(Image.fromarray(np.where(deep == clear, 0, 255).astype(np.uint8)))
+    return grey
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """The image on white, where it is transparent."""
+    if not image.has_transparency_data:
+        return image
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image.convert("RGBA"))
 
 
 Outcome: TypeAlias = tuple[list[tuple[int, str]], str]

@@ -47,6 +47,10 @@ def test_transparency_lies_on_white():
     assert (decode(saved(Image.fromarray(clear)), Decoding(None, 8, 3)) == 255).all()
     solid = np.dstack([RGB, np.full_like(GREY, 255)])
     assert np.array_equal(decode(saved(Image.fromarray(solid)), Decoding(None, 8, 3)), RGB.transpose(2, 0, 1))
+    deep = GREY.astype(np.uint16) * 256 + 77
+    for image, clear in ((Image.fromarray(deep), int(deep[1, 2])), (Image.fromarray(GREY), int(GREY[1, 2]))):
+        found = decode(saved(image, transparency=clear), Decoding(None, 8, 1))[0]
+        assert np.array_equal(found, np.where(GREY == GREY[1, 2], 255, GREY))
     palette = Image.fromarray(np.zeros((8, 8), np.uint8), "P")
     assert (decode(saved(palette, transparency=0), Decoding(None, 8, 1)) == 255).all()
 
@@ -73,9 +77,10 @@ def test_pixels_of_unknown_range_are_refused(kind, most):
         decode(saved(image, "TIFF"), Decoding(None, 8, 3))
 
 
-def tiff(bits: int, sample_format: int, data: bytes) -> bytes:
+def tiff(bits: int, sample_format: int, data: bytes, photometric: int = 1) -> bytes:
     """A grey TIFF of 8x8 pixels, as Pillow does not write it."""
-    tags = [(256, 8), (257, 8), (258, bits), (259, 1), (262, 1), (273, 8), (277, 1), (278, 8), (279, len(data))]
+    tags = [(256, 8), (257, 8), (258, bits), (259, 1), (262, photometric), (273, 8), (277, 1)]
+    tags += [(278, 8), (279, len(data))]
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in [*tags, (339, sample_format)])
     count = struct.pack("<H", len(tags) + 1)
     return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + count + entries + bytes(4)
@@ -91,6 +96,8 @@ def test_the_depth_is_the_files_not_its_values():
     assert np.array_equal(decode(tiff(12, 1, twelve), Decoding(None, 8, 1))[0], GREY)
     with pytest.raises(ValueError, match="signed integer"):
         decode(tiff(16, 2, small.astype("<i2").tobytes()), Decoding(None, 8, 1))
+    for bits, data in ((8, GREY), (16, small * 256 + 9)):  # 0 is white
+        assert np.array_equal(decode(tiff(bits, 1, data.tobytes(), 0), Decoding(None, 8, 1))[0], 255 - GREY)
     deep = b"P5\n8 8\n65535\n" + (small * 256 + 9).astype(">u2").tobytes()
     assert np.array_equal(decode(deep, Decoding(None, 8, 1))[0], GREY)
 
