@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import attrs
@@ -34,7 +35,7 @@ from gflow_core.data.store import Store
 from gflow_core.errors import DataError, GflowError
 from gflow_core.files.cache import cache_folder
 from gflow_core.files.inside import check_inside
-from gflow_core.files.reading import read_json
+from gflow_core.files.reading import fault, read_json
 from gflow_core.files.sealed import SEAL, changed, sealed
 from gflow_core.files.whole import written_aside
 from gflow_core.parts.nouns import Progress, no_progress
@@ -47,6 +48,18 @@ FORMAT = 4
 
 PIECE = 1 << 24
 """Bytes of a cache that have a sha256 of their own."""
+
+_STEM = 40  # letters of the source's name in the cache's: a file's name has at most 255 bytes
+_NOTES = {
+    "images": int,
+    "names": [str],
+    "labels": (list, NoneType),
+    "class_names": [str],
+    "empty": [str],
+    "skipped": {"*": str},
+    "pieces": [str],
+    "fingerprint": str,
+}
 
 logger = logging.getLogger("gflow")
 
@@ -93,7 +106,7 @@ def decoded(
     """
     options = {"format": FORMAT, **attrs.asdict(decoding), **key}
     digest = hashlib.sha256(json.dumps([store.stamp, options], sort_keys=True).encode()).hexdigest()[:16]
-    stem = store.path.resolve().name.split(".")[0] or "images"
+    stem = store.path.resolve().name.split(".")[0][:_STEM] or "images"
     name = f"{stem}-{decoding.size}px-{decoding.channels}ch-{digest}.npy"
     places = _places(store.path)
     found = next(
@@ -106,7 +119,9 @@ def decoded(
     )
     _report_unreadable(store, notes["skipped"], notes["images"], skip_unreadable)
     if notes["empty"]:
-        logger.warning("%s: no images in the class folders %s; no class", store.path, ", ".join(notes["empty"]))
+        more = f" and {len(notes['empty']) - 10} more" if len(notes["empty"]) > 10 else ""
+        some = ", ".join(notes["empty"][:10]) + more
+        logger.warning("%s: no images in the class folders %s; no class", store.path, some)
     labels, names = _labels(notes), tuple(notes["class_names"])
     return Decoded(_mapped(file), labels, notes["names"], notes["fingerprint"], file, names)
 
@@ -181,10 +196,14 @@ def _intact(file: Path, progress: Progress, *, warn: bool = False) -> dict[str, 
         notes = read_json(file.with_suffix(".json"))
         if SEAL not in notes or changed(notes):
             raise ValueError("its .json does not match its sha256")
+        if wrong := fault(notes, _NOTES) or fault(notes["labels"] or [], [int]):
+            raise ValueError(wrong)
         key = (str(file), state.st_ino, state.st_ctime_ns)
         if key not in _checked:
             if _pieces(file, progress) != notes["pieces"]:
                 raise ValueError("its pixels do not match their sha256")
+            if len(_mapped(file)) != notes["images"]:  # it may have come with the data
+                raise ValueError(f"it does not hold {notes['images']} images")
             _checked.add(key)
     except (OSError, ValueError, TypeError, KeyError) as error:
         if warn:

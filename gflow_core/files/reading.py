@@ -134,6 +134,7 @@ _WORDS = {
     float: "a number",
     bool: "true",
     dict: "a table",
+    list: "a list",
     NoneType: "null",
 }
 

@@ -20,6 +20,8 @@ import torch
 from gflow_core.data import cache, preparing
 from gflow_core.data.parts import CelebA, ImageFolder
 from gflow_core.errors import DataError
+from gflow_core.files.sealed import sealed
+from gflow_core.parts.nouns import no_progress
 from gflow_core.parts.source import fingerprint
 
 
@@ -159,6 +161,13 @@ def relabel(path):
     path.write_text(json.dumps(notes))
 
 
+def forge(file, **notes):
+    """A cache that came with the data, and is sealed."""
+    own = file.with_suffix(".json")
+    before = {**json.loads(own.read_text()), "pieces": cache._pieces(file, no_progress)}
+    own.write_text(json.dumps(sealed({**before, **notes})))
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -167,8 +176,12 @@ def relabel(path):
         lambda file: flip(file, 3),  # the header
         lambda file: file.with_suffix(".json").write_text("{"),
         lambda file: relabel(file.with_suffix(".json")),
+        lambda file: forge(file, skipped=["a/0.png"]),
+        lambda file: forge(file, labels="abc"),
+        lambda file: forge(file, images=7),
+        lambda file: (file.write_bytes(b"no array"), forge(file)),
     ],
-    ids=["short", "pixel", "header", "notes", "label"],
+    ids=["short", "pixel", "header", "notes", "label", "no table", "no labels", "fewer", "no array"],
 )
 def test_a_damaged_cache_is_made_again(tmp_path, make, rng, log, caplog, monkeypatch, damage):
     files = {f"{c}/{i}.png": make.png(rng.integers(0, 256, (8, 8, 3), np.uint8)) for c in "ab" for i in range(3)}
@@ -272,6 +285,11 @@ def test_damage_inside_a_zip_is_named(celeba):
 
 
 # ------------------------------------------------------------------ where the cache is
+
+
+@pytest.mark.parametrize("name", ["n" * 255, "数" * 85])
+def test_the_name_of_the_data_may_be_as_long_as_names_are(folder, name):
+    assert len(part_of(folder.rename(folder.with_name(name))).load()) == 40
 
 
 def test_gflow_cache_says_where(folder, tmp_path, monkeypatch):

@@ -139,6 +139,13 @@ def test_an_empty_class_folder_is_named(tmp_path, make, photos, target, caplog):
         caplog.clear()
         assert part.load().class_names == ("ant", "bee", "cat")
         assert caplog.messages == [f"{root}: no images in the class folders {empty}; no class"]
+    if target == "photos":
+        for i in range(20):
+            (root / f"none{i}").mkdir()
+        (root / "ant" / "another.png").write_bytes(next(iter(photos.values())))  # another state of the folder
+        caplog.clear()
+        part.load()
+        assert caplog.messages[0].endswith("none6, none7 and 12 more; no class")
     alone = {name: raw for name, raw in photos.items() if "bee" in name} | {"dog/readme.txt": b""}
     root = make.write(alone, tmp_path / f"alone-{target}")
     with pytest.raises(DataError, match=r"1 class folders found \(bee\), and dog without images"):
