@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -64,8 +65,9 @@ def _columns(found: Curve) -> dict[str, list[float] | None]:
     return {"y": found.values, "smooth": found.smooth, "low": found.low, "high": found.high}
 
 
-def _short(value: float) -> float:
-    return float(f"{value:.6g}")
+def _short(value: float) -> float | None:
+    """Six digits; None, a gap, where the mean of huge values is not finite, which JSON lacks."""
+    return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
 def curve(name: str, series: Sequence[Series], color: int = 0, error: Series | None = None) -> Curve | None:

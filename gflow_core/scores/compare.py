@@ -73,9 +73,14 @@ class Cell:
 
     @property
     def std(self) -> float | None:
-        """The standard deviation over seeds (n - 1); None with fewer than two, or where one is not finite."""
+        """The standard deviation over seeds (n - 1); None with fewer than two, or where one or itself is not finite."""
         numbers = self.numbers
-        return stdev(numbers) if len(numbers) > 1 and all(map(math.isfinite, numbers)) else None
+        if len(numbers) < 2 or not all(map(math.isfinite, numbers)):
+            return None
+        try:
+            return stdev(numbers)
+        except OverflowError:
+            return None
 
 
 @attrs.frozen

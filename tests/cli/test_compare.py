@@ -132,6 +132,11 @@ def test_rows_follow_the_recipe_and_scores_may_be_missing_or_words(make):
     assert ["more", "-"] in shown
 
 
+def test_huge_scores_have_no_spread(make):
+    _, rows = columns(*(make({"modes": scores(a=value)}, seed=seed) for seed, value in enumerate((1.7e308, -1.7e308))))
+    assert (rows["modes.a"][0]["mean"], rows["modes.a"][0]["std"]) == (0, None)
+
+
 def test_csv_has_a_line_a_score_and_group(make, tmp_path):
     runs = [make({"modes": scores(covered=v)}, seed=v) for v in (1, 2)] + [make({"modes": scores(x=3)}, penalty=NONE)]
     assert gflow(*runs, "--csv", "out.csv").exit_code == 0

@@ -343,6 +343,15 @@ def test_curves_are_thinned_smoothed_and_bounded_by_their_seeds():
     assert curve("x", [{1: 1.0}, {2: 1.0}]) is None
 
 
+def test_huge_values_are_gaps(make, page):
+    run = make()
+    lines = ({"step": i, "loss": 1.7e308 * (i > 60)} for i in range(1, 100))
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    smooth = page(run).charts[0]["curves"][0]["smooth"]
+    assert smooth[0] == 0
+    assert None in smooth
+
+
 def test_scores_over_training_stand_with_what_they_compare_to():
     def at(step: int) -> Finding:
         return Finding(step, {"fd": 10.0 / step, "fd_se": 0.5, "fd_real": 1.0, "rank": 3, "name": "x"})
