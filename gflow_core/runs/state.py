@@ -20,6 +20,8 @@ from gflow_core.parts.training import Experiment
 
 __all__ = ["capture", "load_network", "networks", "restore"]
 
+_CLASS = "class"  # beside an optimizer's state
+
 
 def capture(experiment: Experiment) -> dict[str, Any]:
     """All that the next step needs, as trees of tensors and numbers."""
@@ -28,7 +30,7 @@ def capture(experiment: Experiment) -> dict[str, Any]:
     for name, module in networks(experiment).items():
         parts[name] = dict(module.state_dict())
     for name, player in experiment.players.items():
-        parts[f"optimizer.{name}"] = player.optimizer.state_dict()
+        parts[f"optimizer.{name}"] = {_CLASS: type(player.optimizer).__name__, **player.optimizer.state_dict()}
     state = experiment.objective.state
     parts["objective"] = {f.name: getattr(state, f.name) for f in attrs.fields(type(state))}
     if experiment.feed is not None:
@@ -54,11 +56,13 @@ def restore(experiment: Experiment, state: Checkpoint, where: Path) -> None:
 
 def _restore_optimizer(optimizer: Optimizer, part: Any, saved: dict[str, Any]) -> None:
     """Its state; its options are the recipe's, which an override may have changed since."""
-    groups = optimizer.param_groups
-    if any(set(before) - set(group) for before, group in zip(saved["param_groups"], groups, strict=False)):
+    groups, kind = optimizer.param_groups, type(optimizer).__name__
+    # Some differ in a flag alone, as AdamW from Adam, which would be loaded with the state.
+    unlike = saved.get(_CLASS, kind) != kind
+    if unlike or any(set(before) - set(group) for before, group in zip(saved["param_groups"], groups, strict=False)):
         raise ValueError("its optimizer state is of another optimizer")
     options = [{key: group[key] for key in attrs.fields_dict(type(part)) if key in group} for group in groups]
-    optimizer.load_state_dict(saved)
+    optimizer.load_state_dict({key: value for key, value in saved.items() if key != _CLASS})
     for group, own in zip(optimizer.param_groups, options, strict=True):
         group.update(own)
 

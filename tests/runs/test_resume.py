@@ -228,6 +228,17 @@ def test_overrides_change_the_recipe_from_here_on(gflow, plane, tmp_path, weight
     assert "of another optimizer" in out
 
 
+def test_no_optimizer_goes_on_as_another(gflow, plane, tmp_path):
+    """AdamW's state holds that its decay is decoupled: Adam with it would be AdamW."""
+    recipe = tmp_path / "adamw.toml"
+    recipe.write_text(plane.read_text().replace('"adam"', '"adamw"'))
+    gflow("run", recipe, "--runs", tmp_path / "runs", "train.steps=2")
+    run = tmp_path / "runs" / "adamw-s0-001"
+    out = gflow("resume", run, "--steps", 4, "optimizer.sampler={use='adam',lr=1e-3,weight_decay=0.1}", code=2).output
+    assert "of another optimizer" in out
+    assert "adamw" in (run / "recipe.toml").read_text()
+
+
 def test_runs_of_an_earlier_version_go_on(gflow, plane, tmp_path):
     gflow("run", plane, "--runs", tmp_path / "runs", "train.steps=2")
     run = tmp_path / "runs" / "plane-s0-001"
