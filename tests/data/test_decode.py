@@ -50,7 +50,7 @@ def test_transparency_lies_on_white():
     deep = GREY.astype(np.uint16) * 256 + 77
     for image, clear in ((Image.fromarray(deep), int(deep[1, 2])), (Image.fromarray(GREY), int(GREY[1, 2]))):
         found = decode(saved(image, transparency=clear), Decoding(None, 8, 1))[0]
-        assert np.array_equal(found, np.where(GREY == GREY[1, 2], 255, GREY))
+        assert np.array_equal(found, np.where(GREY[1, 2] == GREY, 255, GREY))
     palette = Image.fromarray(np.zeros((8, 8), np.uint8), "P")
     assert (decode(saved(palette, transparency=0), Decoding(None, 8, 1)) == 255).all()
 
