@@ -101,14 +101,15 @@ class Table:
     """Rows that are not shown."""
 
 
-def read_table(path: Path, caption: str = "") -> Table | None:
-    """The first rows of a CSV file; None where it cannot be read or is empty."""
+def read_table(path: Path, caption: str, missing: list[str]) -> Table | None:
+    """The first rows of a CSV file; None where it cannot be read or is empty, which goes into `missing`."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             lines = list(csv.reader(file))
     except (OSError, ValueError, csv.Error):
-        return None
+        lines = []
     if not lines:
+        missing.append(f"{path}: not a table that can be read.")
         return None
     rows = [[_number_text(cell) for cell in line] for line in lines[1 : ROWS + 1]]
     return Table(" ".join(filter(None, (path.name, caption))), lines[0], rows, max(0, len(lines) - 1 - ROWS))
@@ -152,7 +153,7 @@ def run_page(run: Run, only: Sequence[str] = ()) -> tuple[str, list[str]]:
         own, still = score_charts(analysis)
         numbers = list(range(len(charts), len(charts) + len(own)))
         charts += own
-        sections.append(_section(f"analysis-{i}", analysis, numbers, still))
+        sections.append(_section(f"analysis-{i}", analysis, numbers, still, missing))
     samples = sequel("Samples over training", "samples", {step: {"": path} for step, path in run.samples.items()})
     now = datetime.now(UTC)
     html = _render(
@@ -178,7 +179,7 @@ def run_page(run: Run, only: Sequence[str] = ()) -> tuple[str, list[str]]:
     return html, missing
 
 
-def _section(anchor: str, analysis: Analysis, charts: list[int], still: list[str]) -> Section:
+def _section(anchor: str, analysis: Analysis, charts: list[int], still: list[str], missing: list[str]) -> Section:
     found = analysis.findings[-1]
     seeds = [(f"seed {seed}", one) for seed, one in analysis.replicas.items()] or [("", analysis)]
     pictures: dict[str, dict[int, dict[str, Path]]] = {}
@@ -188,7 +189,7 @@ def _section(anchor: str, analysis: Analysis, charts: list[int], still: list[str
             for path in finding.files:
                 if path.suffix != ".csv":
                     pictures.setdefault(path.name, {}).setdefault(finding.step, {})[caption] = path
-                elif finding is one.findings[-1] and (table := read_table(path, caption)):
+                elif finding is one.findings[-1] and (table := read_table(path, caption, missing)):
                     tables.append(table)
     sequels = (
         sequel(name.rpartition(".")[0].replace("_", " "), f"{analysis.name}: {name}", steps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -105,9 +106,11 @@ def _read(path: Path, alt: str, caption: str) -> Picture | str:
         return f"is too large for this page ({_size(path) / 1e6:.0f} MB); it is in the run folder"
     try:
         content = path.read_bytes()
-        with Image.open(path, formats=tuple(_TYPES)) as image:
-            kind, (width, height) = _TYPES[str(image.format)], image.size
-            image.verify()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # at large pictures
+            with Image.open(path, formats=tuple(_TYPES)) as image:
+                kind, (width, height) = _TYPES[str(image.format)], image.size
+                image.verify()
     except Exception as error:  # PIL raises many things at damaged files, SyntaxError among them
         return f"is missing or damaged ({type(error).__name__})"
     uri = f"data:{kind};base64,{base64.b64encode(content).decode()}"

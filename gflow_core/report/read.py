@@ -278,13 +278,14 @@ def _finding(folder: Path, step: int | None, missing: list[str]) -> Finding | No
     listed = result.get("files")
     # Names only: a result.json from elsewhere must not make a page read files outside its folder.
     names = [str(name) for name in listed] if isinstance(listed, list) else [p.name for p in sorted(folder.iterdir())]
-    files = (folder / name for name in names if is_plain(name))
+    files = [folder / name for name in names if is_plain(name) and Path(name).suffix in (".png", ".gif", ".csv")]
+    missing += [f"{file}, which is part of its result, is missing." for file in files if not _is_own(file)]
     return Finding(
         step if step is not None else stated if isinstance(stated, int) else 0,
         result["scores"],
         result["manifest"],
         {one["seed"]: one["scores"] for one in seeds or () if isinstance(one.get("seed"), int)},
-        tuple(file for file in files if file.suffix in (".png", ".gif", ".csv") and _is_own(file)),
+        tuple(filter(_is_own, files)),
     )
 
 

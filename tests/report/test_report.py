@@ -196,7 +196,12 @@ def test_what_is_missing_is_named_and_the_rest_is_there(page, make, gflow):
     (run / "samples" / "000040.png").write_bytes(b"\x89PNG half")
     (run / "samples" / "000020.png").write_bytes(b"")
     (run / "manifest.json").write_text("{")
-    (run / "analysis" / "modes" / "result.json").write_text('{"scores": 3}')
+    modes = run / "analysis" / "modes"
+    body = json.loads((modes / "result.json").read_text())
+    (run / "analysis" / "more").mkdir()
+    _write(run / "analysis" / "more" / "result.json", {**body, "files": ["gone.png", "torn.csv"]})
+    (run / "analysis" / "more" / "torn.csv").write_bytes(b"a,b\n\xff,1\n")
+    (modes / "result.json").write_text('{"scores": 3}')
     found = page(run)
     for words in (
         "1 of 61 lines cannot be read",
@@ -205,6 +210,8 @@ def test_what_is_missing_is_named_and_the_rest_is_there(page, make, gflow):
         "gflow analyze",
         "A ring",
         "width 32",
+        "gone.png, which is part of its result, is missing",
+        "torn.csv: not a table that can be read",
     ):
         assert words in found.text
     assert len(found.of("img")) == 1
