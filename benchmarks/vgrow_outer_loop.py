@@ -33,7 +33,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from gflow_core import DataShape, Objective, RMSprop, Source, Spec, Train, evaluating, fingerprint, frozen
-from gflow_core.machine.runtime import choose_device, keep_freed_memory
+from gflow_core.machine.runtime import choose_device, computes_bf16, keep_freed_memory
 from gflow_core.runs.build import build
 from gflow_core.runs.events import Session
 from gflow_core.runs.record import RunFolder
@@ -465,7 +465,8 @@ def main() -> None:
     for name, dtype in (("float32", torch.float32), ("bf16", torch.bfloat16)):
         gflop, seconds = convolution(device, dtype)
         peaks[name] = gflop / seconds
-    precision = max(peaks, key=lambda name: peaks[name]) if options.precision == "auto" else options.precision
+    auto = "bf16" if computes_bf16(device) else "float32"
+    precision = auto if options.precision == "auto" else options.precision
     print(f"torch {torch.__version__}, {device.type}, {torch.get_num_threads()} threads; {size}")
     print(
         f"convolution peak, measured (3x3, 128 -> 128, 32x32, batch 64, channels-last, forward): "

@@ -138,7 +138,7 @@ def test_recipes_are_listed_checked_and_copied_anywhere(gflow, tmp_path):
 
 
 def test_a_recipe_trains_anywhere(gflow, tmp_path):
-    gflow("run", "cgan_mnist5k", "train.steps=2", "dataset.limit=200", "~analyze")
+    gflow("run", "cgan_mnist5k", "train.steps=2", "dataset.limit=200", "train.precision=float32", "~analyze")
     run = tmp_path / "runs" / "cgan_mnist5k-s0-001"
     assert (run / "checkpoints").is_dir()
     assert len((run / "metrics.jsonl").read_text().splitlines()) >= 1

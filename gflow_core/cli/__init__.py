@@ -33,6 +33,7 @@ COMMANDS = {
     "cp": "Copy a recipe into a file of your own.",
     "ls": "List parts, recipes and runs.",
     "show": "Show one part: its options, defaults and source.",
+    "machine": "Show what gflow computes on, and in which precision.",
     "plugins": "List plugins, and what is wrong with broken ones; check one.",
     "new-plugin": "Write a plugin to begin with.",
 }

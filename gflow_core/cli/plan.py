@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import attrs
 import click
 from rich.console import Console as Rich
 from rich.markup import escape
@@ -12,6 +13,7 @@ from rich.table import Table
 
 from gflow_core.cli.kinds import name_of
 from gflow_core.errors import harmless
+from gflow_core.machine.speed import Speed
 from gflow_core.nn.labels import class_list
 from gflow_core.recipes.recipe import Recipe
 from gflow_core.runs.build import build
@@ -77,6 +79,7 @@ def _plan(recipe: Recipe) -> dict[str, Any]:
     device = {
         "device": str(runtime.device),
         "precision": runtime.precision,
+        "speed": attrs.asdict(runtime.speed) if runtime.speed else None,
         "processes": spec.train.devices if spec.train else 1,
     }
     memory = {"at_least": {need.what: need.bytes for need in needs}, "have": memory_of(runtime.device)}
@@ -107,6 +110,8 @@ def _rows(plan: dict[str, Any]) -> list[tuple[str, str, str]]:
     processes = plan["processes"]
     size = f"{plan['precision']}, {processes} process{'es' if processes > 1 else ''}"
     rows.append(("device", plan["device"], size))
+    if plan["speed"]:
+        rows.append(("precision", f"{plan['precision']}, as measured", str(Speed(**plan["speed"]))))
     needs, have = plan["memory"]["at_least"], plan["memory"]["have"]
     rows += [("memory", what, gigabytes(needed)) for what, needed in needs.items()]
     of = "" if have is None else f" of {gigabytes(have)}"

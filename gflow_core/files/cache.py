@@ -1,4 +1,4 @@
-"""Where gflow keeps what it can make again: trained encoders, the features of real data."""
+"""Where gflow keeps what it can make again: trained encoders, the features of real data, how fast a processor is."""
 
 from __future__ import annotations
 

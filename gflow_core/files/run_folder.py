@@ -43,6 +43,8 @@ _ORIGIN = {"sha256": str, "run?": str, "file?": str}
 _MANIFEST = {
     "folder?": str,
     "recipe?": (str, NoneType),
+    "device?": str,
+    "precision?": str,
     "data?": {"fingerprint?": str},
     "loaded?": [{"file": str, "sha256": str, "parts": str}],
     "registered?": {"*": str},

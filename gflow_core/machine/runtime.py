@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from gflow_core.errors import GflowError
+from gflow_core.machine.speed import Speed, speed_here
 
 __all__ = ["Runtime", "choose_device", "computes_bf16", "keep_freed_memory", "world_size"]
 
@@ -35,6 +36,8 @@ class Runtime:
     bf16: bool = False
     rank: int = 0
     world: int = 1
+    speed: Speed | None = None
+    """What the processor was measured to do, where that decided the precision."""
 
     @classmethod
     def of(
@@ -48,7 +51,8 @@ class Runtime:
     ) -> Runtime:
         """This process's runtime, as a recipe's [train] asks for it. Raises GflowError where the machine cannot.
 
-        `precision` = "auto" takes bfloat16 for `images` where that is the faster; `batch_size` is the global one.
+        `precision` = "auto" takes bfloat16 for `images` where that is the faster; of several processes the first one
+        decides. `batch_size` is the global one.
         """
         place = choose_device(device)
         if place.type == "cpu":
@@ -71,11 +75,17 @@ class Runtime:
             place, rank = state.device, state.process_index
             if batch_size % world:
                 raise GflowError(f"train.batch_size = {batch_size} does not divide among {world} processes")
-        bf16 = precision == "bf16" or (precision == "auto" and images and computes_bf16(place))
+        auto = precision == "auto" and images and rank == 0
+        speed = speed_here() if auto and place.type == "cpu" else None
+        bf16 = precision == "bf16" or (auto and (speed.takes_bf16 if speed else computes_bf16(place)))
+        if world > 1:  # all take part, also where recipes differ, which is told later
+            decided = [(bf16, speed)]
+            distributed.broadcast_object_list(decided)
+            bf16, speed = decided[0]
         if deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.use_deterministic_algorithms(True)
-        return cls(place, bf16, rank, world)
+        return cls(place, bf16, rank, world, speed)
 
     @property
     def main(self) -> bool:
@@ -178,16 +188,10 @@ def choose_device(name: str) -> torch.device:
 
 
 def computes_bf16(device: torch.device) -> bool:
-    """Whether bfloat16 is the faster precision on this hardware.
-
-    On CUDA where it is native; on CPUs with AMX. AVX512-BF16 alone is not enough: on Intel processors without
-    AMX a bfloat16 convolution takes longer than a float32 one (benchmarks/vgrow_outer_loop.py measures both).
-    """
+    """Whether bfloat16 is the faster precision on this hardware: on CUDA where it is native, on a CPU as measured."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type == "cpu":
-        return bool(torch.backends.mkldnn.is_available() and torch.cpu.get_capabilities().get("amx_bf16", False))
-    return False
+    return device.type == "cpu" and speed_here().takes_bf16
 
 
 def keep_freed_memory() -> None:

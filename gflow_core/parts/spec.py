@@ -71,7 +71,8 @@ class Train:
     devices: int = option(1, doc="Processes on this machine, one a device; torchrun sets its own.", ge=1)
     precision: Literal["auto", "float32", "bf16"] = option(
         "auto",
-        doc="bf16 autocasts the networks; auto does so for images where that is the faster (CUDA, CPUs with AMX).",
+        doc="bf16 autocasts the networks; auto does so for images where that is the faster: on CUDA with native bf16, "
+        "on a CPU as it was measured (`gflow machine`).",
     )
     deterministic: bool = option(
         False, doc="Ask torch for deterministic kernels (bit-exact resuming on CUDA needs it)."

@@ -32,19 +32,27 @@ from gflow_core.runs.promised import built_objective, check_augmentations, check
 __all__ = ["build", "build_network", "read_data", "single"]
 
 
-def build(spec: Spec, *, progress: Progress = no_progress, load_data: bool = True, begin: bool = True) -> Experiment:
+def build(
+    spec: Spec,
+    *,
+    progress: Progress = no_progress,
+    load_data: bool = True,
+    begin: bool = True,
+    precision: str = "auto",
+) -> Experiment:
     """Build everything the recipe names. Raises DataError where data is missing, PluginError for what parts do wrong.
 
     `load_data = False` leaves out the data, the players and the objective: enough to sample from a run. `begin = False`
-    reads no weights that networks begin from: those of a checkpoint are put in their place.
+    reads no weights that networks begin from: those of a checkpoint are put in their place. `precision` is the one
+    that "auto" stands for, where that is known.
     """
     with blaming(spec):
-        return _build(spec, progress, load_data, begin)
+        return _build(spec, progress, load_data, begin, precision)
 
 
-def _build(spec: Spec, progress: Progress, load_data: bool, begin: bool) -> Experiment:
+def _build(spec: Spec, progress: Progress, load_data: bool, begin: bool, precision: str) -> Experiment:
     shape = spec.dataset.data_shape() if spec.dataset else None
-    runtime = _runtime(spec)
+    runtime = _runtime(spec, precision)
     streams = Streams(spec.seed)
     # Dropout and the like draw from torch's global generators: each process its own numbers.
     torch.manual_seed(derive(spec.seed, f"global.{runtime.rank}"))
@@ -87,16 +95,16 @@ def _build(spec: Spec, progress: Progress, load_data: bool, begin: bool) -> Expe
     return experiment
 
 
-def _runtime(spec: Spec) -> Runtime:
+def _runtime(spec: Spec, precision: str) -> Runtime:
     """Device, precision and processes as [train] asks."""
     data = spec.data_shape()
     images = data is not None and data.kind == "image"
     train = spec.train
     if train is None:
-        return Runtime.of(images=images)
+        return Runtime.of(precision=precision, images=images)
     return Runtime.of(
         train.device,
-        train.precision,
+        precision if train.precision == "auto" else train.precision,
         images=images,
         batch_size=train.batch_size,
         deterministic=train.deterministic,

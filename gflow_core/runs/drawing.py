@@ -24,7 +24,7 @@ from gflow_core.recipes.files import check_files
 from gflow_core.recipes.recipe import Recipe, load
 from gflow_core.runs.blame import blaming
 from gflow_core.runs.build import build, single
-from gflow_core.runs.manifest import check_origins, class_names
+from gflow_core.runs.manifest import check_origins, class_names, precision_of
 from gflow_core.runs.pictures import finite
 from gflow_core.runs.record import RunFolder
 from gflow_core.runs.state import load_network
@@ -71,7 +71,8 @@ class Drawing:
         check_files(manifest, path, spec, tables=NETWORKS)
         self.class_names = class_names(manifest)
         self.labels = _wanted(spec, label, self.class_names)
-        self.experiment = build(spec, load_data=False, begin=spec.objective is None)
+        precision = precision_of(manifest, spec)
+        self.experiment = build(spec, load_data=False, begin=spec.objective is None, precision=precision)
         check_loaded(manifest, path)
         check_origins(manifest, self.experiment, path)
         if spec.objective is not None:

@@ -6,25 +6,36 @@ import platform
 import subprocess
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import attrs
 import torch
 
 from gflow_core.errors import GflowError
-from gflow_core.machine.runtime import Runtime
+from gflow_core.machine.runtime import Runtime, choose_device
 from gflow_core.parts.loading import loaded_files, registered
 from gflow_core.parts.plugins import plugins
 from gflow_core.parts.source import Source
+from gflow_core.parts.spec import Spec
 from gflow_core.parts.training import Experiment
-from gflow_core.recipes.changes import BEGAN
+from gflow_core.recipes.changes import BEGAN, stated
 from gflow_core.recipes.files import FILES, files_of
 from gflow_core.recipes.recipe import Recipe
 from gflow_core.runs.state import networks
 
-__all__ = ["check_data", "check_origins", "class_names", "manifest_of", "now", "surroundings"]
+__all__ = [
+    "check_data",
+    "check_origins",
+    "class_names",
+    "computed_on",
+    "manifest_of",
+    "now",
+    "precision_of",
+    "surroundings",
+]
 
 
 def manifest_of(recipe: Recipe, experiment: Experiment) -> dict[str, Any]:
@@ -40,11 +51,7 @@ def manifest_of(recipe: Recipe, experiment: Experiment) -> dict[str, Any]:
         "platform": platform.platform(),
         **({"loaded": loaded} if (loaded := loaded_files()) else {}),
         **({"registered": parts} if (parts := registered()) else {}),
-        "device": str(runtime.device),
-        "device_name": torch.cuda.get_device_name(runtime.device)
-        if runtime.device.type == "cuda"
-        else platform.machine(),
-        "precision": runtime.precision,
+        **computed_on(runtime),
         "processes": runtime.world,
         "threads": torch.get_num_threads(),
         "git": _git(),
@@ -55,6 +62,28 @@ def manifest_of(recipe: Recipe, experiment: Experiment) -> dict[str, Any]:
             name: sum(p.numel() for p in module.parameters()) for name, module in networks(experiment).items()
         },
     }
+
+
+def computed_on(runtime: Runtime) -> dict[str, Any]:
+    """Device and precision, and what decided it."""
+    on_cuda = runtime.device.type == "cuda"
+    return {
+        "device": str(runtime.device),
+        "device_name": torch.cuda.get_device_name(runtime.device) if on_cuda else platform.machine(),
+        "precision": runtime.precision,
+        "speed": attrs.asdict(runtime.speed) if runtime.speed else None,
+    }
+
+
+def precision_of(manifest: Mapping[str, Any], spec: Spec, overrides: Sequence[str] = ()) -> str:
+    """The precision that the run began in, to go on in it; "auto" where it was another kind of device, or overridden.
+
+    It is the answer to `train.precision = "auto"`; another one in the recipe says what it is.
+    """
+    began, there = manifest.get("precision"), str(manifest.get("device")).partition(":")[0]
+    here = choose_device(spec.train.device if spec.train else "auto").type
+    keeps = began in ("float32", "bf16") and there == here and not stated("train.precision", overrides)
+    return str(began) if keeps else "auto"
 
 
 def _data(data: Source) -> dict[str, Any]:

@@ -32,7 +32,15 @@ from gflow_core.runs.build import build
 from gflow_core.runs.drawing import anywhere
 from gflow_core.runs.estimates import check_memory
 from gflow_core.runs.events import Console, Session
-from gflow_core.runs.manifest import check_data, check_origins, manifest_of, now, surroundings
+from gflow_core.runs.manifest import (
+    check_data,
+    check_origins,
+    computed_on,
+    manifest_of,
+    now,
+    precision_of,
+    surroundings,
+)
 from gflow_core.runs.record import RunFolder
 from gflow_core.runs.state import restore
 
@@ -106,7 +114,8 @@ def _resume(folder: RunFolder, console: Console, checkpoint: str | None, overrid
     if state.threads:
         torch.set_num_threads(state.threads)
     with _data_of(manifest, recipe.spec):
-        experiment = _build(recipe, console, begin=False)
+        precision = precision_of(manifest, recipe.spec, overrides)
+        experiment = _build(recipe, console, begin=False, precision=precision)
     check_data(manifest, experiment, path)
     for said in check_loaded(manifest, path):
         console.say(said)
@@ -120,6 +129,8 @@ def _resume(folder: RunFolder, console: Console, checkpoint: str | None, overrid
         if overrides:
             again["overrides"] = list(overrides)
             manifest |= {BEGAN: tomllib.loads(recipe.dumps()), FILES: files_of(recipe.spec)}
+            if precision == "auto":  # what the manifest says is over
+                manifest |= computed_on(experiment.runtime)
             folder.write_recipe(recipe.dumps())
         manifest.pop("diverged", None)  # it may not, this time
         folder.write_manifest({**manifest, "resumed": [*manifest.get("resumed", []), again]})
@@ -176,7 +187,8 @@ def _reanalyze(
     looked_at = [f"analyze.{i}" for i, one in enumerate(recipe.spec.analyze) if one in chosen]
     check_files(manifest, path, recipe.spec, overrides, ("sampler", "discriminator", "objective", *looked_at))
     with _data_of(manifest, recipe.spec):
-        experiment = _build(recipe, console, begin=recipe.spec.objective is None)
+        precision = precision_of(manifest, recipe.spec, overrides)
+        experiment = _build(recipe, console, begin=recipe.spec.objective is None, precision=precision)
     check_data(manifest, experiment, path)
     for said in check_loaded(manifest, path):
         console.say(said)
@@ -212,8 +224,8 @@ def _check_extras(spec: Spec) -> None:
                 prepare()
 
 
-def _build(recipe: Recipe, console: Console, *, begin: bool = True) -> Experiment:
-    experiment = build(recipe.spec, progress=console.progress, begin=begin)
+def _build(recipe: Recipe, console: Console, *, begin: bool = True, precision: str = "auto") -> Experiment:
+    experiment = build(recipe.spec, progress=console.progress, begin=begin, precision=precision)
     console.close()
     return experiment
 
