@@ -11,6 +11,7 @@ from typing import Any
 
 from gflow_core.errors import PluginError, raised
 from gflow_core.machine.signals import noted
+from gflow_core.machine.untouched import untouched
 
 __all__ = ["foreign", "own", "package", "place"]
 
@@ -23,7 +24,8 @@ def foreign(
 
     sys.exit and a KeyboardInterrupt of its own among it; Ctrl-C at the keyboard interrupts. PluginErrors pass as they
     are, and what is `passing`. The place is the last line of the package that `module` is in. GFLOW_DEBUG=1 prints the
-    traceback. stdout is the commands' own: what the block prints goes to stderr.
+    traceback. stdout is the commands' own: what the block prints goes to stderr; what it changes of the working folder
+    and of torch's defaults is put back.
     """
     with _apart() as pressed:
         try:
@@ -66,12 +68,12 @@ _pressed: list[int] | None = None
 
 @contextmanager
 def _apart() -> Iterator[list[int]]:
-    """Ctrl-C is noted and printing redirected within the block; once for blocks in one another, which are many."""
+    """Ctrl-C is noted, printing redirected, the process left as it was; once for blocks in one another, of many."""
     global _pressed
     if _pressed is not None:
         yield _pressed
         return
-    with noted() as _pressed, _printing_to_stderr():
+    with noted() as _pressed, _printing_to_stderr(), untouched():
         try:
             yield _pressed
         finally:

@@ -18,6 +18,7 @@ from gflow_core.errors import DataError, GflowError, did_you_mean
 from gflow_core.files.run_folder import run_name
 from gflow_core.machine import cluster
 from gflow_core.machine.streams import seeded
+from gflow_core.machine.untouched import untouched
 from gflow_core.parts.analysis import Map
 from gflow_core.parts.loading import check_loaded, copies
 from gflow_core.parts.plugins import plugins
@@ -234,7 +235,7 @@ def _prepare(experiment: Experiment, console: Console) -> None:
     """What analyzers will need later is there now. Raises GflowError if not."""
     if not experiment.runtime.main:
         return
-    with seeded(0), blaming(experiment.spec):
+    with seeded(0), untouched(), blaming(experiment.spec):
         for analysis in experiment.spec.analyze:
             prepare = getattr(analysis.part, "prepare", None)
             if prepare is not None:
