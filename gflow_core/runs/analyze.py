@@ -6,11 +6,16 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from copy import copy, deepcopy
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+import attrs
+from torch import nn
+
 from gflow_core.machine.streams import derive, seeded
+from gflow_core.machine.untouched import untouched
 from gflow_core.optim.player import evaluating
 from gflow_core.parts.analysis import Map, Result, Subject
 from gflow_core.parts.nouns import Progress, no_progress
@@ -20,7 +25,28 @@ from gflow_core.parts.training import Experiment
 from gflow_core.runs.pictures import own_style
 from gflow_core.runs.record import plain
 
-__all__ = ["analyze", "faults", "pool"]
+__all__ = ["analyze", "copied", "faults", "pool"]
+
+
+def copied(experiment: Experiment) -> Experiment:
+    """The experiment with copies of what samples come from and of what judges them: whatever is done to those.
+
+    A network that cannot be copied, since it keeps tensors of a graph, is there itself.
+    """
+    return attrs.evolve(
+        experiment,
+        sampler=_copy(experiment.final_sampler),
+        discriminator=_copy(experiment.discriminator),
+        ema=None,
+        data=copy(experiment.data),
+    )
+
+
+def _copy(network: nn.Module | None) -> nn.Module | None:
+    try:
+        return deepcopy(network)
+    except Exception:  # all kinds
+        return network
 
 
 def analyze(
@@ -43,6 +69,7 @@ def analyze(
                 stack.enter_context(evaluating(network))
         # Analyzers draw from their own streams; one that draws from torch's global ones disturbs nobody either.
         stack.enter_context(seeded(derive(streams.seed, "global")))
+        stack.enter_context(untouched())
         stack.enter_context(own_style())
         subject = Subject(
             spec=experiment.spec,

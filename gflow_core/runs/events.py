@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import attrs
 import torch
 
-from gflow_core.errors import Diverged, GflowError, Interrupted, raised
+from gflow_core.errors import Diverged, GflowError, Interrupted, PluginError, raised
 from gflow_core.files.checkpoint import Checkpoint
 from gflow_core.files.inside import unshare
 from gflow_core.machine.signals import noted
@@ -22,9 +22,10 @@ from gflow_core.machine.streams import derive, seeded
 from gflow_core.nn.sampling import dealt
 from gflow_core.parts.analysis import Map, Result
 from gflow_core.parts.returned import named
+from gflow_core.parts.source import Source
 from gflow_core.parts.spec import Analysis
 from gflow_core.parts.training import Experiment, Phase
-from gflow_core.runs.analyze import analyze, faults, pool
+from gflow_core.runs.analyze import analyze, copied, faults, pool
 from gflow_core.runs.blame import blaming, culprit
 from gflow_core.runs.build import single
 from gflow_core.runs.drawing import COLUMNS, IMAGES, POINTS, chunks, label_grid, some_real
@@ -195,7 +196,7 @@ class Session:
     def analyze(self, step: int) -> None:
         for analysis in self.experiment.spec.analyze:
             if analysis.every and step % analysis.every == 0:
-                with self._costing_nothing(analysis.name, step):
+                with self._same_data(analysis), self._costing_nothing(analysis.name, step):
                     self.run_analyzer(analysis, step, final=False)
 
     @contextmanager
@@ -208,8 +209,9 @@ class Session:
             self._failed.setdefault(what, []).append((step, error))
 
     @contextmanager
-    def _blaming(self, who: str, mend: str = "") -> Iterator[None]:
+    def _blaming(self, who: str, mend: str = "", looked_at: Experiment | None = None) -> Iterator[None]:
         """What the block raises becomes a GflowError, be it SystemExit; not what a person's Ctrl-C raises."""
+        experiment = looked_at or self.experiment
         with noted() as pressed:
             try:
                 yield
@@ -220,12 +222,24 @@ class Session:
                     raise KeyboardInterrupt from error
                 if os.environ.get("GFLOW_DEBUG") == "1":
                     raise
-                found = culprit(error, self.experiment.spec, self.experiment)
+                found = culprit(error, experiment.spec, experiment)
                 kind, part, where = found or ("", None, "(GFLOW_DEBUG=1 shows the traceback)")
                 other = f": {named(kind, part)}" if kind not in ("", "analyzer") else ""
                 raise GflowError(f"{who}{other} raised {raised(error)} {where}{mend}") from error
 
     # -- analyzers
+
+    @contextmanager
+    def _same_data(self, analysis: Analysis) -> Iterator[None]:
+        """The analyzer looks within the block. PluginError where it changed the data: all others would have those."""
+        before = _versions(self.experiment.data)
+        yield
+        if _versions(self.experiment.data) != before:
+            again = "resume" if self.experiment.objective is not None else "analyze"
+            raise PluginError(
+                f"{named('analyzer', analysis.part)} has changed the data in place, which training and other analyses "
+                f"go on with; it must clone what it changes. Then gflow {again} {self.folder.path}"
+            )
 
     def analyze_all(self, analyses: Sequence[Analysis], step: int, overrides: tuple[str, ...] = ()) -> None:
         """Run them one after the other. One that fails costs the others nothing; GflowError names it at the end.
@@ -236,9 +250,11 @@ class Session:
         failed: dict[str, GflowError] = {}
         for i, analysis in enumerate(analyses):
             try:
-                self.run_analyzer(analysis, step, final=True, overrides=overrides)
-            except GflowError as error:
-                failed[analysis.name] = error
+                with self._same_data(analysis):
+                    try:
+                        self.run_analyzer(analysis, step, final=True, overrides=overrides)
+                    except GflowError as error:
+                        failed[analysis.name] = error
             except KeyboardInterrupt:
                 self.console.close()
                 lacking = [*failed, *(one.name for one in analyses[i:])]
@@ -267,13 +283,15 @@ class Session:
             self.experiment.runtime.barrier()
 
     def _run_analyzer(self, analysis: Analysis, step: int, final: bool, overrides: tuple[str, ...]) -> None:
+        who = f"analyzer {analysis.name}"
         again = f"; repeat it with gflow analyze {self.folder.path} {analysis.name}" if final else ""
         results = {}
-        with self._blaming(f"analyzer {analysis.name}", again):
+        with self._blaming(who, again):
             for index, seed in enumerate(self.experiment.spec.seeds):
-                one = single(self.experiment, index)
+                one = copied(single(self.experiment, index))
                 name = f"{analysis.name}/seed{seed}" if self.experiment.replicas else analysis.name
-                results[seed] = result = self._analyze(one, analysis, name, step, overrides)
+                with self._blaming(who, again, one):
+                    results[seed] = result = self._analyze(one, analysis, name, step, overrides)
                 where = self._write(name, result, step, final, again)
             if self.experiment.replicas:
                 result = pool(results)
@@ -312,3 +330,9 @@ class Session:
             room = "; make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
             what = f"{self.folder.path}: {name} cannot be written: {error.strerror or error}"
             raise GflowError(f"{what}{room}{again}") from error
+
+
+def _versions(data: Source | None) -> list[int]:
+    """How often items and labels were written to, as torch counts."""
+    tensors = [] if data is None else [x for x in (data.x, data.y) if x is not None and not x.is_inference()]
+    return [x._version for x in tensors]

@@ -14,6 +14,8 @@ import attrs
 
 from gflow_core.errors import GflowError, raised
 from gflow_core.files.inside import not_through_a_link
+from gflow_core.machine.signals import noted
+from gflow_core.machine.untouched import untouched
 from gflow_core.parts.contracts import Tracker, TrackerPart
 
 __all__ = ["Jsonl", "Tensorboard", "Trackers"]
@@ -151,9 +153,14 @@ class Trackers:
         self._tell("close")
 
     def _tell(self, event: str, *about: Any) -> None:
+        from gflow_core.machine.streams import seeded  # imports torch
+
         for name, tracker in list(self._others.items()):
-            try:
-                getattr(tracker, event)(*about)
-            except (Exception, SystemExit) as error:
-                del self._others[name]
-                self._say(f"tracker {name} raised {raised(error)}; it is left out, training goes on")
+            with noted() as pressed, untouched(), seeded(0):
+                try:
+                    getattr(tracker, event)(*about)
+                except BaseException as error:
+                    if pressed:
+                        raise KeyboardInterrupt from error
+                    del self._others[name]
+                    self._say(f"tracker {name} raised {raised(error)}; it is left out, training goes on")
