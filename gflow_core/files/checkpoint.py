@@ -27,10 +27,11 @@ from gflow_core.files.inside import is_plain
 from gflow_core.files.reading import fault, parse_json, read_bytes
 from gflow_core.files.whole import beside, sha256_of
 
-__all__ = ["Checkpoint", "delete", "misfit", "pack", "read", "unpack", "write"]
+__all__ = ["Checkpoint", "delete", "misfit", "pack", "read", "unpack", "unsavable", "write"]
 
 _JSON = "checkpoint.json"
 _BODY = {"step": int, "phase": (str, NoneType), "threads": int, "files": {"*": {"sha256": str}}}
+_SCALAR = bool | int | float | str
 _THREADS = 4096  # more than any machine has
 
 
@@ -57,12 +58,14 @@ def pack(tree: Any, tensors: dict[str, Tensor], path: str = "") -> Any:
     channels-last layout is noted beside them.
     """
     if isinstance(tree, Tensor):
+        while path in tensors:  # of {1: x, "1": y}, for one
+            path += "+"
         tensors[path] = tree.detach().to("cpu", copy=True).contiguous()
         note: dict[str, Any] = {"$tensor": path}
         if tree.dim() == 4 and not tree.is_contiguous() and tree.is_contiguous(memory_format=torch.channels_last):
             note["layout"] = "channels_last"
         return note
-    if isinstance(tree, Mapping):
+    if isinstance(tree, Mapping) and all(isinstance(key, _SCALAR) for key in tree):
         # As pairs, because optimizers use numbers as keys and JSON does not.
         return {
             "$items": [
@@ -72,9 +75,26 @@ def pack(tree: Any, tensors: dict[str, Tensor], path: str = "") -> Any:
     if isinstance(tree, tuple | list):
         items = [pack(value, tensors, f"{path}/{i}" if path else str(i)) for i, value in enumerate(tree)]
         return {"$tuple": items} if isinstance(tree, tuple) else items
-    if tree is None or isinstance(tree, bool | int | float | str):
+    if tree is None or isinstance(tree, _SCALAR):
         return tree
-    raise TypeError(f"{path}: a checkpoint holds tensors, numbers, strings and None, not {type(tree).__name__}")
+    raise CheckpointError(f"a checkpoint cannot hold {unsavable(tree, path)}")
+
+
+def unsavable(tree: Any, path: str = "") -> str | None:
+    """What in the tree `pack` cannot take, in words; None where it takes all."""
+    if tree is None or isinstance(tree, _SCALAR | Tensor):
+        return None
+    if not isinstance(tree, Mapping | tuple | list):
+        return (
+            f"{path} of type {type(tree).__name__} (tensors, numbers, words, None, and lists and dicts of these it can)"
+        )
+    items = tree.items() if isinstance(tree, Mapping) else enumerate(tree)
+    for key, value in items:
+        if not isinstance(key, _SCALAR):
+            return f"the key {key!r:.60} of {path} (words and numbers it can)"
+        if found := unsavable(value, f"{path}/{key}" if path else str(key)):
+            return found
+    return None
 
 
 def unpack(note: Any, tensors: Mapping[str, Tensor]) -> Any:

@@ -67,9 +67,19 @@ def test_shared_storage_is_no_obstacle(tmp_path):
     assert torch.equal(checkpoint.read(tmp_path / "000001").parts["a"]["part"], x[2:])
 
 
+def test_keys_that_are_written_alike_are_two():
+    tensors: dict[str, torch.Tensor] = {}
+    tree = {1: torch.zeros(1), "1": torch.ones(1), "a": {"b": torch.ones(2)}, "a/b": torch.zeros(2)}
+    found = unpack(pack(tree, tensors), tensors)
+    assert all(torch.equal(found[key], tree[key]) for key in (1, "1", "a/b"))
+    assert torch.equal(found["a"]["b"], tree["a"]["b"])
+
+
 def test_what_a_checkpoint_cannot_hold():
-    with pytest.raises(TypeError, match="state/thing: a checkpoint holds"):
+    with pytest.raises(CheckpointError, match=r"^a checkpoint cannot hold state/thing of type object"):
         pack({"state": {"thing": object()}}, {})
+    with pytest.raises(CheckpointError, match=r"^a checkpoint cannot hold the key \(1, 2\) of state"):
+        pack({"state": {(1, 2): 3}}, {})  # which JSON would not give back
 
 
 def test_a_write_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
