@@ -43,7 +43,10 @@ class Ema:
     def __init__(self, module: nn.Module, options: EmaOptions, batch_size: int = 1) -> None:
         self.options = options
         self.batch_size = batch_size
-        self.module = deepcopy(module).requires_grad_(False).eval()
+        with torch.no_grad():  # a scripted module's copy is else part of a graph
+            self.module = deepcopy(module).eval()
+        for parameter in self.module.parameters():  # and it has no requires_grad_
+            parameter.requires_grad_(False)
 
     @torch.no_grad()
     def update(self, module: nn.Module, step: int) -> None:

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from gflow_core.errors import Diverged
 from gflow_core.machine.runtime import Runtime
 from gflow_core.parts.contracts import Number, OptimizerPart, at
-from gflow_core.parts.returned import kind_fault, refuse
+from gflow_core.parts.returned import kind_fault, refuse, what
 
 __all__ = ["Player", "evaluating", "frozen", "make_player"]
 
@@ -50,10 +50,14 @@ class Player:
     def set_rates(self, done: int) -> None:
         """Set what schedules change for the step that follows `done` finished ones."""
         values = self.part.at(done)
-        for name, value in values.items():
-            for number in value if isinstance(value, tuple) else (value,):
-                if not math.isfinite(number) or number > torch.finfo(torch.float32).max:
-                    raise Diverged(f"step {done + 1}: the schedule of {name} has reached {number:g}")
+        named = values.items() if isinstance(values, dict) else ()
+        numbers = [(name, one) for name, value in named for one in (value if isinstance(value, tuple) else (value,))]
+        if not numbers or not all(isinstance(number, int | float) for _, number in numbers):
+            found = f"{what(values)} at step {done + 1}, numbers by name are expected"
+            refuse("optimizer", self.part, "at", found)
+        for name, number in numbers:
+            if not math.isfinite(number) or number > torch.finfo(torch.float32).max:
+                raise Diverged(f"step {done + 1}: the schedule of {name} has reached {number:g}")
         self._longest = None if self.clip is None else at(self.clip, done)
         for group in self.optimizer.param_groups:
             group.update(values)
@@ -107,9 +111,16 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     """Eval mode within the block: batch norm uses running statistics, spectral-norm vectors stand still."""
     training = [part for part in module.modules() if part.training]
     for part in training:
-        object.__setattr__(part, "training", False)  # modules' own way looks for parameters first: ten times slower
+        _set_mode(part, False)
     try:
         yield
     finally:
         for part in training:
-            object.__setattr__(part, "training", True)
+            _set_mode(part, True)
+
+
+def _set_mode(module: nn.Module, training: bool) -> None:
+    if isinstance(module, torch.jit.ScriptModule):  # its mode is not Python's
+        module.training = training
+    else:
+        object.__setattr__(module, "training", training)  # the own way looks for parameters first: ten times slower

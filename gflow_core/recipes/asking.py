@@ -57,7 +57,7 @@ def _a_shape(found: Any, method: str) -> DataShape:
 def no_number(value: Any) -> str | None:
     """Why it is none; None where it is one. (Where an honest schedule overflows, training says so.)"""
     try:
-        fits = not isinstance(value, str | bytes | bool) and not math.isnan(value)
+        fits = isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
     except Exception:  # nothing like a number
         fits = False
     return None if fits else f"its own at returned {shown(value)}, not a number {DEFECT}"

@@ -74,7 +74,7 @@ def _build(spec: Spec, progress: Progress, load_data: bool, begin: bool, precisi
         experiment.sampler = _network("sampler", spec, shape, runtime, origins)
     if spec.discriminator:
         experiment.discriminator = _network("discriminator", spec, spec.judged(shape), runtime, origins)
-    if spec.train and spec.train.ema and experiment.sampler:
+    if spec.train and spec.train.ema and experiment.sampler is not None:
         experiment.ema = Ema(experiment.sampler, spec.train.ema, spec.train.batch_size)
         if "ema" in origins:
             origins["ema"].begin(experiment.ema.module)

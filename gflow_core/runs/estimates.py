@@ -12,6 +12,7 @@ import attrs
 import torch
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.nn.parameter import is_lazy
 
 from gflow_core.errors import GflowError
 from gflow_core.machine.runtime import choose_device
@@ -69,7 +70,7 @@ def growing(kind: str, times: int = 1) -> Iterator[None]:
         nonlocal tensors, size
         if parameter is not None:
             tensors += 1
-            size += parameter.numel() * parameter.element_size()
+            size += 0 if is_lazy(parameter) else parameter.numel() * parameter.element_size()
         if tensors > _TENSORS:
             raise GflowError(f"{kind}: it has more than {_TENSORS:,} tensors of weights; make it less deep")
         if have is not None and size * times > have:
