@@ -1,9 +1,9 @@
-"""What parts build, tried once before a run begins, or watched in its first step: nothing of it costs a later one."""
+"""What parts build, tried once before a run begins, or watched in its first step; what steps yield, in each."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -13,15 +13,18 @@ from torch import Generator, Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils.hooks import RemovableHandle
 
+from gflow_core.errors import PluginError, shown
+from gflow_core.files.checkpoint import unsavable
 from gflow_core.files.weights import not_finite
 from gflow_core.machine.runtime import Runtime
 from gflow_core.machine.streams import seeded
 from gflow_core.optim.player import evaluating
 from gflow_core.parts.nouns import DataShape
-from gflow_core.parts.returned import kind_fault, refuse, tensor_fault, what
+from gflow_core.parts.returned import kind_fault, named, refuse, tensor_fault, what
 from gflow_core.parts.spec import Spec
 from gflow_core.parts.training import Experiment, Metrics, Objective, Phase
 from gflow_core.recipes.checks import parts_in
+from gflow_core.runs.state import capture
 
 __all__ = [
     "built_objective",
@@ -32,13 +35,19 @@ __all__ = [
 ]
 
 _TWO = " for two items"
+_TAKEN = ("step", "seconds", "seeds")
+"""What else a line of metrics.jsonl holds."""
 
 
 def module_fault(module: Any) -> str | None:
     """Why it is no network, in words that follow "returns"; None where it is one."""
     if fault := kind_fault(module, nn.Module, "a torch.nn.Module"):
         return fault
+    if isinstance(module, torch.jit.ScriptModule):
+        return "a scripted module, which takes no hooks; return the module itself, or one that holds it"
     for name, tensor in module.state_dict().items():
+        if is_lazy(tensor):
+            return f"a network whose {name} has no size before it is used; build layers with the size of their input"
         if isinstance(tensor, Tensor) and tensor.is_meta:
             return f"a network on the meta device: {name} holds no numbers"
     return None
@@ -60,7 +69,7 @@ def check_network(kind: str, module: nn.Module, part: Any, shape: DataShape | No
             out = module(*(tensor.to(runtime.device) for tensor in here))
         refuse(kind, part, "forward", tensor_fault(out, expected, _TWO, finite=False))
     # Weights before what they make: the cause is named.
-    if name := not_finite({name: tensor for name, tensor in module.state_dict().items() if not is_lazy(tensor)}):
+    if name := not_finite(module.state_dict()):
         refuse(kind, part, "build", f"a network whose {name} is not finite")
     # Of unbounded data nothing says which items there may be: the first step has real ones.
     if shape is not None and (kind == "sampler" or shape.low is not None):
@@ -104,16 +113,30 @@ def built_objective(part: Any, objective: Any) -> Objective:
     return built
 
 
-def checked_step(experiment: Experiment, events: Any) -> Iterator[Phase | Metrics]:
-    """What a step yields, and what networks return in it, if they keep their contracts. Raises PluginError."""
+def checked_step(experiment: Experiment, events: Any, *, first: bool) -> Iterator[Phase | Metrics]:
+    """What a step yields, and in the first what networks return, if they keep their contracts. Raises PluginError."""
     part = experiment.spec.objective
     refuse("objective", part, "step", kind_fault(events, Iterable, "an iterator that yields its metrics"))
     last = None
-    with _watching(experiment):
+    with _watching(experiment) if first else nullcontext():
         for last in events:
             refuse("objective", part, "step", _event_fault(last, len(experiment.spec.seeds)))
             yield last
     refuse("objective", part, "step", None if isinstance(last, Mapping) else "without yielding its metrics last")
+    if first:
+        built_objective(part, experiment.objective)  # its state may be another than at first
+        _check_savable(experiment)
+
+
+def _check_savable(experiment: Experiment) -> None:
+    """What the run is to be saved by can be: known here, and not hours later. Raises PluginError."""
+    spec = experiment.spec
+    owners = {name: (name, getattr(spec, name)) for name in ("sampler", "discriminator", "objective")}
+    owners |= {"ema": ("sampler", spec.sampler)}
+    owners |= {f"optimizer.{name}": ("optimizer", part) for name, part in spec.optimizer.items()}
+    for name, state in capture(experiment).items():
+        if name in owners and (found := unsavable(state)):
+            raise PluginError(f"{named(*owners[name])}: its state has what a checkpoint cannot hold: {found}")
 
 
 def _event_fault(event: Any, seeds: int) -> str | None:
@@ -123,7 +146,15 @@ def _event_fault(event: Any, seeds: int) -> str | None:
     if not isinstance(event, Mapping):
         return f"an iterator that yields {what(event)}; a Phase or the metrics are expected"
     for name, value in event.items():
-        if not isinstance(value, Tensor) or value.is_complex() or tuple(value.shape) not in ((), (seeds,)):
+        if not isinstance(name, str) or name in _TAKEN:
+            return f"a metric called {shown(name)}; its name is a word, and none of {', '.join(_TAKEN)}"
+        if (
+            not isinstance(value, Tensor)
+            or value.is_complex()
+            or value.is_meta
+            or value.is_sparse
+            or tuple(value.shape) not in ((), (seeds,))
+        ):
             got = f"{value.dtype} {list(value.shape)}" if isinstance(value, Tensor) else what(value)
             return f"the metric {name!r} as {got}; a tensor of one real number is expected"
     return None

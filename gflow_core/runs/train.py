@@ -66,10 +66,7 @@ def train(experiment: Experiment, events: Events, *, done: int = 0) -> None:
         for player in experiment.players.values():
             player.train()
             player.set_rates(step - 1)
-        events_of_step = objective.step(step)
-        if step == done + 1:
-            events_of_step = checked_step(experiment, events_of_step)
-        for event in events_of_step:
+        for event in checked_step(experiment, objective.step(step), first=step == done + 1):
             if isinstance(event, Phase):
                 events.phase(step, event)
                 if runtime.any(events.stopping()):
@@ -79,7 +76,8 @@ def train(experiment: Experiment, events: Events, *, done: int = 0) -> None:
                     events.save(step - 1, event)
                     raise Interrupted(f"stopped in step {step} ({event.name} {event.done} of {event.total}), and saved")
             else:
-                recent.append((step, event))
+                # As they are now, and without the graph: an objective may go on with its tensors.
+                recent.append((step, {name: value.detach().clone() for name, value in event.items()}))
         for player in experiment.players.values():
             runtime.average_buffers(player.module)
         if experiment.ema is not None and experiment.sampler is not None:

@@ -128,6 +128,14 @@ NETWORK = {
     "a function": (lambda self, data: lambda z: z, "build returns a function, <function"),
     "a class": (lambda self, data: nn.Linear, "build returns the class Linear, a torch.nn.Module is expected"),
     "a list": (lambda self, data: [nn.Linear(2, 2)], "build returns a list, a torch.nn.Module is expected"),
+    "scripted": (
+        lambda self, data: torch.jit.script(nn.Linear(4, 2)),
+        "build returns a scripted module, which takes no hooks; return the module itself",
+    ),
+    "lazily initialised": (
+        lambda self, data: nn.LazyLinear(2),
+        "build returns a network whose weight has no size before it is used; build layers with the size of",
+    ),
     "on the meta device": (
         lambda self, data: nn.Linear(4, 2, device="meta"),
         "build returns a network on the meta device: weight holds no numbers",
@@ -368,6 +376,13 @@ RETURNED = {
         yielding([{"a": torch.zeros((), dtype=torch.complex64)}]),
         "step returns the metric 'a' as torch.complex64 []; a tensor of one real number is expected",
     ),
+    "a metric called step": ("objective", yielding([{"step": torch.zeros(())}]), "a metric called 'step'; its name is"),
+    "a metric called 1": ("objective", yielding([{1: torch.zeros(())}]), "a metric called 1; its name is a word"),
+    "a metric without a number": (
+        "objective",
+        yielding([{"a": torch.zeros((), device="meta")}]),
+        "the metric 'a' as torch.float32 []; a tensor of one real number is expected",
+    ),
     "a metric an item": ("objective", yielding([{"a": torch.zeros(4)}]), "the metric 'a' as torch.float32 [4]"),
     "no analyzer": ("analyzer", changed(Look, build=lambda self: None), "build returns nothing (None), a function of"),
     "no result": ("analyzer", changed(Look, build=lambda self: lambda s: {"a": 1}), "finds a Result, not dict"),
@@ -377,6 +392,53 @@ RETURNED = {
         "scores are numbers, words or None by name; 'a' is list",
     ),
 }
+
+
+@attrs.define
+class Holding:
+    """One thing."""
+
+    n: Any
+
+
+CANNOT_HOLD = {
+    "a set": (yielding([{"a": torch.zeros(())}], state=Holding({1})), "n of type set (tensors, "),
+    "a set below": (yielding([{"a": torch.zeros(())}], state=Holding([0, {"b": {1}}])), "n/1/b of type set (tensors, "),
+    "a key of two": (yielding([{"a": torch.zeros(())}], state=Holding({(1, 2): 3})), "the key (1, 2) of n (words and"),
+}
+
+
+@pytest.mark.parametrize("what", CANNOT_HOLD)
+def test_what_no_checkpoint_holds_is_told_at_the_first_step(fails, what):
+    part, said = CANNOT_HOLD[what]
+    text = fails("objective", part, "objective.use", "train.steps=9", "train.checkpoint_every=0")
+    assert text.startswith(f"objective bad.part: its state has what a checkpoint cannot hold: {said}")
+
+
+class Later(Objective):
+    """Yields as it should in the first step, and another thing in the second."""
+
+    def step(self, step):
+        return iter([{"a": torch.zeros(())}] if step == 1 else self.yields)
+
+
+@pytest.mark.parametrize("yields", [["text"], [{"a": 1.0}], [{"a": torch.zeros(3)}], []])
+def test_what_a_later_step_yields(fails, yields):
+    part = changed(Trains, build=lambda self, experiment: Later(yields))
+    assert fails("objective", part, "objective.use", "train.steps=3").startswith("objective bad.part: its step returns")
+
+
+@pytest.mark.usefixtures("fails")
+def test_a_metric_is_what_it_was_when_it_was_yielded():
+    class Counts(Objective):
+        def step(self, step):
+            self.yields += 1
+            yield {"a": self.yields}
+
+    part = changed(Trains, build=lambda self, experiment: Counts(torch.zeros(())))
+    gflow_core.register(objective={"bad.part": part})
+    run = gflow_core.run("tiny.toml", "objective.use=bad.part", "train.steps=2", "train.log_every=2", quiet=True)
+    assert [line["a"] for line in run.metrics()] == [1.5]
 
 
 @pytest.mark.parametrize("what", RETURNED)
@@ -391,6 +453,7 @@ SCHEDULED = {
     "NaN": (lambda self, done: float("nan"), "at step 1: its own at returned nan, not a number"),
     "words": (lambda self, done: "fast", "at step 1: its own at returned 'fast', not a number"),
     "nothing": (lambda self, done: None, "at step 1: its own at returned None, not a number"),
+    "a tensor": (lambda self, done: torch.ones(()), "at step 1: its own at returned tensor(1.), not a number"),
     "complex": (lambda self, done: 1j, "at step 1: its own at returned 1j, not a number"),
 }
 
