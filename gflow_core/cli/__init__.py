@@ -69,7 +69,7 @@ class _Commands(click.Group):
             stream = getattr(sys, name)
             if stream is None:
                 setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  (for as long as the process lives)
-            elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            elif isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
                 stream.reconfigure(errors="backslashreplace")
         return super().main(*args, **extra)
 

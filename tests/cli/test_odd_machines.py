@@ -118,3 +118,12 @@ def test_what_cannot_be_written_is_named(reason, tmp_path, monkeypatch):
         named = tmp_path / ("mine.toml" if words[0] == "cp" else "gflow-mine")
         assert result.stderr.startswith(f"error: {named}: ")
         assert result.stderr.count("\n") == 1
+
+
+def test_letters_that_no_encoding_has(monkeypatch):
+    """Python's own stream without a locale, which takes file names that are no text but not every letter."""
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="surrogateescape")
+    monkeypatch.setattr(sys, "stdout", stream)
+    assert gflow("--help") == 0
+    print("\ud800 \udcff", file=sys.stdout, flush=True)
+    assert stream.buffer.getvalue().endswith(rb"\ud800 \udcff" + b"\n")
