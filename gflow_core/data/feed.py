@@ -34,21 +34,24 @@ class Feed:
     """What is done to the items, after what the data set itself asks for."""
     done: int = attrs.field(default=0, init=False)
     """Steps done: what the numbers of augmentations follow."""
+    _changes: list[Augmentation] = attrs.field(init=False)
     _epoch: int = attrs.field(default=-1, init=False)
     _order: Tensor = attrs.field(factory=lambda: torch.empty(0, dtype=torch.int64), init=False)
+
+    def __attrs_post_init__(self) -> None:
+        own: list[tuple[bool, Augmentation]] = [(self.source.flip, Flip()), (self.source.dither, Dither())]
+        self._changes = [*(part for wanted, part in own if wanted), *self.augment]
 
     def next(self, n: int) -> Batch:
         """This process's slice of the next global batch of n items, augmented, on the device."""
         index = self._next_index(n)
         source, device = self.source, self.runtime.device
-        own = [part for wanted, part in ((source.flip, Flip()), (source.dither, Dither())) if wanted]
-        changes = [*own, *self.augment]
-        drawn = [change.draw(n, source.shape, self.streams["augment"], self.done) for change in changes]
+        drawn = [change.draw(n, source.shape, self.streams["augment"], self.done) for change in self._changes]
         batch = source.batch(self.runtime.shard(index), device)
-        if not changes:
+        if not self._changes:
             return batch
         x = batch.x
-        for change, what in zip(changes, drawn, strict=True):
+        for change, what in zip(self._changes, drawn, strict=True):
             x = change.apply(x, send(self.runtime.shard(what), device))
         return Batch(x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x, batch.y)
 

@@ -130,20 +130,21 @@ class AdversarialObjective:
                 d_fake = self.judge(self._augmented(fake.x, drawn_fake[i]), fake.y)
                 total = self.rules.loss.discriminator(d_real, d_fake)
                 self._look("loss", self.rules.loss, "discriminator", total, d_fake, d_real)
+                real_logits, fake_logits = d_real.detach(), d_fake.detach()
                 metrics = {
                     "discriminator_loss": total,
-                    "logit_real": d_real[..., :true].mean(-1),
-                    "logit_fake": d_fake.mean(-1),
+                    "logit_real": real_logits[..., :true].mean(-1),
+                    "logit_fake": fake_logits.mean(-1),
                 }
                 if true < d_real.shape[-1]:
-                    metrics["logit_counted"] = d_real[..., true:].mean(-1)  # generated, but counted as real
+                    metrics["logit_counted"] = real_logits[..., true:].mean(-1)  # generated, but counted as real
                 judged = Judged(real, fake, d_real, d_fake, true, self.judge, uniform.of_piece(i))
                 for name, penalty in due.items():
                     metrics[name] = penalty.value(judged)
                     self._look("penalty", penalty, "value", metrics[name], d_fake, d_real)
                     total = total + at(penalty.weight, self._done) * penalty.interval * metrics[name]
                 seen.append({name: value.detach() for name, value in metrics.items()})
-                yield total.sum() / self._pieces.number
+                yield self._share(total)
 
         self.discriminator.minimize(losses())
         return {name: _mean([metrics[name] for metrics in seen]) for name in seen[0]}
@@ -168,11 +169,16 @@ class AdversarialObjective:
                 loss = self.rules.loss.sampler(d_fake, d_real)
                 self._look("loss", self.rules.loss, "sampler", loss, d_fake)
                 seen.append(loss.detach())
-                yield loss.sum() / self._pieces.number
+                yield self._share(loss)
 
         with frozen(self.discriminator.module):
             self.sampler.minimize(losses())
         return _mean(seen)
+
+    def _share(self, loss: Tensor) -> Tensor:
+        """What a piece's loss [...] adds to what is minimised: the sum over replicas, divided among the pieces."""
+        total = loss.sum() if loss.dim() else loss
+        return total / self._pieces.number if self._pieces.number > 1 else total
 
     def _look(self, kind: str, part: object, method: str, value: Tensor, *logits: Tensor) -> None:
         """The first that a loss or a penalty returns is to be one real number a replica. Raises PluginError."""

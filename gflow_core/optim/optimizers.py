@@ -63,7 +63,8 @@ class TorchOptimizer:
 
 
 def _changes(value: Any) -> bool:
-    return any(isinstance(one, Schedule) for one in (value if isinstance(value, tuple) else (value,)))
+    values = value if isinstance(value, tuple) else (value,)
+    return any(not isinstance(one, float | int) and isinstance(one, Schedule) for one in values)
 
 
 def _now(value: Any, done: int) -> Any:

@@ -34,6 +34,8 @@ class Player:
     """Modules in it that are frozen whole, and stay in eval mode."""
     optimizer: Optimizer = attrs.field(init=False)
     _parameters: list[nn.Parameter] = attrs.field(init=False)
+    _modes: list[tuple[nn.Module, bool]] = attrs.field(factory=list, init=False)
+    """Its modules as `train` left them, and whether each is in training mode."""
     _longest: float | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -43,9 +45,12 @@ class Player:
 
     def train(self) -> None:
         """Put the network in training mode, save what stands still."""
+        if self._modes and all(part.training is mode for part, mode in self._modes):
+            return
         self.module.train()
         for part in self.still:
             part.eval()
+        self._modes = [(part, part.training) for part in self.module.modules()]
 
     def set_rates(self, done: int) -> None:
         """Set what schedules change for the step that follows `done` finished ones."""

@@ -185,6 +185,8 @@ Number = float | Schedule
 
 def at(value: Number, done: int) -> float:
     """The number for the step that follows `done` finished ones."""
+    if isinstance(value, float | int):  # first: to ask a number whether it has a protocol's methods takes microseconds
+        return value
     return value.at(done) if isinstance(value, Schedule) else value
 
 

@@ -35,3 +35,22 @@ def test_rates_that_are_no_numbers_are_told_at_the_step(rates):
     player.part = Odd()
     with pytest.raises(PluginError, match=r"^optimizer Odd: its at returns .* at step 701, numbers by name are"):
         player.set_rates(700)
+
+
+def test_training_mode_is_put_back_whoever_changed_it():
+    module = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.BatchNorm1d(2))
+    player = Player(module, SGD(lr=0.1), Runtime(torch.device("cpu")), still=[module[1]])
+
+    def modes() -> list[bool]:
+        player.train()
+        return [part.training for part in module.modules()]
+
+    expected = [True, True, False, True]
+    assert modes() == expected
+    assert modes() == expected
+    module.eval()
+    assert modes() == expected
+    module.train()  # what is frozen too
+    assert modes() == expected
+    module[2].eval()
+    assert modes() == expected
