@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test rounding browser lint docs bench wheels clean
+.PHONY: demo test rounding browser lint docs bench torture wheels clean
 
 # Train VGrow on 5,000 real digits and show where the pictures are (minutes on 2 cores).
 demo: .venv/ready
@@ -45,6 +45,10 @@ bench: .venv/ready
 	$(BIN)/python benchmarks/dcgan_step.py
 	$(BIN)/python benchmarks/dcgan_features.py
 	$(BIN)/python benchmarks/rmt.py
+
+# Kills, damage, hostile files, broken plugins and odd machines, as docs/reliability.md tells; an hour.
+torture: .venv/ready
+	$(BIN)/python benchmarks/torture
 
 # The six distributions, to be installed anywhere: an sdist of each and, built from that, a wheel, in dist/.
 wheels: .venv/ready
