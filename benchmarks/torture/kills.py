@@ -50,7 +50,9 @@ def case(rng: random.Random, root: Path, pristine: Path) -> Iterator[str]:
         limit = rng.uniform(0.3, 1.1) * kit.SECONDS if kills else kit.PATIENCE
         outcome = _killed_after(limit, words, root)
         made = (
-            [run for run in runs.iterdir() if any(run.glob("checkpoints/*/checkpoint.json"))] if runs.exists() else []
+            [run for run in runs.iterdir() if any(run.glob("checkpoints/[0-9]*/checkpoint.json"))]
+            if runs.exists()
+            else []
         )
         if outcome is None:
             done.append(f"killed {words[0]} after {limit:.2f} s")
