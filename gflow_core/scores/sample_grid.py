@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
+from gflow_core.errors import printable
 from gflow_core.parts.analysis import Result, Subject
 from gflow_core.parts.nouns import DataShape
 from gflow_core.parts.options import option
@@ -153,6 +154,7 @@ def grid_figure(pixels: np.ndarray[Any, Any], rows: Sequence[str] = ()) -> Figur
     from matplotlib.figure import Figure
 
     height, width = pixels.shape[:2]
+    rows = list(map(printable, rows))  # matplotlib takes no lone surrogates
     margin = 12 + 9 * max(map(len, rows)) if rows else 0  # pixels; a letter of 7 points is 9 wide
     figure = Figure(figsize=((width + margin) / DPI, height / DPI), dpi=DPI)
     axes = figure.add_axes((margin / (width + margin), 0, width / (width + margin), 1))
@@ -160,7 +162,8 @@ def grid_figure(pixels: np.ndarray[Any, Any], rows: Sequence[str] = ()) -> Figur
     axes.set_axis_off()
     for i, name in enumerate(rows):
         at = (i + 0.5) / len(rows)
-        figure.text(0.5 * margin / (width + margin), 1 - at, name, ha="center", va="center", fontsize=7)
+        x = 0.5 * margin / (width + margin)
+        figure.text(x, 1 - at, name, ha="center", va="center", fontsize=7, parse_math=False)  # "$5-$10" is a name
     return figure
 
 

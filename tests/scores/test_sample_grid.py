@@ -9,6 +9,7 @@ from PIL import Image
 from torch import nn
 
 from gflow_core.data.parts import Array, Mnist5k, Ring
+from gflow_core.errors import printable
 from gflow_core.machine.runtime import Runtime
 from gflow_core.machine.streams import Streams
 from gflow_core.nn.latents import Normal
@@ -62,6 +63,14 @@ def test_a_picture_reaches_the_png_pixel_by_pixel(tmp_path, size):
     assert np.array_equal(inside, pixels)
     border = (np.array(png.shape) - pixels.shape)[:2]
     assert (border < 40).all(), "and little else"
+
+
+@pytest.mark.parametrize("name", ["$5-$10", "$\\frac{$", "\udcff", "a\nb\x1b"])
+def test_rows_may_have_any_name(tmp_path, name):
+    figure = grid_figure(np.zeros((32, 32, 3), np.uint8), [name, "cat"])
+    figure.savefig(tmp_path / "grid.png")
+    assert [text.get_text() for text in figure.texts] == [printable(name), "cat"]
+    assert not any(text.get_parse_math() for text in figure.texts)
 
 
 def test_samples_and_real_images(tmp_path):
