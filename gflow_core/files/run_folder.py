@@ -45,7 +45,7 @@ _MANIFEST = {
     "recipe?": (str, NoneType),
     "device?": str,
     "precision?": str,
-    "data?": {"fingerprint?": str},
+    "data?": {"fingerprint?": str, "classes?": [str]},
     "loaded?": [{"file": str, "sha256": str, "parts": str}],
     "registered?": {"*": str},
     "from_run?": _ORIGIN,

@@ -112,8 +112,7 @@ def _git() -> dict[str, Any] | None:
 
 def class_names(manifest: Mapping[str, Any]) -> tuple[str, ...]:
     """What the classes of a run's data are called; empty where its manifest does not say."""
-    data = manifest.get("data")
-    return tuple(map(str, data.get("classes", ()))) if isinstance(data, Mapping) else ()
+    return tuple(manifest.get("data", {}).get("classes", ()))
 
 
 def now() -> str:

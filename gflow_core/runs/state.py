@@ -49,7 +49,10 @@ def restore(experiment: Experiment, state: Checkpoint, where: Path) -> None:
             fields = _to(state.parts["objective"], experiment.runtime.device)
             experiment.objective.state = type(experiment.objective.state)(**fields)
         if experiment.feed is not None:
-            experiment.feed.position = state.parts["feed"]["position"]
+            position = state.parts["feed"]["position"]
+            if not (isinstance(position, int) and position >= 0):
+                raise ValueError(f"it has read {position!r} items of the data")
+            experiment.feed.position = position
         for name, streams in streams_of(experiment).items():
             streams.load_state_dict(state.parts[name])
 
@@ -65,6 +68,11 @@ def _restore_optimizer(optimizer: Optimizer, part: Any, saved: dict[str, Any]) -
     optimizer.load_state_dict({key: value for key, value in saved.items() if key != _CLASS})
     for group, own in zip(optimizer.param_groups, options, strict=True):
         group.update(own)
+    if any(group.get("fused") for group in groups):  # one kernel reads and writes them all, and asks no shapes
+        for parameter, values in optimizer.state.items():
+            for key, value in values.items():
+                if isinstance(value, Tensor) and value.shape != (() if key == "step" else parameter.shape):
+                    raise ValueError(f"its optimizer state is of other weights ({key} {list(value.shape)})")
 
 
 def load_network(name: str, module: nn.Module, state: Checkpoint, where: Path) -> None:

@@ -14,8 +14,10 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+import torch
 
 from gflow_core.errors import Diverged
+from gflow_core.files import checkpoint
 from gflow_core.methods.particles import ParticleFlowObjective
 from gflow_core.parts.training import Phase
 from gflow_core.recipes.recipe import load
@@ -176,6 +178,25 @@ def test_another_experiments_checkpoint(gflow, plane, tmp_path):
     edit(run, "width = 16", "width = 17")
     assert "put the recipe back" in gflow("resume", run, code=2).output
     assert "does not fit the recipe" in gflow("sample", run, "--out", tmp_path / "x.png", code=2).output
+
+
+@pytest.mark.parametrize(
+    ("part", "deed"),
+    [
+        ("optimizer.sampler", lambda tree: tree["state"][0].update(exp_avg=torch.zeros(1))),
+        ("optimizer.sampler", lambda tree: tree["state"][0].update(step=torch.zeros(0))),
+        ("feed", lambda tree: tree.update(position=-5)),
+        ("feed", lambda tree: tree.update(position="5")),
+    ],
+)
+def test_a_state_that_nothing_reached(gflow, plane, tmp_path, part, deed):
+    """Whole, and made up: fused kernels would read beyond it, and an order before the first item has no end."""
+    gflow("run", plane, "--runs", tmp_path / "runs", "train.steps=1")
+    run = tmp_path / "runs" / "plane-s0-001"
+    state = RunFolder(run).load()
+    deed(state.parts[part])
+    checkpoint.write(run / "checkpoints" / "000001", state)
+    assert "does not fit the recipe: it" in gflow("resume", run, "--steps", 2, code=2).output
 
 
 def test_other_data_is_noticed(gflow, plane, tmp_path):

@@ -20,7 +20,7 @@ from gflow_core.parts.loading import check_loaded, of_run
 from gflow_core.report.page import run_page
 from gflow_core.report.read import read
 from gflow_core.runs.api import Run
-from gflow_core.runs.manifest import check_data, check_origins
+from gflow_core.runs.manifest import check_data, check_origins, class_names
 from gflow_core.runs.record import RunFolder
 from gflow_core.runs.summary import summary
 from gflow_core.scores.compare import compare
@@ -174,7 +174,7 @@ MANIFEST = {
     "created": "2026-01-02T03:04:05+00:00",
     "folder": "/somewhere",
     "recipe": "plane.toml",
-    "data": {"fingerprint": "0" * 64},
+    "data": {"fingerprint": "0" * 64, "classes": ["cat"]},
     "loaded": [{"file": "parts.py", "sha256": "0", "parts": "sampler a.b"}],
     "registered": {"sampler a.b": "0"},
     "origins": {"sampler": {"sha256": "0", "run": "runs/x"}},
@@ -210,6 +210,7 @@ def look(run: Path, experiment: Any) -> str:
         lambda: run_page(read(run)),
         lambda: Run(run).results(),
         lambda: [check(RunFolder(run).read_manifest(), experiment, run) for check in (check_data, check_origins)],
+        lambda: class_names(RunFolder(run).read_manifest()),
         lambda: check_loaded(RunFolder(run).read_manifest(), run),
         lambda: of_run(run).__enter__(),
         lambda: sum(line.get("seconds", 0.0) for line in RunFolder(run).metrics()),
