@@ -10,6 +10,9 @@ from gflow_core.files.cache import NO_HOME
 
 __all__ = ["ended_elsewhere", "of_the_machine"]
 
+_NO_MEMORY = "can't allocate|out of memory|failed to map segment"
+"""As torch says it, and the loader of its libraries."""
+
 
 def of_the_machine(error: BaseException) -> str | None:
     """What the machine refused, in one line; None for all else, which is a defect."""
@@ -17,7 +20,7 @@ def of_the_machine(error: BaseException) -> str | None:
         if error.filename is None and error.errno == errno.ENOSPC:  # files are named
             return f"standard output: {error.strerror}"
         return ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
-    if isinstance(error, MemoryError | RuntimeError):
+    if isinstance(error, ImportError | MemoryError | RuntimeError):
         text = own_words(error).strip()
         if "determine home directory" in text:
             return f"{NO_HOME}, or write the path out where ~ stands"
@@ -26,7 +29,7 @@ def of_the_machine(error: BaseException) -> str | None:
                 "another process of this run has ended, and says why where it ran; once that is mended, gflow resume "
                 "goes on from the newest checkpoint"
             )
-        if isinstance(error, MemoryError) or re.search(r"can't allocate|out of memory", text):
+        if isinstance(error, MemoryError) or re.search(_NO_MEMORY, text):
             return f"not enough memory: {text.splitlines()[-1] if text else 'allocation failed'}"
     return None
 

@@ -127,3 +127,15 @@ def test_letters_that_no_encoding_has(monkeypatch):
     assert gflow("--help") == 0
     print("\ud800 \udcff", file=sys.stdout, flush=True)
     assert stream.buffer.getvalue().endswith(rb"\ud800 \udcff" + b"\n")
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), ImportError("libtorch_cpu.so: failed to map segment from shared object")]
+)
+def test_no_room_for_torch_itself(monkeypatch, capsys, error):
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("gflow_core.recipes.recipe.load", fail)
+    assert gflow("run", RECIPE) == 2
+    assert capsys.readouterr().err.startswith("error: not enough memory: ")
