@@ -24,7 +24,7 @@ from gflow_core.parts.loading import check_loaded, copies
 from gflow_core.parts.plugins import plugins
 from gflow_core.parts.spec import Spec
 from gflow_core.parts.training import Experiment
-from gflow_core.recipes.changes import BEGAN, check_recipe
+from gflow_core.recipes.changes import BEGAN, check_recipe, stated
 from gflow_core.recipes.files import FILES, check_files, files_of
 from gflow_core.recipes.recipe import Recipe, load
 from gflow_core.recipes.writing import dumps
@@ -107,6 +107,10 @@ def _resume(folder: RunFolder, console: Console, checkpoint: str | None, overrid
     train_options = recipe.spec.train
     if recipe.spec.objective is None or train_options is None:
         raise GflowError(f"{path}: the recipe trains nothing, there is nothing to resume; use gflow analyze {path}")
+    if stated("train.seed", overrides):
+        raise GflowError(
+            f"{path}: train.seed is where a run begins; gflow run {folder.recipe} train.seed=N begins anew"
+        )
     _check_extras(recipe.spec)
     name = folder.checkpoint_name(checkpoint)
     state = folder.load(name)

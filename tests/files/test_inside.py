@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gflow_core.errors import GflowError
+from gflow_core.errors import CheckpointError, GflowError
 from gflow_core.files import checkpoint
 from gflow_core.files.checkpoint import Checkpoint
 from gflow_core.files.inside import check_inside, is_plain, not_through_a_link, unshare
@@ -109,7 +109,7 @@ def test_a_folder_that_cannot_be_written_is_named_by_what_was_asked_for(tmp_path
 
 
 def test_a_checkpoint_that_fails_leaves_nothing_behind(tmp_path):
-    with pytest.raises(TypeError):
+    with pytest.raises(CheckpointError):
         checkpoint.write(tmp_path / "000001", Checkpoint(step=1, parts={"a": object()}))
     assert list(tmp_path.iterdir()) == []
 

@@ -247,6 +247,7 @@ def test_overrides_change_the_recipe_from_here_on(gflow, plane, tmp_path, weight
     assert weights(run) == whole
     out = gflow("resume", run, "--steps", 7, "optimizer.sampler={use='adam',lr=1e-3}", code=2).output
     assert "of another optimizer" in out
+    assert "keeps the seed that it began with" in gflow("resume", run, "train.seed=4", code=2).output
 
 
 def test_no_optimizer_goes_on_as_another(gflow, plane, tmp_path):
