@@ -108,9 +108,8 @@ def _resume(folder: RunFolder, console: Console, checkpoint: str | None, overrid
     if recipe.spec.objective is None or train_options is None:
         raise GflowError(f"{path}: the recipe trains nothing, there is nothing to resume; use gflow analyze {path}")
     if stated("train.seed", overrides):
-        raise GflowError(
-            f"{path}: train.seed is where a run begins; gflow run {folder.recipe} train.seed=N begins anew"
-        )
+        anew = f"gflow run {folder.recipe} train.seed=N"
+        raise GflowError(f"{path}: a run keeps the seed that it began with; {anew} begins another")
     _check_extras(recipe.spec)
     name = folder.checkpoint_name(checkpoint)
     state = folder.load(name)
