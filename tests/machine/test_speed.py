@@ -18,7 +18,7 @@ from gflow_core.machine import speed
 from gflow_core.machine.runtime import Runtime, computes_bf16
 from gflow_core.machine.speed import kept_in, speed_here
 
-MEASURE = speed.measure  # before a fixture puts a fixed answer in its place
+READ, MEASURE = speed._read, speed.measure  # before fixtures put fixed answers in their place
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +30,7 @@ def counted(monkeypatch) -> list[tuple[float, float]]:
         found.append((10.0 + len(found), 20.0 + len(found)))
         return found[-1]
 
+    monkeypatch.setattr(speed, "_read", READ)
     monkeypatch.setattr(speed, "measure", measure)
     monkeypatch.setattr(speed, "_unkept", {})
     return found

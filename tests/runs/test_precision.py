@@ -8,7 +8,6 @@ import pytest
 
 from gflow_core import load_run
 from gflow_core.machine import speed
-from gflow_core.machine.speed import speed_here
 from gflow_core.runs.manifest import precision_of
 
 
@@ -24,8 +23,9 @@ def faster(monkeypatch):
     """Have the machine be faster in float32 or bf16 from here on."""
 
     def call(precision: str) -> None:
-        monkeypatch.setattr(speed, "measure", lambda: (96.0, 167.0) if precision == "bf16" else (96.0, 48.0))
-        speed_here(renew=True)
+        bf16 = 167.0 if precision == "bf16" else 48.0
+        kept = speed.Speed("any", 96.0, bf16, "2026-01-01T00:00:00+00:00")
+        monkeypatch.setattr(speed, "_read", lambda *_, **__: kept)
 
     return call
 
