@@ -6,7 +6,7 @@ import importlib
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
@@ -148,13 +148,16 @@ def _files_of_this_command() -> Iterator[None]:
 
 
 @contextmanager
-def reporting(quiet: bool = False, lost: int | None = None) -> Iterator[None]:
+def reporting(
+    quiet: bool = False, lost: int | None = None, elsewhere: Callable[[GflowError], object] = lambda _: None
+) -> Iterator[None]:
     """Print a GflowError, one line a problem, and leave with its exit code; quietly where others speak.
 
     Ctrl-C, SIGTERM and SIGHUP end the work in hand with `interrupted`, a second one at once. GFLOW_DEBUG=1 shows the
     traceback instead. `lost` is the exit code, without a word, where another process of the run has ended: for those
-    whose parent tells which.
+    whose parent tells which. `elsewhere` is given what is not said here.
     """
+    say = elsewhere if quiet else _print
     with interruptible("" if quiet else _INTERRUPTED):
         try:
             yield
@@ -163,8 +166,7 @@ def reporting(quiet: bool = False, lost: int | None = None) -> Iterator[None]:
                 end_at_once()
             if os.environ.get("GFLOW_DEBUG") == "1":
                 raise
-            if not quiet:
-                _print(error)
+            say(error)
             sys.exit(error.exit_code)
         except KeyboardInterrupt:
             end_at_once()
@@ -177,8 +179,7 @@ def reporting(quiet: bool = False, lost: int | None = None) -> Iterator[None]:
             text = of_the_machine(error) or _of_others(error)
             if os.environ.get("GFLOW_DEBUG") == "1" or text is None:
                 raise
-            if not quiet:
-                _print(GflowError(text))
+            say(GflowError(text))
             sys.exit(2)
 
 
