@@ -12,6 +12,7 @@ import attrs
 import torch
 from torch import Tensor
 
+from gflow_core.errors import CheckpointError
 from gflow_core.files.checkpoint import Checkpoint, pack, unpack
 from gflow_core.machine.streams import seeded
 from gflow_core.optim.optimizers import Adam
@@ -233,7 +234,7 @@ def _saved(promises: Promises, experiment: Experiment, phase: Phase | None = Non
     where = f" at {phase.name} {phase.done} of {phase.total}" if phase else ""
     try:
         text = json.dumps(pack(parts, tensors))
-    except TypeError as error:
+    except CheckpointError as error:
         raise Broken(f"{promises.who}: state{where} cannot be saved: {error}") from error
     back: dict[str, Any] = unpack(json.loads(text), tensors)
     promises.require(

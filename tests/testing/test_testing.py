@@ -646,7 +646,7 @@ OBJECTIVES = {
     "another's weights": "trains the discriminator, which players does not name",
     "hidden state": "resuming from the end of a step ends elsewhere",
     "state not whole": "resuming from the first safe point inside a step ends elsewhere",
-    "odd state": "state cannot be saved: objective/mean: a checkpoint holds tensors, numbers, strings and None",
+    "odd state": "state cannot be saved: a checkpoint cannot hold objective/mean of type set",
     "global draws": "draws from torch's global random state",
     "gradient": "the metric loss carries a gradient",
     "numbers": "metrics are tensors by name, 'loss' is float",
