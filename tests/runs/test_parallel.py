@@ -224,12 +224,21 @@ def test_ctrl_c_stops_all_and_a_resume_goes_on(plane, tmp_path):
     assert (saved / "000002").is_dir()
 
 
+def told(*codes: int, said: str | None = None) -> int:
+    return _told([SimpleNamespace(exitcode=code) for code in codes], codes[0], said)
+
+
+def test_what_another_process_than_the_first_says_is_told_once():
+    for first in (_LOST, 130, -signal.SIGTERM):
+        with pytest.raises(GflowError, match=r"^no room on its GPU$"):
+            told(first, 2, said="no room on its GPU")
+    assert told(2, 2, said="what the first has said, too") == 2
+    with pytest.raises(GflowError, match=r"^process 1 of 2 left with exit code 3 and did not say why; gflow resume"):
+        told(_LOST, 3)
+
+
 def test_a_killed_process_is_named():
     """The others are ended by torch, with SIGTERM, or find the killed one gone."""
-
-    def told(*codes: int) -> int:
-        return _told([SimpleNamespace(exitcode=code) for code in codes], codes[0])
-
     with pytest.raises(GflowError, match=r"process 1 of 3 was killed by SIGKILL, .*; gflow resume"):
         told(_LOST, -signal.SIGKILL, -signal.SIGTERM)
     assert told(_LOST, 2) == told(2, _LOST) == 2
