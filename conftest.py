@@ -12,3 +12,4 @@ def _own_speed(monkeypatch: pytest.MonkeyPatch) -> None:
 
     kept = speed.Speed("any", 2.0, 1.0, "2026-01-01T00:00:00+00:00")
     monkeypatch.setattr(speed, "_read", lambda *_, **__: kept)
+    monkeypatch.setattr(speed, "_unkept", {})

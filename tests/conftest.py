@@ -47,6 +47,8 @@ def _own_signals() -> Iterator[None]:
     """A command that was interrupted takes signals for good: its process would end."""
     numbers = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
     before = {number: signal.getsignal(number) for number in numbers}
+    if before[signal.SIGHUP] is signal.SIG_IGN:  # of nohup, which gflow heeds
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
