@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -25,6 +24,7 @@ from torch import Tensor
 from gflow_core.errors import CheckpointError, first_line
 from gflow_core.files.inside import is_plain
 from gflow_core.files.reading import fault, parse_json, read_bytes
+from gflow_core.files.sealed import digest
 from gflow_core.files.whole import beside, sha256_of
 
 __all__ = ["Checkpoint", "delete", "misfit", "pack", "read", "unpack", "unsavable", "write"]
@@ -149,9 +149,8 @@ def _write(folder: Path, checkpoint: Checkpoint) -> None:
             raise OSError(str(error)) from error
         files[name] = {"sha256": _sync_and_hash(path), "tree": note}
     body = {"step": checkpoint.step, "phase": checkpoint.phase, "threads": checkpoint.threads, "files": files}
-    text = json.dumps(body)
     path = folder / _JSON
-    path.write_text(json.dumps({"sha256": hashlib.sha256(text.encode()).hexdigest(), "body": body}), encoding="utf-8")
+    path.write_text(json.dumps({"sha256": digest(body), "body": body}), encoding="utf-8")
     _sync_and_hash(path)
     _sync_folder(folder)
 
@@ -189,7 +188,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         whole = parse_json(read_bytes(path))
         body: dict[str, Any] = whole["body"]
-        if hashlib.sha256(json.dumps(body).encode()).hexdigest() != whole["sha256"]:
+        if digest(body) != whole["sha256"]:
             raise CheckpointError(f"{path} is damaged: its content does not match its sha256")
         if wrong := fault(body, _BODY):
             raise ValueError(wrong)

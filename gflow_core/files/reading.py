@@ -70,9 +70,9 @@ def _size(count: int) -> str:
 # ------------------------------------------------------------------ JSON and TOML
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file."""
-    return parse_json(read_bytes(path, _JSON_BYTES))
+def read_json(path: Path, shape: Any = dict) -> dict[str, Any]:
+    """The object in a JSON file; ValueError also where it has not the shape (`fault`)."""
+    return _shaped(parse_json(read_bytes(path, _JSON_BYTES)), shape)
 
 
 def parse_json(text: bytes) -> dict[str, Any]:
@@ -89,9 +89,9 @@ def parse_json(text: bytes) -> dict[str, Any]:
     return found
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """The table in a TOML file."""
-    return parse_toml(read_bytes(path, MAX_BYTES))
+def read_toml(path: Path, shape: Any = dict) -> dict[str, Any]:
+    """The table in a TOML file; ValueError also where it has not the shape (`fault`)."""
+    return _shaped(parse_toml(read_bytes(path, MAX_BYTES)), shape)
 
 
 def parse_toml(text: bytes | str) -> dict[str, Any]:
@@ -106,6 +106,12 @@ def parse_toml(text: bytes | str) -> dict[str, Any]:
         raise _plainly(error) from None
     _check_depth(table, MAX_DEPTH)
     return table
+
+
+def _shaped(found: dict[str, Any], shape: Any) -> dict[str, Any]:
+    if wrong := fault(found, shape):
+        raise ValueError(wrong)
+    return found
 
 
 def _plainly(error: ValueError) -> ValueError:

@@ -99,12 +99,9 @@ def read_recipe(run: Path) -> dict[str, Any]:
     """
     path = run / "recipe.toml"
     try:
-        table = read_toml(path)
-        if wrong := fault(table, _RECIPE):
-            raise ValueError(wrong)
+        return read_toml(path, _RECIPE)
     except ValueError as error:
         raise GflowError(f"{path}: damaged ({error})") from error
-    return table
 
 
 def read_manifest(run: Path, say: Callable[[str], None] | None = None) -> dict[str, Any]:
@@ -114,9 +111,7 @@ def read_manifest(run: Path, say: Callable[[str], None] | None = None) -> dict[s
     """
     path = run / "manifest.json"
     try:
-        manifest = read_json(path)
-        if wrong := fault(manifest, _MANIFEST):
-            raise ValueError(wrong)
+        manifest = read_json(path, _MANIFEST)
     except FileNotFoundError:
         return {}
     except ValueError as error:
@@ -166,9 +161,7 @@ def parse_metrics(text: bytes) -> list[dict[str, Any]]:
 def read_result(file: Path, say: Callable[[str], None] | None = None) -> dict[str, Any]:
     """An analysis's result.json. Raises GflowError where it is damaged; a changed one is said to be, as a manifest."""
     try:
-        result = read_json(file)
-        if wrong := fault(result, _RESULT):
-            raise ValueError(wrong)
+        result = read_json(file, _RESULT)
     except ValueError as error:
         place = next(folder for folder in file.parents if folder.name == "analysis")
         again = f"gflow analyze {place.parent} {file.relative_to(place).parts[0]}"

@@ -6,7 +6,6 @@ Intel's processors are slower.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import math
@@ -22,8 +21,8 @@ import attrs
 from gflow_core.errors import GflowError
 from gflow_core.files.cache import cache_folder
 from gflow_core.files.locks import held
-from gflow_core.files.reading import fault, read_json
-from gflow_core.files.sealed import SEAL, changed, sealed
+from gflow_core.files.reading import read_json
+from gflow_core.files.sealed import SEAL, changed, digest, sealed
 from gflow_core.files.whole import written_aside
 
 __all__ = ["Speed", "kept_in", "measure", "speed_here"]
@@ -168,15 +167,13 @@ def _about() -> dict[str, Any]:
 
 
 def _name(about: Mapping[str, Any]) -> str:
-    return f"speed-{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]}.json"
+    return f"speed-{digest(about)[:16]}.json"
 
 
 def _read(file: Path, about: Mapping[str, Any], *, warn: bool = False) -> Speed | None:
     """What is kept there; None where nothing is, or it is damaged or forged."""
     try:
-        body = read_json(file)
-        if wrong := fault(body, _SHAPE):
-            raise ValueError(wrong)
+        body = read_json(file, _SHAPE)
         if SEAL not in body or changed(body):
             raise ValueError("its content does not match its sha256")
         if any(body[key] != value for key, value in about.items()):
