@@ -14,6 +14,7 @@ from rich.table import Table
 from gflow_core.cli.kinds import name_of
 from gflow_core.errors import harmless
 from gflow_core.machine.speed import Speed
+from gflow_core.methods.compiled import check_compiler
 from gflow_core.nn.labels import class_list
 from gflow_core.recipes.recipe import Recipe
 from gflow_core.runs.build import build
@@ -44,6 +45,8 @@ def _safe(text: str) -> str:
 def _plan(recipe: Recipe) -> dict[str, Any]:
     """The recipe built, in words and numbers that JSON has; a table that it lacks is None."""
     spec = recipe.spec
+    if spec.train is not None and spec.train.compile:
+        check_compiler(spec.train)
     check_memory(spec)  # before it is built, and after
     experiment = build(spec)
     needs = check_memory(spec, {"sampler": experiment.sampler, "discriminator": experiment.discriminator})
@@ -81,6 +84,7 @@ def _plan(recipe: Recipe) -> dict[str, Any]:
         "precision": runtime.precision,
         "speed": attrs.asdict(runtime.speed) if runtime.speed else None,
         "processes": spec.train.devices if spec.train else 1,
+        "compiled": spec.train is not None and spec.train.compile,
     }
     memory = {"at_least": {need.what: need.bytes for need in needs}, "have": memory_of(runtime.device)}
     return {"recipe": str(recipe.path), "title": spec.title, **plan, **device, "memory": memory}
@@ -109,7 +113,7 @@ def _rows(plan: dict[str, Any]) -> list[tuple[str, str, str]]:
         rows.append(("analyze", one["use"], f"every {one['every']} steps" if one["every"] else "at the end"))
     processes = plan["processes"]
     size = f"{plan['precision']}, {processes} process{'es' if processes > 1 else ''}"
-    rows.append(("device", plan["device"], size))
+    rows.append(("device", plan["device"], size + (", compiled steps" if plan["compiled"] else "")))
     if plan["speed"]:
         rows.append(("precision", f"{plan['precision']}, as measured", str(Speed(**plan["speed"]))))
     needs, have = plan["memory"]["at_least"], plan["memory"]["have"]

@@ -30,6 +30,7 @@ class Adversarial(GameRules):
     players: ClassVar[tuple[str, ...]] = ("sampler", "discriminator")
     replicable: ClassVar[bool] = True
     accumulates: ClassVar[bool] = True
+    compiles: ClassVar[bool] = True
 
     def check(self, spec: Spec) -> Iterable[str]:
         for name in ("dataset", "sampler", "discriminator"):

@@ -6,13 +6,15 @@ is minimised, so that each replica's gradients are its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import Any
 
 import attrs
 import torch
 from torch import Tensor, nn
 
 from gflow_core.machine.streams import Streams
+from gflow_core.methods.compiled import Compiled, Loss
 from gflow_core.methods.pieces import Pieces, Shared
 from gflow_core.methods.rules import GameRules
 from gflow_core.nn.sampling import draw_labels
@@ -52,6 +54,8 @@ class AdversarialObjective:
         self._labels = experiment.data.y if experiment.data is not None else None
         self._penalties = dict(zip(_names(rules.penalty), rules.penalty, strict=True))
         self._pieces = Pieces(spec.train.accumulate, lead=1 if experiment.replicas else 0)
+        networks = {name: player.module for name, player in experiment.players.items()}
+        self._compiled = Compiled(networks) if spec.train.compile else None
         self._done = 0  # steps before the one that is made
         self._looked_at: set[tuple[str, int, str]] = set()
         self._last: Batch | None = None  # what counted as real last, where the sampler's loss reads it
@@ -118,62 +122,117 @@ class AdversarialObjective:
         reals = [self._packed(piece) for piece in self._pieces.of_batch(batch, true)]
         true //= self._pieces.number * self.rules.pack
         drawn_real, drawn_fake = self._drawn(), self._drawn()
-        uniform = Shared(self._uniform, self._pieces)
+        scales = {name: at(one.weight, self._done) * one.interval for name, one in due.items()}
+
+        def loss(
+            real: Sequence[Tensor],
+            fake: Sequence[Tensor],
+            drawn_real: Sequence[Tensor],
+            drawn_fake: Sequence[Tensor],
+            scales: Mapping[str, float],
+            uniform: Callable[[], Tensor],
+        ) -> tuple[Tensor, dict[str, Tensor]]:
+            return self._discriminator_loss(
+                Batch(*real), Batch(*fake), true, drawn_real, drawn_fake, due, scales, uniform
+            )
+
+        given = [
+            [*map(_tensors, pair), *drawn, scales]
+            for pair, drawn in zip(
+                zip(reals, fakes, strict=True), zip(drawn_real, drawn_fake, strict=True), strict=True
+            )
+        ]
+        return self._minimize("discriminator", (true, *due), loss, given)
+
+    def _discriminator_loss(
+        self,
+        real: Batch,
+        fake: Batch,
+        true: int,
+        drawn_real: Sequence[Tensor],
+        drawn_fake: Sequence[Tensor],
+        due: Mapping[str, Penalty],
+        scales: Mapping[str, float],
+        uniform: Callable[[], Tensor],
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Of a piece of the two batches: what the discriminator minimises, and what is observed."""
         differentiated = frozenset().union(*(penalty.differentiates for penalty in due.values()))
-        seen: list[dict[str, Tensor]] = []
-
-        def losses() -> Iterator[Tensor]:
-            for i, (real, fake) in enumerate(zip(reals, fakes, strict=True)):
-                real.x.requires_grad_("real" in differentiated)
-                fake.x.requires_grad_("fake" in differentiated)
-                d_real = self.judge(self._augmented(real.x, drawn_real[i]), real.y)
-                d_fake = self.judge(self._augmented(fake.x, drawn_fake[i]), fake.y)
-                total = self.rules.loss.discriminator(d_real, d_fake)
-                self._look("loss", self.rules.loss, "discriminator", total, d_fake, d_real)
-                real_logits, fake_logits = d_real.detach(), d_fake.detach()
-                metrics = {
-                    "discriminator_loss": total,
-                    "logit_real": real_logits[..., :true].mean(-1),
-                    "logit_fake": fake_logits.mean(-1),
-                }
-                if true < d_real.shape[-1]:
-                    metrics["logit_counted"] = real_logits[..., true:].mean(-1)  # generated, but counted as real
-                judged = Judged(real, fake, d_real, d_fake, true, self.judge, uniform.of_piece(i))
-                for name, penalty in due.items():
-                    metrics[name] = penalty.value(judged)
-                    self._look("penalty", penalty, "value", metrics[name], d_fake, d_real)
-                    total = total + at(penalty.weight, self._done) * penalty.interval * metrics[name]
-                seen.append({name: value.detach() for name, value in metrics.items()})
-                yield self._share(total)
-
-        self.discriminator.minimize(losses())
-        return {name: _mean([metrics[name] for metrics in seen]) for name in seen[0]}
+        real.x.requires_grad_("real" in differentiated)
+        fake.x.requires_grad_("fake" in differentiated)
+        d_real = self.judge(self._augmented(real.x, drawn_real), real.y)
+        d_fake = self.judge(self._augmented(fake.x, drawn_fake), fake.y)
+        total = self.rules.loss.discriminator(d_real, d_fake)
+        self._look("loss", self.rules.loss, "discriminator", total, d_fake, d_real)
+        real_logits, fake_logits = d_real.detach(), d_fake.detach()
+        metrics = {
+            "discriminator_loss": total,
+            "logit_real": real_logits[..., :true].mean(-1),
+            "logit_fake": fake_logits.mean(-1),
+        }
+        if true < d_real.shape[-1]:
+            metrics["logit_counted"] = real_logits[..., true:].mean(-1)  # generated, but counted as real
+        judged = Judged(real, fake, d_real, d_fake, true, self.judge, uniform)
+        for name, penalty in due.items():
+            metrics[name] = penalty.value(judged)
+            self._look("penalty", penalty, "value", metrics[name], d_fake, d_real)
+            total = total + scales[name] * metrics[name]
+        return self._share(total), metrics
 
     def _improve(self) -> Tensor:
         """One update of the sampler against a discriminator whose own gradients nobody needs."""
         latents = self._pieces.of_batch(self._latents(self.batch_size))
         drawn = self._drawn()
         reals = self._pieces.of_batch(self._last) if self._last is not None else []
-        drawn_real = self._drawn() if reals else []
-        seen: list[Tensor] = []
+        drawn_real = self._drawn() if reals else [[]] * len(latents)
+        given = [
+            [_tensors(piece), drawn[i], _tensors(reals[i]) if reals else (), drawn_real[i]]
+            for i, piece in enumerate(latents)
+        ]
+        with frozen(self.discriminator.module):
+            return self._minimize("sampler", None, self._sampler_loss, given)["sampler_loss"]
+
+    def _sampler_loss(
+        self,
+        latents: Sequence[Tensor],
+        drawn: Sequence[Tensor],
+        real: Sequence[Tensor],
+        drawn_real: Sequence[Tensor],
+        uniform: Callable[[], Tensor],
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Of a piece of the batch: what the sampler minimises, and what is observed."""
+        fake = self._packed(self._made(Batch(*latents)))
+        d_real = None
+        if real:
+            items = self._packed(Batch(*real))
+            with torch.no_grad():
+                d_real = self.judge(self._augmented(items.x, drawn_real), items.y)
+        d_fake = self.judge(self._augmented(fake.x, drawn), fake.y)
+        loss = self.rules.loss.sampler(d_fake, d_real)
+        self._look("loss", self.rules.loss, "sampler", loss, d_fake)
+        return self._share(loss), {"sampler_loss": loss}
+
+    def _minimize(self, name: str, key: Hashable, loss: Loss, given: Sequence[Sequence[Any]]) -> dict[str, Tensor]:
+        """One update of a network on loss(*given, uniform), a piece of the batch at a time; what was observed."""
+        player = self.experiment.players[name]
+        uniform = Shared(self._uniform, self._pieces)
+        if self._compiled is not None:
+            *tensors, last = given[0]
+            if isinstance(last, dict):
+                last = {one: torch.tensor(value) for one, value in last.items()}  # it may follow the steps
+            found = self._compiled.gradients(name, key, loss, [*tensors, last], lambda: uniform.of_piece(0))
+            if found is not None:
+                player.follow(found[0])
+                return found[1]
+        seen: list[dict[str, Tensor]] = []
 
         def losses() -> Iterator[Tensor]:
-            for i, piece in enumerate(latents):
-                fake = self._packed(self._made(piece))
-                d_real = None
-                if reals:
-                    real = self._packed(reals[i])
-                    with torch.no_grad():
-                        d_real = self.judge(self._augmented(real.x, drawn_real[i]), real.y)
-                d_fake = self.judge(self._augmented(fake.x, drawn[i]), fake.y)
-                loss = self.rules.loss.sampler(d_fake, d_real)
-                self._look("loss", self.rules.loss, "sampler", loss, d_fake)
-                seen.append(loss.detach())
-                yield self._share(loss)
+            for i, piece in enumerate(given):
+                total, metrics = loss(*piece, uniform.of_piece(i))
+                seen.append({name: value.detach() for name, value in metrics.items()})
+                yield total
 
-        with frozen(self.discriminator.module):
-            self.sampler.minimize(losses())
-        return _mean(seen)
+        player.minimize(losses())
+        return {name: _mean([metrics[name] for metrics in seen]) for name in seen[0]}
 
     def _share(self, loss: Tensor) -> Tensor:
         """What a piece's loss [...] adds to what is minimised: the sum over replicas, divided among the pieces."""
@@ -226,13 +285,20 @@ class AdversarialObjective:
         return self._here(self.experiment.draw(lambda streams: torch.rand(n, generator=streams["adversarial.between"])))
 
     def _forward(self, name: str, x: Tensor, y: Tensor | None) -> Tensor:
+        given = (x, y) if self._reads_labels[name] and y is not None else (x,)
+        if self._compiled is not None:
+            return self._compiled.forward(name, given)
         module: nn.Module = (self.sampler if name == "sampler" else self.discriminator).module
-        out: Tensor = module(x, y) if self._reads_labels[name] else module(x)
+        out: Tensor = module(*given)
         return out
 
     def _here(self, x: Tensor) -> Tensor:
         """This process's slice of a global draw, on its device."""
         return self.runtime.shard(x).to(self.runtime.device)
+
+
+def _tensors(batch: Batch) -> tuple[Tensor, ...]:
+    return (batch.x,) if batch.y is None else (batch.x, batch.y)
 
 
 def _mean(values: Sequence[Tensor]) -> Tensor:

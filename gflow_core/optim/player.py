@@ -76,6 +76,15 @@ class Player:
             parameter.grad = None
         for piece in (loss,) if isinstance(loss, Tensor) else loss:
             piece.backward()
+        self._step()
+
+    def follow(self, gradients: Iterable[Tensor | None]) -> None:
+        """One optimizer step by this process's gradients, one a parameter of the module; averaged, then clipped."""
+        for parameter, gradient in zip(self._parameters, gradients, strict=True):
+            parameter.grad = gradient
+        self._step()
+
+    def _step(self) -> None:
         self.runtime.average_gradients(self._parameters)
         if self._longest is not None:
             self._shorten(self._longest)

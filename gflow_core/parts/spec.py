@@ -77,6 +77,11 @@ class Train:
     deterministic: bool = option(
         False, doc="Ask torch for deterministic kernels (bit-exact resuming on CUDA needs it)."
     )
+    compile: bool = option(
+        False,
+        doc="Compile the steps' tensor work, which small networks of vectors on the CPU gain by: it takes a minute at "
+        "first and a C++ compiler, and last digits differ.",
+    )
     log_every: int = option(1, doc="Write metrics, averaged since the last line.", unit="steps", ge=1)
     sample_every: int = option(100, doc="Draw a sample picture; 0 draws only the last.", unit="steps", ge=0)
     checkpoint_every: int = option(100, doc="Save a checkpoint; 0 saves only the last.", unit="steps", ge=0)

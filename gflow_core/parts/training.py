@@ -71,6 +71,9 @@ class Player(Protocol):
         Of several losses gradients add up: pieces of one mean, each of which is made when the one before is done with.
         """
 
+    def follow(self, gradients: Iterable[Tensor | None]) -> None:
+        """One optimizer step by gradients at hand, one a parameter of the module; None where it has none."""
+
 
 class Average(Protocol):
     """An average of a network's weights over training."""
@@ -109,7 +112,8 @@ class ObjectivePart(Protocol):
     It may also have `equilibrium() -> Mapping[str, float]`, metric -> its value where samples and data follow one law:
     the reference lines of its curves; `replicable: ClassVar[bool]`, whether it trains stacked replicas [R, B, ...] as
     it trains one run (`train.replicas`); `accumulates: ClassVar[bool]`, whether it computes batches in pieces
-    (`train.accumulate`); and `judged_shape(data: DataShape) -> DataShape`, where its discriminator judges others than
+    (`train.accumulate`); `compiles: ClassVar[bool]`, whether it has its steps compiled (`train.compile`); and
+    `judged_shape(data: DataShape) -> DataShape`, where its discriminator judges others than
     items of the data.
     """
 

@@ -147,6 +147,8 @@ def check_training(spec: Spec, table: Mapping[str, Any], plugins: Plugins) -> It
         yield ("train", "accumulate"), f"{name} computes its batches whole; remove it"
     if train is not None and train.replicas > 1:
         yield from ((("train", "replicas"), message) for message in _cannot_replicate(spec, train, name))
+    if train is not None and train.compile:
+        yield from ((("train", "compile"), message) for message in _cannot_compile(spec, train, name))
     players = tuple(getattr(spec.objective, "players", ()))
     for player in players:
         if player not in table:
@@ -224,6 +226,15 @@ def _cannot_replicate(spec: Spec, train: Train, objective: str) -> Iterator[str]
         yield f"works on vectors, the data is {shape}; remove it"
     elif any(getattr(part, "conditional", False) for part in (spec.sampler, spec.discriminator)):
         yield "works on networks that read no labels; remove it"
+
+
+def _cannot_compile(spec: Spec, train: Train, objective: str) -> Iterator[str]:
+    if not getattr(spec.objective, "compiles", False):
+        yield f"{objective} has no steps that are compiled; remove it"
+    elif train.devices > 1 or train.accumulate > 1:
+        yield "one process computes a batch whole; set train.devices = 1 and train.accumulate = 1, or remove it"
+    elif (shape := known_shape(spec.dataset)) is not None and shape.kind != "vector":
+        yield f"works on vectors, the data is {shape}; remove it"
 
 
 def check_starts(spec: Spec, table: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:

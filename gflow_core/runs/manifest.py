@@ -53,6 +53,7 @@ def manifest_of(recipe: Recipe, experiment: Experiment) -> dict[str, Any]:
         **({"registered": parts} if (parts := registered()) else {}),
         **computed_on(runtime),
         "processes": runtime.world,
+        "compiled": experiment.spec.train is not None and experiment.spec.train.compile,
         "threads": torch.get_num_threads(),
         "git": _git(),
         "data": _data(data) if data else {},

@@ -19,6 +19,7 @@ from gflow_core.files.run_folder import run_name
 from gflow_core.machine import cluster
 from gflow_core.machine.streams import seeded
 from gflow_core.machine.untouched import untouched
+from gflow_core.methods.compiled import check_compiler
 from gflow_core.parts.analysis import Map
 from gflow_core.parts.loading import check_loaded, copies
 from gflow_core.parts.plugins import plugins
@@ -220,7 +221,9 @@ def workers(scheduler: str | None) -> Iterator[Map]:
 
 
 def _check_extras(spec: Spec) -> None:
-    """What trackers want beyond gflow's own requirements is there. Raises GflowError if not."""
+    """What trackers and `train.compile` want beyond gflow's own requirements is there. Raises GflowError if not."""
+    if spec.train is not None and spec.train.compile:
+        check_compiler(spec.train)
     for part in spec.train.trackers if spec.train is not None else ():
         prepare = getattr(part, "prepare", None)
         if prepare is not None:

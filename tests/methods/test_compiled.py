@@ -1,0 +1,174 @@
+"""`train.compile`: the same step, compiled."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import nn
+
+from gflow_core.cli import main
+from gflow_core.methods import compiled
+from gflow_core.recipes.recipe import load
+from gflow_core.runs.build import build
+from gflow_core.runs.record import RunFolder
+
+GAME = """
+gflow = 1
+[dataset]
+use = "ring"
+n = 200
+convention = "vgrow"
+[sampler]
+use = "far.mlp"
+width = 8
+[discriminator]
+use = "far.mlp"
+width = 8
+[objective]
+use = "far.fake_as_real"
+fake_as_real = 4
+candidates = 16
+penalty = { use = "mixed", weight = { use = "linear", start = 3.0, end = 1.0, steps = 4 } }
+[optimizer.sampler]
+use = "adam"
+lr = 1e-2
+[optimizer.discriminator]
+use = "adam"
+lr = 1e-2
+[train]
+device = "cpu"
+steps = 6
+batch_size = 12
+checkpoint_every = 3
+keep = 9
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "game.toml"
+    path.write_text(GAME)
+    return path
+
+
+@pytest.fixture
+def traced(monkeypatch):
+    """Steps are traced, and run as they were traced."""
+    check = compiled._compile
+
+    def untouched(graph, inputs):
+        monkeypatch.setattr("torch._inductor.compile", lambda graph, inputs, options: graph)
+        return check(graph, inputs)
+
+    monkeypatch.setattr(compiled, "_compile", untouched)
+
+
+def weights(recipe: Path, *overrides: str, steps: int = 3) -> list[torch.Tensor]:
+    experiment = build(load(recipe, list(overrides)).spec)
+    for step in range(1, steps + 1):
+        for player in experiment.players.values():
+            player.set_rates(step - 1)
+        *_, metrics = experiment.objective.step(step)
+    return [*experiment.sampler.parameters(), *experiment.discriminator.parameters(), *metrics.values()]
+
+
+def close(one: list[torch.Tensor], other: list[torch.Tensor]) -> None:
+    for a, b in zip(one, other, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["nonsaturating", "minimax", "hinge", "least_squares", "wasserstein", "relativistic"])
+@pytest.mark.parametrize("penalty", ["r1", "[{use='r2',interval=2},'r1']", "interpolation", "wgan_gp"])
+def test_each_loss_and_penalty_is_traced_as_it_is_computed(recipe, traced, caplog, loss, penalty):
+    words = ["objective.use=adversarial", f"objective.loss={loss}", f"objective.penalty={penalty}"]
+    close(weights(recipe, *words), weights(recipe, *words, "train.compile=true"))
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("words", [(), ("train.replicas=3",), ("train.clip=0.1", "objective.discriminator_steps=2")])
+def test_candidates_replicas_and_a_weight_that_follows_the_steps(recipe, traced, caplog, words):
+    close(weights(recipe, *words), weights(recipe, *words, "train.compile=true"))
+    assert not caplog.records
+
+
+def test_what_cannot_be_compiled_is_named_and_runs_as_it_is(recipe, monkeypatch, caplog):
+    def refuse(graph, inputs):
+        raise RuntimeError("no such kernel\nand a long story")
+
+    monkeypatch.setattr(compiled, "_compile", refuse)
+    with caplog.at_level(logging.WARNING, "gflow"):
+        found = weights(recipe, "train.compile=true")
+    assert all(
+        torch.equal(a, b) for a, b in zip(found, weights(recipe), strict=True)
+    )  # its streams stand where they did
+    said = [record.getMessage() for record in caplog.records]
+    assert any("the discriminator's update cannot be compiled" in text for text in said)
+    assert len(said) == len(set(said)) + 1  # the sampler's forward, of batch and of candidates; none again later
+    assert all("no such kernel" in text and "story" not in text for text in said)
+
+
+@pytest.mark.parametrize(
+    ("layer", "reason"), [(nn.Dropout(0.5), "draws random numbers"), (nn.BatchNorm1d(2), "no weight")]
+)
+def test_networks_with_draws_or_statistics_are_not_compiled(layer, reason, caplog):
+    module, x = nn.Sequential(nn.Linear(2, 2), layer), torch.randn(4, 2)
+    own = compiled.Compiled({"sampler": module})
+
+    torch.manual_seed(1)
+    before = [*(buffer.clone() for buffer in module.buffers()), torch.get_rng_state()]
+
+    def loss(x, uniform):
+        return own.forward("sampler", (x,)).square().mean(), {}
+
+    with caplog.at_level(logging.WARNING, "gflow"):
+        assert own.gradients("sampler", None, loss, [x], lambda: lambda: torch.rand(4)) is None
+    assert reason in caplog.text
+    after = [*module.buffers(), torch.get_rng_state()]  # it runs as it is, as if it had not been tried
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_without_a_compiler_it_says_so_and_makes_no_folder(recipe, tmp_path, monkeypatch):
+    from torch._inductor import cpp_builder
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    def none():
+        raise InvalidCxxCompiler
+
+    monkeypatch.setattr(cpp_builder, "get_cpp_compiler", none)
+    result = CliRunner().invoke(main, ["run", str(recipe), "--runs", str(tmp_path / "runs"), "train.compile=true"])
+    assert result.exit_code == 2
+    assert "this machine has no C++ compiler" in result.output
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [(("train.accumulate=2",), "computes a batch whole"), (("train.precision=bf16",), "in float32")]
+)
+def test_what_it_does_not_do_is_refused(recipe, tmp_path, words, said):
+    arguments = ["run", str(recipe), "--runs", str(tmp_path / "runs"), "train.compile=true", *words]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert said in " ".join(result.output.split())
+
+
+def test_compiled_for_true_it_resumes_bit_for_bit(recipe, tmp_path, caplog):
+    def invoke(*words: str) -> None:
+        result = CliRunner().invoke(main, list(words), catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+
+    invoke("run", str(recipe), "--runs", str(tmp_path / "runs"), "train.compile=true")
+    (folder,) = (tmp_path / "runs").iterdir()
+    run = RunFolder(folder)
+    assert run.read_manifest()["compiled"] is True
+    whole = run.load("000006").parts
+    invoke("resume", str(folder), "--checkpoint", "000003")
+    again = run.load("000006").parts
+    for name in ("sampler", "discriminator"):
+        assert all(torch.equal(whole[name][key], again[name][key]) for key in whole[name])
+    assert "cannot be compiled" not in caplog.text
+    plain = weights(recipe, steps=6)
+    close([*whole["sampler"].values(), *whole["discriminator"].values()], plain[: len(plain) - 5][:16])
