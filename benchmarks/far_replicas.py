@@ -31,14 +31,15 @@ def experiment(*words: str) -> Experiment:
 
 def plain(one: Experiment) -> Callable[[], None]:
     """One iteration as one writes it first, on the same networks and data."""
-    sampler, critic, x = one.sampler, one.discriminator, one.data.x
+    sampler, critic, device = one.sampler, one.discriminator, one.runtime.device
+    x = one.data.x.to(device)
     optimizers = [torch.optim.SGD(net.parameters(), lr=0.003, momentum=0.9) for net in (sampler, critic)]
 
     def iteration() -> None:
-        fake = sampler(torch.randn(64, 2)).detach()
-        candidates = sampler(torch.randn(256, 2)).detach()
+        fake = sampler(torch.randn(64, 2, device=device)).detach()
+        candidates = sampler(torch.randn(256, 2, device=device)).detach()
         counted = candidates[critic(candidates).argsort()[:16]]
-        real = torch.cat([x[torch.randint(len(x), (48,))], counted]).requires_grad_()
+        real = torch.cat([x[torch.randint(len(x), (48,), device=device)], counted]).requires_grad_()
         d_real = critic(real)
         loss = F.softplus(-d_real).mean() + F.softplus(critic(fake)).mean()
         (gradient,) = torch.autograd.grad(d_real.sum(), real, create_graph=True)
@@ -46,7 +47,7 @@ def plain(one: Experiment) -> Callable[[], None]:
         optimizers[1].zero_grad()
         loss.backward()
         optimizers[1].step()
-        loss = F.softplus(-critic(sampler(torch.randn(64, 2)))).mean()
+        loss = F.softplus(-critic(sampler(torch.randn(64, 2, device=device)))).mean()
         optimizers[0].zero_grad()
         loss.backward()
         optimizers[0].step()

@@ -13,7 +13,7 @@ from gflow_core.machine.runtime import Runtime
 from gflow_core.machine.streams import Streams, derive
 from gflow_core.parts.contracts import Augmentation
 from gflow_core.parts.nouns import Batch
-from gflow_core.parts.source import Source, send
+from gflow_core.parts.source import Source
 
 __all__ = ["Feed", "ReplicaFeed"]
 
@@ -52,7 +52,7 @@ class Feed:
             return batch
         x = batch.x
         for change, what in zip(self._changes, drawn, strict=True):
-            x = change.apply(x, send(self.runtime.shard(what), device))
+            x = change.apply(x, self.runtime.here(what))
         return Batch(x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x, batch.y)
 
     def _next_index(self, n: int) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor, distributed, nn
 from gflow_core.errors import GflowError
 from gflow_core.machine.speed import Speed, speed_here
 
-__all__ = ["Runtime", "choose_device", "computes_bf16", "keep_freed_memory", "world_size"]
+__all__ = ["Runtime", "choose_device", "computes_bf16", "keep_freed_memory", "send", "world_size"]
 
 
 _CONNECT = timedelta(minutes=5)  # in which all processes arrive; where one fails before, its launcher may not tell
@@ -106,6 +106,10 @@ class Runtime:
         assert len(x) % self.world == 0, "slices of different sizes would be averaged as if they were equal"
         return x if self.world == 1 else x.chunk(self.world)[self.rank]
 
+    def here(self, x: Tensor) -> Tensor:
+        """This process's slice of a global draw x [n, ...], on its device."""
+        return send(self.shard(x), self.device)
+
     def gather(self, x: Tensor) -> Tensor:
         """The global batch from every process's slice: the inverse of `shard`."""
         if self.world == 1:
@@ -192,6 +196,13 @@ def computes_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and speed_here().takes_bf16
+
+
+def send(x: Tensor, device: torch.device | str) -> Tensor:
+    """`x` of the host on `device`; to CUDA without waiting for it."""
+    if torch.device(device).type == "cuda":
+        return x.pin_memory().to(device, non_blocking=True)
+    return x.to(device)
 
 
 def keep_freed_memory() -> None:

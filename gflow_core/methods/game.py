@@ -90,12 +90,12 @@ class AdversarialObjective:
     def _latents(self, n: int, stream: str = "adversarial") -> Batch:
         """This process's slice of n fresh z, with labels where a network reads them."""
         draw = self.experiment.draw
-        z = self._here(draw(lambda streams: self._latent.draw(n, streams[f"{stream}.latent"])))
+        z = self.runtime.here(draw(lambda streams: self._latent.draw(n, streams[f"{stream}.latent"])))
         y = None
         if any(self._reads_labels.values()):
             pool = self._labels
             assert pool is not None
-            y = self._here(draw(lambda streams: draw_labels(pool, n, streams[f"{stream}.label"])))
+            y = self.runtime.here(draw(lambda streams: draw_labels(pool, n, streams[f"{stream}.label"])))
         return Batch(z, y)
 
     def _made(self, z: Batch) -> Batch:
@@ -265,7 +265,7 @@ class AdversarialObjective:
         """What augmentations draw for one batch: for each piece, a tensor an augmentation."""
         n = self.batch_size // self.rules.pack
         whole = [
-            self._here(self.experiment.draw(lambda streams, one=one: self._draw(one, n, streams)))  # type: ignore[misc]
+            self.runtime.here(self.experiment.draw(lambda streams, one=one: self._draw(one, n, streams)))  # type: ignore[misc]
             for one in self.rules.augment
         ]
         return [list(piece) for piece in zip(*map(self._pieces.of, whole), strict=True)] or [[]] * self._pieces.number
@@ -282,7 +282,9 @@ class AdversarialObjective:
 
     def _uniform(self) -> Tensor:
         n = self.batch_size // self.rules.pack
-        return self._here(self.experiment.draw(lambda streams: torch.rand(n, generator=streams["adversarial.between"])))
+        return self.runtime.here(
+            self.experiment.draw(lambda streams: torch.rand(n, generator=streams["adversarial.between"]))
+        )
 
     def _forward(self, name: str, x: Tensor, y: Tensor | None) -> Tensor:
         given = (x, y) if self._reads_labels[name] and y is not None else (x,)
@@ -291,10 +293,6 @@ class AdversarialObjective:
         module: nn.Module = (self.sampler if name == "sampler" else self.discriminator).module
         out: Tensor = module(*given)
         return out
-
-    def _here(self, x: Tensor) -> Tensor:
-        """This process's slice of a global draw, on its device."""
-        return self.runtime.shard(x).to(self.runtime.device)
 
 
 def _tensors(batch: Batch) -> tuple[Tensor, ...]:

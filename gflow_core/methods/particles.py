@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gflow_core.errors import GflowError
+from gflow_core.machine.runtime import send
 from gflow_core.methods.pieces import Pieces, in_batches
 from gflow_core.methods.rules import FlowRules
 from gflow_core.nn.sampling import draw_labels, label_pool
@@ -138,9 +139,9 @@ class ParticleFlowObjective:
         """Fresh latents, and the particles G(z) in eval mode."""
         state = self.state
         size, device = self.rules.pool_size, self.runtime.device
-        state.z = self.latent.draw(size, self.streams[f"{self.stream}.latent"]).to(device)
+        state.z = send(self.latent.draw(size, self.streams[f"{self.stream}.latent"]), device)
         if self._labels is not None:
-            state.y = draw_labels(self._labels, size, self.streams[f"{self.stream}.label"]).to(device)
+            state.y = send(draw_labels(self._labels, size, self.streams[f"{self.stream}.label"]), device)
         with torch.no_grad(), evaluating(self.sampler.module), self.runtime.autocast():
             x = torch.cat([self.run("sampler", z, y) for z, y in self._chunks(state.z, state.y)])
         state.start = self._whole(x)
@@ -169,7 +170,7 @@ class ParticleFlowObjective:
         assert state.sums is not None
         order = torch.randperm(len(state.z), generator=self.streams[f"{self.stream}.projection"])
         for batch in in_batches(order, self.batch_size, self.runtime.world):
-            index = self.runtime.shard(batch).to(state.z.device)
+            index = self.runtime.here(batch)
             seen: list[Tensor] = []
             self.sampler.minimize(self._distances(index, seen))
             if last:

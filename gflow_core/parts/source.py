@@ -11,6 +11,7 @@ import attrs
 import torch
 from torch import Tensor
 
+from gflow_core.machine.runtime import send
 from gflow_core.parts.nouns import Batch, DataShape
 
 __all__ = ["Modes", "Source", "fingerprint", "send"]
@@ -81,10 +82,3 @@ class Source:
         # Scaled on the device: a quarter of the bytes cross the bus.
         x = x.to(torch.get_default_dtype()).div_(127.5).sub_(1.0)
         return x.contiguous(memory_format=torch.channels_last)
-
-
-def send(x: Tensor, device: torch.device | str) -> Tensor:
-    """`x` on `device`; to CUDA without waiting for it."""
-    if torch.device(device).type == "cuda":
-        return x.pin_memory().to(device, non_blocking=True)
-    return x.to(device)

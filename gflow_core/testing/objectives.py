@@ -27,6 +27,8 @@ __all__ = ["check_objective", "recipes"]
 
 STEPS = 3
 BATCH = 32
+DEVICE = "cpu"
+"""Where checks train; not every device gives the same bits twice."""
 _RECIPES = (
     (TINY["vector"], False),
     (TINY["grey"], False),
@@ -107,7 +109,7 @@ def recipes(
             discriminator=judge,
             objective=part,
             optimizer=dict.fromkeys(getattr(part, "players", ()), adam),
-            train=Train(steps=STEPS, batch_size=BATCH, device="cpu", precision="float32"),
+            train=Train(steps=STEPS, batch_size=BATCH, device=DEVICE, precision="float32"),
         )
 
 

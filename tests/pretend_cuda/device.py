@@ -55,6 +55,9 @@ class DeviceTensor(Tensor):
     def __repr__(self, **_: Any) -> str:  # type: ignore[override]
         return f"{self.held!r} on cuda:0"
 
+    def untyped_storage(self) -> torch.UntypedStorage:
+        return self.held.untyped_storage()
+
     def tolist(self) -> Any:
         return self.cpu().tolist()
 
@@ -84,6 +87,11 @@ def _run(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     to = None if to is None else torch.device(to).type
     if not here and to != "cuda":
         return func(*args, **kwargs)
+    if torch.is_inference_mode_enabled():  # it hands on whole what autograd takes apart
+        with _Everywhere():  # type: ignore[no-untyped-call]
+            out = func.decompose(*args, **kwargs)
+        if out is not NotImplemented:
+            return out
     name = func._schema.name.removeprefix("aten::")
     generator = kwargs.get("generator")
     if generator is not None and generator.device.type != "cuda":

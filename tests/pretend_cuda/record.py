@@ -69,7 +69,10 @@ def _line(frame: FrameType | None) -> str:
 
 
 _ROOT = Path(__file__).parents[2]
-_OTHERS = tuple({str(Path(__file__).parent), *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))})
+_OTHERS = (
+    *(str(Path(__file__).with_name(name)) for name in ("device.py", "record.py")),
+    *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
+)
 
 
 @cache

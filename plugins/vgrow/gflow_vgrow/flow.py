@@ -117,7 +117,7 @@ class FlowObjective(ParticleFlowObjective):
         assert state.sums is not None
         real = self.feed.next(self.batch_size)
         choice = torch.randperm(len(state.x), generator=self.streams["vgrow.particles"])[: self.batch_size]
-        index = self.runtime.shard(choice).to(state.x.device)
+        index = self.runtime.here(choice)
         fake = Batch(state.x[index], self.labels_at(index))
         seen: list[tuple[Tensor, Tensor, Tensor]] = []
 

@@ -50,7 +50,7 @@ class EnergyObjective:
         real = experiment.feed.next(n).x
         # The global batch is drawn everywhere, and each process takes its slice.
         z = experiment.spec.sampler.latent.draw(n, experiment.streams["example.latent"])
-        z = experiment.runtime.shard(z).to(experiment.runtime.device)
+        z = experiment.runtime.here(z)
         with experiment.runtime.autocast():
             x = experiment.players["sampler"].module(z)
         distance = energy_distance(x.to(real.dtype), real, self.power)
