@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import torch
@@ -27,7 +27,7 @@ __all__ = ["check_objective", "recipes"]
 
 STEPS = 3
 BATCH = 32
-DEVICE = "cpu"
+DEVICE: Literal["cpu", "cuda"] = "cpu"
 """Where checks train; not every device gives the same bits twice."""
 _RECIPES = (
     (TINY["vector"], False),

@@ -42,6 +42,13 @@ _guard()
 from pretend_cuda.device import install  # noqa: E402
 from pretend_cuda.record import Record, record  # noqa: E402
 
-__all__ = ["Record", "record"]
+__all__ = ["Record", "pytest_configure", "record"]
 
 install()
+
+
+def pytest_configure() -> None:
+    """Checks of objectives and analyzers train on the device."""
+    from gflow_core.testing import objectives
+
+    objectives.DEVICE = "cuda"

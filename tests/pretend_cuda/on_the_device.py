@@ -65,11 +65,6 @@ def specs(part: Any) -> list[Spec]:
     return [chosen["vector"], image]
 
 
-@pytest.fixture(autouse=True)
-def _on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objectives, "DEVICE", "cuda")
-
-
 # ------------------------------------------------------------------ what ships
 
 
