@@ -45,14 +45,14 @@ class Feed:
     def next(self, n: int) -> Batch:
         """This process's slice of the next global batch of n items, augmented, on the device."""
         index = self._next_index(n)
-        source, device = self.source, self.runtime.device
+        source, runtime = self.source, self.runtime
         drawn = [change.draw(n, source.shape, self.streams["augment"], self.done) for change in self._changes]
-        batch = source.batch(self.runtime.shard(index), device)
+        batch = source.batch(runtime.shard(index), runtime.device)
         if not self._changes:
             return batch
         x = batch.x
         for change, what in zip(self._changes, drawn, strict=True):
-            x = change.apply(x, self.runtime.here(what))
+            x = change.apply(x, runtime.here(what))
         return Batch(x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x, batch.y)
 
     def _next_index(self, n: int) -> Tensor:

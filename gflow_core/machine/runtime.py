@@ -101,6 +101,10 @@ class Runtime:
         """The precision that networks run in; losses and optimizers stay in float32 outside it."""
         return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
 
+    def to_device(self, x: Tensor) -> Tensor:
+        """`x` on the device; to CUDA without waiting for what the device is at. What is drawn comes this way."""
+        return send(x, self.device)
+
     def shard(self, x: Tensor) -> Tensor:
         """This process's equal slice of a global batch [n, ...]; n is a multiple of `world`."""
         assert len(x) % self.world == 0, "slices of different sizes would be averaged as if they were equal"
@@ -108,7 +112,7 @@ class Runtime:
 
     def here(self, x: Tensor) -> Tensor:
         """This process's slice of a global draw x [n, ...], on its device."""
-        return send(self.shard(x), self.device)
+        return self.to_device(self.shard(x))
 
     def gather(self, x: Tensor) -> Tensor:
         """The global batch from every process's slice: the inverse of `shard`."""
@@ -173,6 +177,13 @@ class Runtime:
             tensor.copy_(mean.view(tensor.shape))
 
 
+def send(x: Tensor, device: torch.device | str) -> Tensor:
+    """`x` on `device`; from the host to CUDA without waiting: the pinned copy stays until it has been read."""
+    if torch.device(device).type == "cuda" and x.device.type == "cpu":
+        return x.pin_memory().to(device, non_blocking=True)
+    return x.to(device)
+
+
 def world_size() -> int:
     """Processes that the launcher (torchrun, accelerate launch, train.devices) started; 1 without one."""
     stated = os.environ.get("WORLD_SIZE") or "1"
@@ -196,13 +207,6 @@ def computes_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and speed_here().takes_bf16
-
-
-def send(x: Tensor, device: torch.device | str) -> Tensor:
-    """`x` of the host on `device`; to CUDA without waiting for it."""
-    if torch.device(device).type == "cuda":
-        return x.pin_memory().to(device, non_blocking=True)
-    return x.to(device)
 
 
 def keep_freed_memory() -> None:

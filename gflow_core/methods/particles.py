@@ -16,7 +16,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gflow_core.errors import GflowError
-from gflow_core.machine.runtime import send
 from gflow_core.methods.pieces import Pieces, in_batches
 from gflow_core.methods.rules import FlowRules
 from gflow_core.nn.sampling import draw_labels, label_pool
@@ -40,6 +39,8 @@ class FlowState:
     """Where the particles left the sampler [N, *shape]."""
     x: Tensor | None = None
     """Where they are now [N, *shape]."""
+    choices: Tensor | None = None
+    """Indices of particles, a row for each update that `learn` still makes; None where it chooses none, or not yet."""
     moves: int = 0
     passes: int = 0
     sums: Tensor | None = None
@@ -138,10 +139,10 @@ class ParticleFlowObjective:
     def _draw_pool(self) -> None:
         """Fresh latents, and the particles G(z) in eval mode."""
         state = self.state
-        size, device = self.rules.pool_size, self.runtime.device
-        state.z = send(self.latent.draw(size, self.streams[f"{self.stream}.latent"]), device)
+        size, here = self.rules.pool_size, self.runtime.to_device
+        state.z = here(self.latent.draw(size, self.streams[f"{self.stream}.latent"]))
         if self._labels is not None:
-            state.y = send(draw_labels(self._labels, size, self.streams[f"{self.stream}.label"]), device)
+            state.y = here(draw_labels(self._labels, size, self.streams[f"{self.stream}.label"]))
         with torch.no_grad(), evaluating(self.sampler.module), self.runtime.autocast():
             x = torch.cat([self.run("sampler", z, y) for z, y in self._chunks(state.z, state.y)])
         state.start = self._whole(x)
@@ -169,10 +170,9 @@ class ParticleFlowObjective:
         assert state.z is not None
         assert state.sums is not None
         order = torch.randperm(len(state.z), generator=self.streams[f"{self.stream}.projection"])
-        for batch in in_batches(order, self.batch_size, self.runtime.world):
-            index = self.runtime.here(batch)
+        for batch in in_batches(self.runtime.to_device(order), self.batch_size, self.runtime.world):
             seen: list[Tensor] = []
-            self.sampler.minimize(self._distances(index, seen))
+            self.sampler.minimize(self._distances(self.runtime.shard(batch), seen))
             if last:
                 loss = seen[0] if len(seen) == 1 else torch.stack(seen).sum()
                 state.sums[-1] += loss * (len(batch) / len(order))

@@ -14,7 +14,7 @@ from torch import Tensor
 from gflow_core.machine.runtime import send
 from gflow_core.parts.nouns import Batch, DataShape
 
-__all__ = ["Modes", "Source", "fingerprint", "send"]
+__all__ = ["Modes", "Source", "fingerprint"]
 
 
 class Modes(Protocol):

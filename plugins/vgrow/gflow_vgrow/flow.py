@@ -107,17 +107,26 @@ class FlowObjective(ParticleFlowObjective):
 
     def learn(self) -> None:
         """`discriminator_steps` logistic-regression steps."""
-        for _ in range(self.discriminator_steps):
-            self._teach()
+        state, steps = self.state, self.discriminator_steps
+        left = (self.rules.inner_loops - state.moves) * steps
+        if state.choices is None:  # all of the outer loop's at once, or of what is left of it
+            state.choices = self._choose(left)
+        for number in range(left, left - steps, -1):
+            self._teach(state.choices[-number])
 
-    def _teach(self) -> None:
-        """One logistic-regression step: a batch of real data against a random batch of particles."""
+    def _choose(self, updates: int) -> Tensor:
+        """Random particles for so many updates, indices [updates, B] on the device."""
+        size, generator = self.rules.pool_size, self.streams["vgrow.particles"]
+        rows = [torch.randperm(size, generator=generator)[: self.batch_size] for _ in range(updates)]
+        return self.runtime.to_device(torch.stack(rows))
+
+    def _teach(self, choice: Tensor) -> None:
+        """One logistic-regression step: a batch of real data against the particles chosen for it."""
         state = self.state
         assert state.x is not None
         assert state.sums is not None
         real = self.feed.next(self.batch_size)
-        choice = torch.randperm(len(state.x), generator=self.streams["vgrow.particles"])[: self.batch_size]
-        index = self.runtime.here(choice)
+        index = self.runtime.shard(choice)
         fake = Batch(state.x[index], self.labels_at(index))
         seen: list[tuple[Tensor, Tensor, Tensor]] = []
 

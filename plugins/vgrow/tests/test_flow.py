@@ -253,6 +253,20 @@ def test_continuing_inside_a_step_is_the_same_step(float64):
     assert parts.objective.state.z is None
 
 
+def test_an_outer_loop_that_chose_no_particles_ahead_goes_on():
+    """As in a checkpoint from before they were chosen at once: the stream stands where the updates made left it."""
+    whole, earlier = (build(plane(discriminator_steps=2)) for _ in range(2))
+    run_step(whole)
+    next(earlier.objective.step(1))
+    stream = earlier.streams["vgrow.particles"]
+    stream.manual_seed(derive(0, "vgrow.particles"))
+    for _ in range(2):
+        torch.randperm(40, generator=stream)
+    earlier.objective.state.choices = None
+    run_step(earlier)
+    assert largest_difference(whole.sampler, earlier.sampler) == 0
+
+
 def test_metrics_say_what_happened():
     experiment = build(plane())
     metrics = run_step(experiment)
