@@ -19,6 +19,7 @@ from gflow_core.nn.labels import class_list
 from gflow_core.recipes.recipe import Recipe
 from gflow_core.runs.build import build
 from gflow_core.runs.estimates import check_memory, gigabytes, memory_of
+from gflow_core.runs.manifest import asked_of
 
 __all__ = ["print_plan"]
 
@@ -84,7 +85,7 @@ def _plan(recipe: Recipe) -> dict[str, Any]:
         "precision": runtime.precision,
         "speed": attrs.asdict(runtime.speed) if runtime.speed else None,
         "processes": spec.train.devices if spec.train else 1,
-        "compiled": spec.train is not None and spec.train.compile,
+        **asked_of(experiment),
     }
     memory = {"at_least": {need.what: need.bytes for need in needs}, "have": memory_of(runtime.device)}
     return {"recipe": str(recipe.path), "title": spec.title, **plan, **device, "memory": memory}
@@ -113,7 +114,9 @@ def _rows(plan: dict[str, Any]) -> list[tuple[str, str, str]]:
         rows.append(("analyze", one["use"], f"every {one['every']} steps" if one["every"] else "at the end"))
     processes = plan["processes"]
     size = f"{plan['precision']}, {processes} process{'es' if processes > 1 else ''}"
-    rows.append(("device", plan["device"], size + (", compiled steps" if plan["compiled"] else "")))
+    size += ", compiled steps" if plan["compiled"] else ""
+    size += ", draws there" if plan["draws"] != "cpu" else ""
+    rows.append(("device", plan["device"], size))
     if plan["speed"]:
         rows.append(("precision", f"{plan['precision']}, as measured", str(Speed(**plan["speed"]))))
     needs, have = plan["memory"]["at_least"], plan["memory"]["have"]

@@ -46,7 +46,7 @@ class Feed:
         """This process's slice of the next global batch of n items, augmented, on the device."""
         index = self._next_index(n)
         source, runtime = self.source, self.runtime
-        drawn = [change.draw(n, source.shape, self.streams["augment"], self.done) for change in self._changes]
+        drawn = [self._draw(change, n) for change in self._changes]
         batch = source.batch(runtime.shard(index), runtime.device)
         if not self._changes:
             return batch
@@ -54,6 +54,11 @@ class Feed:
         for change, what in zip(self._changes, drawn, strict=True):
             x = change.apply(x, runtime.here(what))
         return Batch(x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x, batch.y)
+
+    def _draw(self, change: Augmentation, n: int) -> Tensor:
+        """What is random about the next n items, over all processes."""
+        shape, streams = self.source.shape, self.streams.on(self.runtime.draws_on)
+        return streams.draw(lambda own: change.draw(n, shape, own["augment"], self.done))
 
     def _next_index(self, n: int) -> Tensor:
         parts, missing = [], n

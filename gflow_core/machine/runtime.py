@@ -16,6 +16,7 @@ from torch import Tensor, distributed, nn
 
 from gflow_core.errors import GflowError
 from gflow_core.machine.speed import Speed, speed_here
+from gflow_core.machine.streams import HOST
 
 __all__ = ["Runtime", "choose_device", "computes_bf16", "keep_freed_memory", "send", "world_size"]
 
@@ -38,6 +39,8 @@ class Runtime:
     world: int = 1
     speed: Speed | None = None
     """What the processor was measured to do, where that decided the precision."""
+    draws_on: torch.device = HOST
+    """Where training draws its random numbers (`train.draws`)."""
 
     @classmethod
     def of(
@@ -48,6 +51,7 @@ class Runtime:
         images: bool = False,
         batch_size: int = 0,
         deterministic: bool = False,
+        draws: str = "host",
     ) -> Runtime:
         """This process's runtime, as a recipe's [train] asks for it. Raises GflowError where the machine cannot.
 
@@ -85,7 +89,8 @@ class Runtime:
         if deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.use_deterministic_algorithms(True)
-        return cls(place, bf16, rank, world, speed)
+        draws_on = place if draws == "device" and place.type == "cuda" else HOST
+        return cls(place, bf16, rank, world, speed, draws_on)
 
     @property
     def main(self) -> bool:

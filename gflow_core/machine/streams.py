@@ -1,20 +1,21 @@
 """Named random streams from one seed.
 
 Every use of randomness has a stream of its own ("latent", "augment", "vgrow.batch"), so that adding a draw in
-one place does not shift the draws anywhere else. All streams live on the CPU: the same recipe and seed draw
-the same numbers on every device, and every process of a parallel run draws the global batch and takes its slice.
+one place does not shift the draws anywhere else. Streams live on the CPU, where the same recipe and seed draw the
+same numbers whatever computes, or on the device that computes (`train.draws`), which has numbers of its own. Every
+process of a parallel run draws the global batch and takes its slice.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Generator, Tensor
 
-__all__ = ["Streams", "derive", "seeded"]
+__all__ = ["HOST", "Streams", "derive", "seeded"]
 
 
 def derive(seed: int, name: str) -> int:
@@ -23,20 +24,42 @@ def derive(seed: int, name: str) -> int:
     return int.from_bytes(digest[:8], "little") >> 1
 
 
+HOST = torch.device("cpu")
+
+
 class Streams:
-    """CPU generators by name, made on first use.
+    """Generators by name, made on first use; on the CPU, unless they are another's `on` a device.
 
     `streams["latent"]` is one torch.Generator; its state is saved and restored with the run.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, device: torch.device = HOST) -> None:
         self.seed = seed
+        self.device = device
         self._generators: dict[str, Generator] = {}
+        self._others: dict[str, Streams] = {}
+        self._absent: dict[str, Tensor] = {}
+        """States of streams of a kind of device that this machine lacks."""
 
     def __getitem__(self, name: str) -> Generator:
         if name not in self._generators:
-            self._generators[name] = Generator().manual_seed(derive(self.seed, name))
+            self._generators[name] = Generator(self.device).manual_seed(derive(self.seed, name))
         return self._generators[name]
+
+    def on(self, device: torch.device) -> Streams:
+        """The streams of the same names and seeds on `device`, whose state is saved with these; these, on the CPU."""
+        if device.type == self.device.type:
+            return self
+        if device.type not in self._others:
+            self._others[device.type] = Streams(self.seed, device)
+        return self._others[device.type]
+
+    def draw(self, function: Callable[[Streams], Tensor]) -> Tensor:
+        """What `function` draws from these streams, made on their device."""
+        if self.device.type == "cpu":
+            return function(self)
+        with self.device:  # what names no device is made here
+            return function(self)
 
     def fork(self, name: str) -> Streams:
         """Independent streams under a name of their own; drawing from them leaves these as they are."""
@@ -44,7 +67,9 @@ class Streams:
 
     def state_dict(self) -> dict[str, Tensor]:
         """The state of every stream used so far, and of torch's global generators (dropout draws there)."""
-        state = {f"stream.{name}": g.get_state() for name, g in self._generators.items()}
+        state = {f"stream.{name}": g.get_state() for name, g in self._generators.items()} | self._absent
+        for kind, other in self._others.items():
+            state |= {f"{kind}.{name}": g.get_state() for name, g in other._generators.items()}
         state["global.cpu"] = torch.get_rng_state()
         if torch.cuda.is_available() and torch.cuda.is_initialized():
             state["global.cuda"] = torch.cuda.get_rng_state()
@@ -52,10 +77,17 @@ class Streams:
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restore what `state_dict` returned; streams it does not name start afresh."""
-        self._generators.clear()
-        for name, value in state.items():
-            if name.startswith("stream."):
-                self[name.removeprefix("stream.")].set_state(value)
+        for streams in (self, *self._others.values()):
+            streams._generators.clear()
+        self._absent.clear()
+        for key, value in state.items():
+            kind, _, name = key.partition(".")
+            if kind == "stream":
+                self[name].set_state(value)
+            elif kind == "cuda" and torch.cuda.is_available():
+                self.on(torch.device(kind))[name].set_state(value)
+            elif kind == "cuda":
+                self._absent[key] = value
         torch.set_rng_state(state["global.cpu"])
         if "global.cuda" in state and torch.cuda.is_available():
             torch.cuda.set_rng_state(state["global.cuda"])

@@ -51,7 +51,8 @@ class AdversarialObjective:
         self._shape = experiment.feed.source.shape
         self._latent = spec.sampler.latent
         self._reads_labels = {"sampler": spec.sampler.conditional, "discriminator": spec.discriminator.conditional}
-        self._labels = experiment.data.y if experiment.data is not None else None
+        labels = experiment.data.y if experiment.data is not None else None
+        self._labels = None if labels is None else labels.to(self.runtime.draws_on)
         self._penalties = dict(zip(_names(rules.penalty), rules.penalty, strict=True))
         self._pieces = Pieces(spec.train.accumulate, lead=1 if experiment.replicas else 0)
         networks = {name: player.module for name, player in experiment.players.items()}

@@ -6,7 +6,7 @@ Particles x_i = G(z_i) follow dx/dt = v(x); the sampler G is then fitted to wher
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import ClassVar, Literal
 
@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gflow_core.errors import GflowError
+from gflow_core.machine.streams import Streams
 from gflow_core.methods.pieces import Pieces, in_batches
 from gflow_core.methods.rules import FlowRules
 from gflow_core.nn.sampling import draw_labels, label_pool
@@ -85,7 +86,8 @@ class ParticleFlowObjective:
         self.state = FlowState()
         networks = {name: getattr(spec, name) for name in ("sampler", "discriminator")}
         self._reads_labels = {name: bool(p is not None and p.conditional) for name, p in networks.items()}
-        self._labels = label_pool(experiment.data, None) if any(self._reads_labels.values()) else None
+        conditional = any(self._reads_labels.values())
+        self._labels = label_pool(experiment.data, None).to(self.runtime.draws_on) if conditional else None
         pool = rules.pool_size
         for name, size in (("pool_size", pool), ("the pool's last batch", pool % self.batch_size)):
             if size % self.runtime.world:
@@ -139,10 +141,10 @@ class ParticleFlowObjective:
     def _draw_pool(self) -> None:
         """Fresh latents, and the particles G(z) in eval mode."""
         state = self.state
-        size, here = self.rules.pool_size, self.runtime.to_device
-        state.z = here(self.latent.draw(size, self.streams[f"{self.stream}.latent"]))
-        if self._labels is not None:
-            state.y = here(draw_labels(self._labels, size, self.streams[f"{self.stream}.label"]))
+        size, pool = self.rules.pool_size, self._labels
+        state.z = self.drawn(lambda streams: self.latent.draw(size, streams[f"{self.stream}.latent"]))
+        if pool is not None:
+            state.y = self.drawn(lambda streams: draw_labels(pool, size, streams[f"{self.stream}.label"]))
         with torch.no_grad(), evaluating(self.sampler.module), self.runtime.autocast():
             x = torch.cat([self.run("sampler", z, y) for z, y in self._chunks(state.z, state.y)])
         state.start = self._whole(x)
@@ -169,8 +171,9 @@ class ParticleFlowObjective:
         state = self.state
         assert state.z is not None
         assert state.sums is not None
-        order = torch.randperm(len(state.z), generator=self.streams[f"{self.stream}.projection"])
-        for batch in in_batches(self.runtime.to_device(order), self.batch_size, self.runtime.world):
+        size = len(state.z)
+        order = self.drawn(lambda streams: torch.randperm(size, generator=streams[f"{self.stream}.projection"]))
+        for batch in in_batches(order, self.batch_size, self.runtime.world):
             seen: list[Tensor] = []
             self.sampler.minimize(self._distances(self.runtime.shard(batch), seen))
             if last:
@@ -205,6 +208,10 @@ class ParticleFlowObjective:
         }
 
     # ------------------------------------------------------------------ for plugins
+
+    def drawn(self, function: Callable[[Streams], Tensor]) -> Tensor:
+        """What `function` draws from the run's streams, all of it, on the device."""
+        return self.runtime.to_device(self.experiment.draw(function))
 
     def run(self, name: str, x: Tensor, y: Tensor | None) -> Tensor:
         """The output of the network `name` in the type of x, with the labels where it reads them."""

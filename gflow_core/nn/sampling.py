@@ -125,8 +125,8 @@ def dealt(pool: Tensor, n: int, start: int = 0) -> Tensor:
 
 
 def draw_labels(pool: Tensor, n: int, generator: Generator) -> Tensor:
-    """n labels with replacement from the pool [m] or [m, k]."""
-    return pool[torch.randint(len(pool), (n,), generator=generator)]
+    """n labels with replacement from the pool [m] or [m, k], which lies where the generator draws."""
+    return pool[torch.randint(len(pool), (n,), generator=generator, device=generator.device)]
 
 
 def by_label(

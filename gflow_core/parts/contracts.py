@@ -55,7 +55,7 @@ class Latent(Protocol):
         """Numbers in z."""
 
     def draw(self, n: int, generator: Generator) -> Tensor:
-        """n independent draws, [n, dim], on the CPU in torch's default dtype.
+        """n independent draws, [n, dim], in torch's default dtype, by functions that are told no device.
 
         A law whose components are alike may also state its `moments() -> Moments`; all that the core registers do.
         """
@@ -292,7 +292,7 @@ class Augmentation(Protocol):
         """Why it cannot change items of this shape; nothing if it can."""
 
     def draw(self, n: int, data: DataShape, generator: Generator, done: int) -> Tensor:
-        """What is random about n items, [n, ...], on the CPU, in the step that follows `done` finished ones."""
+        """What is random about n items, [n, ...], in the step that follows `done` finished ones; no device is named."""
 
     def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
         """Items x [B, *shape] in the data's range, changed by what was drawn for them [B, ...]. Differentiable in x."""

@@ -77,6 +77,11 @@ class Train:
     deterministic: bool = option(
         False, doc="Ask torch for deterministic kernels (bit-exact resuming on CUDA needs it)."
     )
+    draws: Literal["host", "device"] = option(
+        "host",
+        doc="Where training draws random numbers: host, the same on every device, or device, which spares a CUDA "
+        "device their copies and draws numbers of its own there; elsewhere both are the same.",
+    )
     compile: bool = option(
         False,
         doc="Compile the steps' tensor work, which small networks of vectors on the CPU gain by: it takes a minute at "

@@ -152,9 +152,13 @@ class Experiment:
         return self.ema.module if self.ema is not None else self.sampler
 
     def draw(self, function: Callable[[Streams], Tensor]) -> Tensor:
-        """What `function` draws from the run's streams [n, ...]; with replicas, from each one's [R, n, ...]."""
+        """What `function` draws from the run's streams [n, ...]; with replicas, from each one's [R, n, ...].
+
+        It is made where `train.draws` says: tensors that name no device, and those of the streams' generators.
+        """
+        place = self.runtime.draws_on
         if not self.replicas:
-            return function(self.streams)
+            return self.streams.on(place).draw(function)
         import torch
 
-        return torch.stack([function(streams) for streams in self.replicas])
+        return torch.stack([streams.on(place).draw(function) for streams in self.replicas])

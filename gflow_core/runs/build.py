@@ -108,6 +108,7 @@ def _runtime(spec: Spec, precision: str) -> Runtime:
         images=images,
         batch_size=train.batch_size,
         deterministic=train.deterministic,
+        draws=train.draws,
     )
 
 

@@ -27,7 +27,9 @@ from gflow_core.recipes.recipe import Recipe
 from gflow_core.runs.state import networks
 
 __all__ = [
+    "asked_of",
     "check_data",
+    "check_draws",
     "check_origins",
     "class_names",
     "computed_on",
@@ -53,7 +55,7 @@ def manifest_of(recipe: Recipe, experiment: Experiment) -> dict[str, Any]:
         **({"registered": parts} if (parts := registered()) else {}),
         **computed_on(runtime),
         "processes": runtime.world,
-        "compiled": experiment.spec.train is not None and experiment.spec.train.compile,
+        **asked_of(experiment),
         "threads": torch.get_num_threads(),
         "git": _git(),
         "data": _data(data) if data else {},
@@ -74,6 +76,12 @@ def computed_on(runtime: Runtime) -> dict[str, Any]:
         "precision": runtime.precision,
         "speed": attrs.asdict(runtime.speed) if runtime.speed else None,
     }
+
+
+def asked_of(experiment: Experiment) -> dict[str, Any]:
+    """How steps are computed where a recipe asks for other than the usual, as it came out on this machine."""
+    train = experiment.spec.train
+    return {"compiled": train is not None and train.compile, "draws": experiment.runtime.draws_on.type}
 
 
 def precision_of(manifest: Mapping[str, Any], spec: Spec, overrides: Sequence[str] = ()) -> str:
@@ -129,6 +137,16 @@ def check_data(manifest: Mapping[str, Any], experiment: Experiment, path: Path) 
         )
 
 
+def check_draws(manifest: Mapping[str, Any], experiment: Experiment, path: Path, overrides: Sequence[str]) -> None:
+    """A run goes on with the random numbers of the kind of device that it began on, unless overrides say otherwise."""
+    began, here = manifest.get("draws", "cpu"), experiment.runtime.draws_on.type
+    if began != here and not stated("train.draws", overrides):
+        raise GflowError(
+            f"{path}: its random numbers are drawn on {began}, and here train.draws = device draws others, on {here}; "
+            f"go on where there is {began}, or with those of the host: gflow resume {path} train.draws=host"
+        )
+
+
 def check_origins(manifest: Mapping[str, Any], experiment: Experiment, path: Path) -> None:
     """A run that trains nothing has its networks' weights elsewhere: they must be those it began with."""
     began = (
@@ -151,8 +169,10 @@ def check_origins(manifest: Mapping[str, Any], experiment: Experiment, path: Pat
 
 def surroundings(experiment: Experiment) -> dict[str, str]:
     """What all machines of a run need the same of, by name."""
+    own = experiment.runtime.draws_on
     return {
         "the versions of gflow, its plugins and torch": str(versions()),
+        "the GPU that draws random numbers": torch.cuda.get_device_name(own) if own.type == "cuda" else "",
         "the data": experiment.data.fingerprint if experiment.data else "",
         "the weights that networks begin from": str(_digests(experiment.origins)),
         "the files that options name": str(_digests(files_of(experiment.spec))),

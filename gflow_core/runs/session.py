@@ -35,7 +35,9 @@ from gflow_core.runs.drawing import anywhere
 from gflow_core.runs.estimates import check_memory
 from gflow_core.runs.events import Console, Session
 from gflow_core.runs.manifest import (
+    asked_of,
     check_data,
+    check_draws,
     check_origins,
     computed_on,
     manifest_of,
@@ -122,6 +124,7 @@ def _resume(folder: RunFolder, console: Console, checkpoint: str | None, overrid
         precision = precision_of(manifest, recipe.spec, overrides)
         experiment = _build(recipe, console, begin=False, precision=precision)
     check_data(manifest, experiment, path)
+    check_draws(manifest, experiment, path, overrides)
     for said in check_loaded(manifest, path):
         console.say(said)
     _check_copies(folder, name, experiment)
@@ -133,7 +136,7 @@ def _resume(folder: RunFolder, console: Console, checkpoint: str | None, overrid
         again: dict[str, Any] = {"time": now(), "checkpoint": name}
         if overrides:
             again["overrides"] = list(overrides)
-            manifest |= {BEGAN: tomllib.loads(recipe.dumps()), FILES: files_of(recipe.spec)}
+            manifest |= {BEGAN: tomllib.loads(recipe.dumps()), FILES: files_of(recipe.spec), **asked_of(experiment)}
             if precision == "auto":  # what the manifest says is over
                 manifest |= computed_on(experiment.runtime)
             folder.write_recipe(recipe.dumps())

@@ -53,6 +53,20 @@ def test_state_comes_back():
     assert (draw(again, "a"), draw(again, "b"), torch.rand(2).tolist()) == expected
 
 
+def test_states_of_streams_on_a_device_that_is_not_here_are_kept(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    streams = Streams(0)
+    draw(streams, "a", 3)
+    elsewhere = torch.arange(16, dtype=torch.uint8)
+    again = Streams(0)
+    again.load_state_dict({**streams.state_dict(), "cuda.a": elsewhere})
+    draw(again, "a")
+    assert again.state_dict()["cuda.a"].equal(elsewhere)
+    again.load_state_dict(streams.state_dict())
+    assert "cuda.a" not in again.state_dict()
+    assert streams.on(torch.device("cpu")) is streams
+
+
 def test_seeded_leaves_the_global_generator_alone():
     torch.manual_seed(0)
     expected = torch.rand(2)

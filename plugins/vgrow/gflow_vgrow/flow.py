@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
-from gflow_core import Batch, Experiment, FlowRules, ParticleFlowObjective, evaluating, frozen
+from gflow_core import Batch, Experiment, FlowRules, ParticleFlowObjective, Streams, evaluating, frozen
 from gflow_vgrow.divergences import Divergence
 
 __all__ = ["FlowObjective", "discriminator_loss", "projection_passes", "velocity"]
@@ -116,9 +116,12 @@ class FlowObjective(ParticleFlowObjective):
 
     def _choose(self, updates: int) -> Tensor:
         """Random particles for so many updates, indices [updates, B] on the device."""
-        size, generator = self.rules.pool_size, self.streams["vgrow.particles"]
-        rows = [torch.randperm(size, generator=generator)[: self.batch_size] for _ in range(updates)]
-        return self.runtime.to_device(torch.stack(rows))
+
+        def rows(streams: Streams) -> Tensor:
+            size, generator = self.rules.pool_size, streams["vgrow.particles"]
+            return torch.stack([torch.randperm(size, generator=generator)[: self.batch_size] for _ in range(updates)])
+
+        return self.drawn(rows)
 
     def _teach(self, choice: Tensor) -> None:
         """One logistic-regression step: a batch of real data against the particles chosen for it."""

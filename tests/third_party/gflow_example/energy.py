@@ -49,7 +49,8 @@ class EnergyObjective:
         n = experiment.spec.train.batch_size
         real = experiment.feed.next(n).x
         # The global batch is drawn everywhere, and each process takes its slice.
-        z = experiment.spec.sampler.latent.draw(n, experiment.streams["example.latent"])
+        latent = experiment.spec.sampler.latent
+        z = experiment.draw(lambda streams: latent.draw(n, streams["example.latent"]))
         z = experiment.runtime.here(z)
         with experiment.runtime.autocast():
             x = experiment.players["sampler"].module(z)
