@@ -62,6 +62,7 @@ def _plan(recipe: Recipe) -> dict[str, Any]:
             "shape": str(data.shape),
             "classes": list(data.class_names),
             "cache": None if data.cache is None else str(data.cache),
+            "on_device": experiment.feed is not None and experiment.feed.on_device,
         }
     for kind, module in (("sampler", experiment.sampler), ("discriminator", experiment.discriminator)):
         if module is not None:
@@ -97,7 +98,13 @@ def _rows(plan: dict[str, Any]) -> list[tuple[str, str, str]]:
     if data := plan["dataset"]:
         if data["cache"]:
             rows.append(("decoded data", "kept in", data["cache"]))
-        rows.append(("dataset", data["use"], f"{data['items']:,} items, {data['shape']}"))
+        rows.append(
+            (
+                "dataset",
+                data["use"],
+                f"{data['items']:,} items, {data['shape']}{', kept on the device' * data['on_device']}",
+            )
+        )
         names = data["classes"]
         if names != [str(label) for label in range(len(names))]:
             rows.append(("classes", "", class_list(len(names), names, 20)))

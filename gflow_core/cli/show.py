@@ -14,7 +14,7 @@ import click
 from gflow_core.cli.kinds import Kind
 from gflow_core.parts.options import option_doc, option_range, option_unit
 from gflow_core.parts.plugins import plugins
-from gflow_core.parts.spec import NETWORKS, Network, Train
+from gflow_core.parts.spec import NETWORKS, OWN_KEYS, Train
 from gflow_core.recipes.defects import defects
 from gflow_core.recipes.describe import has_option, options_of, toml_type
 from gflow_core.recipes.tables import default_of
@@ -89,10 +89,11 @@ def command(kind: str, name: str | None, as_toml: bool, as_json: bool) -> None:
             click.echo(_prose(doc, "      "))
     if not options_of(part):
         click.echo("  no options")
-    if kind in NETWORKS:
-        own = [field for field in options_of(Network) if not has_option(part, field.name)]
+    if kind in OWN_KEYS:
+        own = [field for field in options_of(OWN_KEYS[kind]) if not has_option(part, field.name)]
         told = "".join(f"\n  {field.name}: {option_doc(field)}" for field in own)
-        click.echo(f"\nOf any [{kind}], beside these options:{told}\n  from_run, in place of use: the {kind} of a run.")
+        other = f"\n  from_run, in place of use: the {kind} of a run." if kind in NETWORKS else ""
+        click.echo(f"\nOf any [{kind}], beside these options:{told}{other}")
 
 
 def _prose(text: str, indent: str = "") -> str:

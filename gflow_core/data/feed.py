@@ -3,19 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
+from typing import Literal
 
 import attrs
 import torch
 from torch import Tensor
 
 from gflow_core.data.augmentations import Dither, Flip
-from gflow_core.machine.runtime import Runtime
+from gflow_core.errors import GflowError
+from gflow_core.machine.runtime import Runtime, send
 from gflow_core.machine.streams import Streams, derive
 from gflow_core.parts.contracts import Augmentation
 from gflow_core.parts.nouns import Batch
 from gflow_core.parts.source import Source
 
-__all__ = ["Feed", "ReplicaFeed"]
+__all__ = ["Feed", "ReplicaFeed", "Shelf"]
+
+
+@attrs.define(eq=False, slots=False)
+class Shelf:
+    """Where batches are taken from: the data as they were read, or a copy of them on the device."""
+
+    source: Source
+    runtime: Runtime
+    asked: bool | Literal["auto"] = False
+    """As `dataset.on_device` says."""
+
+    @cached_property
+    def on_device(self) -> bool:
+        """Whether they lie on the device: as asked, or by the memory that is free there when this is first needed."""
+        device = self.runtime.device
+        if device.type != "cuda" or self.asked != "auto":
+            return device.type == "cuda" and self.asked is True
+        free, _ = torch.cuda.mem_get_info(device)
+        return sum(x.nbytes for x in self._tensors) <= free / 4
+
+    @cached_property
+    def here(self) -> Source:
+        """The data at that place, brought there when training first reads them."""
+        if not self.on_device:
+            return self.source
+        device, source = self.runtime.device, self.source
+        try:
+            y = None if source.y is None else source.y.to(device)
+            return attrs.evolve(source, x=source.x.to(device), y=y)
+        except torch.OutOfMemoryError as error:
+            size = sum(x.nbytes for x in self._tensors) / 1e9
+            raise GflowError(
+                f"dataset.on_device: the data take {size:.3g} GB, which are not free on {device}; set it to false"
+            ) from error
+
+    @property
+    def _tensors(self) -> list[Tensor]:
+        return [x for x in (self.source.x, self.source.y) if x is not None]
 
 
 @attrs.define(eq=False)
@@ -32,6 +73,8 @@ class Feed:
     """Items read since the start of training, over all processes."""
     augment: Sequence[Augmentation] = ()
     """What is done to the items, after what the data set itself asks for."""
+    shelf: Shelf = attrs.field(default=attrs.Factory(lambda own: Shelf(own.source, own.runtime), takes_self=True))
+    """Where the items are taken from."""
     done: int = attrs.field(default=0, init=False)
     """Steps done: what the numbers of augmentations follow."""
     _changes: list[Augmentation] = attrs.field(init=False)
@@ -42,12 +85,17 @@ class Feed:
         own: list[tuple[bool, Augmentation]] = [(self.source.flip, Flip()), (self.source.dither, Dither())]
         self._changes = [*(part for wanted, part in own if wanted), *self.augment]
 
+    @property
+    def on_device(self) -> bool:
+        """Whether the data lie on the device."""
+        return self.shelf.on_device
+
     def next(self, n: int) -> Batch:
         """This process's slice of the next global batch of n items, augmented, on the device."""
         index = self._next_index(n)
-        source, runtime = self.source, self.runtime
+        data, runtime = self.shelf.here, self.runtime
         drawn = [self._draw(change, n) for change in self._changes]
-        batch = source.batch(runtime.shard(index), runtime.device)
+        batch = data.batch(runtime.shard(index), runtime.device)
         if not self._changes:
             return batch
         x = batch.x
@@ -66,13 +114,14 @@ class Feed:
             epoch, start = divmod(self.position, len(self.source))
             if epoch != self._epoch:
                 generator = torch.Generator().manual_seed(derive(self.streams.seed, f"data.{epoch}"))
-                self._order = torch.randperm(len(self.source), generator=generator)
+                order = torch.randperm(len(self.source), generator=generator)
+                self._order = send(order, self.shelf.here.x.device)
                 self._epoch = epoch
             part = self._order[start : start + missing]
             parts.append(part)
             self.position += len(part)
             missing -= len(part)
-        return torch.cat(parts)
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
 
 
 class ReplicaFeed:
@@ -81,6 +130,11 @@ class ReplicaFeed:
     def __init__(self, feeds: Sequence[Feed]) -> None:
         self.feeds = list(feeds)
         self.source = self.feeds[0].source
+
+    @property
+    def on_device(self) -> bool:
+        """Whether the data lie on the device."""
+        return self.feeds[0].on_device
 
     @property
     def position(self) -> int:

@@ -11,7 +11,7 @@ from gflow_core.parts.contracts import Augmentation, Number, Schedule, TrackerPa
 from gflow_core.parts.nouns import DataShape
 from gflow_core.parts.options import option
 
-__all__ = ["NETWORKS", "Analysis", "Ema", "Network", "Spec", "Train"]
+__all__ = ["NETWORKS", "OWN_KEYS", "Analysis", "Ema", "Network", "Spec", "Storage", "Train"]
 
 NETWORKS = ("sampler", "discriminator")
 """The tables that hold a network each."""
@@ -109,6 +109,21 @@ class Network:
 
 
 @attrs.frozen(kw_only=True)
+class Storage:
+    """The core's own key of [dataset], beside the options of the part."""
+
+    on_device: bool | Literal["auto"] = option(
+        "auto",
+        doc="Training reads the data from a copy on the CUDA device; auto: where they take a quarter of its free "
+        "memory at most. The batches are the same; elsewhere nothing changes.",
+    )
+
+
+OWN_KEYS: Mapping[str, type[Any]] = {"dataset": Storage, **dict.fromkeys(NETWORKS, Network)}
+"""The tables that hold keys of the core's own beside a part's options, and what these are."""
+
+
+@attrs.frozen(kw_only=True)
 class Analysis:
     """One [[analyze]] table: an analyzer and when it runs."""
 
@@ -128,6 +143,7 @@ class Spec:
     sampler: Any = None
     discriminator: Any = None
     objective: Any = None
+    storage: Storage = Storage()
     networks: Mapping[str, Network] = attrs.field(factory=lambda: {kind: Network() for kind in NETWORKS})
     optimizer: Mapping[str, Any] = attrs.field(factory=dict)
     train: Train | None = None

@@ -39,12 +39,16 @@ class Feed(Protocol):
     """The training data, in an order that follows from the seed."""
 
     source: Source
-    """All of it."""
+    """All of it, on the host."""
     position: int
     """Items read since the start of training, over all processes."""
 
     done: int
     """Steps done: what scheduled augmentations follow."""
+
+    @property
+    def on_device(self) -> bool:
+        """Whether batches are taken from a copy of the data on the device (`dataset.on_device`)."""
 
     def next(self, n: int) -> Batch:
         """This process's slice of the next global batch of n items, on the device: x [n / world, *shape].

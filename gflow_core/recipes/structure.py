@@ -13,7 +13,7 @@ from gflow_core.errors import GflowError, PluginError, Problem, RecipeError, did
 from gflow_core.parts.foreign import own
 from gflow_core.parts.options import option
 from gflow_core.parts.plugins import Plugins
-from gflow_core.parts.spec import NETWORKS, Analysis, Network, Spec, Train
+from gflow_core.parts.spec import NETWORKS, OWN_KEYS, Analysis, Network, Spec, Storage, Train
 from gflow_core.recipes.asking import ask
 from gflow_core.recipes.checks import check_analyses, check_members, check_parts, check_starts, check_training
 from gflow_core.recipes.describe import has_option, kinds_of, options_by_name
@@ -80,11 +80,11 @@ def _read_recipe(
             faults.append(((key,), f"unknown table or key{did_you_mean(key, KEYS) or known_names(KEYS)}"))
 
     found: dict[str, Any] = {}
-    networks = {kind: Network() for kind in NETWORKS}
+    own = {kind: cls() for kind, cls in OWN_KEYS.items()}
     for kind in PARTS:
-        if kind in NETWORKS and kind in table:
-            both = read(lambda value, kind=kind: _network(value, kind, reader, inside), table[kind], kind)
-            networks[kind], found[kind] = both or (Network(), None)
+        if kind in OWN_KEYS and kind in table:
+            both = read(lambda value, kind=kind: _with_own(value, kind, reader, inside), table[kind], kind)
+            own[kind], found[kind] = both or (own[kind], None)
         elif kind in table:
             found[kind] = read(lambda value, kind=kind: reader.part(value, kind), table[kind], kind)
     if "train" in table:
@@ -108,7 +108,8 @@ def _read_recipe(
     analyses = [read(lambda value: _analysis(value, reader), value, "analyze", i) for i, value in enumerate(tables)]
 
     analyze = tuple(analysis for analysis in analyses if analysis is not None)
-    spec = Spec(title=title or "", networks=networks, analyze=analyze, **found)
+    storage = own.pop("dataset")
+    spec = Spec(title=title or "", storage=storage, networks=own, analyze=analyze, **found)
     lacking = list(check_members(spec, plugins))
     faults.extend(lacking)
     # Parts look at one another only where all of them are there and what they say they are.
@@ -124,19 +125,20 @@ def _read_recipe(
     return spec
 
 
-def _network(value: Any, kind: str, reader: Reader, inside: tuple[str, ...]) -> tuple[Network, Any]:
-    """A [sampler] or [discriminator] table: the core's `weights` and `freeze`, and a part or another run's network.
+def _with_own(value: Any, kind: str, reader: Reader, inside: tuple[str, ...]) -> tuple[Storage | Network, Any]:
+    """A table with keys of the core's own, as `weights` and `freeze`: these, and a part or another run's network.
 
     Where the part has an option of such a name, it is the part's.
     """
-    if isinstance(value, Mapping) and "from_run" in value:
+    if kind in NETWORKS and isinstance(value, Mapping) and "from_run" in value:
         return _beside(value, Network, ("freeze",), reader, lambda rest, _: _from_run(rest, kind, reader, inside))
     table = {"use": value} if isinstance(value, str) else a_table(value)
-    keys = tuple(attrs.fields_dict(Network))
+    cls = OWN_KEYS[kind]
+    keys = tuple(attrs.fields_dict(cls))
     name, registry = table.get("use"), reader.plugins.registries[kind]
     if isinstance(name, str) and name in registry:
         keys = tuple(key for key in keys if not has_option(registry.get(name), key))
-    return _beside(table, Network, keys, reader, lambda rest, extra: reader.part(rest, kind, extra))
+    return _beside(table, cls, keys, reader, lambda rest, extra: reader.part(rest, kind, extra))
 
 
 def _from_run(value: Mapping[str, Any], kind: str, reader: Reader, inside: tuple[str, ...]) -> FromRun:

@@ -9,7 +9,7 @@ import attrs
 
 from gflow_core.errors import UnknownPart
 from gflow_core.parts.plugins import Plugins
-from gflow_core.parts.spec import Network, Spec
+from gflow_core.parts.spec import Network, Spec, Storage
 from gflow_core.recipes.describe import default_value, kinds_of, options_of
 
 __all__ = ["FORMAT", "PARTS", "default_of", "part_table", "plain", "table_of", "unstructure"]
@@ -31,8 +31,9 @@ def unstructure(spec: Spec, plugins: Plugins) -> dict[str, Any]:
     for kind in PARTS:
         if getattr(spec, kind) is not None:
             table[kind] = part_table(getattr(spec, kind), {kind}, plugins)
-            if (network := spec.networks.get(kind, Network())) != Network():
-                table[kind] |= table_of(network, plugins)
+            core = spec.storage if kind == "dataset" else spec.networks.get(kind)
+            if core not in (None, Storage(), Network()):
+                table[kind] |= table_of(core, plugins)
     if spec.optimizer:
         table["optimizer"] = {name: part_table(part, {"optimizer"}, plugins) for name, part in spec.optimizer.items()}
     if spec.train is not None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gflow_core.data.checked import checked
-from gflow_core.data.feed import Feed, ReplicaFeed
+from gflow_core.data.feed import Feed, ReplicaFeed, Shelf
 from gflow_core.errors import GflowError
 from gflow_core.machine.runtime import Runtime
 from gflow_core.machine.streams import Streams, derive, seeded
@@ -66,7 +66,9 @@ def _build(spec: Spec, progress: Progress, load_data: bool, begin: bool, precisi
         experiment.data = read_data(spec.dataset, progress)
         check_augmentations(spec, experiment.data.shape)
         augment = spec.train.augment if spec.train else ()
-        feeds = [Feed(experiment.data, runtime, own, augment=augment) for own in experiment.replicas or [streams]]
+        shelf = Shelf(experiment.data, runtime, spec.storage.on_device)
+        each = experiment.replicas or [streams]
+        feeds = [Feed(experiment.data, runtime, own, augment=augment, shelf=shelf) for own in each]
         experiment.feed = ReplicaFeed(feeds) if experiment.replicas else feeds[0]
     origins = origins_of(spec) if begin else {}
     experiment.origins = {name: origin.record for name, origin in origins.items()}

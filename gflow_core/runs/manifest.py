@@ -58,7 +58,7 @@ def manifest_of(recipe: Recipe, experiment: Experiment) -> dict[str, Any]:
         **asked_of(experiment),
         "threads": torch.get_num_threads(),
         "git": _git(),
-        "data": _data(data) if data else {},
+        "data": {**_data(data), "on_device": experiment.feed is not None and experiment.feed.on_device} if data else {},
         **({FILES: files} if (files := files_of(experiment.spec)) else {}),
         **({"origins": experiment.origins} if experiment.origins else {}),
         "parameters": {
