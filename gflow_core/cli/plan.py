@@ -120,7 +120,8 @@ def _rows(plan: dict[str, Any]) -> list[tuple[str, str, str]]:
     for one in plan["analyze"]:
         rows.append(("analyze", one["use"], f"every {one['every']} steps" if one["every"] else "at the end"))
     processes = plan["processes"]
-    size = f"{plan['precision']}, {processes} process{'es' if processes > 1 else ''}"
+    tf32 = " with TF32" * plan["tf32"]
+    size = f"{plan['precision']}{tf32}, {processes} process{'es' if processes > 1 else ''}"
     size += ", compiled steps" if plan["compiled"] else ""
     size += ", draws there" if plan["draws"] != "cpu" else ""
     rows.append(("device", plan["device"], size))

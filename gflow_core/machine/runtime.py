@@ -6,8 +6,8 @@ import ctypes
 import hashlib
 import os
 import sys
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 
 import attrs
@@ -41,6 +41,8 @@ class Runtime:
     """What the processor was measured to do, where that decided the precision."""
     draws_on: torch.device = HOST
     """Where training draws its random numbers (`train.draws`)."""
+    tf32: bool = False
+    """Whether training's float32 products are made in TF32 (`train.tf32`); on CUDA only."""
 
     @classmethod
     def of(
@@ -52,6 +54,7 @@ class Runtime:
         batch_size: int = 0,
         deterministic: bool = False,
         draws: str = "host",
+        tf32: bool = False,
     ) -> Runtime:
         """This process's runtime, as a recipe's [train] asks for it. Raises GflowError where the machine cannot.
 
@@ -90,7 +93,7 @@ class Runtime:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.use_deterministic_algorithms(True)
         draws_on = place if draws == "device" and place.type == "cuda" else HOST
-        return cls(place, bf16, rank, world, speed, draws_on)
+        return cls(place, bf16, rank, world, speed, draws_on, tf32 and place.type == "cuda")
 
     @property
     def main(self) -> bool:
@@ -105,6 +108,23 @@ class Runtime:
     def autocast(self) -> AbstractContextManager[None]:
         """The precision that networks run in; losses and optimizers stay in float32 outside it."""
         return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
+
+    @contextmanager
+    def products(self) -> Iterator[None]:
+        """On CUDA, float32 products and convolutions in TF32 within the block if the run asked for it, else in float32.
+
+        Torch by itself computes convolutions in TF32.
+        """
+        if self.device.type != "cuda":
+            yield
+            return
+        matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+        before = matmul.allow_tf32, cudnn.allow_tf32
+        matmul.allow_tf32 = cudnn.allow_tf32 = self.tf32
+        try:
+            yield
+        finally:
+            matmul.allow_tf32, cudnn.allow_tf32 = before
 
     def to_device(self, x: Tensor) -> Tensor:
         """`x` on the device; to CUDA without waiting for what the device is at. What is drawn comes this way."""

@@ -111,6 +111,7 @@ def _runtime(spec: Spec, precision: str) -> Runtime:
         batch_size=train.batch_size,
         deterministic=train.deterministic,
         draws=train.draws,
+        tf32=train.tf32,
     )
 
 

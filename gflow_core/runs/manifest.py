@@ -80,8 +80,9 @@ def computed_on(runtime: Runtime) -> dict[str, Any]:
 
 def asked_of(experiment: Experiment) -> dict[str, Any]:
     """How steps are computed where a recipe asks for other than the usual, as it came out on this machine."""
-    train = experiment.spec.train
-    return {"compiled": train is not None and train.compile, "draws": experiment.runtime.draws_on.type}
+    train, runtime = experiment.spec.train, experiment.runtime
+    compiled = train is not None and train.compile
+    return {"compiled": compiled, "draws": runtime.draws_on.type, "tf32": runtime.tf32}
 
 
 def precision_of(manifest: Mapping[str, Any], spec: Spec, overrides: Sequence[str] = ()) -> str:

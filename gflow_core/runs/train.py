@@ -66,18 +66,20 @@ def train(experiment: Experiment, events: Events, *, done: int = 0) -> None:
         for player in experiment.players.values():
             player.train()
             player.set_rates(step - 1)
-        for event in checked_step(experiment, objective.step(step), first=step == done + 1):
-            if isinstance(event, Phase):
-                events.phase(step, event)
-                if runtime.any(events.stopping()):
-                    if recent:
-                        _log(experiment, events, step - 1, recent)
-                    _check_state(experiment, step)
-                    events.save(step - 1, event)
-                    raise Interrupted(f"stopped in step {step} ({event.name} {event.done} of {event.total}), and saved")
-            else:
-                # As they are now, and without the graph: an objective may go on with its tensors.
-                recent.append((step, {name: value.detach().clone() for name, value in event.items()}))
+        with runtime.products():
+            for event in checked_step(experiment, objective.step(step), first=step == done + 1):
+                if isinstance(event, Phase):
+                    events.phase(step, event)
+                    if runtime.any(events.stopping()):
+                        if recent:
+                            _log(experiment, events, step - 1, recent)
+                        _check_state(experiment, step)
+                        events.save(step - 1, event)
+                        where = f"step {step} ({event.name} {event.done} of {event.total})"
+                        raise Interrupted(f"stopped in {where}, and saved")
+                else:
+                    # As they are now, and without the graph: an objective may go on with its tensors.
+                    recent.append((step, {name: value.detach().clone() for name, value in event.items()}))
         for player in experiment.players.values():
             runtime.average_buffers(player.module)
         if experiment.ema is not None and experiment.sampler is not None:
@@ -169,11 +171,11 @@ def _estimate(experiment: Experiment, step: int) -> None:
 
     def batches() -> Iterator[tuple[Tensor, ...]]:
         for _ in range(-(-_ESTIMATED // size)):
-            z = spec.sampler.latent.draw(size, streams["latent"]).to(experiment.runtime.device)
+            z = experiment.runtime.to_device(spec.sampler.latent.draw(size, streams["latent"]))
             if labels is None:
                 yield (z,)
             else:
-                yield z, draw_labels(labels, size, streams["label"]).to(experiment.runtime.device)
+                yield z, experiment.runtime.to_device(draw_labels(labels, size, streams["label"]))
 
     with experiment.runtime.autocast():
         average.estimate(batches())

@@ -9,13 +9,14 @@ from gflow_core.runs.record import RunFolder
 
 
 def test_on_a_cpu_the_device_draws_what_the_host_does(gflow, plane, tmp_path, weights):
-    for draws in ("host", "device"):
-        gflow("run", plane, f"train.draws={draws}", "train.steps=2", "--runs", tmp_path / draws)
+    for draws, tf32 in (("host", "false"), ("device", "true")):
+        words = [f"train.draws={draws}", f"train.tf32={tf32}", "train.steps=2"]
+        gflow("run", plane, *words, "--runs", tmp_path / draws)
     run = tmp_path / "device" / "plane-s0-001"
     assert weights(run) == weights(tmp_path / "host" / "plane-s0-001")
-    assert load_run(run).manifest["draws"] == "cpu"
-    plan = gflow("run", plane, "train.draws=device", "--dry-run", "--json").stdout
-    assert json.loads(plan)["draws"] == "cpu"
+    plan = json.loads(gflow("run", plane, "train.draws=device", "train.tf32=true", "--dry-run", "--json").stdout)
+    for stated in (load_run(run).manifest, plan):
+        assert (stated["draws"], stated["tf32"]) == ("cpu", False)
 
 
 def test_other_numbers_are_drawn_only_on_purpose(gflow, plane, tmp_path):
