@@ -1,10 +1,11 @@
-"""What only a GPU can tell: same draws, close weights, bf16, exact resuming."""
+"""What only a GPU can tell: same draws, close weights, bf16, exact resuming, data and draws on the device."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
+from gflow_core import load_run
 from gflow_core.recipes.recipe import load
 from gflow_core.runs.build import build
 
@@ -34,12 +35,40 @@ def test_auto_takes_bf16_for_images(images):
     assert all(value.isfinite() for value in metrics.values())
 
 
-def test_resuming_is_exact_when_deterministic(gflow, images, tmp_path, weights):
-    words = ["train.device=cuda", "train.deterministic=true", "train.steps=4"]
+@pytest.mark.parametrize("draws", ["host", "device"])
+def test_resuming_is_exact_when_deterministic(gflow, images, tmp_path, weights, draws):
+    words = ["train.device=cuda", "train.deterministic=true", "train.steps=4", f"train.draws={draws}"]
     gflow("run", images, *words, "--runs", tmp_path / "whole")
     gflow("run", images, *words, "train.steps=2", "--runs", tmp_path / "half")
     run = tmp_path / "half" / "images-s0-001"
-    recipe = run / "recipe.toml"
-    recipe.write_text(recipe.read_text().replace("steps = 2", "steps = 4"))
-    gflow("resume", run)
+    gflow("resume", run, "--steps", 4)
     assert weights(run) == weights(tmp_path / "whole" / "images-s0-001")
+    assert load_run(run).manifest["draws"] == {"host": "cpu", "device": "cuda"}[draws]
+
+
+def test_draws_of_the_device_are_not_the_hosts(plane):
+    """A generator a stream, and all that is drawn is made there."""
+    experiment = build(load(plane, ["train.device=cuda", "train.draws=device"]).spec)
+    seen = [experiment.draw(lambda streams: torch.randn(4, 2, generator=streams["x"])) for _ in range(2)]
+    assert all(x.device.type == "cuda" for x in seen)
+    assert not seen[0].equal(seen[1])
+    state = experiment.streams.state_dict()
+    again = experiment.draw(lambda streams: torch.randperm(100, generator=streams["x"]))
+    experiment.streams.load_state_dict(state)
+    assert experiment.draw(lambda streams: torch.randperm(100, generator=streams["x"])).equal(again)
+    experiment.draw(lambda streams: torch.rand(3, generator=streams["y"]))
+    experiment.streams.load_state_dict(state)
+    assert "cuda.y" not in experiment.streams.state_dict()
+
+
+def test_data_on_the_device_give_the_same_batches(images):
+    batches = []
+    for asked in (True, False):
+        words = ["train.device=cuda", f"dataset.on_device={str(asked).lower()}"]
+        experiment = build(load(images, words).spec)
+        assert experiment.feed.on_device is asked
+        batches.append([experiment.feed.next(150) for _ in range(2)])  # into the second epoch
+    for one, other in zip(*batches, strict=True):
+        assert one.x.device.type == "cuda"
+        assert one.x.equal(other.x)
+        assert one.y.equal(other.y)
