@@ -111,7 +111,13 @@ def _run(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
             note("launch", func)
     inner_args, inner = tree_map_only(DeviceTensor, lambda tensor: tensor.held, (tuple(args), dict(kwargs)))
     inner |= {key: value for key, value in _HOST.items() if key in inner}
-    out = func(*inner_args, **inner)
+    if generator is None:
+        out = func(*inner_args, **inner)
+    else:  # the CPU's own kernels draw, from the state that the device's generator keeps
+        drawing = torch.Generator()
+        drawing.set_state(generator.get_state())
+        out = func(*inner_args, **inner | {"generator": drawing})
+        generator.set_state(drawing.get_state())
     if to == "cpu":
         return out.clone() if any(out is tensor.held for tensor in here) else out
     if name == "copy_":
@@ -192,6 +198,7 @@ def install() -> None:
         "is_initialized": lambda: True,
         "device_count": lambda: 1,
         "current_device": lambda: 0,
+        "mem_get_info": lambda *_: (2**36, 2**36),
         "is_bf16_supported": lambda including_emulation=True: True,
         "get_device_name": lambda *_: "pretend",
         "synchronize": lambda *_: note("wait", "torch.cuda.synchronize"),

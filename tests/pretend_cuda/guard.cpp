@@ -1,4 +1,5 @@
 // What C++ asks of a CUDA device that is not there: one device with one stream, on which nothing happens.
+#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/Stream.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
@@ -33,6 +34,24 @@ struct Guard final : impl::DeviceGuardImplInterface {
   void recordDataPtrOnStream(const DataPtr&, const Stream&) const override {}
 };
 
+// It keeps the state of a generator of the CPU, which draws for it.
+struct Generator final : c10::GeneratorImpl {
+  at::Generator held = at::detail::createCPUGenerator();
+  Generator() : c10::GeneratorImpl(kDevice, c10::DispatchKeySet(c10::DispatchKey::CUDA)) {}
+  void set_current_seed(uint64_t seed) override { held.set_current_seed(seed); }
+  uint64_t current_seed() const override { return held.current_seed(); }
+  uint64_t seed() override { return held.seed(); }
+  void set_offset(uint64_t) override {}
+  uint64_t get_offset() const override { return 0; }
+  void set_state(const c10::TensorImpl& state) override { held.unsafeGetGeneratorImpl()->set_state(state); }
+  c10::intrusive_ptr<c10::TensorImpl> get_state() const override { return held.unsafeGetGeneratorImpl()->get_state(); }
+  Generator* clone_impl() const override {
+    auto copy = new Generator();
+    copy->held = held.clone();
+    return copy;
+  }
+};
+
 struct Hooks : at::CUDAHooksInterface {
   Hooks(at::CUDAHooksArgs) {}
   void init() const override {}
@@ -47,6 +66,7 @@ struct Hooks : at::CUDAHooksInterface {
   void setCurrentDevice(DeviceIndex) const override {}
   DeviceIndex exchangeDevice(DeviceIndex) const override { return 0; }
   DeviceIndex maybeExchangeDevice(DeviceIndex) const override { return 0; }
+  at::Generator getNewGenerator(DeviceIndex) const override { return at::make_generator<Generator>(); }
   bool isPinnedPtr(const void*) const override { return false; }
 };
 

@@ -112,6 +112,26 @@ def test_a_step_waits_for_nothing_and_goes_on_from_its_checkpoint(_: Any, part: 
         assert same(after(again, 3), after(experiment, 3))
 
 
+def copies(*words: str) -> int:
+    """What the host sends in a step of VGrow, 3 moves and 2 passes over the pool; it waits for nothing."""
+    tiny = ["sampler.channels=4", "discriminator.channels=4", "objective.pool_size=128"]
+    tiny += ["objective.inner_loops=3", "objective.projection_passes=2"]
+    count = runpy.run_path(str(ROOT / "benchmarks/launches.py"))["count"]
+    inside, _ = count("vgrow_mnist5k", [*tiny, *words])
+    assert inside.lines("wait") == []
+    return inside.count("pinned copy")
+
+
+def test_data_and_draws_on_the_device_leave_nothing_to_send() -> None:
+    assert copies("train.draws=device") == 0
+
+
+def test_what_the_host_draws_is_sent_in_a_few_pieces() -> None:
+    drawn = 1 + 1 + 2  # latents, the particles of all updates, an order a pass
+    assert copies() == drawn
+    assert copies("dataset.on_device=false") == drawn + 3 * 2  # images and labels of an update
+
+
 def test_only_a_log_line_waits() -> None:
     inside, around = runpy.run_path(str(ROOT / "benchmarks/launches.py"))["count"]("far_ring8", [])
     assert inside.lines("wait") == []
