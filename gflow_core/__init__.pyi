@@ -139,7 +139,7 @@ from .nn.latents import (
 )
 from .nn.mlp import Mlp as Mlp, MlpLogit as MlpLogit
 from .nn.portable import Portable as Portable, portable as portable
-from .nn.resample import DownConv as DownConv, UpConv as UpConv
+from .nn.resample import DownConv as DownConv, UpConv as UpConv, doubled as doubled
 from .nn.sampling import (
     Given as Given,
     draw_from as draw_from,

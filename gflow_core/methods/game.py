@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gflow_core.machine.streams import Streams
 from gflow_core.methods.compiled import Compiled, Loss
@@ -291,8 +291,9 @@ class AdversarialObjective:
         given = (x, y) if self._reads_labels[name] and y is not None else (x,)
         if self._compiled is not None:
             return self._compiled.forward(name, given)
-        module: nn.Module = (self.sampler if name == "sampler" else self.discriminator).module
-        out: Tensor = module(*given)
+        player = self.sampler if name == "sampler" else self.discriminator
+        with player.cast():
+            out: Tensor = player.module(*given)
         return out
 
 

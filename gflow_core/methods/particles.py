@@ -145,7 +145,7 @@ class ParticleFlowObjective:
         state.z = self.drawn(lambda streams: self.latent.draw(size, streams[f"{self.stream}.latent"]))
         if pool is not None:
             state.y = self.drawn(lambda streams: draw_labels(pool, size, streams[f"{self.stream}.label"]))
-        with torch.no_grad(), evaluating(self.sampler.module), self.runtime.autocast():
+        with torch.no_grad(), evaluating(self.sampler.module), self.runtime.autocast(), self.sampler.cast():
             x = torch.cat([self.run("sampler", z, y) for z, y in self._chunks(state.z, state.y)])
         state.start = self._whole(x)
         state.x = state.start.clone()
@@ -215,8 +215,9 @@ class ParticleFlowObjective:
 
     def run(self, name: str, x: Tensor, y: Tensor | None) -> Tensor:
         """The output of the network `name` in the type of x, with the labels where it reads them."""
-        module = self.experiment.players[name].module
-        out: Tensor = module(x, y) if self._reads_labels[name] else module(x)
+        player = self.experiment.players[name]
+        with player.cast():
+            out: Tensor = player.module(x, y) if self._reads_labels[name] else player.module(x)
         return out.to(x.dtype)
 
     def labels_at(self, index: Tensor) -> Tensor | None:

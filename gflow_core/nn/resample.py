@@ -5,10 +5,17 @@ Parameters, initialisation, spectral norms and gradients are those of the 3x3 co
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["DownConv", "UpConv"]
+__all__ = ["DownConv", "UpConv", "doubled"]
+
+
+def doubled(x: Tensor) -> Tensor:
+    """x doubled by nearest neighbours, in its own type: [B, C, H, W] -> [B, C, 2H, 2W]."""
+    with torch.autocast(x.device.type, enabled=False):  # on CUDA it makes float32 of it, and of what it is added to
+        return F.interpolate(x, scale_factor=2, mode="nearest")
 
 
 class UpConv(nn.Conv2d):
@@ -17,9 +24,17 @@ class UpConv(nn.Conv2d):
     A pixel's two copies meet neighbouring weights, so the sums of neighbours, 4x4 in all, act on the pixel itself.
     """
 
+    def kernel(self) -> Tensor:
+        """The sums of neighbours, [C, C', 4, 4]."""
+        sums = F.avg_pool2d(self.weight, 2, stride=1, padding=1, divisor_override=1)
+        return sums.flip(2, 3).transpose(0, 1)
+
+    def convolve(self, x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+        """What it makes of x with that kernel."""
+        return F.conv_transpose2d(x, kernel, bias, stride=2, padding=1)
+
     def forward(self, x: Tensor) -> Tensor:
-        kernel = F.avg_pool2d(self.weight, 2, stride=1, padding=1, divisor_override=1)
-        return F.conv_transpose2d(x, kernel.flip(2, 3).transpose(0, 1), self.bias, stride=2, padding=1)
+        return self.convolve(x, self.kernel(), self.bias)
 
 
 class DownConv(nn.Conv2d):
@@ -28,6 +43,13 @@ class DownConv(nn.Conv2d):
     The mean over 2x2 shifts of the output is a convolution with the mean over 2x2 shifts of the kernel, 4x4 in all.
     """
 
+    def kernel(self) -> Tensor:
+        """The means over 2x2 shifts, [C', C, 4, 4]."""
+        return F.avg_pool2d(self.weight, 2, stride=1, padding=1)
+
+    def convolve(self, x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+        """What it makes of x with that kernel."""
+        return F.conv2d(x, kernel, bias, stride=2, padding=1)
+
     def forward(self, x: Tensor) -> Tensor:
-        kernel = F.avg_pool2d(self.weight, 2, stride=1, padding=1)
-        return F.conv2d(x, kernel, self.bias, stride=2, padding=1)
+        return self.convolve(x, self.kernel(), self.bias)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import attrs
 import torch
@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from gflow_core.errors import Diverged
 from gflow_core.machine.runtime import Runtime
+from gflow_core.nn.casting import Casting
 from gflow_core.parts.contracts import Number, OptimizerPart, at
 from gflow_core.parts.returned import kind_fault, refuse, what
 
@@ -34,6 +35,7 @@ class Player:
     """Modules in it that are frozen whole, and stay in eval mode."""
     optimizer: Optimizer = attrs.field(init=False)
     _parameters: list[nn.Parameter] = attrs.field(init=False)
+    _casting: Casting | None = attrs.field(init=False)
     _modes: list[tuple[nn.Module, bool]] = attrs.field(factory=list, init=False)
     """Its modules as `train` left them, and whether each is in training mode."""
     _longest: float | None = attrs.field(default=None, init=False)
@@ -42,6 +44,7 @@ class Player:
         self.optimizer = self.part.build(self.module)
         refuse("optimizer", self.part, "build", kind_fault(self.optimizer, Optimizer, "a torch.optim.Optimizer"))
         self._parameters = list(self.module.parameters())
+        self._casting = Casting(self.module) if self.runtime.bf16 else None
 
     def train(self) -> None:
         """Put the network in training mode, save what stands still."""
@@ -66,6 +69,13 @@ class Player:
         self._longest = None if self.clip is None else at(self.clip, done)
         for group in self.optimizer.param_groups:
             group.update(values)
+
+    def cast(self) -> AbstractContextManager[None]:
+        """Under autocast, the network's weights cast all at once; they are not to change within the block.
+
+        Without gradients for the weights, blocks within one share its casts: a block around many forwards casts once.
+        """
+        return nullcontext() if self._casting is None else self._casting.cast()
 
     def minimize(self, loss: Tensor | Iterable[Tensor]) -> None:
         """One optimizer step on `loss`, this process's mean over its slice; gradients are averaged, then clipped.

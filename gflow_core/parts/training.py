@@ -12,6 +12,8 @@ from gflow_core.parts.nouns import Batch
 from gflow_core.parts.spec import Spec
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
@@ -68,6 +70,12 @@ class Player(Protocol):
 
     def set_rates(self, done: int) -> None:
         """Set what schedules change for the step that follows `done` finished ones."""
+
+    def cast(self) -> AbstractContextManager[None]:
+        """Under autocast, the network's weights cast all at once; they are not to change within the block.
+
+        Without gradients for the weights, blocks within one share its casts: a block around many forwards casts once.
+        """
 
     def minimize(self, loss: Tensor | Iterable[Tensor]) -> None:
         """One optimizer step on `loss`, this process's mean over its slice; gradients are averaged over processes.

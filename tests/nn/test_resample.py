@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from gflow_core.nn.resample import DownConv, UpConv
+from gflow_core.nn.resample import DownConv, UpConv, doubled
 
 
 @pytest.mark.parametrize("side", [1, 2, 5])
@@ -20,6 +20,14 @@ def test_resampling_convolutions(side):
     x = torch.randn(2, 3, 2 * side, 2 * side, dtype=torch.double)
     literal = F.avg_pool2d(F.conv2d(x, halve.weight, halve.bias, padding=1), 2)
     torch.testing.assert_close(halve(x), literal, rtol=0, atol=1e-12)
+
+
+def test_doubling_stays_in_its_type():
+    x = torch.arange(4.0).view(1, 1, 2, 2).to(torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16):
+        twice = doubled(x)
+    assert twice.dtype == torch.bfloat16
+    assert twice.tolist() == [[[[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]]]]
 
 
 @pytest.mark.parametrize("layer", [UpConv, DownConv])

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gflow_core import DownConv, Projection, SelfAttention, UpConv, as_vectors, spectral_norms
+from gflow_core import DownConv, Projection, SelfAttention, UpConv, as_vectors, doubled, spectral_norms
 
 __all__ = ["Block", "Discriminator", "Embedding", "Sampler", "blocks_down", "blocks_up"]
 
@@ -90,7 +90,7 @@ class Block(nn.Module):
         else:
             skip = self.skip(F.avg_pool2d(x, 2) if self.resample == "down" else x)
         if self.resample == "up":
-            skip = F.interpolate(skip, scale_factor=2, mode="nearest")
+            skip = doubled(skip)
         h = self.conv1(F.leaky_relu(x, self.slope))
         h = self.conv2(F.leaky_relu(h, self.slope, inplace=True))
         return torch.add(skip, _wide_pool(h) if self.wide else h, alpha=self.scale)

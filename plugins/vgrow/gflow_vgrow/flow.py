@@ -94,9 +94,9 @@ class FlowObjective(ParticleFlowObjective):
 
     @contextmanager
     def moving(self) -> Iterator[None]:
-        """The discriminator stands still; spectral normalisation is done once for all chunks."""
+        """The discriminator stands still; its weights are normalised and cast once for all chunks."""
         module = self.discriminator.module
-        with frozen(module), evaluating(module), parametrize.cached():
+        with frozen(module), evaluating(module), parametrize.cached(), self.discriminator.cast():
             yield
 
     def passes(self, step: int) -> int:

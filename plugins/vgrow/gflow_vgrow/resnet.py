@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gflow_core import DownConv, UpConv, spectral_norm
+from gflow_core import DownConv, UpConv, doubled, spectral_norm
 from gflow_vgrow.style import Style
 
 __all__ = ["Discriminator", "DownBlock", "Sampler", "UpBlock"]
@@ -32,7 +32,7 @@ class UpBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = F.relu(x)
-        skip = F.interpolate(self.skip(h if self.relu_skip else x), scale_factor=2, mode="nearest")
+        skip = doubled(self.skip(h if self.relu_skip else x))
         out: Tensor = self.conv2(F.relu(self.norm(self.conv1(h)), inplace=True))
         return out.add_(skip)
 
