@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeVar
 
 import attrs
 import torch
@@ -26,6 +26,8 @@ from gflow_core.parts.nouns import DataShape
 from gflow_core.parts.training import Experiment, Metrics, Phase
 
 __all__ = ["FlowState", "ParticleFlowObjective", "clamp_bounds"]
+
+T = TypeVar("T")
 
 
 @attrs.define(eq=False)
@@ -57,6 +59,11 @@ def clamp_bounds(
     return (data.low, data.high) if clamp == "data" else clamp
 
 
+def _chunk(pool: int, device: torch.device) -> int:
+    """Particles moved at once where the device says it: on CUDA the launches of their operations count."""
+    return pool if device.type == "cuda" else 64
+
+
 class ParticleFlowObjective:
     """A particle flow. Every process holds the whole pool and moves its slice of it.
 
@@ -84,6 +91,8 @@ class ParticleFlowObjective:
         self.pieces = Pieces(train.accumulate)
         self.bounds = clamp_bounds(rules.clamp, experiment.data.shape)
         self.state = FlowState()
+        self._auto = rules.chunk_size == "auto"
+        self._chunk = rules.chunk_size if rules.chunk_size != "auto" else _chunk(rules.pool_size, self.runtime.device)
         networks = {name: getattr(spec, name) for name in ("sampler", "discriminator")}
         self._reads_labels = {name: bool(p is not None and p.conditional) for name, p in networks.items()}
         conditional = any(self._reads_labels.values())
@@ -146,8 +155,8 @@ class ParticleFlowObjective:
         if pool is not None:
             state.y = self.drawn(lambda streams: draw_labels(pool, size, streams[f"{self.stream}.label"]))
         with torch.no_grad(), evaluating(self.sampler.module), self.runtime.autocast(), self.sampler.cast():
-            x = torch.cat([self.run("sampler", z, y) for z, y in self._chunks(state.z, state.y)])
-        state.start = self._whole(x)
+            items = self._by_chunks(lambda z, y: self.run("sampler", z, y), state.z, state.y)
+        state.start = self._whole(torch.cat(items))
         state.x = state.start.clone()
         state.sums = state.z.new_zeros(len(self.learnt) + 2)
 
@@ -156,15 +165,20 @@ class ParticleFlowObjective:
         state = self.state
         assert state.x is not None
         assert state.sums is not None
-        moved, mine = [], len(state.x) / self.runtime.world
+        mine = len(state.x) / self.runtime.world
+
+        def moved(x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
+            with self.runtime.autocast():
+                v = self.velocity(x, y)
+            speed = v.flatten(1).norm(dim=1).sum() / mine
+            x = x + step_size * v
+            return x if self.bounds == (None, None) else x.clamp(*self.bounds), speed
+
         with self.moving():
-            for x, y in self._chunks(state.x, state.y):
-                with self.runtime.autocast():
-                    v = self.velocity(x, y)
-                state.sums[-2] += v.flatten(1).norm(dim=1).sum() / mine
-                x = x + step_size * v
-                moved.append(x if self.bounds == (None, None) else x.clamp(*self.bounds))
-        state.x = self._whole(torch.cat(moved))
+            found = self._by_chunks(moved, state.x, state.y)
+        for _, speed in found:
+            state.sums[-2].add_(speed)
+        state.x = self._whole(torch.cat([x for x, _ in found]))
 
     def _project(self, *, last: bool) -> None:
         """One pass of fitting the sampler to the pairs (z, x) by mean squared error."""
@@ -178,7 +192,7 @@ class ParticleFlowObjective:
             self.sampler.minimize(self._distances(self.runtime.shard(batch), seen))
             if last:
                 loss = seen[0] if len(seen) == 1 else torch.stack(seen).sum()
-                state.sums[-1] += loss * (len(batch) / len(order))
+                state.sums[-1].add_(loss * (len(batch) / len(order)))
 
     def _distances(self, index: Tensor, seen: list[Tensor]) -> Iterator[Tensor]:
         """Mean squared errors of the sampler on the pairs at `index`, by pieces that add up to one mean."""
@@ -224,12 +238,21 @@ class ParticleFlowObjective:
         """Labels of the particles at `index`; None where there are none."""
         return None if self.state.y is None else self.state.y[index]
 
-    def _chunks(self, x: Tensor, y: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """This process's slice of the pool, `chunk_size` at a time, with its labels."""
-        size = self.rules.chunk_size
-        here = self.runtime.shard(x).split(size)
-        labels = [None] * len(here) if y is None else self.runtime.shard(y).split(size)
-        yield from zip(here, labels, strict=True)
+    def _by_chunks(self, work: Callable[[Tensor, Tensor | None], T], x: Tensor, y: Tensor | None) -> list[T]:
+        """What comes of this process's slice of the pool, a chunk at a time, each with its labels.
+
+        Chunks that follow the memory are half as large from where it does not suffice.
+        """
+        while True:
+            here = self.runtime.shard(x).split(self._chunk)
+            labels = [None] * len(here) if y is None else self.runtime.shard(y).split(self._chunk)
+            try:
+                return [work(*chunk) for chunk in zip(here, labels, strict=True)]
+            except torch.OutOfMemoryError:
+                if not self._auto or self._chunk == 1:
+                    raise
+            self._chunk = -(-self._chunk // 2)
+            torch.cuda.empty_cache()  # its pieces are too small for one another's tensors
 
     def _whole(self, x: Tensor) -> Tensor:
         """The whole pool from every process's slice, in the layout that convolutions like."""

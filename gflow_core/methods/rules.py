@@ -46,4 +46,9 @@ class FlowRules:
     clamp: Literal["data", "none"] | tuple[float, float] = option(
         "data", doc="Where particles are kept: the data's own range (none for unbounded data), nowhere, or [low, high]."
     )
-    chunk_size: int = option(64, doc="Particles moved at once; bounds the memory, changes nothing else.", ge=1)
+    chunk_size: int | Literal["auto"] = option(
+        "auto",
+        doc="Particles moved at once; bounds the memory, changes nothing else. auto: 64, and on CUDA as many as its "
+        "memory holds.",
+        ge=1,
+    )

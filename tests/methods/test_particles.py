@@ -99,6 +99,29 @@ def test_particles_go_where_the_velocity_says(experiment):
     assert objective.state.z is None
 
 
+def test_chunks_are_halved_where_memory_ends_unless_they_are_named(experiment):
+    sizes = []
+
+    def velocity(x, y):
+        sizes.append(len(x))
+        if len(x) > 12:
+            raise torch.OutOfMemoryError
+        return -x
+
+    objective = Home(pool_size=48, inner_loops=2, step_size=0.5).build(experiment)
+    objective.velocity = velocity
+    events = objective.step(1)
+    assert [next(events).done, next(events).done] == [1, 2]
+    assert sizes == [48, 32, 16, *[8] * 6, *[8] * 6]
+    start = objective.state.start
+    torch.testing.assert_close(objective.state.x, start * 0.25)
+    torch.testing.assert_close(objective.state.sums[-2], 1.5 * start.norm(dim=1).mean())
+    objective = Home(pool_size=48, chunk_size=16).build(experiment)
+    objective.velocity = velocity
+    with pytest.raises(torch.OutOfMemoryError):
+        next(objective.step(1))
+
+
 def test_the_sampler_follows(experiment):
     objective = Home(pool_size=48, inner_loops=10, step_size=0.5).build(experiment)
     z = experiment.spec.sampler.latent.draw(100, torch.Generator().manual_seed(0))

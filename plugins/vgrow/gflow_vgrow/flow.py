@@ -148,5 +148,5 @@ class FlowObjective(ParticleFlowObjective):
         if len(seen) > 1:
             loss = torch.stack([piece[0] for piece in seen]).mean()
             d_real, d_fake = (torch.cat([piece[i] for piece in seen]) for i in (1, 2))
-        state.sums[0] += loss
-        state.sums[1] += self.divergence.estimate(d_real, d_fake)
+        state.sums[0].add_(loss)
+        state.sums[1].add_(self.divergence.estimate(d_real, d_fake))
