@@ -44,6 +44,7 @@ bench: .venv/ready
 	$(BIN)/python benchmarks/far_replicas.py
 	$(BIN)/python benchmarks/dcgan_step.py
 	$(BIN)/python benchmarks/dcgan_features.py
+	$(BIN)/python benchmarks/cgan_step.py
 	$(BIN)/python benchmarks/rmt.py
 
 # Kills, damage, hostile files, broken plugins and odd machines, as docs/reliability.md tells; an hour.

@@ -53,6 +53,7 @@ class AdversarialObjective:
         self._reads_labels = {"sampler": spec.sampler.conditional, "discriminator": spec.discriminator.conditional}
         labels = experiment.data.y if experiment.data is not None else None
         self._labels = None if labels is None else labels.to(self.runtime.draws_on)
+        self._itemwise: bool = getattr(spec.discriminator, "itemwise", False)
         self._penalties = dict(zip(_names(rules.penalty), rules.penalty, strict=True))
         self._pieces = Pieces(spec.train.accumulate, lead=1 if experiment.replicas else 0)
         networks = {name: player.module for name, player in experiment.players.items()}
@@ -110,9 +111,17 @@ class AdversarialObjective:
             d = self._forward("discriminator", x, y)
         return d.to(x.dtype)
 
+    def _judge_both(self, a: Batch, b: Batch) -> Sequence[Tensor]:
+        """Logits of two batches from one forward: for a discriminator that judges each item by itself."""
+        axis = a.x.dim() - len(self._shape.shape) - 1
+        y = None if a.y is None or b.y is None else torch.cat([a.y, b.y], axis)
+        d = self.judge(torch.cat([a.x, b.x], axis), y)
+        both: Sequence[Tensor] = d.split([a.x.shape[axis], b.x.shape[axis]], -1)
+        return both
+
     def _teach(self, number: int) -> dict[str, Tensor]:
-        """Discriminator update `number` (from 0). Real and generated items get a forward each: their batch
-        statistics do not mix."""
+        """Discriminator update `number` (from 0). Real and generated items get a forward each, so that their batch
+        statistics do not mix; where there are none (`itemwise`) one for both."""
         due = {name: one for name, one in self._penalties.items() if number % one.interval == 0}
         latents = self._latents(self.batch_size)
         with torch.no_grad():
@@ -160,8 +169,12 @@ class AdversarialObjective:
         differentiated = frozenset().union(*(penalty.differentiates for penalty in due.values()))
         real.x.requires_grad_("real" in differentiated)
         fake.x.requires_grad_("fake" in differentiated)
-        d_real = self.judge(self._augmented(real.x, drawn_real), real.y)
-        d_fake = self.judge(self._augmented(fake.x, drawn_fake), fake.y)
+        seen_real = Batch(self._augmented(real.x, drawn_real), real.y)
+        seen_fake = Batch(self._augmented(fake.x, drawn_fake), fake.y)
+        if self._itemwise and not differentiated:
+            d_real, d_fake = self._judge_both(seen_real, seen_fake)
+        else:
+            d_real, d_fake = self.judge(seen_real.x, seen_real.y), self.judge(seen_fake.x, seen_fake.y)
         total = self.rules.loss.discriminator(d_real, d_fake)
         self._look("loss", self.rules.loss, "discriminator", total, d_fake, d_real)
         real_logits, fake_logits = d_real.detach(), d_fake.detach()

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from gflow_core.errors import did_you_mean
 from gflow_core.parts.nouns import DataShape
@@ -20,7 +19,9 @@ def as_vectors(y: Tensor, size: int, like: Tensor) -> Tensor:
 
     (No check that an index is below `size`: it would wait for the device. `build` checks the data's labels once.)
     """
-    return (F.one_hot(y, size) if y.dim() == 1 else y).to(like.dtype)
+    if y.dim() > 1:
+        return y.to(like.dtype)
+    return torch.zeros(len(y), size, dtype=like.dtype, device=y.device).scatter(1, y.unsqueeze(1), 1)
 
 
 def label_fault(y: Tensor | None, items: int, shape: DataShape) -> str | None:

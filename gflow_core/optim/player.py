@@ -44,7 +44,9 @@ class Player:
         self.optimizer = self.part.build(self.module)
         refuse("optimizer", self.part, "build", kind_fault(self.optimizer, Optimizer, "a torch.optim.Optimizer"))
         self._parameters = list(self.module.parameters())
-        self._casting = Casting(self.module) if self.runtime.bf16 else None
+        # A processor's launches cost nothing: there autocast's own casts are as fast.
+        launches = self.runtime.device.type == "cuda"
+        self._casting = Casting(self.module) if self.runtime.bf16 and launches else None
 
     def train(self) -> None:
         """Put the network in training mode, save what stands still."""

@@ -97,7 +97,11 @@ class SamplerPart(Protocol):
     members={"conditional": "the class attribute conditional (True or False)", "build": "the method build"},
 )
 class DiscriminatorPart(Protocol):
-    """A classifier of real against generated: x -> logit. `conditional` as a sampler's, and `least_batch`, if any."""
+    """A classifier of real against generated: x -> logit. `conditional` as a sampler's, and `least_batch`, if any.
+
+    It may also have `itemwise: ClassVar[bool]`: an item's logit depends on no other item of the batch, and a forward
+    changes nothing in the network; the adversarial game then judges real and generated items in one forward.
+    """
 
     @property
     def conditional(self) -> bool:

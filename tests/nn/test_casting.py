@@ -125,21 +125,22 @@ def test_gradients_reach_the_weights_in_a_block_without(network):
 
 def test_steps_are_seen_and_nothing_stays_behind(network):
     player = Player(network, SGD(lr=0.1), Runtime(torch.device("cpu"), bf16=True))
+    casting = Casting(network)
     x = torch.randn(2, 3, 8, 8)
     for _ in range(2):
-        with autocast(), player.cast():
+        with autocast(), casting.cast():
             loss = network(x).sum()
         player.minimize(loss)
     network.eval()  # the spectral norm stands still
     with torch.no_grad(), autocast():
         expected = network(x)
-        with player.cast():
+        with casting.cast():
             assert torch.equal(network(x), expected)
-    with pytest.raises(RuntimeError), autocast(), player.cast():
+    with pytest.raises(RuntimeError), autocast(), casting.cast():
         network(torch.randn(2, 1, 8, 8))
     assert not any("forward" in vars(layer) for layer in network.modules())
     outside = network.last(torch.ones(1, 5))
-    with player.cast():
+    with casting.cast():
         assert torch.equal(network.last(torch.ones(1, 5)), outside), "there is no autocast"
 
 

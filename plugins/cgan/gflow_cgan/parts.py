@@ -114,6 +114,8 @@ class MlpDiscriminator(_Mlp):
     On 28x28 digits in ten classes: 1,224,351 parameters. The paper's last sigmoid is part of the loss.
     """
 
+    itemwise: ClassVar[bool] = True
+
     x_width: int = option(240, doc="Maxout units that read x (the paper: 240).", ge=1)
     x_pieces: int = option(5, doc="Linear maps of which each of them is the largest (the paper: 5).", ge=1)
     label_width: int = option(50, doc="Maxout units that read y (the paper: 50).", ge=1)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from gflow_cgan.mlp import BoundedLinear, Maxout
+from gflow_cgan.mlp import BoundedLinear, Dropout, Maxout
 from gflow_cgan.parts import ConvDiscriminator, ConvSampler, MlpDiscriminator, MlpSampler
 from gflow_core import ConditionalBatchNorm2d, DataShape, RecipeError, SelfAttention
 from gflow_core.recipes.recipe import load
@@ -70,9 +70,15 @@ def test_every_layer_is_the_papers():
     wide = {"latent": (200,), "label": (1000,), "joint": (1200,), "out": (784,), "": (1, 28, 28)}
     assert {name: seen[name] for name in wide} == wide
     seen = shapes_of(d.build(DIGITS), items(DIGITS, 2), labels(DIGITS, 2))
-    pieces = {"item.0.linear": (1200,), "label.0.linear": (250,), "joint.0.linear": (960,)}
-    wide = {"item": (240,), "label": (50,), "joint": (240,), "logit": (1,), "": ()}
-    assert {name: seen[name] for name in pieces | wide} == pieces | wide
+    assert seen[""] == ()
+    # Its layers have items as columns.
+    tall = {"item.0.linear": 1200, "label.0.linear": 250, "joint.0.linear": 960}
+    tall |= {"item": 240, "label": 50, "joint": 240, "logit": 1}
+    rows = {}
+    for name, layer in (built := d.build(DIGITS)).named_modules():
+        layer.register_forward_hook(lambda _, __, out, name=name: rows.update({name: len(out)}))
+    built(items(DIGITS, 2), labels(DIGITS, 2))
+    assert {name: rows[name] for name in tall} == tall
 
 
 def test_the_latent_is_uniform_on_the_unit_cube():
@@ -82,14 +88,18 @@ def test_the_latent_is_uniform_on_the_unit_cube():
     assert 0.99 < z.max() <= 1
 
 
-@pytest.mark.parametrize("lead", [(), (3,), (2, 3)])
-def test_maxout_is_the_largest_of_its_pieces(lead):
-    layer, x = Maxout(5, 4, 3).double(), torch.randn(*lead, 5, dtype=torch.double)
+def test_maxout_is_the_largest_of_its_pieces():
+    layer, x = Maxout(5, 4, 3).double(), torch.randn(5, 2, dtype=torch.double, requires_grad=True)
     w, b = layer.linear.weight.view(4, 3, 5), layer.linear.bias.view(4, 3)
-    for at in torch.cartesian_prod(*(torch.arange(n) for n in (*lead, 4))).reshape(-1, len(lead) + 1).tolist():
-        point, unit = x[tuple(at[:-1])], at[-1]
-        slow = max((w[unit, k] @ point + b[unit, k]).item() for k in range(3))
-        assert layer(x)[tuple(at)].item() == pytest.approx(slow, abs=1e-12)
+    for unit, item in torch.cartesian_prod(torch.arange(4), torch.arange(2)).tolist():
+        slow = max((w[unit, k] @ x[:, item] + b[unit, k]).item() for k in range(3))
+        assert layer(x)[unit, item].item() == pytest.approx(slow, abs=1e-12)
+    assert torch.autograd.gradcheck(layer, x)
+    assert torch.autograd.gradgradcheck(layer, x)
+    with torch.no_grad():
+        layer.linear.weight.copy_(layer.linear.weight[:1].clone())
+    (slope,) = torch.autograd.grad(layer(x).sum(), x)  # pieces that tie share the gradient
+    torch.testing.assert_close(slope, 4 * layer.linear.weight[0].unsqueeze(1).expand(5, 2))
 
 
 def test_long_weight_vectors_are_shortened():
@@ -97,8 +107,14 @@ def test_long_weight_vectors_are_shortened():
     with torch.no_grad():
         layer.weight.copy_(torch.tensor([[3.0, 0.0, 4.0], [0.3, -0.4, 0.0]]))  # norms 5 and 0.5
     kept = torch.stack([0.3 * layer.weight[0], layer.weight[1]])
-    torch.testing.assert_close(layer(x), x @ kept.T + layer.bias)
-    assert torch.autograd.gradcheck(lambda w: torch.func.functional_call(layer, {"weight": w}, x), layer.weight)
+    torch.testing.assert_close(layer(x.T), (x @ kept.T + layer.bias).T)
+
+    def bounded(*given):
+        return torch.func.functional_call(layer, dict(zip(("weight", "bias"), given[:2], strict=True)), given[2])
+
+    given = layer.weight, layer.bias, x.T.clone().requires_grad_()
+    assert torch.autograd.gradcheck(bounded, given)
+    assert torch.autograd.gradgradcheck(bounded, given)
     d = MlpDiscriminator(max_norm=0.3, init_range=10.0).build(BOX)
     bounded = [module for module in d.modules() if isinstance(module, nn.Linear)]
     assert len(bounded) == 4
@@ -144,17 +160,33 @@ def test_dropout_is_for_hidden_layers_in_training():
         module.eval()
         assert torch.equal(module(given, y), module(given, y))
         assert not part(dropout=0.0).build(DIGITS)(given, y).isnan().any()
-        # Each of the three hidden layers' outputs: half of them 0, the others doubled.
+        # The hidden layers' outputs, those of the first two at once: half of them 0, the others doubled.
         seen = []
         for layer in module.train().modules():
             if isinstance(layer, nn.Dropout):
                 layer.register_forward_hook(lambda _, given, out, seen=seen: seen.append((*given, out)))
         module(given, y)
-        assert len(seen) == 3
+        assert len(seen) == 2
         for before, after in seen:
             dropped = (after == 0) & (before != 0)
             assert 0.3 < dropped.sum() / (before != 0).sum() < 0.7
             torch.testing.assert_close(after[~dropped], 2 * before[~dropped])
+
+
+@pytest.mark.parametrize("p", [0.25, 0.5, 0.3])  # 0.3 is no whole number of 256ths
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_dropout_drops_its_share(p, dtype):
+    out = Dropout(p)(torch.ones(999, 101, dtype=dtype))
+    dropped = out == 0
+    assert dropped.double().mean().item() == pytest.approx(p, abs=0.01)  # seven standard deviations
+    assert dropped.double().mean(0).std() == pytest.approx((p * (1 - p) / 999) ** 0.5, rel=0.4)
+    torch.testing.assert_close(out[~dropped], torch.full_like(out[~dropped], 1 / (1 - p)))
+
+
+def test_items_are_judged_each_by_itself():
+    d = MlpDiscriminator(init_range=0.5).build(DIGITS).double().eval()
+    x, y = items(DIGITS, 6).double(), labels(DIGITS, 6)
+    torch.testing.assert_close(d(x, y), torch.cat([d(x[:2], y[:2]), d(x[2:], y[2:])]))
 
 
 # ------------------------------------------------------------------ every network
@@ -402,6 +434,23 @@ def test_both_networks_train(game, sampler, discriminator):
     for module, start in zip(networks, before, strict=True):
         for name, p in module.named_parameters():
             assert not torch.equal(p, start[name]), name
+
+
+@pytest.mark.parametrize("words", [[], ["train.accumulate=2"]], ids=str)
+def test_one_forward_for_real_and_generated_is_as_good_as_two(game, monkeypatch, words):
+    seen = []
+    for itemwise in (True, False):
+        monkeypatch.setattr(MlpDiscriminator, "itemwise", itemwise)
+        experiment = build(game("sampler.dropout=0.0", "discriminator.dropout=0.0", "train.precision=float32", *words))
+        calls = []
+        experiment.discriminator.register_forward_hook(lambda _, given, __, calls=calls: calls.append(len(given[0])))
+        metrics = [next(iter(experiment.objective.step(step))) for step in (1, 2)]
+        seen.append((metrics, sum(calls), len(calls)))
+    (joined, items, forwards), (apart, same, more) = seen
+    assert items == same
+    assert forwards < more
+    for a, b in zip(joined, apart, strict=True):
+        torch.testing.assert_close(a, b)
 
 
 @pytest.mark.parametrize("kind", ["sampler", "discriminator"])
