@@ -14,9 +14,10 @@ from typing import Any
 
 from gflow_core.errors import GflowError
 from gflow_core.files.reading import fault, opened, parse_json, read_bytes, read_json, read_toml
-from gflow_core.files.sealed import SEAL, changed
+from gflow_core.files.sealed import SEAL, changed, digest
 
 __all__ = [
+    "BECOMES",
     "RUN_NAME",
     "checkpoint_names",
     "checkpoint_order",
@@ -54,6 +55,9 @@ _MANIFEST = {
     "began_with?": dict,
     "files?": {"*": {"file": str, "sha256": str}},
 }
+BECOMES = "becomes"
+"""Where a manifest keeps the one that holds once recipe.toml is the recipe that that one names."""
+
 _LINE = {"step": int, "seconds?": (int, float), "seeds?": {"*": dict}}
 _SCORES = {"*": (float, int, str, bool, NoneType)}
 _RESULT = {
@@ -111,12 +115,21 @@ def read_manifest(run: Path, say: Callable[[str], None] | None = None) -> dict[s
     """
     path = run / "manifest.json"
     try:
-        manifest = read_json(path, _MANIFEST)
+        manifest = read_json(path, {**_MANIFEST, f"{BECOMES}?": {**_MANIFEST, "began_with": dict}})
     except FileNotFoundError:
         return {}
     except ValueError as error:
         raise GflowError(f"{path}: damaged ({error}); delete it to go on without") from error
-    return _opened(path, manifest, say)
+    found = _opened(path, manifest, say)
+    becomes = found.pop(BECOMES, None)
+    return becomes if becomes is not None and _is_recipe(run, becomes["began_with"]) else found
+
+
+def _is_recipe(run: Path, table: Mapping[str, Any]) -> bool:
+    try:
+        return digest(read_recipe(run)) == digest(table)
+    except (OSError, GflowError, TypeError):  # a date, in a recipe of somebody's: nothing that JSON has
+        return False
 
 
 def _opened(path: Path, body: Mapping[str, Any], say: Callable[[str], None] | None) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from gflow_core.files.checkpoint import Checkpoint
 from gflow_core.files.inside import check_inside, is_plain
 from gflow_core.files.locks import held, holder
 from gflow_core.files.run_folder import (
+    BECOMES,
     checkpoint_names,
     checkpoint_order,
     lock_of,
@@ -93,13 +94,19 @@ class RunFolder:
         except (OSError, GflowError):  # whoever loads it says what is wrong
             return []
 
-    def write_recipe(self, text: str) -> None:
-        """Write recipe.toml anew."""
-        _write(self.recipe, text)
-
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Write manifest.json."""
         _write(self.path / "manifest.json", json.dumps(sealed(manifest), indent=2) + "\n")
+
+    def change(self, recipe: str, manifest: Mapping[str, Any]) -> None:
+        """Write recipe.toml anew, and the manifest that says so.
+
+        The one rename of recipe.toml changes both: until then the manifest that was there holds, and this one after it,
+        whenever a kill comes.
+        """
+        self.write_manifest({**self.read_manifest(), BECOMES: manifest})
+        _write(self.recipe, recipe)
+        self.write_manifest(manifest)
 
     def read_manifest(self) -> dict[str, Any]:
         """What manifest.json says; empty where there is none. Raises GflowError where it is damaged."""

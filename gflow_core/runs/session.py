@@ -134,14 +134,16 @@ def _resume(folder: RunFolder, console: Console, checkpoint: str | None, overrid
         folder.rewind(name)
         folder.prune(train_options.keep)
         again: dict[str, Any] = {"time": now(), "checkpoint": name}
+        manifest.pop("diverged", None)  # it may not, this time
+        manifest["resumed"] = [*manifest.get("resumed", []), again]
         if overrides:
             again["overrides"] = list(overrides)
             manifest |= {BEGAN: tomllib.loads(recipe.dumps()), FILES: files_of(recipe.spec), **asked_of(experiment)}
             if precision == "auto":  # what the manifest says is over
                 manifest |= computed_on(experiment.runtime)
-            folder.write_recipe(recipe.dumps())
-        manifest.pop("diverged", None)  # it may not, this time
-        folder.write_manifest({**manifest, "resumed": [*manifest.get("resumed", []), again]})
+            folder.change(recipe.dumps(), manifest)
+        else:
+            folder.write_manifest(manifest)
     experiment.runtime.barrier()
     if state.step == train_options.steps:
         console.say(f"{path} is trained already, {state.step} steps; --steps N goes on from there")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tomllib
 from contextlib import nullcontext
 from functools import partial
 from itertools import count
@@ -21,6 +22,7 @@ from gflow_core.files.checkpoint import Checkpoint, read
 from gflow_core.parts.analysis import Result
 from gflow_core.parts.plugins import plugins
 from gflow_core.parts.registry import Entry
+from gflow_core.recipes.changes import BEGAN, check_recipe
 from gflow_core.runs import api, record
 from gflow_core.runs.events import Session
 from gflow_core.runs.record import RunFolder
@@ -105,6 +107,33 @@ def test_going_back_is_done_or_not_done(kill_at, tmp_path):
         if not killed:
             break
     assert n > 15, "it was killed in between"
+
+
+# ------------------------------------------------------------------ another recipe
+
+
+def test_a_recipe_changes_with_its_manifest_or_not_at_all(kill_at, tmp_path):
+    before, after = "gflow = 1\n[train]\nsteps = 2\n", "gflow = 1\n[train]\nsteps = 4\n"
+    whole = RunFolder.create(tmp_path, "x", 0, before)
+    whole.write_manifest({"device": "cpu", BEGAN: tomllib.loads(before)})
+    becomes = {"device": "cuda", BEGAN: tomllib.loads(after)}
+    seen = set()
+    for n in count(1):
+        run = RunFolder(shutil.copytree(whole.path, tmp_path / str(n)))
+        killed = kill_at(n, lambda run=run: run.change(after, becomes))
+        manifest = run.read_manifest()
+        check_recipe(manifest, run.path)  # nobody edited it
+        assert manifest == (becomes if run.recipe.read_text() == after else whole.read_manifest())
+        seen.add(manifest["device"])
+        (run.path / "recipe.toml").write_text("gflow = 1\n[train]\nsteps = 3\n")
+        with pytest.raises(GflowError, match="was edited"):
+            check_recipe(run.read_manifest(), run.path)
+        run.change(after, becomes)
+        assert run.read_manifest() == becomes
+        if not killed:
+            break
+    assert seen == {"cpu", "cuda"}
+    assert n > 3, "it was killed in between"
 
 
 # ------------------------------------------------------------------ looking
