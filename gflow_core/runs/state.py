@@ -44,7 +44,15 @@ def restore(experiment: Experiment, state: Checkpoint, where: Path) -> None:
         for name, module in networks(experiment).items():
             load_network(name, module, state, where)
         for name, player in experiment.players.items():
-            _restore_optimizer(player.optimizer, experiment.spec.optimizer[name], state.parts[f"optimizer.{name}"])
+            part, saved = experiment.spec.optimizer[name], state.parts[f"optimizer.{name}"]
+            _restore_optimizer(player.optimizer, part, saved)
+            had = {key for values in saved["state"].values() for key in values}
+            if had and (lacking := _kept(player.module, part) - had):
+                raise CheckpointError(
+                    f"{where}: optimizer.{name} now needs {', '.join(sorted(lacking))} from the first step on, which "
+                    "the run did not keep; leave out the option that does, or begin another run from these weights "
+                    "(train.from_run)"
+                )
         if experiment.objective is not None:
             fields = _to(state.parts["objective"], experiment.runtime.device)
             experiment.objective.state = type(experiment.objective.state)(**fields)
@@ -73,6 +81,20 @@ def _restore_optimizer(optimizer: Optimizer, part: Any, saved: dict[str, Any]) -
             for key, value in values.items():
                 if isinstance(value, Tensor) and value.shape != (() if key == "step" else parameter.shape):
                     raise ValueError(f"its optimizer state is of other weights ({key} {list(value.shape)})")
+
+
+def _kept(module: nn.Module, part: Any) -> set[str]:
+    """What such an optimizer keeps of a parameter: tried on small ones of as many dimensions as the module's."""
+    sizes = {tuple([1] * parameter.dim()): parameter.dtype for parameter in module.parameters()}
+    small = nn.ParameterList(torch.zeros(size, dtype=dtype) for size, dtype in sizes.items())
+    try:
+        optimizer: Optimizer = part.build(small)
+        for parameter in small:
+            parameter.grad = torch.zeros_like(parameter)
+        optimizer.step()
+    except Exception:  # somebody's, which wants the network itself
+        return set()
+    return {key for values in optimizer.state.values() for key in values}
 
 
 def load_network(name: str, module: nn.Module, state: Checkpoint, where: Path) -> None:

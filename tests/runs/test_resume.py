@@ -261,6 +261,21 @@ def test_no_optimizer_goes_on_as_another(gflow, plane, tmp_path):
     assert "adamw" in (run / "recipe.toml").read_text()
 
 
+def test_options_whose_state_the_run_did_not_keep(gflow, plane, tmp_path):
+    """torch would look for it in the first step, when the run has gone back already; SGD's begins at any time."""
+    recipe = tmp_path / "mixed.toml"
+    recipe.write_text(plane.read_text().replace('"adam"', '"rmsprop"', 1).replace('"adam"', '"sgd"'))
+    gflow("run", recipe, "--runs", tmp_path / "runs", "train.steps=1")
+    run = tmp_path / "runs" / "mixed-s0-001"
+    before = (run / "recipe.toml").read_text()
+    for option, kept in (("momentum=0.5", "momentum_buffer"), ("centered=true", "grad_avg")):
+        out = gflow("resume", run, "--steps", 2, f"optimizer.sampler.{option}", code=2).output
+        assert f"optimizer.sampler now needs {kept} from the first step on" in out
+    assert (run / "recipe.toml").read_text() == before
+    gflow("resume", run, "--steps", 2, "optimizer.sampler.weight_decay=0.1", "optimizer.discriminator.momentum=0.5")
+    gflow("resume", run, "--steps", 3, "optimizer.discriminator.momentum=0")
+
+
 def test_runs_of_an_earlier_version_go_on(gflow, plane, tmp_path):
     gflow("run", plane, "--runs", tmp_path / "runs", "train.steps=2")
     run = tmp_path / "runs" / "plane-s0-001"
