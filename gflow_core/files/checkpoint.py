@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -82,7 +83,7 @@ def pack(tree: Any, tensors: dict[str, Tensor], path: str = "") -> Any:
 
 def unsavable(tree: Any, path: str = "") -> str | None:
     """What in the tree `pack` cannot take, in words; None where it takes all."""
-    if tree is None or isinstance(tree, _SCALAR | Tensor):
+    if tree is None or isinstance(tree, Tensor) or _is_scalar(tree):
         return None
     if not isinstance(tree, Mapping | tuple | list):
         return (
@@ -90,11 +91,16 @@ def unsavable(tree: Any, path: str = "") -> str | None:
         )
     items = tree.items() if isinstance(tree, Mapping) else enumerate(tree)
     for key, value in items:
-        if not isinstance(key, _SCALAR):
-            return f"the key {key!r:.60} of {path} (words and numbers it can)"
+        if not _is_scalar(key):
+            return f"the key {key!r:.60}{path and f' of {path}'} (words and numbers it can)"
         if found := unsavable(value, f"{path}/{key}" if path else str(key)):
             return found
     return None
+
+
+def _is_scalar(value: Any) -> bool:
+    """A number, or words that a file can hold: half of a surrogate pair is no letter."""
+    return isinstance(value, _SCALAR) and not (isinstance(value, str) and re.search("[\ud800-\udfff]", value))
 
 
 def unpack(note: Any, tensors: Mapping[str, Tensor]) -> Any:

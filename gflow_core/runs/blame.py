@@ -24,12 +24,12 @@ __all__ = ["blaming", "culprit"]
 def blaming(spec: Spec, experiment: Experiment | None = None) -> Iterator[None]:
     """PluginError that names the part of the recipe which raised within the block, and where.
 
-    GflowErrors pass, and what the machine refused; so does an error that no part had a hand in.
+    GflowErrors pass, Ctrl-C, and what the machine refused; so does an error that no part had a hand in.
     """
     try:
         yield
-    except (Exception, SystemExit) as error:
-        if isinstance(error, GflowError) or of_the_machine(error):
+    except BaseException as error:
+        if isinstance(error, GflowError | KeyboardInterrupt) or of_the_machine(error):
             raise
         found = culprit(error, spec, experiment)
         said = f"{named(*found[:2])} raised {raised(error)} {found[2]}" if found else blamed(error)
@@ -52,6 +52,8 @@ def culprit(error: BaseException, spec: Spec, experiment: Experiment | None = No
             owners[id(player.optimizer)] = ("optimizer", spec.optimizer[name])
         if experiment.objective is not None:
             owners[id(experiment.objective)] = ("objective", spec.objective)
+        if experiment.ema is not None:
+            owners[id(experiment.ema)] = ("sampler", spec.sampler)  # whose weights do not go into its average
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     for held in (frame.f_locals.get(name) for frame in reversed(frames) for name in ("self", "part")):
         if id(held) in owners:

@@ -24,7 +24,7 @@ from gflow_core.parts.returned import kind_fault, named, refuse, tensor_fault, w
 from gflow_core.parts.spec import Spec
 from gflow_core.parts.training import Experiment, Metrics, Objective, Phase
 from gflow_core.recipes.checks import parts_in
-from gflow_core.runs.state import capture
+from gflow_core.runs.state import capture, networks
 
 __all__ = [
     "built_objective",
@@ -118,6 +118,7 @@ def checked_step(experiment: Experiment, events: Any, *, first: bool) -> Iterato
     part = experiment.spec.objective
     refuse("objective", part, "step", kind_fault(events, Iterable, "an iterator that yields its metrics"))
     last = None
+    built = _sizes(experiment) if first else {}
     with _watching(experiment) if first else nullcontext():
         for last in events:
             refuse("objective", part, "step", _event_fault(last, len(experiment.spec.seeds)))
@@ -125,7 +126,33 @@ def checked_step(experiment: Experiment, events: Any, *, first: bool) -> Iterato
     refuse("objective", part, "step", None if isinstance(last, Mapping) else "without yielding its metrics last")
     if first:
         built_objective(part, experiment.objective)  # its state may be another than at first
+        _check_sizes(experiment, built)
         _check_savable(experiment)
+
+
+def _sizes(experiment: Experiment) -> dict[str, dict[str, list[int]]]:
+    """Network -> name -> size, of what a checkpoint holds of it; of a sampler also of what its average follows."""
+    found = {name: dict(module.state_dict()) for name, module in networks(experiment).items()}
+    if experiment.sampler is not None and experiment.ema is not None:
+        found["sampler"] |= dict(experiment.sampler.named_buffers())
+    return {
+        network: {name: list(value.shape) for name, value in tensors.items() if isinstance(value, Tensor)}
+        for network, tensors in found.items()
+    }
+
+
+def _check_sizes(experiment: Experiment, built: Mapping[str, Mapping[str, list[int]]]) -> None:
+    """Networks are made of what they were built of: resuming builds them anew. Raises PluginError."""
+    for network, sizes in _sizes(experiment).items():
+        for name in dict.fromkeys([*built[network], *sizes]):
+            was, now = (one.get(name, "not there") for one in (built[network], sizes))
+            if was != now:
+                kind = "sampler" if network == "ema" else network
+                raise PluginError(
+                    f"{named(kind, getattr(experiment.spec, kind))}: training changes what the network is made of, "
+                    f"which no checkpoint and no average would fit: {name} was {was}, and is {now}; make it in "
+                    "__init__, of the size that it keeps"
+                )
 
 
 def _check_savable(experiment: Experiment) -> None:

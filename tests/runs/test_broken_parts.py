@@ -522,9 +522,66 @@ def test_a_part_that_raises_is_named_with_its_place(fails, what):
     )
 
 
-def test_sys_exit_in_training_is_the_parts(fails):
+def ends(*_: Any, **__: Any) -> Any:
+    raise GeneratorExit("out")
+
+
+def test_what_ends_a_program_is_the_parts_in_training(fails):
     said = fails("sampler", failing(TinySampler, leaves), "sampler")
     assert said.startswith("sampler bad.part raised SystemExit: 3 (")
+    said = fails("objective", yielding(map(ends, [1])), "objective.use")
+    assert said.startswith("objective bad.part raised GeneratorExit: out (")
+
+
+# ------------------------------------------------------------------ networks that become others
+
+
+class Grows(nn.Linear):
+    """After so many forwards in training it has another buffer, or one of another size."""
+
+    def __init__(self, name: str, calls: int, persistent: bool = True) -> None:
+        super().__init__(4, 2)
+        self.name, self.calls, self.persistent = name, calls, persistent
+        self.register_buffer("seen", torch.zeros(1), persistent=persistent)
+
+    def forward(self, z, y=None):
+        self.calls -= self.training
+        if self.training and self.calls == 0:
+            self.register_buffer(self.name, torch.zeros(3), persistent=self.persistent)
+        return super().forward(z)
+
+
+AVERAGED = "train.ema={decay=0.5}"
+
+
+@pytest.mark.parametrize("words", [(), (AVERAGED,)], ids=["", "averaged"])
+@pytest.mark.parametrize(("name", "was"), [("seen", "[1]"), ("late", "not there")])
+def test_a_network_that_no_checkpoint_would_fit(fails, name, was, words):
+    said = fails("sampler", changed(TinySampler, build=lambda self, data: Grows(name, 1)), "sampler", *words)
+    assert said.startswith("sampler bad.part: training changes what the network is made of")
+    assert f"{name} was {was}, and is [3]; make it in __init__" in said
+
+
+def test_a_network_that_changes_later_than_its_average(fails):
+    part = changed(TinySampler, build=lambda self, data: Grows("late", 4))
+    said = fails("sampler", part, "sampler", AVERAGED, "train.steps=4")
+    assert said.startswith("sampler bad.part raised ValueError: ")
+
+
+def test_what_no_checkpoint_holds_may_change(fails):
+    part = changed(TinySampler, build=lambda self, data: Grows("seen", 1, persistent=False))
+    assert "seen was [1], and is [3]" in fails("sampler", part, "sampler", AVERAGED)
+    gflow_core.run("tiny.toml", "sampler=bad.part", quiet=True)
+
+
+def test_a_name_that_no_file_holds(fails):
+    def build(self, data):
+        network = nn.Linear(4, 2)
+        network.register_buffer("\ud800", torch.ones(1))
+        return network
+
+    said = fails("sampler", changed(TinySampler, build=build), "sampler")
+    assert said.startswith("sampler bad.part: its state has what a checkpoint cannot hold: the key '\\ud800' (words")
 
 
 # ------------------------------------------------------------------ while a recipe is checked
