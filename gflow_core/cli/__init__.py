@@ -6,6 +6,7 @@ import importlib
 import io
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -75,8 +76,9 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         # Of a machine's processes the first one speaks: what is wrong may be wrong on that machine alone.
-        rank = os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0"))
-        with reporting(quiet=rank != "0"), _files_of_this_command():
+        others = os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0")) != "0"
+        lost = GflowError.exit_code if others else None
+        with reporting(quiet=others, lost=lost, elsewhere=_say_alone), _files_of_this_command():
             _check_folder()
             try:
                 return super().invoke(ctx)
@@ -184,6 +186,18 @@ def reporting(
 
 
 _INTERRUPTED = "interrupted\n"
+
+_ALONE = 3.0  # seconds in which the first process would have failed, too, and launchers have ended the others
+
+
+def _say_alone(error: GflowError) -> None:
+    """Say what this process has met, unless the first one says it in the meantime: launchers then end this one."""
+    if error.exit_code == INTERRUPTED:
+        return
+    end_at_once()
+    time.sleep(_ALONE)  # connected, so that the first one does not hear of it before
+    rank, world = os.environ.get("RANK", "?"), os.environ.get("WORLD_SIZE", "?")
+    _print(GflowError(f"process {rank} of {world}: {error}"))
 
 
 def _of_others(error: BaseException) -> str | None:

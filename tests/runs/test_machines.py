@@ -12,8 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from gflow_core.errors import GflowError
+from gflow_core import cli
+from gflow_core.errors import GflowError, Interrupted
 from gflow_core.machine.runtime import Runtime
+from gflow_core.runs import session
 
 MACHINES = ("127.0.0.1", "127.0.0.2")
 
@@ -96,6 +98,35 @@ def test_one_that_fails_says_why_and_ends_the_other(folders):
     assert "error: objective.pool_size = 63" in failed
     assert "error: another process of this run has ended" in left
     assert "gflow_core/runs/session.py" not in left + failed, "torchrun's own traceback is enough"
+
+
+@pytest.fixture
+def second(monkeypatch, plane, gflow, tmp_path):
+    """What the second process of a machine says of a command in which `raised` is raised, and how often it waited."""
+    waits: list[float] = []
+    monkeypatch.setattr(cli.time, "sleep", waits.append)
+    for name in ("RANK", "LOCAL_RANK"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+
+    def said(raised: Exception, code: int) -> tuple[str, int]:
+        def fail(*_, **__):
+            raise raised
+
+        monkeypatch.setattr(session, "run", fail)
+        return gflow("run", plane, "--runs", tmp_path, code=code).output, len(waits)
+
+    return said
+
+
+def test_one_of_a_machine_that_fails_alone_is_heard(second):
+    """It waits: where all fail alike the first one says so, and the launcher ends the others."""
+    assert second(GflowError("no room on its GPU"), 2) == ("error: process 1 of 2: no room on its GPU\n", 1)
+
+
+def test_one_that_only_hears_of_an_end_is_silent(second):
+    assert second(RuntimeError("Connection closed by peer [127.0.0.1]:1"), 2) == ("", 0)
+    assert second(Interrupted("stopped after step 3, and saved"), 130) == ("", 0)
 
 
 def test_what_differs_between_machines_is_named(monkeypatch):
