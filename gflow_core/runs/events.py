@@ -206,7 +206,7 @@ class Session:
             yield
         except GflowError as error:
             self.console.say(f"{what} failed at step {step}: {error}; training goes on")
-            self._failed.setdefault(what, []).append((step, error))
+            self._failed.setdefault(what, []).append((step, _alone(error)))
 
     @contextmanager
     def _blaming(self, who: str, mend: str = "", looked_at: Experiment | None = None) -> Iterator[None]:
@@ -254,7 +254,7 @@ class Session:
                     try:
                         self.run_analyzer(analysis, step, final=True, overrides=overrides)
                     except GflowError as error:
-                        failed[analysis.name] = error
+                        failed[analysis.name] = _alone(error)
             except KeyboardInterrupt:
                 self.console.close()
                 lacking = [*failed, *(one.name for one in analyses[i:])]
@@ -330,6 +330,15 @@ class Session:
             room = "; make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
             what = f"{self.folder.path}: {name} cannot be written: {error.strerror or error}"
             raise GflowError(f"{what}{room}{again}") from error
+
+
+def _alone(error: GflowError) -> GflowError:
+    """The error, which is kept, without the frames it came through: they hold copies of networks."""
+    one: BaseException | None = error
+    while one is not None and os.environ.get("GFLOW_DEBUG") != "1":
+        one.__traceback__ = None
+        one = one.__cause__ or one.__context__
+    return error
 
 
 def _versions(data: Source | None) -> list[int]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import weakref
+from contextlib import nullcontext
 from pathlib import Path
 
 import attrs
@@ -12,7 +14,7 @@ from torch import nn
 
 import gflow_core
 from gflow_core import Result
-from gflow_core.errors import PluginError
+from gflow_core.errors import GflowError, PluginError
 from gflow_core.files.checkpoint import read
 from gflow_core.machine.runtime import Runtime
 from gflow_core.machine.streams import Streams
@@ -106,6 +108,23 @@ def test_data_that_were_changed_in_place_are_not_trained_on(trained):
     said = r"^analyzer mine\.meddler has changed the data in place, .* Then gflow resume runs/tiny-s0-001$"
     with pytest.raises(PluginError, match=said):
         trained(lambda subject: subject.data.x[:10].float().mul_(2))
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_copies_of_an_analyzer_are_gone_when_it_is_done(trained, fails):
+    seen: list[weakref.ref[nn.Module]] = []
+    alive: list[int] = []
+
+    def deed(subject):
+        alive.append(sum(network() is not None for network in seen))
+        seen.extend(map(weakref.ref, (subject.sampler, subject.discriminator)))
+        if fails:
+            raise LookupError("boom")
+
+    with pytest.raises(GflowError, match="boom") if fails else nullcontext():
+        trained(deed)
+    assert alive == [0, 0]
+    assert len(seen) == 4
 
 
 def test_a_network_that_cannot_be_copied_is_looked_at_itself():
