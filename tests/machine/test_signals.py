@@ -7,6 +7,8 @@ import signal
 
 import pytest
 
+from gflow_core import __main__ as gflow
+from gflow_core import cli
 from gflow_core.machine import signals
 from gflow_core.machine.signals import INTERRUPTED, end_at_once, interruptible, listening
 
@@ -54,6 +56,13 @@ def test_who_is_not_asked_leaves_the_handlers_as_they_were():
         end_at_once()  # for good: what follows is the end of the process
     with pytest.raises(EndedError):
         send(signal.SIGTERM)
+
+
+def test_the_command_line_hears_them_before_it_is_imported(monkeypatch, capfd):
+    monkeypatch.setattr(cli, "main", lambda prog_name: send(signal.SIGTERM))
+    with pytest.raises(EndedError, match=str(INTERRUPTED)):
+        gflow.main()
+    assert capfd.readouterr().err == "interrupted\n"
 
 
 def test_what_was_ignored_stays_ignored():
