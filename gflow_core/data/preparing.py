@@ -171,7 +171,8 @@ def _decoded_chunks(job: Job, chunks: Iterator[Chunk], workers: int) -> Iterator
         return
     # Spawned, not forked: this process may hold a device, and threads.
     others = set(active_children())
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), start_worker)
+    with held_back():  # Python's helper is started here
+        pool = ProcessPoolExecutor(workers, get_context("spawn"), start_worker)
     waiting: dict[Future[Outcome], Chunk] = {}
     try:
         while True:

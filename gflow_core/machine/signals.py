@@ -106,11 +106,14 @@ def end_at_once(words: str = "") -> None:
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """Ctrl-C waits until the block is left; processes that are started in it hear none before they are ready to."""
+    """What a terminal sends to all its processes (Ctrl-C, or that it closes) waits until the block is left.
+
+    Processes that are started in it hear none before they are ready to, and Python's own helper of theirs none at all.
+    """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGHUP])
     try:
         yield
     finally:

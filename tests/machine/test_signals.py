@@ -10,7 +10,7 @@ import pytest
 from gflow_core import __main__ as gflow
 from gflow_core import cli
 from gflow_core.machine import signals
-from gflow_core.machine.signals import INTERRUPTED, end_at_once, interruptible, listening
+from gflow_core.machine.signals import INTERRUPTED, end_at_once, held_back, interruptible, listening
 
 NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
@@ -63,6 +63,17 @@ def test_the_command_line_hears_them_before_it_is_imported(monkeypatch, capfd):
     with pytest.raises(EndedError, match=str(INTERRUPTED)):
         gflow.main()
     assert capfd.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_what_a_terminal_sends_waits(number):
+    reached = False
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        with held_back():
+            send(number)
+            reached = True
+        send(0)
+    assert reached
 
 
 def test_what_was_ignored_stays_ignored():
