@@ -146,11 +146,13 @@ def _note_copy(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Non
     else:
         pairs = [(source, isinstance(to, DeviceTensor), to.dtype) for to, source in zip(args[0], args[1], strict=True)]
     blocking = not (kwargs.get("non_blocking") or (len(args) > 2 and args[2]))
-    for source, arrives, dtype in pairs:
+    within = [(source, dtype) for source, arrives, dtype in pairs if arrives and isinstance(source, DeviceTensor)]
+    if within:  # many at once are one launch
+        note("launch", func)
+        if casts := [f"{source.dtype} to {dtype}" for source, dtype in within if dtype != source.dtype]:
+            note("cast", casts[0])
+    for source, arrives, _ in pairs:
         if arrives and isinstance(source, DeviceTensor):
-            note("launch", func)
-            if dtype != source.dtype:
-                note("cast", f"{source.dtype} to {dtype}")
             continue
         pinned = getattr(source, "_pinned", False)
         note("copy back" if not arrives else "pinned copy" if pinned else "pageable copy", func)
