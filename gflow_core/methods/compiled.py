@@ -58,7 +58,7 @@ class _Region:
     """A compiled function of tensors, and what comes out of it."""
 
     run: Callable[..., Sequence[Tensor]]
-    draws: int
+    draws: int = 0
     """U(0, 1) that it takes."""
     names: Sequence[str] = ()
     """What it observes."""
@@ -66,38 +66,44 @@ class _Region:
     """Which parameters have a gradient."""
 
 
+class _Together(nn.Module):
+    """A function of the networks, as a module that has them: `functional_call` puts other weights into all of them."""
+
+    def __init__(self, networks: Mapping[str, nn.Module], function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleDict(networks)
+        self.function = function
+
+    def forward(self, *given: Any) -> Any:
+        return self.function(*given)
+
+
 class Compiled:
-    """Functions of two networks' weights, each compiled when it is first called.
+    """Functions of two networks and of tensors, each compiled when it is first called.
 
     Each is tried first as it stands, so that what raises is said as ever; where it cannot be compiled, or gives
     something else compiled, that is said once, and it runs as it is.
     """
 
-    def __init__(self, modules: Mapping[str, nn.Module]) -> None:
-        self._modules = modules
-        self._own = [weight for module in modules.values() for weight in module.parameters()]
+    def __init__(self, networks: Mapping[str, nn.Module]) -> None:
+        self._networks = dict(networks)
+        self._own = [weight for module in networks.values() for weight in module.parameters()]
         self._regions: dict[Hashable, _Region | None] = {}
-        self._weights: dict[str, dict[str, Tensor]] = {}  # in place of the networks' own, while one is traced
-        self._busy = False
 
-    def forward(self, network: str, given: Sequence[Tensor]) -> Tensor:
-        """What the network makes of `given`: compiled where no gradient is asked for."""
-        module = self._modules[network]
-        if network in self._weights:
-            out: Tensor = functional_call(module, self._weights[network], tuple(given))
-            return out
-        if self._busy or torch.is_grad_enabled():
-            return module(*given)  # type: ignore[no-any-return]
-        key = ("forward", network, module.training, *(x.shape for x in given))
-        if key not in self._regions:
+    @torch.no_grad()
+    def call(
+        self, what: str, function: Callable[..., Sequence[Tensor]], given: Sequence[Any]
+    ) -> Sequence[Tensor] | None:
+        """function(*given), without gradients; None where it runs as it is. `what` tells it from others."""
+        leaves = list(_leaves(given))
+        place = (what, *(x.shape for x in leaves))
+        if place not in self._regions:
             with self._trying():
-                expected = [module(*given)]
-            run = self._made(f"the {network}'s forward", self._forwards(network), expected, [], list(given), [])
-            self._regions[key] = None if run is None else _Region(run, 0)
-        region = self._regions[key]
-        if region is None:
-            return module(*given)  # type: ignore[no-any-return]
-        return region.run(*self._flat(given))[0]
+                expected = function(*given)
+            run = self._made(what, lambda given, _: function(*given), expected, [], given, [])
+            self._regions[place] = None if run is None else _Region(run)
+        region = self._regions[place]
+        return None if region is None else region.run(*leaves, *self._own)
 
     def gradients(
         self, network: str, key: Hashable, loss: Loss, given: Sequence[Any], uniform: Callable[[], Callable[[], Tensor]]
@@ -106,22 +112,25 @@ class Compiled:
 
         `uniform()` gives what the loss draws with, from its first draw on.
         """
-        place = (network, key, *(x.shape for x in _leaves(given)))
+        leaves = list(_leaves(given))
+        place = (network, key, *(x.shape for x in leaves))
         if place not in self._regions:
             self._regions[place] = self._region(network, loss, given, uniform())
         region = self._regions[place]
         if region is None:
             return None
-        draw = uniform()
-        drawn = [draw() for _ in range(region.draws)]
+        if region.draws:
+            draw = uniform()
+            leaves += [draw() for _ in range(region.draws)]
         with torch.no_grad():
-            found = iter(region.run(*self._flat((given, drawn))))
+            found = iter(region.run(*leaves, *self._own))
         gradients = [next(found) if moved else None for moved in region.moved]
         return gradients, dict(zip(region.names, found, strict=True))
 
     def _region(self, network: str, loss: Loss, given: Sequence[Any], uniform: Callable[[], Tensor]) -> _Region | None:
         """The loss's gradient and what it observes, compiled."""
-        own = list(self._modules[network].parameters())
+        module = self._networks[network]
+        own = list(module.parameters())
         trained = [parameter for parameter in own if parameter.requires_grad]
         drawn: list[Tensor] = []
 
@@ -136,7 +145,7 @@ class Compiled:
         moved = [parameter.requires_grad and next(left) is not None for parameter in own]
 
         def differentiated(given: Sequence[Any], drawn: Sequence[Tensor]) -> list[Tensor]:
-            weights = [w.requires_grad_() for w, has in zip(self._weights[network].values(), moved, strict=True) if has]
+            weights = [w.requires_grad_() for w, has in zip(module.parameters(), moved, strict=True) if has]
             with torch.enable_grad():
                 total, metrics = loss(*given, iter(drawn).__next__)
                 slopes = torch.autograd.grad(total, weights)
@@ -147,14 +156,11 @@ class Compiled:
         run = self._made(f"the {network}'s update", differentiated, expected, like, given, drawn)
         return None if run is None else _Region(run, len(drawn), list(metrics), moved)
 
-    def _forwards(self, network: str) -> Callable[[Sequence[Any], Sequence[Tensor]], list[Tensor]]:
-        return lambda given, _: [self.forward(network, given)]
-
     @torch.no_grad()
     def _made(
         self,
         what: str,
-        function: Callable[[Sequence[Any], Sequence[Tensor]], list[Tensor]],
+        function: Callable[[Sequence[Any], Sequence[Tensor]], Sequence[Tensor]],
         expected: Sequence[Tensor],
         like: Sequence[Tensor],
         given: Sequence[Any],
@@ -167,18 +173,15 @@ class Compiled:
         from torch.fx.experimental.proxy_tensor import make_fx
 
         flat, shape = _pytree.tree_flatten((list(given), list(drawn)))
-        names = {name: [n for n, _ in module.named_parameters()] for name, module in self._modules.items()}
+        together = _Together(self._networks, function)
+        names = [name for name, _ in together.named_parameters(remove_duplicate=False)]
 
         def traced(*tensors: Tensor) -> tuple[Tensor, ...]:
-            here = iter([tensor.detach() for tensor in tensors])
-            given, drawn = _pytree.tree_unflatten([next(here) for _ in flat], shape)
-            self._weights = {name: {n: next(here) for n in own} for name, own in names.items()}
-            try:
-                return tuple(function(given, drawn))
-            finally:
-                self._weights = {}
+            here = [tensor.detach() for tensor in tensors]
+            weights = dict(zip(names, here[len(flat) :], strict=True))
+            return tuple(functional_call(together, weights, tuple(_pytree.tree_unflatten(here[: len(flat)], shape))))
 
-        inputs = self._flat((list(given), list(drawn)))
+        inputs = [*flat, *self._own]
         try:
             with self._trying():
                 run = _compile(make_fx(traced)(*inputs), inputs)
@@ -195,21 +198,15 @@ class Compiled:
             return None
         return run
 
-    def _flat(self, tree: Any) -> list[Tensor]:
-        """All tensors of the tree, then all weights."""
-        return [*_leaves(tree), *self._own]
-
     @contextmanager
     def _trying(self) -> Iterator[None]:
         """Networks as they are within the block, which leaves no trace in them or in torch's global generator."""
-        buffers = [buffer for module in self._modules.values() for buffer in module.buffers()]
+        buffers = [buffer for module in self._networks.values() for buffer in module.buffers()]
         before = [buffer.clone() for buffer in buffers]
-        self._busy = True
         try:
             with seeded(0):
                 yield
         finally:
-            self._busy = False
             with torch.no_grad():
                 for buffer, kept in zip(buffers, before, strict=True):
                     buffer.copy_(kept)

@@ -7,6 +7,7 @@ is minimised, so that each replica's gradients are its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import attrs
@@ -85,11 +86,23 @@ class AdversarialObjective:
 
     # ------------------------------------------------------------------ the game
 
-    def generate(self, n: int, stream: str = "adversarial") -> Batch:
-        """This process's slice of n fresh items, with labels where a network reads them."""
-        return self._made(self._latents(n, stream))
+    def compute(self, what: str, function: Callable[..., Batch], *given: Batch) -> Batch:
+        """function(*given), without gradients, a batch that follows from those given and from the networks alone.
 
-    def _latents(self, n: int, stream: str = "adversarial") -> Batch:
+        With `train.compile` it is compiled. `what` tells it from others, and names it where it cannot be.
+        """
+        if self._compiled is not None:
+
+            def flat(*given: Sequence[Tensor]) -> Sequence[Tensor]:
+                return _tensors(function(*(Batch(*one) for one in given)))
+
+            found = self._compiled.call(what, flat, [_tensors(batch) for batch in given])
+            if found is not None:
+                return Batch(*found)
+        with torch.no_grad():
+            return function(*given)
+
+    def latents(self, n: int, stream: str = "adversarial") -> Batch:
         """This process's slice of n fresh z, with labels where a network reads them."""
         draw = self.experiment.draw
         z = self.runtime.here(draw(lambda streams: self._latent.draw(n, streams[f"{stream}.latent"])))
@@ -100,7 +113,8 @@ class AdversarialObjective:
             y = self.runtime.here(draw(lambda streams: draw_labels(pool, n, streams[f"{stream}.label"])))
         return Batch(z, y)
 
-    def _made(self, z: Batch) -> Batch:
+    def generate(self, z: Batch) -> Batch:
+        """What the sampler makes of latents."""
         with self.runtime.autocast():
             x = self._forward("sampler", z.x, z.y)
         return Batch(x.to(z.x.dtype), z.y)
@@ -123,9 +137,10 @@ class AdversarialObjective:
         """Discriminator update `number` (from 0). Real and generated items get a forward each, so that their batch
         statistics do not mix; where there are none (`itemwise`) one for both."""
         due = {name: one for name, one in self._penalties.items() if number % one.interval == 0}
-        latents = self._latents(self.batch_size)
-        with torch.no_grad():
-            fakes = [self._packed(self._made(piece)) for piece in self._pieces.of_batch(latents)]
+        latents = self._pieces.of_batch(self.latents(self.batch_size))
+        fakes = latents
+        if self._compiled is None:  # else the update makes them, as one function
+            fakes = [self._fakes(piece) for piece in latents]
         batch, true = self.real_batch()
         if self.rules.loss.reads_real:
             self._last = batch
@@ -142,9 +157,8 @@ class AdversarialObjective:
             scales: Mapping[str, float],
             uniform: Callable[[], Tensor],
         ) -> tuple[Tensor, dict[str, Tensor]]:
-            return self._discriminator_loss(
-                Batch(*real), Batch(*fake), true, drawn_real, drawn_fake, due, scales, uniform
-            )
+            fakes = Batch(*fake) if self._compiled is None else self._fakes(Batch(*fake))
+            return self._discriminator_loss(Batch(*real), fakes, true, drawn_real, drawn_fake, due, scales, uniform)
 
         given = [
             [*map(_tensors, pair), *drawn, scales]
@@ -193,8 +207,8 @@ class AdversarialObjective:
         return self._share(total), metrics
 
     def _improve(self) -> Tensor:
-        """One update of the sampler against a discriminator whose own gradients nobody needs."""
-        latents = self._pieces.of_batch(self._latents(self.batch_size))
+        """One update of the sampler."""
+        latents = self._pieces.of_batch(self.latents(self.batch_size))
         drawn = self._drawn()
         reals = self._pieces.of_batch(self._last) if self._last is not None else []
         drawn_real = self._drawn() if reals else [[]] * len(latents)
@@ -202,8 +216,7 @@ class AdversarialObjective:
             [_tensors(piece), drawn[i], _tensors(reals[i]) if reals else (), drawn_real[i]]
             for i, piece in enumerate(latents)
         ]
-        with frozen(self.discriminator.module):
-            return self._minimize("sampler", None, self._sampler_loss, given)["sampler_loss"]
+        return self._minimize("sampler", None, self._sampler_loss, given, self.discriminator.module)["sampler_loss"]
 
     def _sampler_loss(
         self,
@@ -214,7 +227,7 @@ class AdversarialObjective:
         uniform: Callable[[], Tensor],
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Of a piece of the batch: what the sampler minimises, and what is observed."""
-        fake = self._packed(self._made(Batch(*latents)))
+        fake = self._made(Batch(*latents))
         d_real = None
         if real:
             items = self._packed(Batch(*real))
@@ -225,8 +238,18 @@ class AdversarialObjective:
         self._look("loss", self.rules.loss, "sampler", loss, d_fake)
         return self._share(loss), {"sampler_loss": loss}
 
-    def _minimize(self, name: str, key: Hashable, loss: Loss, given: Sequence[Sequence[Any]]) -> dict[str, Tensor]:
-        """One update of a network on loss(*given, uniform), a piece of the batch at a time; what was observed."""
+    def _minimize(
+        self,
+        name: str,
+        key: Hashable,
+        loss: Loss,
+        given: Sequence[Sequence[Any]],
+        still: nn.Module | None = None,
+    ) -> dict[str, Tensor]:
+        """One update of a network on loss(*given, uniform), a piece of the batch at a time; what was observed.
+
+        Of the network that stands `still` meanwhile nobody needs the gradients.
+        """
         player = self.experiment.players[name]
         uniform = Shared(self._uniform, self._pieces)
         if self._compiled is not None:
@@ -245,7 +268,8 @@ class AdversarialObjective:
                 seen.append({name: value.detach() for name, value in metrics.items()})
                 yield total
 
-        player.minimize(losses())
+        with nullcontext() if still is None else frozen(still):
+            player.minimize(losses())
         return {name: _mean([metrics[name] for metrics in seen]) for name in seen[0]}
 
     def _share(self, loss: Tensor) -> Tensor:
@@ -264,6 +288,13 @@ class AdversarialObjective:
         if fault is None and kind == "loss" and logits[0].requires_grad and not value.requires_grad:
             fault = "a tensor that no gradient goes through"
         refuse(kind, part, method, fault)
+
+    def _made(self, z: Batch) -> Batch:
+        return self._packed(self.generate(z))
+
+    @torch.no_grad()
+    def _fakes(self, z: Batch) -> Batch:
+        return self._made(z)
 
     def _packed(self, batch: Batch) -> Batch:
         """`pack` items as one: channels, or the dimensions of vectors, behind one another (Lin et al. 2018)."""
@@ -301,12 +332,9 @@ class AdversarialObjective:
         )
 
     def _forward(self, name: str, x: Tensor, y: Tensor | None) -> Tensor:
-        given = (x, y) if self._reads_labels[name] and y is not None else (x,)
-        if self._compiled is not None:
-            return self._compiled.forward(name, given)
         player = self.sampler if name == "sampler" else self.discriminator
         with player.cast():
-            out: Tensor = player.module(*given)
+            out: Tensor = player.module(x, y) if self._reads_labels[name] and y is not None else player.module(x)
         return out
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import attrs
@@ -39,6 +40,8 @@ class Player:
     _modes: list[tuple[nn.Module, bool]] = attrs.field(factory=list, init=False)
     """Its modules as `train` left them, and whether each is in training mode."""
     _longest: float | None = attrs.field(default=None, init=False)
+    _update: Callable[[Optimizer], object] | None = attrs.field(default=None, init=False)
+    """The step of torch's own optimizer, without what torch wraps around it."""
 
     def __attrs_post_init__(self) -> None:
         self.optimizer = self.part.build(self.module)
@@ -47,6 +50,8 @@ class Player:
         # A processor's launches cost nothing: there autocast's own casts are as fast.
         launches = self.runtime.device.type == "cuda"
         self._casting = Casting(self.module) if self.runtime.bf16 and launches else None
+        if type(self.optimizer).__module__.startswith("torch.optim."):
+            self._update = inspect.unwrap(type(self.optimizer).step)
 
     def train(self) -> None:
         """Put the network in training mode, save what stands still."""
@@ -100,7 +105,13 @@ class Player:
         self.runtime.average_gradients(self._parameters)
         if self._longest is not None:
             self._shorten(self._longest)
-        self.optimizer.step()
+        one = self.optimizer
+        hooks = getattr(one, "_optimizer_step_pre_hooks", True) or getattr(one, "_optimizer_step_post_hooks", True)
+        if self._update is None or hooks:
+            one.step()
+            return
+        with torch.no_grad():  # looking for hooks and profilers takes as long as a small network's update
+            self._update(one)
 
     def _shorten(self, longest: float) -> None:
         """Scale the gradient down to the length `longest` where it is longer; each replica's by itself."""

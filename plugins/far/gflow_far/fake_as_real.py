@@ -39,29 +39,29 @@ class FakeAsRealObjective(AdversarialObjective):
         if self.fake_as_real == 0:
             return super().real_batch()
         real = self.feed.next(self.batch_size - self.fake_as_real)
-        fake = self._choose(self.fake_as_real)
-        lead = real.x.dim() - len(self.feed.source.shape.shape) - 1  # 1 with replicas, else 0
-        x = torch.cat([real.x, fake.x.to(real.x.dtype)], dim=lead)
-        if x.dim() == 4:
-            x = x.contiguous(memory_format=torch.channels_last)
-        y = None if real.y is None or fake.y is None else torch.cat([real.y, fake.y], dim=lead)
-        return Batch(x, y), real.x.shape[lead]
+        mixed = self.compute("the choice of fakes", self._mixed, real, self.latents(self.candidates, "far"))
+        return mixed, (self.batch_size - self.fake_as_real) // self.runtime.world
 
-    @torch.no_grad()
-    def _choose(self, n: int) -> Batch:
-        """The n lowest of the candidates over all processes, this one's slice. Judging them leaves no trace in the
-        discriminator (running statistics, spectral-norm vectors)."""
-        fresh = self.generate(self.candidates, "far")
+    def _mixed(self, real: Batch, latents: Batch) -> Batch:
+        """The real items, and of what the sampler makes of the latents the lowest over all processes, this one's slice.
+
+        Judging them leaves no trace in the discriminator (running statistics, spectral-norm vectors).
+        """
+        fresh = self.generate(latents)
         with evaluating(self.discriminator.module):
             d = self.judge(fresh.x, fresh.y)
         gather, shard = self.runtime.gather, self.runtime.shard
-        index = lowest(gather(d), n)
-        lead = d.dim() - 1
+        index = lowest(gather(d), self.fake_as_real)
+        lead = d.dim() - 1  # 1 with replicas, else 0
 
         def chosen(items: Tensor) -> Tensor:
             """Those of items [..., M, *any], [..., n, *any]; each replica its own."""
             shape = (*index.shape, *items.shape[lead + 1 :])
             wide = index.view(*index.shape, *[1] * (items.dim() - index.dim())).expand(shape)
-            return items.gather(lead, wide)
+            return shard(gather(items).gather(lead, wide))
 
-        return Batch(shard(chosen(gather(fresh.x))), None if fresh.y is None else shard(chosen(gather(fresh.y))))
+        x = torch.cat([real.x, chosen(fresh.x).to(real.x.dtype)], dim=lead)
+        if x.dim() == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
+        y = None if real.y is None or fresh.y is None else torch.cat([real.y, chosen(fresh.y)], dim=lead)
+        return Batch(x, y)
