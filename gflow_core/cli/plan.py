@@ -14,7 +14,6 @@ from rich.table import Table
 from gflow_core.cli.kinds import name_of
 from gflow_core.errors import harmless
 from gflow_core.machine.speed import Speed
-from gflow_core.methods.compiled import check_compiler
 from gflow_core.nn.labels import class_list
 from gflow_core.recipes.recipe import Recipe
 from gflow_core.runs.build import build
@@ -46,8 +45,6 @@ def _safe(text: str) -> str:
 def _plan(recipe: Recipe) -> dict[str, Any]:
     """The recipe built, in words and numbers that JSON has; a table that it lacks is None."""
     spec = recipe.spec
-    if spec.train is not None and spec.train.compile:
-        check_compiler(spec.train)
     check_memory(spec)  # before it is built, and after
     experiment = build(spec)
     needs = check_memory(spec, {"sampler": experiment.sampler, "discriminator": experiment.discriminator})

@@ -20,9 +20,10 @@ from torch.utils import _pytree
 from gflow_core.errors import GflowError
 from gflow_core.machine.runtime import choose_device, world_size
 from gflow_core.machine.streams import seeded
-from gflow_core.parts.spec import Train
+from gflow_core.parts.spec import Spec, Train
+from gflow_core.recipes.checks import cannot_compile
 
-__all__ = ["Compiled", "Loss", "check_compiler"]
+__all__ = ["Compiled", "Loss", "compiles"]
 
 Loss = Callable[..., tuple[Tensor, dict[str, Tensor]]]
 """loss(*given, uniform): the number that is minimised and what is observed beside it.
@@ -34,23 +35,39 @@ two calls of the same key.
 logger = logging.getLogger("gflow")
 
 
-def check_compiler(train: Train) -> None:
-    """This machine can compile the steps that `train.compile` asks for. Raises GflowError if not."""
+_REPAID = 50_000
+"""Steps that repay compiling: it takes half a minute, and saves about a millisecond a step."""
+
+
+def compiles(spec: Spec, began: bool | None = None) -> bool:
+    """Whether the steps are compiled, as `train.compile` says: with "auto" as the run `began`, where that is known.
+
+    Raises GflowError where they are to be, and this machine cannot.
+    """
+    train = spec.train
+    if train is None or not train.compile:
+        return False
+    fault = _fault(train)
+    if train.compile == "auto" and began is not True:
+        able = began is None and fault is None and not any(cannot_compile(spec, train))
+        return able and train.steps >= _REPAID
+    if fault is not None:
+        raise GflowError(f"train.compile: {fault}, or set train.compile=false")
+    return True
+
+
+def _fault(train: Train) -> str | None:
+    """Why this machine cannot compile the steps, and the mend."""
     if choose_device(train.device).type != "cpu" or world_size() > 1 or train.precision == "bf16":
-        raise GflowError(
-            "train.compile: steps are compiled for one process on the CPU, in float32; set train.device=cpu, or "
-            "train.compile=false"
-        )
+        return "steps are compiled for one process on the CPU, in float32; set train.device=cpu"
     from torch._inductor.cpp_builder import get_cpp_compiler
     from torch._inductor.exc import InvalidCxxCompiler
 
     try:
         get_cpp_compiler()
-    except InvalidCxxCompiler as error:
-        raise GflowError(
-            "train.compile: this machine has no C++ compiler (g++, or what CXX names); install one, or set "
-            "train.compile=false"
-        ) from error
+    except InvalidCxxCompiler:
+        return "this machine has no C++ compiler (g++, or what CXX names); install one"
+    return None
 
 
 @attrs.frozen(eq=False)

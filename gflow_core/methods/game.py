@@ -58,7 +58,7 @@ class AdversarialObjective:
         self._penalties = dict(zip(_names(rules.penalty), rules.penalty, strict=True))
         self._pieces = Pieces(spec.train.accumulate, lead=1 if experiment.replicas else 0)
         networks = {name: player.module for name, player in experiment.players.items()}
-        self._compiled = Compiled(networks) if spec.train.compile else None
+        self._compiled = Compiled(networks) if experiment.compiled else None
         self._done = 0  # steps before the one that is made
         self._looked_at: set[tuple[str, int, str]] = set()
         self._last: Batch | None = None  # what counted as real last, where the sampler's loss reads it

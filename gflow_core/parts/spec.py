@@ -87,10 +87,10 @@ class Train:
         doc="Where training draws random numbers: host, the same on every device, or device, which spares a CUDA "
         "device their copies and draws numbers of its own there; elsewhere both are the same.",
     )
-    compile: bool = option(
+    compile: bool | Literal["auto"] = option(
         False,
         doc="Compile the steps' tensor work, which small networks of vectors on the CPU gain by: it takes a minute at "
-        "first and a C++ compiler, and last digits differ.",
+        "first and a C++ compiler, and last digits differ. auto does so where it can, and the run repays it.",
     )
     log_every: int = option(1, doc="Write metrics, averaged since the last line.", unit="steps", ge=1)
     sample_every: int = option(100, doc="Draw a sample picture; 0 draws only the last.", unit="steps", ge=0)

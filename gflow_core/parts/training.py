@@ -157,6 +157,8 @@ class Experiment:
     """Network ("sampler", "discriminator", "ema") -> where its first weights were read, and their sha256."""
     replicas: tuple[Streams, ...] = ()
     """The streams of each replica (`train.replicas`), whose networks are stacked; empty where the run is one."""
+    compiled: bool = False
+    """Whether its steps are compiled: what `train.compile` comes to here."""
 
     @property
     def final_sampler(self) -> nn.Module | None:

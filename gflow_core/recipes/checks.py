@@ -147,8 +147,8 @@ def check_training(spec: Spec, table: Mapping[str, Any], plugins: Plugins) -> It
         yield ("train", "accumulate"), f"{name} computes its batches whole; remove it"
     if train is not None and train.replicas > 1:
         yield from ((("train", "replicas"), message) for message in _cannot_replicate(spec, train, name))
-    if train is not None and train.compile:
-        yield from ((("train", "compile"), message) for message in _cannot_compile(spec, train, name))
+    if train is not None and train.compile is True:
+        yield from ((("train", "compile"), message) for message in cannot_compile(spec, train, name))
     players = tuple(getattr(spec.objective, "players", ()))
     for player in players:
         if player not in table:
@@ -228,7 +228,8 @@ def _cannot_replicate(spec: Spec, train: Train, objective: str) -> Iterator[str]
         yield "works on networks that read no labels; remove it"
 
 
-def _cannot_compile(spec: Spec, train: Train, objective: str) -> Iterator[str]:
+def cannot_compile(spec: Spec, train: Train, objective: str = "it") -> Iterator[str]:
+    """Why this recipe's steps are not compiled (`train.compile`), if they are not."""
     if not getattr(spec.objective, "compiles", False):
         yield f"{objective} has no steps that are compiled; remove it"
     elif train.devices > 1 or train.accumulate > 1:

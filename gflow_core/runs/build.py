@@ -15,6 +15,7 @@ from gflow_core.data.feed import Feed, ReplicaFeed, Shelf
 from gflow_core.errors import GflowError
 from gflow_core.machine.runtime import Runtime
 from gflow_core.machine.streams import Streams, derive, seeded
+from gflow_core.methods.compiled import compiles
 from gflow_core.optim.ema import Ema
 from gflow_core.optim.freezing import freeze
 from gflow_core.optim.player import Player
@@ -39,25 +40,28 @@ def build(
     load_data: bool = True,
     begin: bool = True,
     precision: str = "auto",
+    compiled: bool | None = None,
 ) -> Experiment:
     """Build everything the recipe names. Raises DataError where data is missing, PluginError for what parts do wrong.
 
     `load_data = False` leaves out the data, the players and the objective: enough to sample from a run. `begin = False`
     reads no weights that networks begin from: those of a checkpoint are put in their place. `precision` is the one
-    that "auto" stands for, where that is known.
+    that "auto" stands for, where that is known; so is `compiled`, of `train.compile`.
     """
+    if compiled is None:
+        compiled = load_data and compiles(spec)
     with blaming(spec):
-        return _build(spec, progress, load_data, begin, precision)
+        return _build(spec, progress, load_data, begin, precision, compiled)
 
 
-def _build(spec: Spec, progress: Progress, load_data: bool, begin: bool, precision: str) -> Experiment:
+def _build(spec: Spec, progress: Progress, load_data: bool, begin: bool, precision: str, compiled: bool) -> Experiment:
     shape = spec.dataset.data_shape() if spec.dataset else None
     runtime = _runtime(spec, precision)
     streams = Streams(spec.seed)
     # Dropout and the like draw from torch's global generators: each process its own numbers.
     torch.manual_seed(derive(spec.seed, f"global.{runtime.rank}"))
 
-    experiment = Experiment(spec=spec, runtime=runtime, streams=streams)
+    experiment = Experiment(spec=spec, runtime=runtime, streams=streams, compiled=compiled)
     if spec.train and spec.train.replicas > 1:
         if runtime.world > 1:
             raise GflowError("train.replicas: replicas share one process; start one, or set train.replicas = 1")

@@ -80,9 +80,8 @@ def computed_on(runtime: Runtime) -> dict[str, Any]:
 
 def asked_of(experiment: Experiment) -> dict[str, Any]:
     """How steps are computed where a recipe asks for other than the usual, as it came out on this machine."""
-    train, runtime = experiment.spec.train, experiment.runtime
-    compiled = train is not None and train.compile
-    return {"compiled": compiled, "draws": runtime.draws_on.type, "tf32": runtime.tf32}
+    runtime = experiment.runtime
+    return {"compiled": experiment.compiled, "draws": runtime.draws_on.type, "tf32": runtime.tf32}
 
 
 def precision_of(manifest: Mapping[str, Any], spec: Spec, overrides: Sequence[str] = ()) -> str:

@@ -19,7 +19,7 @@ from gflow_core.files.run_folder import run_name
 from gflow_core.machine import cluster
 from gflow_core.machine.streams import seeded
 from gflow_core.machine.untouched import untouched
-from gflow_core.methods.compiled import check_compiler
+from gflow_core.methods.compiled import compiles
 from gflow_core.parts.analysis import Map
 from gflow_core.parts.loading import check_loaded, copies
 from gflow_core.parts.plugins import plugins
@@ -122,7 +122,8 @@ def _resume(folder: RunFolder, console: Console, checkpoint: str | None, overrid
         torch.set_num_threads(state.threads)
     with _data_of(manifest, recipe.spec):
         precision = precision_of(manifest, recipe.spec, overrides)
-        experiment = _build(recipe, console, begin=False, precision=precision)
+        compiled = compiles(recipe.spec, None if stated("train.compile", overrides) else manifest.get("compiled"))
+        experiment = _build(recipe, console, begin=False, precision=precision, compiled=compiled)
     check_data(manifest, experiment, path)
     check_draws(manifest, experiment, path, overrides)
     for said in check_loaded(manifest, path):
@@ -198,7 +199,8 @@ def _reanalyze(
     check_files(manifest, path, recipe.spec, overrides, ("sampler", "discriminator", "objective", *looked_at))
     with _data_of(manifest, recipe.spec):
         precision = precision_of(manifest, recipe.spec, overrides)
-        experiment = _build(recipe, console, begin=recipe.spec.objective is None, precision=precision)
+        begin = recipe.spec.objective is None
+        experiment = _build(recipe, console, begin=begin, precision=precision, compiled=False)  # nothing is trained
     check_data(manifest, experiment, path)
     for said in check_loaded(manifest, path):
         console.say(said)
@@ -226,9 +228,7 @@ def workers(scheduler: str | None) -> Iterator[Map]:
 
 
 def _check_extras(spec: Spec) -> None:
-    """What trackers and `train.compile` want beyond gflow's own requirements is there. Raises GflowError if not."""
-    if spec.train is not None and spec.train.compile:
-        check_compiler(spec.train)
+    """What trackers want beyond gflow's own requirements is there. Raises GflowError if not."""
     for part in spec.train.trackers if spec.train is not None else ():
         prepare = getattr(part, "prepare", None)
         if prepare is not None:
@@ -236,8 +236,10 @@ def _check_extras(spec: Spec) -> None:
                 prepare()
 
 
-def _build(recipe: Recipe, console: Console, *, begin: bool = True, precision: str = "auto") -> Experiment:
-    experiment = build(recipe.spec, progress=console.progress, begin=begin, precision=precision)
+def _build(
+    recipe: Recipe, console: Console, *, begin: bool = True, precision: str = "auto", compiled: bool | None = None
+) -> Experiment:
+    experiment = build(recipe.spec, progress=console.progress, begin=begin, precision=precision, compiled=compiled)
     console.close()
     return experiment
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +15,9 @@ from click.testing import CliRunner
 from torch import nn
 
 from gflow_core.cli import main
-from gflow_core.methods import compiled
+from gflow_core.errors import GflowError
+from gflow_core.methods import compiled as compiled_module
+from gflow_core.methods import game
 from gflow_core.recipes.recipe import load
 from gflow_core.runs.build import build
 from gflow_core.runs.record import RunFolder
@@ -58,13 +64,13 @@ def recipe(tmp_path: Path) -> Path:
 @pytest.fixture
 def traced(monkeypatch):
     """Steps are traced, and run as they were traced."""
-    check = compiled._compile
+    check = compiled_module._compile
 
     def untouched(graph, inputs):
         monkeypatch.setattr("torch._inductor.compile", lambda graph, inputs, options: graph)
         return check(graph, inputs)
 
-    monkeypatch.setattr(compiled, "_compile", untouched)
+    monkeypatch.setattr(compiled_module, "_compile", untouched)
 
 
 def weights(recipe: Path, *overrides: str, steps: int = 3) -> list[torch.Tensor]:
@@ -99,7 +105,7 @@ def test_what_cannot_be_compiled_is_named_and_runs_as_it_is(recipe, monkeypatch,
     def refuse(graph, inputs):
         raise RuntimeError("no such kernel\nand a long story")
 
-    monkeypatch.setattr(compiled, "_compile", refuse)
+    monkeypatch.setattr(compiled_module, "_compile", refuse)
     with caplog.at_level(logging.WARNING, "gflow"):
         found = weights(recipe, "train.compile=true")
     assert all(
@@ -116,7 +122,7 @@ def test_what_cannot_be_compiled_is_named_and_runs_as_it_is(recipe, monkeypatch,
 )
 def test_networks_with_draws_or_statistics_are_not_compiled(layer, reason, caplog):
     module, x = nn.Sequential(nn.Linear(2, 2), layer), torch.randn(4, 2)
-    own = compiled.Compiled({"sampler": module})
+    own = compiled_module.Compiled({"sampler": module})
 
     torch.manual_seed(1)
     before = [*(buffer.clone() for buffer in module.buffers()), torch.get_rng_state()]
@@ -155,20 +161,81 @@ def test_what_it_does_not_do_is_refused(recipe, tmp_path, words, said):
     assert said in " ".join(result.output.split())
 
 
-def test_compiled_for_true_it_resumes_bit_for_bit(recipe, tmp_path, caplog):
-    def invoke(*words: str) -> None:
-        result = CliRunner().invoke(main, list(words), catch_exceptions=False)
-        assert result.exit_code == 0, result.output
+def test_auto_compiles_where_it_can_and_the_run_repays_it(recipe, monkeypatch):
+    def compiled(*words: str, began: bool | None = None) -> bool:
+        return compiled_module.compiles(load(recipe, ["train.compile=auto", *words]).spec, began)
 
-    invoke("run", str(recipe), "--runs", str(tmp_path / "runs"), "train.compile=true")
+    long = "train.steps=100000"
+    assert compiled(long)
+    assert not compiled()
+    assert not compiled(long, "train.precision=bf16")
+    assert not compiled(long, "train.accumulate=2")
+    assert compiled(began=True), "a run keeps to what it began with"
+    assert not compiled(long, began=False)
+    monkeypatch.setattr(compiled_module, "_fault", lambda train: "no compiler")
+    assert not compiled(long)
+    with pytest.raises(GflowError, match="no compiler"):
+        compiled(began=True)
+
+
+def test_auto_says_what_it_came_to_and_a_run_keeps_to_it(recipe, tmp_path, traced, monkeypatch):
+    monkeypatch.setattr(compiled_module, "_REPAID", 6)
+    invoke("run", str(recipe), "--runs", str(tmp_path / "runs"), "train.compile=auto")
     (folder,) = (tmp_path / "runs").iterdir()
-    run = RunFolder(folder)
-    assert run.read_manifest()["compiled"] is True
-    whole = run.load("000006").parts
+    assert RunFolder(folder).read_manifest()["compiled"] is True
+    plan = json.loads(invoke("run", str(recipe), "--dry-run", "--json", "train.compile=auto", "train.steps=5"))
+    assert plan["compiled"] is False
+    monkeypatch.setattr(compiled_module, "_REPAID", 1000)
+    seen = []
+    monkeypatch.setattr(game, "Compiled", lambda networks: seen.append(networks) or compiled_module.Compiled(networks))
     invoke("resume", str(folder), "--checkpoint", "000003")
-    again = run.load("000006").parts
-    for name in ("sampler", "discriminator"):
-        assert all(torch.equal(whole[name][key], again[name][key]) for key in whole[name])
+    assert seen
+
+
+def test_hooks_of_an_optimizer_are_called(recipe):
+    experiment = build(load(recipe).spec)
+    called = []
+    experiment.players["sampler"].optimizer.register_step_post_hook(lambda *_: called.append(1))
+    list(experiment.objective.step(1))
+    assert called == [1]
+
+
+def invoke(*words: str) -> str:
+    result = CliRunner().invoke(main, list(words), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+DIES = """
+import os, signal, sys
+from gflow_core.cli import main
+from gflow_core.methods.game import AdversarialObjective
+
+step = AdversarialObjective.step
+def dies(self, number):
+    yield from step(self, number)
+    if number == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+AdversarialObjective.step = dies
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no SIGKILL")
+def test_compiled_for_true_and_killed_it_goes_on_bit_for_bit(recipe, tmp_path, caplog):
+    runs = tmp_path / "runs"
+    arguments = ["run", str(recipe), "--runs", str(runs), "train.compile=true"]
+    died = subprocess.run([sys.executable, "-c", DIES, *arguments], capture_output=True, timeout=300)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    (killed,) = runs.iterdir()
+    assert RunFolder(killed).checkpoints() == ["000003"]
+    invoke(*arguments)
+    (whole,) = set(runs.iterdir()) - {killed}
+    invoke("resume", str(killed))
+    ends = [run / "checkpoints" / "000006" for run in (whole, killed)]
+    for file in ("sampler.safetensors", "discriminator.safetensors"):
+        assert ends[0].joinpath(file).read_bytes() == ends[1].joinpath(file).read_bytes()
     assert "cannot be compiled" not in caplog.text
+    found = RunFolder(whole).load("000006").parts
     plain = weights(recipe, steps=6)
-    close([*whole["sampler"].values(), *whole["discriminator"].values()], plain[: len(plain) - 5][:16])
+    close([*found["sampler"].values(), *found["discriminator"].values()], plain[: len(plain) - 5][:16])
