@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gflow_core.machine.streams import Streams
 from gflow_core.methods.compiled import Compiled, Loss
