@@ -106,9 +106,8 @@ def end_at_once(words: str = "") -> None:
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """What a terminal sends to all its processes (Ctrl-C, or that it closes) waits until the block is left.
-
-    Processes that are started in it hear none before they are ready to, and Python's own helper of theirs none at all.
+    """Processes that are started in the block hear nothing of what a terminal sends to all (Ctrl-C, or that it closes)
+    before they are ready to, and Python's own helper of theirs nothing at all; this thread hears it after the block.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield

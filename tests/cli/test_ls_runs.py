@@ -106,7 +106,8 @@ def test_a_plan_as_json(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = gflow("run", "vgrow_ring8", "--dry-run", "--json", "train.seed=3", "dataset.n=50", "~analyze")
     plan = json.loads(result.stdout)
-    assert plan["dataset"] == {"use": "ring", "items": 50, "shape": "vector 2 unbounded", "classes": [], "cache": None}
+    data = {"use": "ring", "items": 50, "shape": "vector 2 unbounded", "classes": [], "cache": None, "on_device": False}
+    assert plan["dataset"] == data
     assert plan["sampler"]["parameters"] == 33666
     assert plan["objective"] == {"use": "vgrow.flow", "steps": 400, "batch_size": 1000, "seeds": [3]}
     assert plan["optimizer"]["sampler"] == {"use": "adam", "lr": 0.001}
