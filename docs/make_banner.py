@@ -3,7 +3,7 @@ r"""Write docs/images/banner.png, the picture of the README: three runs' worth o
 gflow run vgrow_mnist5k
 gflow run vgrow_ring8 train.steps=100
 gflow report runs/vgrow_ring8-s0-001
-chromium --headless --window-size=390,382 --force-device-scale-factor=1.5 --screenshot=report.png \
+chromium --headless --hide-scrollbars --window-size=390,382 --force-device-scale-factor=1.5 --screenshot=report.png \
     runs/vgrow_ring8-s0-001/report.html
 python docs/make_banner.py runs/vgrow_mnist5k-s0-001 runs/vgrow_ring8-s0-001 report.png
 """
@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 BANNER = Path(__file__).parent / "images" / "banner.png"
 HEIGHT, GAP, CAPTION, COLOURS = 548, 16, 36, 200
-STEPS = (10, 30, 60)
+STEPS = (20, 100, 250)
 
 
 def digits(run: Path, step: int) -> Image.Image:
