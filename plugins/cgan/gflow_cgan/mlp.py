@@ -44,9 +44,9 @@ class BoundedLinear(nn.Linear):
 
 
 class _Bounded(torch.autograd.Function):
-    """z [outputs, B], which is w x; w [outputs, inputs] and bias [outputs, 1] -> what it were, no row of w longer.
+    """z [outputs, B], which is w x; w [outputs, inputs]; bias [outputs, 1] -> w x + bias as if w's rows were shortened.
 
-    With L = max(|w|, longest) for each row that is longest / L z + bias; written out, it passes over w once.
+    With L = max(|w|, longest) for each row that is longest / L z + bias. Written out, it passes over w once.
     """
 
     @staticmethod
