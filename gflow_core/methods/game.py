@@ -104,13 +104,12 @@ class AdversarialObjective:
 
     def latents(self, n: int, stream: str = "adversarial") -> Batch:
         """This process's slice of n fresh z, with labels where a network reads them."""
-        draw = self.experiment.draw
-        z = self.runtime.here(draw(lambda streams: self._latent.draw(n, streams[f"{stream}.latent"])))
+        z = self._here(lambda streams: self._latent.draw(n, streams[f"{stream}.latent"]))
         y = None
         if any(self._reads_labels.values()):
             pool = self._labels
             assert pool is not None
-            y = self.runtime.here(draw(lambda streams: draw_labels(pool, n, streams[f"{stream}.label"])))
+            y = self._here(lambda streams: draw_labels(pool, n, streams[f"{stream}.label"]))
         return Batch(z, y)
 
     def generate(self, z: Batch) -> Batch:
@@ -310,7 +309,7 @@ class AdversarialObjective:
         """What augmentations draw for one batch: for each piece, a tensor an augmentation."""
         n = self.batch_size // self.rules.pack
         whole = [
-            self.runtime.here(self.experiment.draw(lambda streams, one=one: self._draw(one, n, streams)))  # type: ignore[misc]
+            self._here(lambda streams, one=one: self._draw(one, n, streams))  # type: ignore[misc]
             for one in self.rules.augment
         ]
         return [list(piece) for piece in zip(*map(self._pieces.of, whole), strict=True)] or [[]] * self._pieces.number
@@ -327,9 +326,11 @@ class AdversarialObjective:
 
     def _uniform(self) -> Tensor:
         n = self.batch_size // self.rules.pack
-        return self.runtime.here(
-            self.experiment.draw(lambda streams: torch.rand(n, generator=streams["adversarial.between"]))
-        )
+        return self._here(lambda streams: torch.rand(n, generator=streams["adversarial.between"]))
+
+    def _here(self, function: Callable[[Streams], Tensor]) -> Tensor:
+        """This process's slice of what `function` draws from the run's streams, on its device."""
+        return self.runtime.here(self.experiment.draw(function))
 
     def _forward(self, name: str, x: Tensor, y: Tensor | None) -> Tensor:
         player = self.sampler if name == "sampler" else self.discriminator
