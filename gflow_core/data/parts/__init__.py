@@ -1,0 +1,24 @@
+"""The core's data sets: their options and checks. The work is in the modules that `load` imports."""
+
+from gflow_core.data.parts.array import Array
+from gflow_core.data.parts.celeba import CelebA
+from gflow_core.data.parts.cifar import Cifar10, Cifar100
+from gflow_core.data.parts.digits import FashionMnist, Mnist, Mnist5k
+from gflow_core.data.parts.image_folder import ImageFolder
+from gflow_core.data.parts.planar import Circles, Gaussian, Grid, Ring, Swissroll
+
+__all__ = [
+    "Array",
+    "CelebA",
+    "Cifar10",
+    "Cifar100",
+    "Circles",
+    "FashionMnist",
+    "Gaussian",
+    "Grid",
+    "ImageFolder",
+    "Mnist",
+    "Mnist5k",
+    "Ring",
+    "Swissroll",
+]

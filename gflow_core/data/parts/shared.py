@@ -1,0 +1,111 @@
+"""Options that several data sets share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import attrs
+
+from gflow_core.data.fit import Fit
+from gflow_core.parts.nouns import DataShape, Progress, no_progress
+from gflow_core.parts.options import option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    import numpy.typing as npt
+    from torch import Tensor
+
+    from gflow_core.data.pixels import Pixels
+    from gflow_core.parts.source import Source
+
+    Classes = npt.NDArray[np.int64]
+
+__all__ = ["DOWNLOAD", "ROOT", "Augmented", "Files", "Sized"]
+
+ROOT = "Where the data is; ~ is the home folder, other relative paths count from where gflow is started."
+DOWNLOAD = "Fetch what is not found into root."
+
+
+@attrs.frozen(kw_only=True)
+class Augmented:
+    """Options of every set of images that change training batches only."""
+
+    flip: bool = option(False, doc="Mirror each image with probability 1/2 when training.")
+    dither: bool = option(False, doc="Add U(0, 1/128) noise when training: one 8-bit step in [-1, 1] units.")
+    limit: int | None = option(
+        None, doc="Keep the first so many images, in the order of the data set; all by default.", ge=1
+    )
+
+    def data_shape(self) -> DataShape:
+        raise NotImplementedError
+
+    def _source(
+        self,
+        x: Tensor,
+        y: Tensor | None,
+        fingerprint: str,
+        class_names: Sequence[str] = (),
+        cache: Path | None = None,
+    ) -> Source:
+        """Items and labels that were read, as these options want them."""
+        from gflow_core.parts.source import Source
+
+        return Source(
+            x,
+            self.data_shape(),
+            fingerprint,
+            y,
+            flip=self.flip,
+            dither=self.dither,
+            class_names=tuple(class_names),
+            cache=cache,
+        )
+
+
+@attrs.frozen(kw_only=True)
+class Sized(Augmented):
+    """Images that come in one size, in memory, and are padded or resized to another."""
+
+    native: ClassVar[int]
+    class_names: ClassVar[tuple[str, ...]]
+
+    image_size: int
+    channels: Literal[1, 3]
+    fit: Fit
+
+    def data_shape(self) -> DataShape:
+        shape = (self.channels, self.image_size, self.image_size)
+        return DataShape("image", shape, -1.0, 1.0, len(self.class_names))
+
+    def check(self) -> Iterable[str]:
+        if self.fit == "pad" and self.image_size < self.native:
+            yield (
+                f"image_size = {self.image_size} is smaller than the images, {self.native}x{self.native}, which can "
+                'be padded only to more; set fit = "resize"'
+            )
+
+    def load(self, progress: Progress = no_progress) -> Source:
+        import torch
+
+        from gflow_core.data.pixels import fitted
+        from gflow_core.parts.source import fingerprint
+
+        x, y = self._read()
+        images = torch.from_numpy(fitted(x[: self.limit], self.image_size, self.channels, self.fit).copy())
+        labels = torch.from_numpy(y[: self.limit].copy())
+        return self._source(images, labels, fingerprint(images, labels), self.class_names)
+
+    def _read(self) -> tuple[Pixels, Classes]:
+        """Images [N, C, native, native] and classes [N] of the split."""
+        raise NotImplementedError
+
+
+@attrs.frozen(kw_only=True)
+class Files(Augmented):
+    """Options of the sets that are decoded once into a cache."""
+
+    skip_unreadable: bool = option(False, doc="Leave out images that cannot be read; otherwise they are an error.")
+    workers: int | None = option(None, doc="Processes that decode; one a processor core by default.", ge=1)
