@@ -34,6 +34,7 @@ from .parts.options import option as option
 
 from .parts.analysis import AnalyzerPart as AnalyzerPart, Map as Map, Result as Result, Subject as Subject
 from .parts.contracts import (
+    Adaptive as Adaptive,
     Augmentation as Augmentation,
     DatasetPart as DatasetPart,
     DiscriminatorPart as DiscriminatorPart,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gflow_core.data import augmentations
+from gflow_core.data import adaptive, augmentations
 from gflow_core.data import parts as datasets
 from gflow_core.encoders import parts as encoders
 from gflow_core.methods import losses, penalties
@@ -125,6 +125,8 @@ def register_augmentations(add: Add) -> None:
     add("color", augmentations.Color)
     add("translation", augmentations.Translation)
     add("cutout", augmentations.Cutout)
+    add("diffaugment", augmentations.DiffAugment)
+    add("ada", adaptive.Ada)
 
 
 @hookimpl

@@ -1,5 +1,7 @@
 """Random changes of items: `train.augment` for the data, `augment` of the adversarial game for all that is judged.
 
+One that follows the discriminator stands in `adaptive`.
+
 Colour, translation and cutout are those of Zhao et al. 2020 (Differentiable Augmentation, Section 3 and its public
 code): each image by itself, differentiable in its pixels, in the range [-1, 1] of the data.
 """
@@ -7,7 +9,7 @@ code): each image by itself, differentiable in its pixels, in the range [-1, 1] 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import attrs
 
@@ -18,7 +20,7 @@ from gflow_core.parts.options import option
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-__all__ = ["Color", "Cutout", "Dither", "Flip", "Translation"]
+__all__ = ["Color", "Cutout", "DiffAugment", "Dither", "Flip", "Translation"]
 
 
 def _images(data: DataShape) -> Iterable[str]:
@@ -147,3 +149,30 @@ class Cutout(_Sometimes):
             place = torch.arange(size, device=x.device)
             inside.append(((place >= first) & (place < first + side)).view(view))
         return x * ~(inside[0] & inside[1])
+
+
+@attrs.frozen(kw_only=True)
+class DiffAugment:
+    """Colour, translation and cutout after one another: the policy of Zhao et al. 2020 with their settings."""
+
+    policy: tuple[Literal["color", "translation", "cutout"], ...] = option(
+        ("color", "translation", "cutout"), doc="Which of them, in this order."
+    )
+
+    def check(self, data: DataShape) -> Iterable[str]:
+        return _images(data)
+
+    def draw(self, n: int, data: DataShape, generator: Generator, done: int) -> Tensor:
+        import torch
+
+        return torch.cat([part.draw(n, data, generator, done) for part in self._parts()], 1)
+
+    def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
+        parts = self._parts()
+        for part, own in zip(parts, drawn.split([1 + part.numbers for part in parts], 1), strict=True):
+            x = part.apply(x, own)
+        return x
+
+    def _parts(self) -> list[_Sometimes]:
+        kinds: dict[str, type[_Sometimes]] = {"color": Color, "translation": Translation, "cutout": Cutout}
+        return [kinds[name]() for name in self.policy]

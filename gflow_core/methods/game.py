@@ -20,7 +20,7 @@ from gflow_core.methods.pieces import Pieces, Shared
 from gflow_core.methods.rules import GameRules
 from gflow_core.nn.sampling import draw_labels
 from gflow_core.optim.player import frozen
-from gflow_core.parts.contracts import Augmentation, Judged, Penalty, at
+from gflow_core.parts.contracts import Adaptive, Augmentation, Judged, Penalty, at
 from gflow_core.parts.nouns import Batch
 from gflow_core.parts.plugins import name_of
 from gflow_core.parts.returned import refuse, tensor_fault
@@ -31,7 +31,10 @@ __all__ = ["AdversarialObjective", "State"]
 
 @attrs.define(eq=False)
 class State:
-    """Nothing outlives a step."""
+    """What outlives a step."""
+
+    augment: list[Tensor] = attrs.field(factory=list)
+    """The state of each augmentation that has one, in their order."""
 
 
 class AdversarialObjective:
@@ -55,6 +58,7 @@ class AdversarialObjective:
         labels = experiment.data.y if experiment.data is not None else None
         self._labels = None if labels is None else labels.to(self.runtime.draws_on)
         self._itemwise: bool = getattr(spec.discriminator, "itemwise", False)
+        self._adaptive = [(i, one) for i, one in enumerate(rules.augment) if isinstance(one, Adaptive)]
         self._penalties = dict(zip(_names(rules.penalty), rules.penalty, strict=True))
         self._pieces = Pieces(spec.train.accumulate, lead=1 if experiment.replicas else 0)
         networks = {name: player.module for name, player in experiment.players.items()}
@@ -67,6 +71,8 @@ class AdversarialObjective:
         """The discriminator's updates, then the sampler's."""
         updates = self.rules.discriminator_steps
         self._done = step - 1
+        if len(self.state.augment) != len(self._adaptive):  # at first, and where the recipe has changed since
+            self.state.augment = [self._begun(one) for _, one in self._adaptive]
         taught = [self._teach((step - 1) * updates + i) for i in range(updates)]
         metrics = taught[0]
         if updates > 1:
@@ -165,7 +171,8 @@ class AdversarialObjective:
                 zip(reals, fakes, strict=True), zip(drawn_real, drawn_fake, strict=True), strict=True
             )
         ]
-        return self._minimize("discriminator", (true, *due), loss, given)
+        metrics = self._minimize("discriminator", (true, *due), loss, given)
+        return metrics | self._adapted(metrics["real_sign"]) if self._adaptive else metrics
 
     def _discriminator_loss(
         self,
@@ -198,6 +205,8 @@ class AdversarialObjective:
         }
         if true < d_real.shape[-1]:
             metrics["logit_counted"] = real_logits[..., true:].mean(-1)  # generated, but counted as real
+        if self._adaptive:
+            metrics["real_sign"] = real_logits[..., :true].sign().mean(-1)
         judged = Judged(real, fake, d_real, d_fake, true, self.judge, uniform)
         for name, penalty in due.items():
             metrics[name] = penalty.value(judged)
@@ -312,10 +321,25 @@ class AdversarialObjective:
             self._here(lambda streams, one=one: self._draw(one, n, streams))  # type: ignore[misc]
             for one in self.rules.augment
         ]
+        for (i, one), state in zip(self._adaptive, self.state.augment, strict=True):
+            whole[i] = one.decided(whole[i], state)
         return [list(piece) for piece in zip(*map(self._pieces.of, whole), strict=True)] or [[]] * self._pieces.number
 
     def _draw(self, augmentation: Augmentation, n: int, streams: Streams) -> Tensor:
         return augmentation.draw(n, self._shape, streams["adversarial.augment"], self._done)
+
+    def _begun(self, one: Adaptive) -> Tensor:
+        state = self.runtime.to_device(one.begin())
+        replicas = len(self.experiment.replicas)
+        return state.expand(replicas, -1).clone() if replicas else state
+
+    def _adapted(self, real_sign: Tensor) -> dict[str, Tensor]:
+        """Adaptive augmentations after an update of the discriminator; what they have come to."""
+        if self.runtime.world > 1:
+            real_sign = self.runtime.mean(real_sign)
+        pairs = zip(self._adaptive, self.state.augment, strict=True)
+        self.state.augment = [one.adapted(state, real_sign, self.batch_size) for (_, one), state in pairs]
+        return {"augment_p": self.state.augment[0][..., 0]}
 
     def _augmented(self, x: Tensor, drawn: Sequence[Tensor]) -> Tensor:
         """Items [..., B, *shape] as the discriminator sees them; gradients reach x."""

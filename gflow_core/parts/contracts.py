@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gflow_core.parts.source import Source
 
 __all__ = [
+    "Adaptive",
     "Augmentation",
     "DatasetPart",
     "DiscriminatorPart",
@@ -289,7 +290,8 @@ class Penalty(Protocol):
 class Augmentation(Protocol):
     """A random change of items while training: of the data (`train.augment`), or of all that a discriminator sees.
 
-    What is random and what is done with it are kept apart: draws are global, and each process takes its slice.
+    What is random and what is done with it are kept apart: draws are global, and each process takes its slice. One
+    that follows what the discriminator says has three methods more, those of `Adaptive`.
     """
 
     def check(self, data: DataShape) -> Iterable[str]:
@@ -300,6 +302,23 @@ class Augmentation(Protocol):
 
     def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
         """Items x [B, *shape] in the data's range, changed by what was drawn for them [B, ...]. Differentiable in x."""
+
+
+@runtime_checkable
+class Adaptive(Augmentation, Protocol):
+    """An augmentation in a game that follows its discriminator: it has a state, which a checkpoint keeps.
+
+    Leading axes are replicas. Nothing in it may wait for the device.
+    """
+
+    def begin(self) -> Tensor:
+        """The first state [k], on the CPU; its first number is logged as `augment_p`."""
+
+    def decided(self, drawn: Tensor, state: Tensor) -> Tensor:
+        """What `apply` reads [..., B, ...]: what was drawn [..., B, ...], under the state [..., k]."""
+
+    def adapted(self, state: Tensor, real_sign: Tensor, n: int) -> Tensor:
+        """The state [..., k] after an update on n real items, with real_sign [...] their mean of sign(d(real))."""
 
 
 class Tracker(Protocol):

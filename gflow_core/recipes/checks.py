@@ -126,6 +126,10 @@ def check_training(spec: Spec, table: Mapping[str, Any], plugins: Plugins) -> It
             ("train", "accumulate"),
             f"{train.batch_size // train.devices} items {each}do not divide into {train.accumulate} equal pieces",
         )
+    for augmentation in train.augment if train is not None else ():
+        if hasattr(augmentation, "adapted"):
+            name = plugins.registries["augmentation"].name_of(type(augmentation))
+            yield ("train", "augment"), f"{name} follows the discriminator; move it to objective.augment"
     if train is not None and train.ema is not None and train.ema.half_life is not None and train.ema.decay != 0.999:
         yield ("train", "ema"), "decay and half_life say the same in two ways; remove one"
     if "objective" not in table:

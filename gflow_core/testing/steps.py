@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from gflow_core.errors import did_you_mean
 from gflow_core.machine.streams import seeded
-from gflow_core.parts.contracts import Judged, at
+from gflow_core.parts.contracts import Adaptive, Judged, at
 from gflow_core.parts.nouns import Batch, DataShape
 from gflow_core.parts.plugins import plugins
 from gflow_core.testing.promises import Promises, Untried, batch_of
@@ -176,6 +176,23 @@ def check_augmentation(part: Any, data: DataShape | None = None) -> None:
         promises.require(torch.allclose(out, pieces, atol=1e-5), "items change one another")
         (gradient,) = torch.autograd.grad(out.sum(), x)
         promises.require(bool(gradient.isfinite().all()), "its gradient is finite")
+        if isinstance(part, Adaptive):
+            _check_adaptive(promises, part, drawn[0])
+
+
+def _check_adaptive(promises: Promises, part: Adaptive, drawn: torch.Tensor) -> None:
+    """States and what they decide keep their shapes, with replicas as well."""
+    with promises.calling("begin, decided and adapted"):
+        state = part.begin()
+        decided = part.decided(drawn, state)
+        later = part.adapted(state, torch.tensor(0.5), 4)
+        replicas = part.decided(torch.stack([drawn, drawn]), torch.stack([state, later]))
+        both = part.adapted(torch.stack([state, state]), torch.tensor([0.5, -0.5]), 4)
+    promises.require(state.dim() == 1 and len(state), f"begin gives numbers [k], not {list(state.shape)}")
+    promises.require(decided.shape == drawn.shape, f"decided makes {list(decided.shape)} of {list(drawn.shape)}")
+    promises.require(later.shape == state.shape, f"adapted makes {list(later.shape)} of {list(state.shape)}")
+    promises.require(torch.equal(replicas[0], decided), "decided looks at another replica's state")
+    promises.require(torch.equal(both[0], later), "adapted looks at another replica")
 
 
 def check_tracker(part: Any) -> None:

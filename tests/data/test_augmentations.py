@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gflow_core.data.augmentations import Color, Cutout, Dither, Flip, Translation
+from gflow_core.data.augmentations import Color, Cutout, DiffAugment, Dither, Flip, Translation
 from gflow_core.optim.schedules import Linear
 from gflow_core.parts.nouns import DataShape
 
@@ -93,3 +93,12 @@ def test_they_are_for_images_and_differentiable(part, x):
     x.requires_grad_()
     (gradient,) = torch.autograd.grad(part.apply(x, drawn(part)).square().sum(), x)
     assert gradient.any()
+
+
+def test_diffaugment_is_its_three_after_one_another(x):
+    part = DiffAugment(policy=("translation", "color", "cutout"))
+    out = part.apply(x, drawn(part))
+    generator = torch.Generator().manual_seed(0)
+    for one in (Translation(), Color(), Cutout()):
+        x = one.apply(x, one.draw(len(x), SHAPE, generator, 0))
+    assert torch.equal(out, x)

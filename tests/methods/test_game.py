@@ -227,6 +227,57 @@ def test_both_players_see_augmented_items_and_penalties_look_before(game, float6
     same(ours, theirs)
 
 
+@attrs.frozen
+class Louder(Shift):
+    """x + u n: n is the number of updates, plus the sum of the signs that were seen."""
+
+    def begin(self):
+        return torch.zeros(2)
+
+    def decided(self, drawn, state):
+        return drawn * state[..., 0, None, None]
+
+    def adapted(self, state, real_sign, n):
+        return torch.stack([state[..., 0] + 1, state[..., 1] + real_sign * n], -1)
+
+
+def adaptive(game, *words):
+    experiment = game("objective.discriminator_steps=2", *words)
+    part = attrs.evolve(experiment.spec.objective, augment=(Shift(), Louder()))
+    experiment.objective = part.build(experiment)
+    return experiment
+
+
+def test_an_augmentation_that_follows_the_discriminator_has_a_state(game):
+    whole, halves = adaptive(game), adaptive(game)
+    seen = run(whole, 4)
+    assert [line["augment_p"] for line in seen] == [1.5, 3.5, 5.5, 7.5]  # means over two updates each
+    (state,) = whole.objective.state.augment
+    assert state.tolist() == pytest.approx([8, 24 * 2 * sum(line["real_sign"] for line in seen)])
+    run(halves, 2)
+    kept, objective = halves.objective.state, halves.objective
+    objective.state = type(kept)(augment=[kept.augment[0].clone()])
+    for step in (3, 4):
+        list(objective.step(step))
+    same(whole, halves, 0)
+
+
+def test_replicas_are_followed_each_by_itself(game):
+    together = adaptive(game, "train.replicas=2")
+    steps(together)
+    for index in range(2):
+        alone = adaptive(game, f"train.seed={index}")
+        steps(alone)
+        torch.testing.assert_close(together.objective.state.augment[0][index], alone.objective.state.augment[0])
+        for name, value in alone.sampler.state_dict().items():
+            torch.testing.assert_close(together.sampler.state_dict()[name][index], value, rtol=1e-4, atol=1e-6)
+
+
+def test_data_cannot_be_augmented_by_what_the_discriminator_says(game):
+    with pytest.raises(RecipeError, match="ada follows the discriminator; move it"):
+        game("train.augment=ada")
+
+
 def test_gradients_are_clipped_to_a_length(game, float64):
     free, clipped = (game("optimizer.sampler=sgd", "optimizer.sampler.lr=1", *w) for w in ((), ("train.clip=1e-3",)))
     before = torch.cat([p.detach().flatten().clone() for p in clipped.sampler.parameters()])
