@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 
@@ -11,7 +11,7 @@ from gflow_core.parts.analysis import Result, Subject
 from gflow_core.parts.contracts import EncoderPart
 from gflow_core.parts.nouns import Progress
 from gflow_core.parts.options import option
-from gflow_core.scores.held_out import held_out
+from gflow_core.scores.held_out import against_faults, held_out, of_split
 
 if TYPE_CHECKING:
     import torch
@@ -29,11 +29,17 @@ class _Scored:
 
     batch_size: int = option(128, doc="Items that pass the encoder at once; bounds the memory.", ge=1)
 
+    def check(self, spec: Spec) -> Iterable[str]:
+        yield from against_faults(spec.dataset, getattr(self, "against", None))
+
     def prepare(self, spec: Spec, device: torch.device, progress: Progress) -> None:
-        """Weights that are missing are missed before training, not after; a network trained once is trained now."""
+        """Weights and data that are missing are missed before training; a network trained once is trained now."""
         encoder: EncoderPart | None = getattr(self, "encoder", None)
         if encoder is not None:
             encoder.build(spec.dataset.data_shape(), device, progress)
+        against: str | None = getattr(self, "against", None)
+        if against is not None:
+            of_split(spec.dataset, against).load(progress)
 
 
 @attrs.frozen(kw_only=True)
@@ -45,6 +51,7 @@ class _Compared(_Scored):
     )
 
     def check(self, spec: Spec) -> Iterable[str]:
+        yield from super().check(spec)
         data = spec.dataset.data_shape()
         if self.encoder is not None:
             yield from encoder_faults(self.encoder, spec)
@@ -55,6 +62,16 @@ class _Compared(_Scored):
             )
 
 
+_AGAINST = "Split of the data set that samples are compared with, as in `split`; the one trained on by default."
+
+
+@attrs.frozen(kw_only=True)
+class _Distance(_Compared):
+    """Scores of samples against the data that they are to be like."""
+
+    against: Literal["train", "test"] | None = option(None, doc=_AGAINST)
+
+
 def encoder_faults(encoder: EncoderPart, spec: Spec) -> Iterable[str]:
     """Why the encoder cannot read the recipe's data, or what its sampler makes; nothing if it can."""
     check = getattr(encoder, "check", None)
@@ -63,7 +80,7 @@ def encoder_faults(encoder: EncoderPart, spec: Spec) -> Iterable[str]:
 
 
 @attrs.frozen(kw_only=True)
-class Frechet(_Compared):
+class Frechet(_Distance):
     """The Frechet distance between Gaussians fitted to the features of samples and of data: FID, on its network.
 
     |m1 - m2|^2 + tr C1 + tr C2 - 2 tr (C1^(1/2) C2 C1^(1/2))^(1/2) (Heusel et al. 2017). It is called FID
@@ -81,6 +98,7 @@ class Frechet(_Compared):
         return lambda subject: frechet(
             subject,
             encoder=self.encoder,
+            against=self.against,
             samples=self.samples,
             real_samples=self.real_samples,
             batch_size=self.batch_size,
@@ -88,7 +106,7 @@ class Frechet(_Compared):
 
 
 @attrs.frozen(kw_only=True)
-class Kernel(_Compared):
+class Kernel(_Distance):
     """The squared maximum mean discrepancy with the cubic kernel (x'y / dim + 1)^3, unbiased: KID, on its network.
 
     The mean over random subsets (Binkowski et al. 2018). It is called KID with the encoder "inception" and KD(name)
@@ -117,6 +135,7 @@ class Kernel(_Compared):
         return lambda subject: kernel(
             subject,
             encoder=self.encoder,
+            against=self.against,
             samples=self.samples,
             real_samples=self.real_samples,
             subsets=self.subsets,
@@ -135,11 +154,15 @@ class Inception(_Scored):
     """
 
     encoder: EncoderPart = option(doc="Network that classifies.")
+    against: Literal["train", "test"] | None = option(
+        None, doc="Split of the data set whose own score stands beside it; the one trained on by default."
+    )
     samples: int = option(10_000, doc="Samples drawn; a multiple of `splits`.", ge=1)
     real_samples: int = option(10_000, doc="Data items scored for comparison, or all where there are fewer.", ge=1)
     splits: int = option(10, doc="Parts that are scored by themselves and averaged.", ge=1)
 
     def check(self, spec: Spec) -> Iterable[str]:
+        yield from super().check(spec)
         if not self.encoder.classifies:
             yield "encoder: the score is of class probabilities, and this network does not classify"
         yield from encoder_faults(self.encoder, spec)
@@ -153,6 +176,7 @@ class Inception(_Scored):
         return lambda subject: inception(
             subject,
             encoder=self.encoder,
+            against=self.against,
             samples=self.samples,
             real_samples=self.real_samples,
             splits=self.splits,
@@ -161,7 +185,7 @@ class Inception(_Scored):
 
 
 @attrs.frozen(kw_only=True)
-class Prdc(_Compared):
+class Prdc(_Distance):
     """Precision, recall, density and coverage by balls that reach to the k-th nearest neighbour.
 
     Precision and recall are of Kynkaanniemi et al. 2019, density and coverage of Naeem et al. 2020. Identical
@@ -186,6 +210,7 @@ class Prdc(_Compared):
         return lambda subject: prdc(
             subject,
             encoder=self.encoder,
+            against=self.against,
             samples=self.samples,
             real_samples=self.real_samples,
             k=self.k,

@@ -25,6 +25,7 @@ from gflow_core.parts.contracts import Encoder, EncoderPart
 from gflow_core.parts.nouns import DataShape
 from gflow_core.parts.returned import tensor_fault
 from gflow_core.parts.source import Source, fingerprint
+from gflow_core.scores.held_out import of_split
 
 __all__ = ["Features", "Vectors", "as_stored", "real_index", "score_name"]
 
@@ -96,25 +97,37 @@ class Features:
     subject: Subject
     encoder: Encoder
     batch_size: int
+    other: tuple[str, Source] | None = None
+    """The split that samples are compared with and its data, where that is not the subject's own."""
 
     @classmethod
-    def of(cls, subject: Subject, encoder: EncoderPart | None, batch_size: int) -> Features:
-        """The part built for the subject's data; without one, vectors stand for themselves."""
-        data = subject.data
+    def of(cls, subject: Subject, encoder: EncoderPart | None, batch_size: int, against: str | None = None) -> Features:
+        """The part built for the subject's data; without one, vectors stand for themselves.
+
+        `against`: the split that samples are compared with, which the data set has.
+        """
+        data, part = subject.data, subject.spec.dataset
         assert data is not None
         device, progress = subject.runtime.device, subject.progress
-        if encoder is None:
-            return cls(subject, Vectors(data.shape.shape[0]), batch_size)
-        return cls(subject, encoder.build(data.shape, device, progress), batch_size)
+        other = None
+        if against is not None and against != part.split:
+            other = against, of_split(part, against).load(progress)
+        built = Vectors(data.shape.shape[0]) if encoder is None else encoder.build(data.shape, device, progress)
+        return cls(subject, built, batch_size, other)
+
+    @property
+    def data(self) -> Source:
+        """What samples are compared with."""
+        assert self.subject.data is not None
+        return self.subject.data if self.other is None else self.other[1]
 
     # -------------------------------------------------------------- samples
 
     def samples(self, n: int, what: str) -> Iterator[Tensor]:
         """n samples in pieces [B, *shape] on the device, images rounded to 8 bits; `what` names the work."""
-        assert self.subject.data is not None
         done = 0
         for x in draw_from(self.subject, n, self.batch_size):
-            yield as_stored(x, self.subject.data.shape)
+            yield as_stored(x, self.data.shape)
             done += len(x)
             self.subject.progress(what, done, n)
 
@@ -142,7 +155,7 @@ class Features:
         subject, device = self.subject, self.subject.runtime.device
         assert subject.sampler is not None
         dim = self.encoder.dim if apply is self.encoder else None
-        look = _Look(subject.sampler, self._data.shape, apply, self.encoder.name, dim, subject.step, images)
+        look = _Look(subject.sampler, self.data.shape, apply, self.encoder.name, dim, subject.step, images)
         done = 0
         for found, x in draw_through(subject, look, n, self.batch_size):
             yield found.to(device), x.to(device)
@@ -154,7 +167,7 @@ class Features:
     def real(self, n: int, data: Source | None = None, apply: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """Features of the first n items in the fixed order of `real_index`, [n, dim], on the CPU, cached."""
         kind = "features" if apply is None else "logits"
-        data = self._data if data is None else data
+        data = self.data if data is None else data
         return self.cached(
             kind, data, n, lambda: {kind: torch.cat([f.cpu() for f in self.over(data, real_index(data, n), apply)])}
         )[kind]
@@ -206,22 +219,19 @@ class Features:
             logger.warning("%s: cannot be kept (%s); set GFLOW_CACHE to a folder with room for it", path, error)
         return made
 
-    @property
-    def _data(self) -> Source:
-        assert self.subject.data is not None
-        return self.subject.data
-
     def count(self, wanted: int | None) -> int:
         """How many data items there are of those wanted; None: all."""
-        return len(self._data) if wanted is None else min(wanted, len(self._data))
+        return len(self.data) if wanted is None else min(wanted, len(self.data))
 
     # -------------------------------------------------------------- protocol
 
     def manifest(self, *, n_real: int, n_fake: int, **own: Any) -> dict[str, Any]:
         """The protocol of a score: what must agree between two scores that are compared."""
-        images = self._data.shape.kind == "image"
+        images = self.data.shape.kind == "image"
+        split = {} if self.other is None else {"split": self.other[0], "data": self.other[1].fingerprint}
         return {
             **self.subject.protocol(),
+            **split,
             "n_real": n_real,
             "n_fake": n_fake,
             **({"conversion": "x255"} if images else {}),

@@ -96,14 +96,20 @@ def frechet_distance(a: FeatureMoments, b: FeatureMoments) -> float:
 
 
 def frechet(
-    subject: Subject, *, encoder: EncoderPart | None, samples: int, real_samples: int | None, batch_size: int
+    subject: Subject,
+    *,
+    encoder: EncoderPart | None,
+    samples: int,
+    real_samples: int | None,
+    batch_size: int,
+    against: str | None = None,
 ) -> Result:
     """The distance of samples from the data, and of two halves of the data from each other.
 
-    Without an encoder vectors are compared as they are; `real_samples` None: all data items. GflowError: too few.
+    Without an encoder vectors are compared as they are; `real_samples` None: all data items; `against` names the split
+    of the data set that they are, its own without it. GflowError: too few.
     """
-    features = Features.of(subject, encoder, batch_size)
-    assert subject.data is not None
+    features = Features.of(subject, encoder, batch_size, against)
     n_real = features.count(real_samples)
     if n_real < 4:
         raise GflowError(f"frechet: two halves of the data need two items each, the data set has {n_real}")
@@ -123,8 +129,7 @@ def frechet(
 
 def _real_halves(features: Features, n: int) -> tuple[FeatureMoments, FeatureMoments]:
     """Moments of the first and the second half of the n data items, cached."""
-    data = features.subject.data
-    assert data is not None
+    data = features.data
 
     def make() -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}

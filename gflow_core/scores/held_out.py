@@ -1,16 +1,30 @@
-"""Items that a run did not train on."""
+"""Splits of a data set: the items that a run did not train on, and those that samples are compared with."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, get_args
 
 import attrs
 
-__all__ = ["held_out"]
+__all__ = ["against_faults", "held_out", "of_split"]
+
+
+def of_split(dataset: Any, split: str) -> Any:
+    """The data set part with its option `split` set so; None where it has no such split."""
+    field = attrs.fields_dict(attrs.resolve_types(type(dataset))).get("split")
+    return attrs.evolve(dataset, split=split) if field is not None and split in get_args(field.type) else None
 
 
 def held_out(dataset: Any) -> Any:
     """The data set part of the other split: test, or train where test is trained on; None where there is none."""
-    field = attrs.fields_dict(attrs.resolve_types(type(dataset))).get("split")
-    other = "train" if field is not None and dataset.split == "test" else "test"
-    return attrs.evolve(dataset, split=other) if field is not None and other in get_args(field.type) else None
+    return of_split(dataset, "train" if getattr(dataset, "split", None) == "test" else "test")
+
+
+def against_faults(dataset: Any, against: str | None) -> Iterator[str]:
+    """Why samples cannot be compared with this split of the data set; nothing if they can, or no split is named."""
+    if against is not None and of_split(dataset, against) is None:
+        yield (
+            f'against = "{against}": the data set has no option split with "{against}"; leave it out, or use a data '
+            'set that has one, such as mnist5k with split = "train"'
+        )

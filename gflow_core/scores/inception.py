@@ -17,10 +17,20 @@ __all__ = ["classifier_score", "inception"]
 
 
 def inception(
-    subject: Subject, *, encoder: EncoderPart, samples: int, real_samples: int, splits: int, batch_size: int
+    subject: Subject,
+    *,
+    encoder: EncoderPart,
+    samples: int,
+    real_samples: int,
+    splits: int,
+    batch_size: int,
+    against: str | None = None,
 ) -> Result:
-    """The score of samples, and of the data; `samples` is a multiple of `splits`. GflowError: too few data items."""
-    features = Features.of(subject, encoder, batch_size)
+    """The score of samples, and of the data; `samples` is a multiple of `splits`, `against` as in `frechet`.
+
+    GflowError: too few data items.
+    """
+    features = Features.of(subject, encoder, batch_size, against)
     classify = features.encoder.classify
     available = features.count(real_samples)
     n_real = available - available % splits  # splits of one size

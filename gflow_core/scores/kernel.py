@@ -29,12 +29,14 @@ def kernel(
     subsets: int,
     subset_size: int,
     batch_size: int,
+    against: str | None = None,
 ) -> Result:
     """The distance of samples from the data, and of two halves of the data from each other.
 
-    Without an encoder vectors are compared as they are. GflowError: too few data items for two subsets.
+    Without an encoder vectors are compared as they are; `against` as in `frechet`. GflowError: too few data items for
+    two subsets.
     """
-    features = Features.of(subject, encoder, batch_size)
+    features = Features.of(subject, encoder, batch_size, against)
     n_real = features.count(real_samples)
     if n_real < 2 * subset_size:
         raise GflowError(

@@ -21,13 +21,21 @@ __all__ = ["prdc", "prdc_scores"]
 
 
 def prdc(
-    subject: Subject, *, encoder: EncoderPart | None, samples: int, real_samples: int, k: int, batch_size: int
+    subject: Subject,
+    *,
+    encoder: EncoderPart | None,
+    samples: int,
+    real_samples: int,
+    k: int,
+    batch_size: int,
+    against: str | None = None,
 ) -> Result:
     """The four scores of samples, and of one half of the data against the other, by the k-th nearest neighbour.
 
-    Without an encoder vectors are compared as they are. GflowError: half of the data has no k neighbours.
+    Without an encoder vectors are compared as they are; `against` as in `frechet`. GflowError: half of the data has no
+    k neighbours.
     """
-    features = Features.of(subject, encoder, batch_size)
+    features = Features.of(subject, encoder, batch_size, against)
     n_real = features.count(real_samples)
     if n_real // 2 <= k:
         raise GflowError(

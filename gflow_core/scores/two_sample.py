@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import attrs
 
@@ -11,7 +11,7 @@ from gflow_core.errors import DataError
 from gflow_core.parts.analysis import Result, Subject
 from gflow_core.parts.nouns import Progress
 from gflow_core.parts.options import option
-from gflow_core.scores.held_out import held_out
+from gflow_core.scores.held_out import against_faults, held_out, of_split
 
 if TYPE_CHECKING:
     import torch
@@ -56,14 +56,19 @@ class TwoSample:
         check=lambda values: None if values else "name at least one bandwidth",
     )
     seed: int = option(0, doc="Seed of the directions and of the choice of real items.", ge=0)
+    against: Literal["train", "test"] | None = option(
+        None, doc="Split of the data set that samples are compared with; the one not trained on by default."
+    )
 
     def check(self, spec: Spec) -> Iterable[str]:
+        if spec.dataset is not None:
+            yield from against_faults(spec.dataset, self.against)
         if spec.dataset is not None and spec.dataset.data_shape().kind != "vector":
             yield f"compares vectors, the data is {spec.dataset.data_shape()}"
 
     def prepare(self, spec: Spec, device: torch.device, progress: Progress) -> None:
         """Held-out data that is missing is missed before training."""
-        other = held_out(spec.dataset)
+        other = _compared_with(spec.dataset, self.against)
         if other is not None:
             other.load(progress)
 
@@ -75,22 +80,31 @@ class TwoSample:
             mmd_samples=self.mmd_samples,
             bandwidths=self.bandwidths,
             seed=self.seed,
+            against=self.against,
         )
 
 
 def two_sample(
-    subject: Subject, *, samples: int, projections: int, mmd_samples: int, bandwidths: Sequence[float], seed: int
+    subject: Subject,
+    *,
+    samples: int,
+    projections: int,
+    mmd_samples: int,
+    bandwidths: Sequence[float],
+    seed: int,
+    against: str | None = None,
 ) -> Result:
     """Both distances, samples against real items, and other real items against the same ones.
 
-    `bandwidths` count in median distances between real items. DataError: too few real items, or equal ones.
+    `bandwidths` count in median distances between real items; `against` names the split of the data set that these are
+    of, the one that the run did not train on without it. DataError: too few real items, or equal ones.
     """
     import torch
 
     from gflow_core.machine.streams import Streams
     from gflow_core.parts.source import fingerprint
 
-    real, split = _real(subject)
+    real, split = _real(subject, against)
     n = min(samples, len(real) // 2)
     if n < 2:
         raise DataError(f"two_sample: the {split} has {len(real)} items; two sets of two are needed at least")
@@ -129,17 +143,23 @@ def two_sample(
     )
 
 
-def _real(subject: Subject) -> tuple[Source, str]:
+def _compared_with(dataset: Any, against: str | None) -> Any:
+    """The data set part of the split named, or of the one not trained on; None where there is none."""
+    return held_out(dataset) if against is None else of_split(dataset, against)
+
+
+def _real(subject: Subject, against: str | None) -> tuple[Source, str]:
     """Items to compare with, and which they are, in words: those not trained on, where the data set has such.
 
     Raises DataError where they are missing.
     """
     part = subject.spec.dataset
     assert subject.data is not None
-    other = held_out(part)
+    other = _compared_with(part, against)
     if other is None:
         return subject.data, "training data (the data set has no other split)"
-    words = f"{other.split} split" + (", part of the training data" if part.split == "all" else "")
+    trained_on = {"all": ", part of the training data", other.split: ", the training data"}
+    words = f"{other.split} split{trained_on.get(part.split, '')}"
     return other.load(subject.progress), words
 
 
