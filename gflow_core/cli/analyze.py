@@ -1,4 +1,4 @@
-"""gflow analyze RUN [NAME | OVERRIDES...]"""
+"""gflow analyze RUN [NAME | OVERRIDES...] [--checkpoint NAME | --every-checkpoint]"""
 
 from __future__ import annotations
 
@@ -14,11 +14,17 @@ __all__ = ["command"]
 @click.command("analyze", context_settings={"ignore_unknown_options": True})
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[NAME | OVERRIDES]...")
+@click.option("--checkpoint", metavar="NAME", help="Look at this one (such as 000100) instead of the newest.")
+@click.option("--every-checkpoint", is_flag=True, help="Look at every checkpoint that is kept.")
 @click.option(
     "--scheduler", metavar="ADDRESS|FILE", help="Spread long analyses over the workers of this dask scheduler."
 )
-def command(run: Path, words: tuple[str, ...], scheduler: str | None) -> None:
+def command(
+    run: Path, words: tuple[str, ...], checkpoint: str | None, every_checkpoint: bool, scheduler: str | None
+) -> None:
     """Run a finished run's analyzers again: those named, or all; overrides change their options.
+
+    With --checkpoint or --every-checkpoint their results stand beside the run's own, under the checkpoint's step.
 
     A name may also be an analyzer's that the recipe lacks; its options come after those of the recipe's own.
 
@@ -35,4 +41,10 @@ def command(run: Path, words: tuple[str, ...], scheduler: str | None) -> None:
     with of_run(run) as said:
         for line in said:
             click.echo(harmless(line), err=True)
-        load_run(run).analyze(*names, overrides=overrides, scheduler=scheduler)
+        load_run(run).analyze(
+            *names,
+            overrides=overrides,
+            checkpoint=checkpoint,
+            every_checkpoint=every_checkpoint,
+            scheduler=scheduler,
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from copy import copy, deepcopy
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 import attrs
 from torch import nn
 
+from gflow_core.errors import GflowError, Interrupted
 from gflow_core.machine.streams import derive, seeded
 from gflow_core.machine.untouched import untouched
 from gflow_core.optim.player import evaluating
@@ -25,7 +26,7 @@ from gflow_core.parts.training import Experiment
 from gflow_core.runs.pictures import own_style
 from gflow_core.runs.record import plain
 
-__all__ = ["analyze", "copied", "faults", "pool"]
+__all__ = ["analyze", "at_each", "copied", "faults", "pool"]
 
 
 def copied(experiment: Experiment) -> Experiment:
@@ -138,6 +139,23 @@ def _is_score(value: Any) -> bool:
 
 def _by_name(row: Mapping[Any, Any]) -> bool:
     return all(isinstance(column, str) for column in row)
+
+
+def at_each(checkpoints: Sequence[str], look: Callable[[str], None]) -> None:
+    """Look at one after the other. One that fails costs the others nothing; GflowError names it at the end."""
+    failed: dict[str, GflowError] = {}
+    for i, name in enumerate(checkpoints):
+        try:
+            look(name)
+        except Interrupted as stop:
+            rest = checkpoints[i + 1 :]
+            raise Interrupted(f"{stop}, then for {', '.join(rest)}" if rest else str(stop)) from None
+        except GflowError as error:
+            failed[name] = error
+    if failed and len(checkpoints) == 1:
+        raise failed[checkpoints[0]]
+    if failed:
+        raise GflowError("\n".join(f"checkpoint {name}: {error}" for name, error in failed.items()))
 
 
 def pool(results: Mapping[int, Result]) -> Result:

@@ -118,15 +118,32 @@ class Run:
         return Run(folder.path)
 
     def analyze(
-        self, *names: str, overrides: Sequence[str] = (), quiet: bool = False, scheduler: str | None = None
+        self,
+        *names: str,
+        overrides: Sequence[str] = (),
+        checkpoint: str | None = None,
+        every_checkpoint: bool = False,
+        quiet: bool = False,
+        scheduler: str | None = None,
     ) -> Run:
         """Run its analyzers again: those named (also ones that the recipe lacks), or all; returns the run.
 
-        Overrides ("analyze.0.samples=1000") change their options. `scheduler` as in `run`. While another process is at
-        work on the run, it waits. Raises GflowError for an analysis that fails, once the others are written.
+        Overrides ("analyze.0.samples=1000") change their options. At an earlier `checkpoint` (such as "000100"), or at
+        every one that is kept, what they find is written beside the run's own results, under its step. `scheduler` as
+        in `run`. While another process is at work on the run, it waits. Raises GflowError for an analysis that fails,
+        once the others are written, and for a checkpoint that is not there.
         """
         with RunConsole(quiet) as console, session.workers(scheduler) as spread:
-            return Run(session.reanalyze(self.path, console, names, tuple(overrides), spread).path)
+            folder = session.reanalyze(
+                self.path,
+                console,
+                names,
+                tuple(overrides),
+                spread,
+                checkpoint=checkpoint,
+                every_checkpoint=every_checkpoint,
+            )
+        return Run(folder.path)
 
 
 def run(

@@ -197,7 +197,7 @@ class Session:
         for analysis in self.experiment.spec.analyze:
             if analysis.every and step % analysis.every == 0:
                 with self._same_data(analysis), self._costing_nothing(analysis.name, step):
-                    self.run_analyzer(analysis, step, final=False)
+                    self.run_analyzer(analysis, step, final=False, anew=False)
 
     @contextmanager
     def _costing_nothing(self, what: str, step: int) -> Iterator[None]:
@@ -241,24 +241,28 @@ class Session:
                 f"go on with; it must clone what it changes. Then gflow {again} {self.folder.path}"
             )
 
-    def analyze_all(self, analyses: Sequence[Analysis], step: int, overrides: tuple[str, ...] = ()) -> None:
+    def analyze_all(
+        self, analyses: Sequence[Analysis], step: int, overrides: tuple[str, ...] = (), checkpoint: str | None = None
+    ) -> None:
         """Run them one after the other. One that fails costs the others nothing; GflowError names it at the end.
 
-        So it does what failed while training. Raises Interrupted at Ctrl-C, and names the command for those that are
-        lacking.
+        What they find is the run's result or, of a checkpoint that is named, stands beside it under its step. What
+        failed while training is named at the end, too. Raises Interrupted at Ctrl-C, and names the command for those
+        that are lacking.
         """
         failed: dict[str, GflowError] = {}
         for i, analysis in enumerate(analyses):
             try:
                 with self._same_data(analysis):
                     try:
-                        self.run_analyzer(analysis, step, final=True, overrides=overrides)
+                        self.run_analyzer(analysis, step, final=checkpoint is None, overrides=overrides)
                     except GflowError as error:
                         failed[analysis.name] = _alone(error)
             except KeyboardInterrupt:
                 self.console.close()
                 lacking = [*failed, *(one.name for one in analyses[i:])]
-                words = shlex.join(["gflow", "analyze", str(self.folder.path), *lacking, *overrides])
+                at = [] if checkpoint is None else ["--checkpoint", checkpoint]
+                words = shlex.join(["gflow", "analyze", str(self.folder.path), *lacking, *at, *overrides])
                 raise Interrupted(f"stopped in the analysis {analysis.name}; go on with {words}") from None
         self.experiment.runtime.barrier()
         if len(analyses) == 1 and failed and not self._failed:
@@ -271,13 +275,15 @@ class Session:
         if said:
             raise GflowError("\n  ".join([f"{self.folder.path}: {', '.join(said)}; all else is written", *reasons]))
 
-    def run_analyzer(self, analysis: Analysis, step: int, *, final: bool, overrides: tuple[str, ...] = ()) -> None:
+    def run_analyzer(
+        self, analysis: Analysis, step: int, *, final: bool, anew: bool = True, overrides: tuple[str, ...] = ()
+    ) -> None:
         """Run one analyzer and write what it found. GflowError names one that fails; the run itself is saved.
 
-        While training it looks once at each step: what a resumed run has found already stays.
+        Unless it is to look `anew`, what it has found after this step stays: so while training, when a run is resumed.
         """
         try:
-            if self.main and (final or not self.folder.has_result(analysis.name, step)):
+            if self.main and (anew or not self.folder.has_result(analysis.name, step)):
                 self._run_analyzer(analysis, step, final, overrides)
         finally:
             self.experiment.runtime.barrier()

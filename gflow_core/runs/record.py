@@ -241,6 +241,21 @@ class RunFolder:
             raise CheckpointError(f"{self.path}: no checkpoint {wanted}; there are {', '.join(names)}")
         return match[0]
 
+    def finished_steps(self, wanted: str | None = None) -> list[str]:
+        """The checkpoints of finished steps, oldest first, or the one wanted of them. CheckpointError without any."""
+        newest = self.checkpoint_name()
+        names = [name for name in self.checkpoints() if "-" not in name]
+        if not names:
+            raise CheckpointError(f"{self.path}: its only checkpoint, {newest}, was saved in the middle of a step")
+        if wanted is None:
+            return names
+        name = self.checkpoint_name(wanted)
+        if name not in names:
+            raise CheckpointError(
+                f"{self.path}: the checkpoint {name} was saved in the middle of a step; others are {', '.join(names)}"
+            )
+        return [name]
+
     def save(self, state: Checkpoint, part_way: int = 0, keep: int = 1) -> None:
         """Write a checkpoint and delete all but the newest `keep`."""
         name = f"{state.step:06d}" + (f"-{part_way:03d}" if part_way else "")

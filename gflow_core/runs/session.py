@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from gflow_core.recipes.changes import BEGAN, check_recipe, stated
 from gflow_core.recipes.files import FILES, check_files, files_of
 from gflow_core.recipes.recipe import Recipe, load
 from gflow_core.recipes.writing import dumps
+from gflow_core.runs.analyze import at_each
 from gflow_core.runs.blame import blaming
 from gflow_core.runs.build import build
 from gflow_core.runs.drawing import anywhere
@@ -155,9 +156,19 @@ def _resume(folder: RunFolder, console: Console, checkpoint: str | None, overrid
 
 
 def reanalyze(
-    path: Path, console: Console, names: tuple[str, ...] = (), overrides: tuple[str, ...] = (), map: Map = map
+    path: Path,
+    console: Console,
+    names: tuple[str, ...] = (),
+    overrides: tuple[str, ...] = (),
+    map: Map = map,
+    *,
+    checkpoint: str | None = None,
+    every_checkpoint: bool = False,
 ) -> RunFolder:
     """Run a finished run's analyzers again, those named or all; a name may also be an analyzer's that it lacks.
+
+    They look at the newest checkpoint, whose scores are the run's. Of the one named, or of every one that is kept, what
+    they find stands beside those, under the checkpoint's step, as if they had looked while training.
 
     Overrides change their options, where the data lies, and the device; nothing that the run was trained with.
     While another process is at work on the run, it waits.
@@ -166,13 +177,21 @@ def reanalyze(
     for override in overrides:
         if not override.removeprefix("~").startswith(("analyze", "dataset.", "train.device", "train.precision")):
             raise GflowError(f"override {override}: the run is trained; gflow analyze takes analyze.N.OPTION=VALUE")
+    if checkpoint is not None and every_checkpoint:
+        raise GflowError(f"--checkpoint {checkpoint}: --every-checkpoint looks at it as well; leave one of them out")
     with _held(folder, "gflow analyze", console):
-        _reanalyze(folder, console, names, overrides, map)
+        at = folder.finished_steps(checkpoint) if checkpoint is not None or every_checkpoint else ()
+        _reanalyze(folder, console, names, overrides, map, at)
     return folder
 
 
 def _reanalyze(
-    folder: RunFolder, console: Console, names: tuple[str, ...], overrides: tuple[str, ...], map: Map
+    folder: RunFolder,
+    console: Console,
+    names: tuple[str, ...],
+    overrides: tuple[str, ...],
+    map: Map,
+    checkpoints: Sequence[str],
 ) -> None:
     path = folder.path
     before = folder.analyses()
@@ -205,12 +224,20 @@ def _reanalyze(
     for said in check_loaded(manifest, path):
         console.say(said)
     check_origins(manifest, experiment, path)
-    step = 0
-    if recipe.spec.objective is not None:
-        state = folder.load()
-        restore(experiment, state, folder.path)
-        step = state.step
-    Session(experiment, folder, console, map=map).analyze_all(chosen, step, overrides)
+    session = Session(experiment, folder, console, map=map)
+
+    def look(name: str | None) -> None:
+        step = 0
+        if recipe.spec.objective is not None:
+            state = folder.load(name)
+            restore(experiment, state, folder.path)
+            step = state.step
+        session.analyze_all(chosen, step, overrides, name)
+
+    if checkpoints:
+        at_each(checkpoints, look)
+    else:
+        look(None)
 
 
 @contextmanager

@@ -60,7 +60,8 @@ def losses(subject: Subject, *, metrics: Sequence[str], window: float) -> Result
         raise GflowError("losses: reads the run folder's metrics.jsonl, and there is no run folder")
     path = subject.folder / "metrics.jsonl"
     # A replica's own values stand in place of the means over replicas.
-    lines = [line | line.pop("seeds", {}).get(str(subject.spec.seed), {}) for line in read_metrics(path)]
+    logged = [line for line in read_metrics(path) if line["step"] <= subject.step]  # of a checkpoint: what came before
+    lines = [line | line.pop("seeds", {}).get(str(subject.spec.seed), {}) for line in logged]
     known = list(dict.fromkeys(name for line in lines for name in line if name not in ("step", "seconds")))
     if not lines:
         return Result()

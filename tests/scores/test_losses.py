@@ -25,7 +25,7 @@ def look(folder, objective=None, **options):
     part = Losses(**options)
     spec = Spec(objective=objective or Objective())
     assert list(part.check(spec)) == []
-    return part.build()(Subject(spec, Runtime(torch.device("cpu")), Streams(0), step=7, folder=folder))
+    return part.build()(Subject(spec, Runtime(torch.device("cpu")), Streams(0), step=10**6, folder=folder))
 
 
 def write(folder, lines, tail=""):
