@@ -26,6 +26,7 @@ COMMANDS = {
     "sweep": "Run a grid of runs, here or on a cluster.",
     "sample": "Draw from a run's sampler into a picture.",
     "analyze": "Run analyzers over a run.",
+    "score": "Score files of images, samples of a run or data against others.",
     "compare": "Put the scores of runs side by side.",
     "report": "Write a page about a run, or a comparison of several.",
     "data": "Prepare and look at data sets.",

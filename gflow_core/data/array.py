@@ -20,7 +20,7 @@ from gflow_core.errors import DataError
 from gflow_core.files.reading import opened
 from gflow_core.parts.nouns import DataShape
 
-__all__ = ["read_array"]
+__all__ = ["array_shape", "read_array"]
 
 AnyArray: TypeAlias = npt.NDArray[Any]
 
@@ -45,6 +45,12 @@ def read_array(
     return x, torch.from_numpy(_labels(path, labels, shape, len(data))[:limit].copy())
 
 
+def array_shape(path: Path, key: str | None = None) -> tuple[int, ...]:
+    """What items of the array are: (d,) of vectors, (C, H, W) of images. Raises DataError where they are neither."""
+    data, where = _read(path, key, "key")
+    return data.shape[1:] if data.ndim == 2 and data.dtype.kind == "f" else _planes(data, where).shape[1:]
+
+
 def _vectors(data: AnyArray, where: str, shape: DataShape, limit: int | None) -> npt.NDArray[np.float32]:
     if data.dtype.kind != "f":
         raise DataError(f"{where}: vectors of floats expected, found {data.dtype}; convert with .astype(numpy.float32)")
@@ -61,6 +67,17 @@ def _vectors(data: AnyArray, where: str, shape: DataShape, limit: int | None) ->
 
 def _images(data: AnyArray, where: str, shape: DataShape, fit: Fit, limit: int | None) -> Pixels:
     channels, size, _ = shape.shape
+    data = _planes(data, where)
+    if fit == "pad" and max(data.shape[2:]) > size:
+        raise DataError(
+            f"{where}: images of {data.shape[2]}x{data.shape[3]} do not fit dataset.image_size = {size}; "
+            'make it larger, or set dataset.fit = "resize"'
+        )
+    return np.array(fitted(data[:limit], size, channels, fit))
+
+
+def _planes(data: AnyArray, where: str) -> Pixels:
+    """Images in any of the three layouts as [N, C, H, W]."""
     if data.dtype != np.uint8:
         raise DataError(f"{where}: images of uint8 (0 to 255) expected, found {data.dtype}; convert them first")
     stated = list(data.shape)
@@ -73,12 +90,7 @@ def _images(data: AnyArray, where: str, shape: DataShape, fit: Fit, limit: int |
             f"{where}: images [N, H, W], [N, H, W, C] or [N, C, H, W] with C = 1 or 3 expected, found shape "
             f"{stated}; set dataset.shape for vectors"
         )
-    if fit == "pad" and max(data.shape[2:]) > size:
-        raise DataError(
-            f"{where}: images of {data.shape[2]}x{data.shape[3]} do not fit dataset.image_size = {size}; "
-            'make it larger, or set dataset.fit = "resize"'
-        )
-    return np.array(fitted(data[:limit], size, channels, fit))
+    return data
 
 
 def _labels(root: Path, labels: str, shape: DataShape, items: int) -> AnyArray:

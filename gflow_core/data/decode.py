@@ -28,12 +28,13 @@ from gflow_core.data.pixels import RESAMPLE, Pixels
 from gflow_core.data.places import first_line
 from gflow_core.files.reading import opened, read_bytes
 
-__all__ = ["SUFFIXES", "Chunk", "Decoding", "Job", "Outcome", "decode", "decode_chunk", "start_worker"]
+__all__ = ["FORMATS", "SUFFIXES", "Chunk", "Decoding", "Job", "Outcome", "decode", "decode_chunk", "start_worker"]
 
 SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
 """Files with other names are not images."""
 
-_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # Pillow hands some of the others to other programs
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What Pillow is to read; it hands some of the others to other programs."""
 
 _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
 """Tags of a TIFF; the second is 0 where 0 is white, which Pillow minds up to 8 bits."""
@@ -80,7 +81,7 @@ def decode(raw: bytes, decoding: Decoding) -> Pixels:
     Transparency lies on white; 16-bit images keep their upper 8 bits, whatever their values; the first frame of an
     animation counts.
     """
-    with Image.open(BytesIO(raw), formats=_FORMATS) as file:
+    with Image.open(BytesIO(raw), formats=FORMATS) as file:
         depth, inverted = _depth(file), getattr(file, "tag_v2", {}).get(_PHOTOMETRIC) == 0
         image = ImageOps.exif_transpose(file)
         if depth > 8:

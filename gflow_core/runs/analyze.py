@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from copy import copy, deepcopy
 from pathlib import Path
 from statistics import fmean, stdev
@@ -26,7 +26,7 @@ from gflow_core.parts.training import Experiment
 from gflow_core.runs.pictures import own_style
 from gflow_core.runs.record import plain
 
-__all__ = ["analyze", "at_each", "copied", "faults", "pool"]
+__all__ = ["analyze", "at_each", "copied", "faults", "looking", "pool"]
 
 
 def copied(experiment: Experiment) -> Experiment:
@@ -62,7 +62,20 @@ def analyze(
     map: Map = map,
 ) -> Result:
     """Run one analyzer on the experiment as it stands after `step`. Training goes on as if nothing happened."""
-    streams = experiment.streams.fork(f"analyze.{analysis.name}.{step}")
+    with looking(experiment, analysis.name, step) as subject:
+        seen = attrs.evolve(subject, progress=progress, folder=folder, earlier=earlier or {}, work=work, map=map)
+        part = analysis.part
+        function = part.build()
+        if not callable(function):
+            refuse("analyzer", part, "build", f"{what(function)}, a function of a Subject is expected")
+        result: Result = function(seen)
+    return result
+
+
+@contextmanager
+def looking(experiment: Experiment, name: str, step: int) -> Iterator[Subject]:
+    """What the analysis of this name looks at after `step`, within the block; the experiment stays as it is."""
+    streams = experiment.streams.fork(f"analyze.{name}.{step}")
     sampler = experiment.final_sampler
     with ExitStack() as stack:
         for network in (sampler, experiment.discriminator):
@@ -72,7 +85,7 @@ def analyze(
         stack.enter_context(seeded(derive(streams.seed, "global")))
         stack.enter_context(untouched())
         stack.enter_context(own_style())
-        subject = Subject(
+        yield Subject(
             spec=experiment.spec,
             runtime=experiment.runtime,
             streams=streams,
@@ -80,18 +93,7 @@ def analyze(
             data=experiment.data,
             sampler=sampler,
             discriminator=experiment.discriminator,
-            progress=progress,
-            folder=folder,
-            earlier=earlier or {},
-            work=work,
-            map=map,
         )
-        part = analysis.part
-        function = part.build()
-        if not callable(function):
-            refuse("analyzer", part, "build", f"{what(function)}, a function of a Subject is expected")
-        result: Result = function(subject)
-    return result
 
 
 def faults(found: object) -> Iterator[str]:

@@ -100,10 +100,11 @@ class RunConsole:
     A context: no progress is shown once it is left.
     """
 
-    def __init__(self, quiet: bool = False) -> None:
+    def __init__(self, quiet: bool = False, stderr: bool = False) -> None:
         from gflow_core.machine.runtime import world_size  # torch's, which not everyone with a console needs
 
-        self.rich = terminal(quiet=quiet or (world_size() > 1 and os.environ.get("RANK", "0") != "0"))
+        other = world_size() > 1 and os.environ.get("RANK", "0") != "0"
+        self.rich = terminal(quiet=quiet or other, stderr=stderr)
         self._live: Live | None = None
         self._bars: Progress
         self._metrics = ""

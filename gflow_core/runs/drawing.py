@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 import torch
@@ -17,7 +18,7 @@ from gflow_core.nn.sampling import by_label, draw_chunks, label_pool
 from gflow_core.optim.player import evaluating
 from gflow_core.parts.analysis import Map
 from gflow_core.parts.loading import check_loaded
-from gflow_core.parts.spec import NETWORKS, Spec
+from gflow_core.parts.spec import NETWORKS, Spec, Train
 from gflow_core.parts.training import Experiment
 from gflow_core.recipes.changes import check_recipe
 from gflow_core.recipes.files import check_files
@@ -35,8 +36,10 @@ IMAGES, POINTS = 64, 2048  # samples in the pictures drawn while training
 COLUMNS = 10  # samples of each label there
 
 
-def anywhere(spec: Spec) -> Spec:
-    """A run trained on a device that this machine lacks can still be looked at."""
+def anywhere(spec: Spec, device: Any = None) -> Spec:
+    """A run trained on a device that this machine lacks can still be looked at, or it is on the `device` named."""
+    if device is not None:
+        return attrs.evolve(spec, train=attrs.evolve(spec.train or Train(), device=device))
     try:
         choose_device(spec.train.device if spec.train else "auto")
     except GflowError:
@@ -51,6 +54,7 @@ class Drawing:
     Averaged weights where the run keeps them, of the newest checkpoint or the named one. `seed` chooses other
     latents than the run's own seed would, `replica` one of several (from 0), and `label` what a conditional sampler
     is asked for: a class by name or index, or numbers (`nn.labels.parse_label`); every class in turn without it.
+    `device` is another than its recipe's.
     """
 
     def __init__(
@@ -60,10 +64,11 @@ class Drawing:
         seed: int | None = None,
         replica: int = 0,
         label: str | int | None = None,
+        device: str | None = None,
     ) -> None:
         folder = RunFolder(path)
         self.recipe = load(folder.recipe, begun=True)
-        spec = anywhere(self.recipe.spec)
+        spec = anywhere(self.recipe.spec, device)
         if spec.sampler is None:
             raise GflowError(f"{path}: its recipe has no [sampler]")
         manifest = folder.read_manifest()

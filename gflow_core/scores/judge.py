@@ -1,0 +1,292 @@
+"""gflow score: the analyzers' scores of one set of items against another, of whatever these are made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+
+from gflow_core.errors import GflowError, Problem, RecipeError, did_you_mean
+from gflow_core.files.reading import parse_toml
+from gflow_core.machine.runtime import Runtime
+from gflow_core.machine.streams import Streams
+from gflow_core.parts.analysis import Result
+from gflow_core.parts.nouns import DataShape, Progress, no_progress
+from gflow_core.parts.plugins import plugins
+from gflow_core.parts.source import Source
+from gflow_core.parts.spec import Analysis, Spec
+from gflow_core.parts.training import Experiment
+from gflow_core.recipes.asking import ask
+from gflow_core.recipes.overrides import apply
+from gflow_core.recipes.tree import to_node, to_value
+from gflow_core.recipes.values import Reader
+from gflow_core.recipes.words import WrongError, path_text
+from gflow_core.runs.analyze import analyze
+from gflow_core.runs.blame import blaming
+from gflow_core.runs.build import read_data
+from gflow_core.scores.features import real_index
+from gflow_core.scores.sides import Files, Items, Samples, Side, side_of
+
+__all__ = ["METRICS", "Judgement", "score"]
+
+METRICS = ("frechet", "kernel", "inception", "prdc")
+"""The analyzers that need no more than samples and data."""
+
+DRAWN = 10_000
+"""Samples of a run that is the reference, where nobody says how many."""
+
+
+@attrs.frozen
+class Judgement:
+    """What `score` found."""
+
+    judged: str
+    """What was scored, in words."""
+    reference: str
+    """What it was scored against, in words."""
+    results: Mapping[str, Result]
+    """Metric -> its scores and their manifest, as the analyzer of this name finds them."""
+    doubts: tuple[str, ...]
+    """Why not to trust the scores, a sentence each."""
+
+
+def score(
+    judged: Path | str,
+    reference: Path | str,
+    *overrides: str,
+    metrics: Sequence[str] = ("frechet",),
+    encoder: str | Mapping[str, Any] | None = None,
+    n: int | None = None,
+    image_size: int | None = None,
+    channels: int | None = None,
+    against: str | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    progress: Progress = no_progress,
+) -> Judgement:
+    """Score one set of items against another, by the analyzers of the names in `metrics`.
+
+    Each set is a folder, zip or tar of images, a .npy or .npz (one of several arrays as FILE.npz[NAME]), a run folder
+    (its samples) or a recipe (its data). `encoder` is a name, or a mapping with `use` and options; `n` items of each
+    count, or as many as the analyzers' defaults say; overrides ("kernel.subset_size=100") change other options.
+    Images of files are taken at the size and in the channels of the reference, and resized only where `image_size`
+    is given. `against` is the split of a recipe's data, `seed` that of a run's samples and of random subsets (a run's
+    own by default, else 0), and `device` where to compute. Raises GflowError for all that does not fit.
+    """
+    names = list(dict.fromkeys(metrics))
+    parts, stated = _parts(names, encoder, n, against, overrides)
+    a, b = (side_of(one, device, seed, progress) for one in (judged, reference))
+    shape = _agreed(a, b, image_size, channels)
+    dataset = b.part(shape)
+    _check(parts, dataset, b)
+    place = a.experiment.runtime.device.type if isinstance(a, Samples) and device is None else device or "auto"
+    runtime = Runtime.of(place, "float32")
+    compared = _reference(b, dataset, parts, progress)
+    items = None if isinstance(a, Samples) else read_data(a.part(shape), progress)
+    if items is not None:
+        parts = {name: _counted(a, name, part, len(items), name in stated) for name, part in parts.items()}
+        _check(parts, dataset, b)
+    streams, step = Streams(seed or 0), 0
+    if isinstance(a, Samples):
+        streams, step = a.experiment.streams, a.step
+    results = {}
+    for name, part in parts.items():
+        drawn = a.drawn(part.samples, name, part.batch_size, progress) if isinstance(a, Samples) else items
+        assert drawn is not None
+        handed = Items(drawn, _chosen(drawn, part.samples))
+        analysis = Analysis(name=name, every=0, part=part)
+        spec = Spec(dataset=dataset, sampler=handed, analyze=(analysis,))
+        experiment = Experiment(spec, runtime, streams, data=compared, sampler=handed.build())
+        with blaming(spec, experiment):
+            found = analyze(experiment, analysis, step, progress=progress)
+        found.manifest |= {"ema": a.averaged if isinstance(a, Samples) else None, **_resized(a, b, shape)}
+        results[name] = found
+    same = items is not None and items.fingerprint == compared.fingerprint
+    return Judgement(str(a), str(b), results, tuple(_doubts(results, a, b, shape, same)))
+
+
+# ------------------------------------------------------------------ what is asked for
+
+
+def _parts(
+    names: Sequence[str],
+    encoder: str | Mapping[str, Any] | None,
+    n: int | None,
+    against: str | None,
+    overrides: Sequence[str],
+) -> tuple[dict[str, Any], set[str]]:
+    """Metric -> its analyzer, with the options that were given; and those of which it was said how many items count.
+
+    Raises RecipeError with all that is wrong.
+    """
+    for name in names:
+        if name not in METRICS:
+            close = did_you_mean(name, METRICS) or f"; there are {', '.join(METRICS)}"
+            raise GflowError(f"--metric {name}: no such metric{close}")
+    if not names:
+        raise GflowError(f"--metric: name one of {', '.join(METRICS)}, or several")
+    given: dict[str, Any] = {}
+    if encoder is not None:
+        given["encoder"] = _encoder(encoder)
+    if n is not None:
+        given |= {"samples": n, "real_samples": n}
+    if against is not None:
+        given["against"] = against
+    tree: dict[str, Any] = {name: to_node(given, "") for name in names}
+    for text in overrides:
+        apply(tree, text, plugins())
+    if others := [key for key in tree if key not in names]:
+        raise GflowError(f"override {others[0]}...: not one of the metrics; they are {', '.join(names)}")
+    reader, parts, problems = Reader(plugins()), {}, []
+    for name in names:
+        try:
+            parts[name] = reader.part({**to_value(tree[name]), "use": name}, "analyzer")
+        except WrongError as error:
+            problems += [Problem(path_text((name, *place)), said) for place, said in error.faults]
+    if problems:
+        raise RecipeError(problems)
+    return parts, {name for name in names if "samples" in tree[name]}
+
+
+def _encoder(given: str | Mapping[str, Any]) -> Any:
+    """A name, or a table of its options that TOML may write in a line."""
+    if not isinstance(given, str):
+        return dict(given)
+    if not given.lstrip().startswith("{"):
+        return {"use": given}
+    try:
+        return parse_toml(f"encoder = {given}")["encoder"]
+    except ValueError as error:
+        raise GflowError(f'--encoder {given}: {error}; write it as {{ use = "mnist_cnn", layer = "hidden" }}') from None
+
+
+def _check(parts: Mapping[str, Any], dataset: Any, b: Side) -> None:
+    """Raise RecipeError with all that keeps the analyzers from looking at such items."""
+    terms = {"set encoder = { use = ... }": "say --encoder NAME"}  # what a recipe says -> what is said here
+    if isinstance(b, Files):
+        terms["set dataset.channels ="] = "say --channels"
+    problems = []
+    for name, part in parts.items():
+        for said in ask(part, Spec(dataset=dataset)):
+            for term, here in terms.items():
+                said = said.replace(term, here)
+            problems.append(Problem(name, said))
+    if problems:
+        raise RecipeError(problems)
+
+
+def _counted(a: Side, name: str, part: Any, there: int, stated: bool) -> Any:
+    """The analyzer for as many items as are there; GflowError where more were asked for."""
+    if part.samples <= there:
+        return part
+    if stated:
+        raise GflowError(f"{a.text}: {there} items are there, and {name} is to look at {part.samples}; lower --n")
+    splits = getattr(part, "splits", 1)
+    return attrs.evolve(part, samples=max(there - there % splits, 1))
+
+
+# ------------------------------------------------------------------ what the items look like
+
+
+def _agreed(a: Side, b: Side, image_size: int | None, channels: int | None) -> DataShape:
+    """What items of both sides look like. GflowError where they do not agree and nobody says how they shall."""
+    fixed = b.shape if not isinstance(b, Files) else None
+    if fixed is None:
+        assert isinstance(b, Files)
+        fixed = _of_files(b, image_size, channels)
+    for side in (a, b):
+        if isinstance(side, Files):
+            _check_files(side, fixed, image_size, channels)
+        elif side.shape != fixed:
+            raise GflowError(f"{side}; the other side is {fixed}: score like with like")
+        elif fixed.kind == "image" and (image_size or fixed.shape[1]) != fixed.shape[1]:
+            raise GflowError(f"--image-size {image_size}: only files are resized, and {side}; leave it out")
+        elif fixed.kind == "image" and (channels or fixed.shape[0]) != fixed.shape[0]:
+            raise GflowError(f"--channels {channels}: only files are converted, and {side}; leave it out")
+    return fixed
+
+
+def _of_files(b: Files, image_size: int | None, channels: int | None) -> DataShape:
+    if b.held.dim is not None:
+        return DataShape("vector", (b.held.dim,))
+    size = image_size or b.held.side
+    if size is None:
+        raise GflowError(
+            f"{b}, not squares of one size; with --image-size N all are cropped to their centre square and resized"
+        )
+    return DataShape("image", (channels or b.held.channels, size, size), -1.0, 1.0)
+
+
+def _check_files(side: Files, shape: DataShape, image_size: int | None, channels: int | None) -> None:
+    held = side.held
+    if (held.dim is not None) != (shape.kind == "vector") or (held.dim is not None and (held.dim,) != shape.shape):
+        raise GflowError(f"{side}; the reference is {shape}: score like with like")
+    if held.dim is not None:
+        if image_size or channels:
+            raise GflowError(f"--image-size and --channels are for images; {side}")
+        return
+    if image_size is None and held.side != shape.shape[1]:
+        raise GflowError(
+            f"{side}; the reference is {shape}: what is resized scores otherwise, so say --image-size "
+            f"{shape.shape[1]} if all are to be cropped to their centre square and resized to that"
+        )
+    if channels is None and held.channels > shape.shape[0]:
+        raise GflowError(f"{side}; the reference is grey: say --channels 1 to make these grey, or 3 if files are both")
+
+
+def _changed(side: Side, shape: DataShape) -> str | None:
+    """What is done to a side's files; None where nothing is."""
+    if not isinstance(side, Files) or side.held.dim is not None:
+        return None
+    channels, size, _ = shape.shape
+    done = [] if side.held.side == size else [f"cropped to the centre square, resized to {size}x{size} by bicubic"]
+    if side.held.channels != channels:
+        done.append("made grey" if channels == 1 else "grey repeated in 3 channels")
+    return f"{side.held}, {', '.join(done)}" if done else None
+
+
+def _resized(a: Side, b: Side, shape: DataShape) -> dict[str, Any]:
+    """For the manifest: what was done to files before an analyzer saw them; empty where nothing was."""
+    sides = {"judged": _changed(a, shape), "reference": _changed(b, shape)}
+    done = {name: said for name, said in sides.items() if said}
+    return {"processing": done} if done else {}
+
+
+# ------------------------------------------------------------------ the items
+
+
+def _reference(b: Side, dataset: Any, parts: Mapping[str, Any], progress: Progress) -> Source:
+    """What all metrics compare with. Of a run other samples than those that are judged."""
+    if not isinstance(b, Samples):
+        return read_data(dataset, progress)
+    wanted = [DRAWN if part.real_samples is None else part.real_samples for part in parts.values()]
+    return b.drawn(max(wanted), "reference", next(iter(parts.values())).batch_size, progress)
+
+
+def _chosen(items: Source, n: int) -> torch.Tensor:
+    """Which n items are judged [n], the same ones in every run, in their own order."""
+    return torch.arange(n) if n == len(items) else real_index(items, n).sort().values
+
+
+# ------------------------------------------------------------------ what to think of it
+
+
+def _doubts(results: Mapping[str, Result], a: Side, b: Side, shape: DataShape, same: bool) -> Iterator[str]:
+    for name, found in results.items():
+        scores, manifest = found.scores, found.manifest
+        if scores.get("rank_deficient"):
+            yield (
+                f"{name}: no more items than features (n_real {manifest['n_real']}, n_fake {manifest['n_fake']}), so "
+                "the distance is mostly the lack of directions in a covariance; take more items, or fewer features"
+            )
+        elif scores.get("rank_deficient_halves"):
+            yield f"{name}: halves of the reference have no more items than features, so their distance says little"
+    done = [_changed(side, shape) for side in (a, b)]
+    if any(done) and done[0] != done[1]:
+        sides = (f"{word}: {said or 'as it is'}" for word, said in zip(("judged", "reference"), done, strict=True))
+        yield f"the two sides were processed differently ({'; '.join(sides)})"
+    if same:
+        yield "both sides are the same items"
