@@ -105,7 +105,7 @@ def score(
         found.manifest |= {"ema": a.averaged if isinstance(a, Samples) else None, **_resized(a, b, shape)}
         results[name] = found
     same = items is not None and items.fingerprint == compared.fingerprint
-    return Judgement(str(a), str(b), results, tuple(_doubts(results, a, b, shape, same)))
+    return Judgement(str(a), str(b), results, tuple(_doubts(results, n, a, b, shape, same)))
 
 
 # ------------------------------------------------------------------ what is asked for
@@ -274,7 +274,9 @@ def _chosen(items: Source, n: int) -> torch.Tensor:
 # ------------------------------------------------------------------ what to think of it
 
 
-def _doubts(results: Mapping[str, Result], a: Side, b: Side, shape: DataShape, same: bool) -> Iterator[str]:
+def _doubts(
+    results: Mapping[str, Result], n: int | None, a: Side, b: Side, shape: DataShape, same: bool
+) -> Iterator[str]:
     for name, found in results.items():
         scores, manifest = found.scores, found.manifest
         if scores.get("rank_deficient"):
@@ -283,10 +285,12 @@ def _doubts(results: Mapping[str, Result], a: Side, b: Side, shape: DataShape, s
                 "the distance is mostly the lack of directions in a covariance; take more items, or fewer features"
             )
         elif scores.get("rank_deficient_halves"):
-            yield f"{name}: halves of the reference have no more items than features, so their distance says little"
+            yield f"{name}: the halves of the reference have no more items than features, so their distance says little"
+        if n is not None and manifest["n_real"] < n:
+            yield f"{name}: the reference has {manifest['n_real']} items, fewer than the {n} of --n"
     done = [_changed(side, shape) for side in (a, b)]
     if any(done) and done[0] != done[1]:
-        sides = (f"{word}: {said or 'as it is'}" for word, said in zip(("judged", "reference"), done, strict=True))
-        yield f"the two sides were processed differently ({'; '.join(sides)})"
+        sides = f"judged: {done[0] or a.untouched}; reference: {done[1] or b.untouched}"
+        yield f"the two sides were not processed alike ({sides})"
     if same:
         yield "both sides are the same items"

@@ -37,6 +37,9 @@ _MEMBER = re.compile(r"(.+\.npz)\[([^\[\]]+)\]")
 class Files:
     """Loose files: a folder, zip or tar of images, or an array."""
 
+    untouched: ClassVar[str] = "as they are"
+    """What was done to its items, where nothing was done to files."""
+
     text: str
     path: Path
     held: Held
@@ -59,6 +62,8 @@ class Files:
 class Data:
     """A recipe's data set."""
 
+    untouched: ClassVar[str] = "as the recipe reads them"
+
     text: str
     dataset: Any
 
@@ -78,6 +83,8 @@ class Data:
 @attrs.define(eq=False, slots=False)
 class Samples:
     """A run's sampler: averaged weights where the run keeps them, of its newest checkpoint."""
+
+    untouched: ClassVar[str] = "as the run makes them"
 
     text: str
     experiment: Experiment
