@@ -9,7 +9,7 @@ import os
 import posixpath
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -18,10 +18,20 @@ from gflow_core.data.places import DAMAGED, first_line
 from gflow_core.errors import DataError
 from gflow_core.files.reading import opened
 
-__all__ = ["LARGEST", "checked", "reading", "tar_files", "tar_members", "zip_bytes", "zip_members"]
+__all__ = [
+    "LARGEST",
+    "checked",
+    "file_in_tar",
+    "file_in_zip",
+    "reading",
+    "tar_files",
+    "tar_members",
+    "zip_bytes",
+    "zip_members",
+]
 
 LARGEST = 1 << 28
-"""Bytes of a file with one image, or of a CIFAR batch."""
+"""Bytes of a file with one image, with labels, or of a CIFAR batch."""
 
 _GROWTH = 200  # times its size that an archive may unpack to, beyond what is free
 _FREE = 1 << 30
@@ -107,6 +117,19 @@ def zip_bytes(archive: zipfile.ZipFile, name: str) -> bytes:
     if len(content) != info.file_size:
         raise EOFError(f"{name} is shorter than it states")
     return content
+
+
+def file_in_zip(path: Path, names: Sequence[str], start: int | None = None) -> tuple[str, bytes] | None:
+    """The first of these names that is a member, and its content (or its `start`); None where none is. DataError."""
+    with reading(path), opened(path) as file, zipfile.ZipFile(file) as archive:
+        members = {posixpath.normpath(name): name for name in archive.namelist() if not name.endswith("/")}
+        for name in names:
+            if member := members.get(posixpath.normpath(name)):
+                if start is None:
+                    return name, zip_bytes(archive, member)
+                with archive.open(checked(archive, member)) as content:
+                    return name, content.read(start)
+    return None
 
 
 def _check_size(name: str, size: int) -> None:
@@ -235,3 +258,20 @@ def tar_files(path: Path, held: Mapping[str, str]) -> Iterator[tuple[str, bytes]
             content = file.read()
             for own in names.pop(member.name):
                 yield own, content
+
+
+def file_in_tar(path: Path, names: Sequence[str], start: int | None = None) -> tuple[str, bytes] | None:
+    """As `file_in_zip`, of a tar, which is gone through to the first of the names at most."""
+    wanted = {posixpath.normpath(name): name for name in reversed(names)}
+    found: dict[str, bytes] = {}
+    with _opened_tar(path) as members:
+        for tar, member in members:
+            name = wanted.get(posixpath.normpath(member.name))
+            if name is not None and member.isfile():
+                _check_size(member.name, member.size)
+                file = tar.extractfile(member)
+                assert file is not None
+                found[name] = file.read() if start is None else file.read(start)
+                if name == names[0]:
+                    break
+    return next(((name, found[name]) for name in names if name in found), None)

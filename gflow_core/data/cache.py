@@ -41,7 +41,7 @@ from gflow_core.files.whole import written_aside
 from gflow_core.parts.nouns import Progress, no_progress
 from gflow_core.parts.source import fingerprint
 
-__all__ = ["Decoded", "Selection", "decoded"]
+__all__ = ["Decoded", "Selection", "decoded", "labelled"]
 
 FORMAT = 4
 """Part of the key: raise it when the same options give other pixels, labels or another layout."""
@@ -124,6 +124,12 @@ def decoded(
         logger.warning("%s: no images in the class folders %s; no class", store.path, some)
     labels, names = _labels(notes), tuple(notes["class_names"])
     return Decoded(_mapped(file), labels, notes["names"], notes["fingerprint"], file, names)
+
+
+def labelled(images: Decoded, y: Tensor, class_names: Sequence[str] = ()) -> Decoded:
+    """The images with labels [N] or [N, k] that lie beside the cache, which other labels share."""
+    both = hashlib.sha256(f"{images.fingerprint}{fingerprint(y)}".encode()).hexdigest()
+    return attrs.evolve(images, y=y, fingerprint=both, class_names=class_names)
 
 
 def _made(file: Path, prepare: Callable[[Path], None], progress: Progress) -> tuple[Path, dict[str, Any]]:

@@ -7,17 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-import attrs
 import torch
 from torch import Tensor
 
-from gflow_core.data.cache import Decoded, Selection, decoded
+from gflow_core.data.cache import Decoded, Selection, decoded, labelled
 from gflow_core.data.decode import Decoding
 from gflow_core.data.places import expand, fetch, first_line, not_found
 from gflow_core.data.store import Store, open_store
 from gflow_core.errors import DataError, did_you_mean
 from gflow_core.parts.nouns import Progress
-from gflow_core.parts.source import fingerprint
 
 __all__ = ["read_attributes", "read_celeba", "read_partition"]
 
@@ -73,12 +71,7 @@ def read_celeba(
     )
     if not attributes:
         return images
-    y = _rows_of(images.names, values, found)  # beside the decoded images, which other attributes share
-    return attrs.evolve(images, y=y, fingerprint=_joined(images.fingerprint, y))
-
-
-def _joined(images: str, y: Tensor) -> str:
-    return hashlib.sha256(f"{images}{fingerprint(y)}".encode()).hexdigest()
+    return labelled(images, _rows_of(images.names, values, found))
 
 
 def _bases(root: Path) -> list[Path]:

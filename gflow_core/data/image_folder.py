@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
-from gflow_core.data.cache import Decoded, Selection, decoded
+from gflow_core.data.cache import Decoded, Selection, decoded, labelled
 from gflow_core.data.decode import SUFFIXES, Decoding
+from gflow_core.data.labelled import Labelling, labels_of, mention_labels
 from gflow_core.data.places import expand, not_found
 from gflow_core.data.store import Store, common_folder, in_numbers, in_turn, open_store
 from gflow_core.errors import DataError
@@ -20,6 +22,7 @@ def read_image_folder(
     *,
     folder: str,
     classes: int | None,
+    labelling: Labelling | None,
     limit: int | None,
     skip_unreadable: bool,
     workers: int | None,
@@ -27,39 +30,67 @@ def read_image_folder(
 ) -> Decoded:
     """The first `limit` images of a folder or an archive, in turn over its folders.
 
-    Only those below `folder`; labelled by so many class folders, or not where `classes` is None. Raises DataError.
+    Only those below `folder`; labelled by so many class folders, by a file (`labelling`), or not where both are None.
+    Raises DataError.
     """
     path = expand(root)
     if not path.exists():
         raise not_found("image_folder: dataset.root", [path], "set it to a folder, zip or tar of images")
     store = open_store(path)
-    return decoded(
+    key: dict[str, object] = {"folder": folder, "classes": None if labelling else classes, "limit": limit}
+    if labelling is None:
+        if store.kind != "tar":
+            mention_labels(store, _below(store, folder)[1])
+
+        def select() -> Selection:
+            return _select(store, folder, classes, limit)
+    else:
+        names, prefix = _images(store, folder)
+        labels = labels_of(store, names, prefix, labelling)
+        kept = [name for name in names if name in labels.labels]
+        if labels.left_out:
+            key["left_out"] = hashlib.sha256(repr(sorted(labels.left_out)).encode()).hexdigest()
+
+        def select() -> Selection:
+            return Selection(in_turn(kept)[:limit])
+
+    images = decoded(
         store,
         decoding,
-        lambda: _select(store, folder, classes, limit),
-        key={"folder": folder, "classes": classes, "limit": limit},
+        select,
+        key=key,
         skip_unreadable=skip_unreadable,
         workers=workers,
         progress=progress,
     )
+    if labelling is None:
+        return images
+    return labelled(images, labels.rows(images.names), tuple(labels.class_names))
 
 
 def _select(store: Store, folder: str, classes: int | None, limit: int | None) -> Selection:
-    names, prefix = _below(store, folder)
-    if not names:
-        where = f"{store.path}/{folder}" if folder else str(store.path)
-        inside = sorted({name[len(prefix) :].split("/")[0] for name in store.names if name.count("/")})
-        there = f"; it has the folders {', '.join(inside[:10])}" if folder and inside else ""
-        kinds = ", ".join(sorted(SUFFIXES))
-        raise DataError(
-            f"{where}: no images ({kinds}) found{there}; set dataset.root or dataset.folder to where they are"
-        )
+    """Those of the first `limit` images, and their class folders."""
+    names, prefix = _images(store, folder)
+    if store.kind == "tar":
+        mention_labels(store, prefix)  # only here: a tar is gone through for it
     chosen = in_turn(names)[:limit]
     if classes is None:
         return Selection(chosen)
     folders, empty = _class_folders(classes, store, names, prefix)
     label_of = {folder: label for label, folder in enumerate(folders)}
     return Selection(chosen, [label_of[_top(name, prefix)] for name in chosen], folders, empty)
+
+
+def _images(store: Store, folder: str) -> tuple[list[str], str]:
+    """As `_below`. Raises DataError where there are none."""
+    names, prefix = _below(store, folder)
+    if names:
+        return names, prefix
+    where = f"{store.path}/{folder}" if folder else str(store.path)
+    inside = sorted({name[len(prefix) :].split("/")[0] for name in store.names if name.count("/")})
+    there = f"; it has the folders {', '.join(inside[:10])}" if folder and inside else ""
+    kinds = ", ".join(sorted(SUFFIXES))
+    raise DataError(f"{where}: no images ({kinds}) found{there}; set dataset.root or dataset.folder to where they are")
 
 
 def _below(store: Store, folder: str) -> tuple[list[str], str]:

@@ -15,10 +15,10 @@ from typing import Literal
 
 import attrs
 
-from gflow_core.data.archives import reading, tar_files, tar_members, zip_members
+from gflow_core.data.archives import LARGEST, file_in_tar, file_in_zip, reading, tar_files, tar_members, zip_members
 from gflow_core.data.decode import SUFFIXES
 from gflow_core.errors import DataError
-from gflow_core.files.reading import opened
+from gflow_core.files.reading import opened, read_bytes
 
 __all__ = ["Store", "common_folder", "in_numbers", "in_turn", "open_store"]
 
@@ -94,6 +94,25 @@ class Store:
         """The named files of a tar, in the order of the tar."""
         wanted = set(names)
         return tar_files(self.path, {name: member for name, member in self._contents[0].items() if name in wanted})
+
+    def file(self, names: Sequence[str], start: int | None = None) -> tuple[str, bytes] | None:
+        """The first of these names that is a file in the store, an image or not, and its content (or its `start`).
+
+        None where none is there. Raises DataError.
+        """
+        if self.kind == "tar":
+            return file_in_tar(self.path, names, start)
+        if self.kind == "zip":
+            return file_in_zip(self.path, names, start)
+        for name in names:
+            place = self.path / name
+            with reading(place, "put a file there that can be read"):
+                if os.path.lexists(place):
+                    if start is None:
+                        return name, read_bytes(place, LARGEST)
+                    with opened(place) as file:
+                        return name, file.read(start)
+        return None
 
 
 def open_store(path: Path) -> Store:

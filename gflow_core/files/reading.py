@@ -26,6 +26,7 @@ __all__ = [
     "read_bytes",
     "read_json",
     "read_toml",
+    "text_of",
 ]
 
 MAX_BYTES = 256 * 1024
@@ -61,6 +62,14 @@ def read_bytes(path: Path, most: int | None = None) -> bytes:
     if most is not None and len(content) > most:
         raise ValueError(f"larger than {_size(most)}, too large for what it should be")
     return content
+
+
+def text_of(content: bytes) -> str:
+    """The UTF-8 text that a file holds, without a mark at its beginning; ValueError names the line that is none."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _plainly(error) from None
 
 
 def _size(count: int) -> str:
@@ -128,8 +137,9 @@ def _check_depth(table: dict[str, Any], most: int) -> None:
     for _ in range(most):
         level = [child for node in level for child in (node.values() if isinstance(node, dict) else node)]
         level = [child for child in level if isinstance(child, dict | list)]
-    if level:
-        raise ValueError(f"nested deeper than {most} tables and lists")
+        if not level:
+            return
+    raise ValueError(f"nested deeper than {most} tables and lists")
 
 
 # ------------------------------------------------------------------ shapes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 import attrs
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from gflow_core.parts.source import Source
 
 __all__ = ["ImageFolder"]
+
+_TABLES = (".csv", ".tsv", ".jsonl", ".json")
 
 
 @attrs.frozen(kw_only=True)
@@ -30,8 +33,20 @@ class ImageFolder(Files):
     classes: int | None = option(
         None,
         doc="Class folders expected: the folders right below root (or `folder`), labelled in the order of "
-        "their names, 2 before 10; without it images have no labels.",
+        "their names, 2 before 10; with `labels` the distinct values of its column `label`, in order. Without it "
+        "images are in no classes.",
         ge=1,
+    )
+    labels: str | None = option(
+        None,
+        doc="File of labels, inside root or beside it: a .csv, .tsv or .jsonl with a column of file names, or "
+        "StyleGAN's dataset.json.",
+    )
+    label: str = option("label", doc="Column of `labels` that is the class of each image.")
+    conditions: tuple[str, ...] = option((), doc="Columns of `labels` that are read as real numbers.")
+    file_name: str = option("file_name", doc="Column of `labels` that names the images, from the file's own folder.")
+    unmatched: Literal["refuse", "skip"] = option(
+        "refuse", doc="What becomes of images without a label, and of labels without an image."
     )
     image_size: int = option(64, doc="Height and width, by Pillow's bicubic.", unit="pixels", ge=1)
     channels: Literal[1, 3] = option(3, doc="3 for RGB, 1 for grey (the luma of RGB).")
@@ -43,20 +58,46 @@ class ImageFolder(Files):
     )
 
     def data_shape(self) -> DataShape:
-        return DataShape("image", (self.channels, self.image_size, self.image_size), -1.0, 1.0, self.classes)
+        shape = (self.channels, self.image_size, self.image_size)
+        return DataShape("image", shape, -1.0, 1.0, self.classes, self.conditions)
 
     def check(self) -> Iterable[str]:
-        return ()
+        if len(set(self.conditions)) < len(self.conditions):
+            yield f"conditions = {list(self.conditions)} names one twice"
+        if self.labels is None:
+            if self.conditions:
+                yield "conditions are columns of a file of labels; set labels to it"
+            if self.label != "label" or self.file_name != "file_name":
+                yield "label and file_name are columns of a file of labels; set labels to it"
+            return
+        if PurePosixPath(self.labels).suffix.lower() not in _TABLES:
+            yield f'labels = "{self.labels}": a file that ends in {", ".join(_TABLES)} is read'
+        if (self.classes is None) == (not self.conditions):
+            yield "labels go together with either classes (of the column `label`) or conditions (columns of numbers)"
+        if self.label != "label" and self.classes is None:
+            yield "label is the column of classes; set classes to how many there are"
 
     def load(self, progress: Progress = no_progress) -> Source:
         from gflow_core.data.decode import Decoding
         from gflow_core.data.image_folder import read_image_folder
+        from gflow_core.data.labelled import Labelling
 
+        labelling = None
+        if self.labels is not None:
+            labelling = Labelling(
+                file=self.labels,
+                file_name=self.file_name,
+                label=self.label,
+                classes=self.classes,
+                conditions=self.conditions,
+                unmatched=self.unmatched,
+            )
         found = read_image_folder(
             self.root,
             Decoding(self.crop, self.image_size, self.channels),
             folder=self.folder,
             classes=self.classes,
+            labelling=labelling,
             limit=self.limit,
             skip_unreadable=self.skip_unreadable,
             workers=self.workers,
