@@ -5,6 +5,7 @@
 from .parts.loading import load as load, register as register
 from .recipes.recipe import Recipe as Recipe
 from .runs.api import Run as Run, load_run as load_run, run as run
+from .runs.look import Look as Look, look as look
 from .runs.summary import Summary as Summary, summaries as summaries
 from .scores.compare import Comparison as Comparison, compare as compare
 from .scores.judge import Judgement as Judgement, score as score

@@ -267,7 +267,8 @@ def _prepare(
     skipped = {selection.names[row]: reason for row, reason in unreadable.items()}
     keep = [row for row in range(len(selection.names)) if row not in unreadable]
     # Refused here, the decoded part stays: with skip_unreadable = true nothing is decoded again.
-    _report_unreadable(store, skipped, len(keep), skip_unreadable)
+    if not (skip_unreadable and keep):
+        _report_unreadable(store, skipped, len(keep), skip_unreadable)
     whole = compacted(part, keep) if skipped else part
     notes = {
         "source": str(store.path.resolve()),

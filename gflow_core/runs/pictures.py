@@ -1,28 +1,33 @@
-"""Pictures of samples: a grid of images, or points in the plane over real ones."""
+"""Pictures of samples and data: a grid of images, with captions or without, or points in the plane."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional as F
 
-from gflow_core.errors import Diverged
+from gflow_core.errors import Diverged, printable
 from gflow_core.files.whole import written_aside
 from gflow_core.parts.nouns import DataShape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw_samples", "finite", "image_grid", "own_style", "scatter"]
+__all__ = ["draw_captioned", "draw_points", "draw_samples", "finite", "image_grid", "own_style", "scatter"]
+
+_LETTERS = 12  # pixels of a caption's letters
+_LINE = 15
+_LINES = 3  # of a caption
+_CELL = 104  # pixels that an image with a caption is wide, at least
 
 
 @contextmanager
@@ -74,6 +79,60 @@ def draw_samples(
                 scatter(x, real, classes).savefig(aside, format="png", dpi=120)
 
 
+def draw_captioned(path: Path, x: Tensor, shape: DataShape, captions: Sequence[str] = ()) -> None:
+    """Write images x [N, *shape] as a PNG, whole or not at all: nearly a square, with a caption below each.
+
+    Small images are enlarged by whole pixels. A caption has the width of its image; what is too long is cut.
+    Raises Diverged where images are not finite.
+    """
+    height, width = x.shape[2:]
+    times = -(-_CELL // max(height, width)) if max(height, width) < _CELL else 1
+    pixels = image_grid(x, shape, 1, gap=0).repeat(times, 0).repeat(times, 1)
+    images = np.split(pixels, len(x))
+    with own_style():
+        from matplotlib import get_data_path
+
+        font = ImageFont.truetype(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", _LETTERS)
+    cell = max(width * times, _CELL if captions else 0)
+    wrapped = [_wrapped(printable(caption), cell, font.getlength) for caption in captions]
+    below = _LINE * max(map(len, wrapped), default=0)
+    columns, gap = int((len(x) - 1) ** 0.5) + 1, 8 if captions else 2
+    rows, step = -(-len(x) // columns), (cell + gap, height * times + below + gap)
+    picture = Image.new("RGB", (columns * step[0] + gap, rows * step[1] + gap), "white")
+    pen = ImageDraw.Draw(picture)
+    for i, image in enumerate(images):
+        left, top = gap + i % columns * step[0], gap + i // columns * step[1]
+        picture.paste(Image.fromarray(image), (left + (cell - width * times) // 2, top))
+        for line, text in enumerate(wrapped[i] if wrapped else ()):
+            pen.text((left + cell / 2, top + height * times + line * _LINE), text, "black", font, anchor="ma")
+    with written_aside(path) as aside:
+        picture.save(aside, format="png")
+
+
+def _wrapped(text: str, width: float, length: Callable[[str], float]) -> list[str]:
+    """The text in lines of the width, broken at spaces where there are any; "..." for what does not fit into all."""
+    lines: list[str] = []
+    rest = text.strip()
+    while rest and len(lines) < _LINES:
+        most = next((i for i in range(len(rest) + 1) if length(rest[:i]) > width), len(rest) + 1) - 1
+        if most < len(rest) and len(lines) + 1 == _LINES:
+            while most and length(rest[:most] + "\u2026") > width:
+                most -= 1
+            return [*lines, rest[:most] + "\u2026"]
+        if most < len(rest) and " " in rest[: most + 1]:
+            most = rest[: most + 1].rindex(" ")
+        most = max(most, 1)
+        lines.append(rest[:most].strip())
+        rest = rest[most:].strip()
+    return lines
+
+
+def draw_points(path: Path, x: Tensor, classes: Tensor | None = None, names: Sequence[str] = ()) -> None:
+    """Write a scatter plot of data x [N, d] as a PNG, whole or not at all; `classes` [N] have colours, and `names`."""
+    with written_aside(path) as aside, own_style():
+        scatter(x, classes=classes, name="data", names=names).savefig(aside, format="png", dpi=120)
+
+
 def finite(x: Tensor) -> Tensor:
     """Samples x [N, ...] as they are. Raises Diverged where some are not finite: they are not to be shown as if."""
     if wrong := len(x) - int(x.isfinite().flatten(1).all(1).sum()):
@@ -102,10 +161,16 @@ def image_grid(x: Tensor, shape: DataShape, columns: int | None = None, gap: int
     return F.pad(grid, (gap, 0, gap, 0), value=255).permute(1, 2, 0).contiguous().numpy()
 
 
-def scatter(x: Tensor, real: Tensor | None = None, classes: Tensor | None = None) -> Figure:
+def scatter(
+    x: Tensor,
+    real: Tensor | None = None,
+    classes: Tensor | None = None,
+    name: str = "generated",
+    names: Sequence[str] = (),
+) -> Figure:
     """Points x [N, d]: their first two coordinates (a histogram where d is 1), real points behind them.
 
-    Points of different `classes` [N] have different colours, of which there are ten.
+    They are called `name`, or have a colour for each of their `classes` [N], of which there are ten, by its name.
     """
     from matplotlib.figure import Figure
 
@@ -113,9 +178,10 @@ def scatter(x: Tensor, real: Tensor | None = None, classes: Tensor | None = None
     axes = figure.add_subplot()
     sets = [] if real is None else [("real", real, "0.75")]
     if classes is None:
-        sets += [("generated", x, "tab:blue")]
+        sets += [(name, x, "tab:blue")]
     else:
-        sets += [(f"class {c}", x[classes == c], f"C{c % 10}") for c in classes.unique().tolist()]
+        called = [printable(names[c]) if names else f"class {c}" for c in classes.unique().tolist()]
+        sets += [(called[i], x[classes == c], f"C{c % 10}") for i, c in enumerate(classes.unique().tolist())]
     for label, points, colour in sets:
         p = finite(points.detach().float().cpu()).numpy()
         if p.shape[1] == 1:
