@@ -1,8 +1,9 @@
-"""Hostile data: damaged, forged and absurd archives and arrays, where a data set is expected."""
+"""Hostile data: damaged, forged and absurd archives, arrays and files of labels, where a data set is expected."""
 
 from __future__ import annotations
 
 import io
+import json
 import os
 import random
 import struct
@@ -30,11 +31,11 @@ def members() -> dict[str, bytes]:
     return {f"{'cat' if i % 2 else 'dog'}/{i}.png": picture(i) for i in range(8)}
 
 
-def zipped(method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    """As a zip."""
+def zipped(method: int = zipfile.ZIP_DEFLATED, **more: bytes) -> bytes:
+    """As a zip, with more files."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", method) as archive:
-        for name, content in members().items():
+        for name, content in (members() | more).items():
             archive.writestr(name, content)
     return buffer.getvalue()
 
@@ -70,6 +71,12 @@ WHOLE: dict[str, Callable[[], bytes]] = {
     "zip": zipped, "stored.zip": lambda: zipped(zipfile.ZIP_STORED), "tar": tarred,
     "tar.gz": lambda: tarred("w:gz"), "npy": array, "npz": arrays,
 }  # fmt: skip
+
+LABELS: dict[str, bytes] = {
+    "csv": b"file_name,label\n" + b"".join(f"{name},{i % 2}\n".encode() for i, name in enumerate(members())),
+    "jsonl": "\n".join(json.dumps({"file_name": n, "label": i % 2}) for i, n in enumerate(members())).encode(),
+    "json": json.dumps({"labels": [[name, i % 2] for i, name in enumerate(members())]}).encode(),
+}
 
 # ------------------------------------------------------------------ forged
 
@@ -178,8 +185,12 @@ batch_size = 2
 
 def case(rng: random.Random, root: Path, pristine: Path) -> Iterator[str]:
     """One archive, loaded."""
-    draw = rng.random()
-    if draw < 0.6:
+    draw, labels = rng.random(), ""
+    if draw < 0.15:
+        kind, labels = "zip", f"labels.{rng.choice(sorted(LABELS))}"
+        what = f"a damaged {labels}"
+        content = zipped(**{labels: flips.damaged(rng, LABELS[labels.partition(".")[2]])})
+    elif draw < 0.6:
         kind = rng.choice(sorted(WHOLE))
         what, content = f"a damaged {kind}", flips.damaged(rng, WHOLE[kind]())
     elif draw < 0.9:
@@ -196,6 +207,8 @@ def case(rng: random.Random, root: Path, pristine: Path) -> Iterator[str]:
     part = {"use": "array", "more": 'fit = "resize"'} if kind.startswith("np") else {"use": "image_folder", "more": ""}
     if kind == "npz":
         part["more"] += '\nkey = "x"\nlabels = "y"\nclasses = 2'
+    elif labels:
+        part["more"] = f'labels = "{labels}"\nclasses = 2'
     elif part["use"] == "image_folder" and rng.random() < 0.5:
         part["more"] = "classes = 2"
     recipe = root / "archive.toml"

@@ -56,6 +56,7 @@ _NOTES = {
     "labels": (list, NoneType),
     "class_names": [str],
     "empty": [str],
+    "unused?": str,
     "skipped": {"*": str},
     "pieces": [str],
     "fingerprint": str,
@@ -74,6 +75,8 @@ class Selection:
     """What the labels stand for."""
     empty: Sequence[str] = ()
     """Class folders without images."""
+    unused: str = ""
+    """Which labels are there beside these."""
 
 
 @attrs.frozen(eq=False)
@@ -88,6 +91,7 @@ class Decoded:
     fingerprint: str
     file: Path
     class_names: Sequence[str] = ()
+    unused: str = ""
 
 
 def decoded(
@@ -123,7 +127,8 @@ def decoded(
         some = ", ".join(notes["empty"][:10]) + more
         logger.warning("%s: no images in the class folders %s; no class", store.path, some)
     labels, names = _labels(notes), tuple(notes["class_names"])
-    return Decoded(_mapped(file), labels, notes["names"], notes["fingerprint"], file, names)
+    unused = notes.get("unused", "")
+    return Decoded(_mapped(file), labels, notes["names"], notes["fingerprint"], file, names, unused)
 
 
 def labelled(images: Decoded, y: Tensor, class_names: Sequence[str] = ()) -> Decoded:
@@ -278,6 +283,7 @@ def _prepare(
         "labels": None if selection.labels is None else [selection.labels[row] for row in keep],
         "class_names": list(selection.class_names),
         "empty": list(selection.empty),
+        "unused": selection.unused,
         "skipped": skipped,
         "pieces": _pieces(whole, no_progress),
     }

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 
 from gflow_core.data.cache import Decoded, Selection, decoded, labelled
 from gflow_core.data.decode import SUFFIXES, Decoding
-from gflow_core.data.labelled import Labelling, labels_of, mention_labels
+from gflow_core.data.labelled import Labelling, labels_of, labels_there
 from gflow_core.data.places import expand, not_found
 from gflow_core.data.store import Store, common_folder, in_numbers, in_turn, open_store
 from gflow_core.errors import DataError
 from gflow_core.parts.nouns import Progress
 
 __all__ = ["read_image_folder"]
+
+logger = logging.getLogger("gflow")
 
 
 def read_image_folder(
@@ -37,48 +40,39 @@ def read_image_folder(
     if not path.exists():
         raise not_found("image_folder: dataset.root", [path], "set it to a folder, zip or tar of images")
     store = open_store(path)
-    key: dict[str, object] = {"folder": folder, "classes": None if labelling else classes, "limit": limit}
-    if labelling is None:
-        if store.kind != "tar":
-            mention_labels(store, _below(store, folder)[1])
-
-        def select() -> Selection:
-            return _select(store, folder, classes, limit)
-    else:
+    labels = None
+    if labelling is not None:
         names, prefix = _images(store, folder)
-        labels = labels_of(store, names, prefix, labelling)
-        kept = [name for name in names if name in labels.labels]
-        if labels.left_out:
-            key["left_out"] = hashlib.sha256(repr(sorted(labels.left_out)).encode()).hexdigest()
-
-        def select() -> Selection:
-            return Selection(in_turn(kept)[:limit])
-
+        labels, classes = labels_of(store, names, prefix, labelling), None
+    left_out = labels.left_out if labels else []
+    named = {"left_out": hashlib.sha256(repr(left_out).encode()).hexdigest()} if left_out else {}
     images = decoded(
         store,
         decoding,
-        select,
-        key=key,
+        lambda: _select(store, folder, classes, limit, left_out),
+        key={"folder": folder, "classes": classes, "limit": limit, **named},
         skip_unreadable=skip_unreadable,
         workers=workers,
         progress=progress,
     )
-    if labelling is None:
-        return images
-    return labelled(images, labels.rows(images.names), tuple(labels.class_names))
+    if labels is not None:
+        return labelled(images, labels.rows(images.names), tuple(labels.class_names))
+    if images.unused:
+        logger.info("%s", images.unused)
+    return images
 
 
-def _select(store: Store, folder: str, classes: int | None, limit: int | None) -> Selection:
-    """Those of the first `limit` images, and their class folders."""
+def _select(store: Store, folder: str, classes: int | None, limit: int | None, left_out: Sequence[str]) -> Selection:
+    """The first `limit` of the images, without those left out, and their class folders."""
     names, prefix = _images(store, folder)
-    if store.kind == "tar":
-        mention_labels(store, prefix)  # only here: a tar is gone through for it
-    chosen = in_turn(names)[:limit]
+    without = set(left_out)
+    chosen = in_turn([name for name in names if name not in without])[:limit]
+    unused = labels_there(store, prefix)
     if classes is None:
-        return Selection(chosen)
+        return Selection(chosen, unused=unused)
     folders, empty = _class_folders(classes, store, names, prefix)
     label_of = {folder: label for label, folder in enumerate(folders)}
-    return Selection(chosen, [label_of[_top(name, prefix)] for name in chosen], folders, empty)
+    return Selection(chosen, [label_of[_top(name, prefix)] for name in chosen], folders, empty, unused)
 
 
 def _images(store: Store, folder: str) -> tuple[list[str], str]:

@@ -24,7 +24,7 @@ from gflow_core.data.tables import Table, Value, as_number, as_text, column_name
 from gflow_core.errors import DataError
 from gflow_core.files.reading import read_bytes
 
-__all__ = ["Labelled", "Labelling", "labels_of", "mention_labels"]
+__all__ = ["Labelled", "Labelling", "labels_of", "labels_there"]
 
 _USUAL = ("metadata.csv", "metadata.jsonl", "metadata.tsv", "dataset.json")
 """Names that files of labels have: Hugging Face's, and StyleGAN's."""
@@ -102,19 +102,19 @@ def labels_of(store: Store, names: Sequence[str], prefix: str, labelling: Labell
         return Labelled({image: index[name] for image, name in of.items()}, lacking, classes)
 
 
-def mention_labels(store: Store, prefix: str) -> None:
-    """Say in the log which labels are there, in a file with one of the usual names, for who has asked for none."""
+def labels_there(store: Store, prefix: str) -> str:
+    """Which labels are there in a file with one of the usual names, and how to use them; empty where none are."""
     found = None
     with suppress(DataError):  # whatever is wrong with a file that nobody asked for
         found = store.file([folder + name for folder in _above(prefix) for name in _USUAL], start=1 << 16)
     if found is None:
-        return
+        return ""
     name, start = PurePosixPath(found[0]).name, found[1]
+    said = f'{found[0]} is there: set dataset.labels = "{name}" to use its'
     if name == "dataset.json":
-        if b'"labels"' in start:
-            logger.info('%s is there: set labels = "%s" to use its labels', found[0], name)
-    elif columns := column_names(start, PurePosixPath(name).suffix, "file_name"):
-        logger.info('%s is there: set labels = "%s" to use its columns %s', found[0], name, ", ".join(columns[:20]))
+        return f"{said} labels" if b'"labels"' in start else ""
+    columns = column_names(start, PurePosixPath(name).suffix, "file_name")
+    return f"{said} columns {', '.join(columns[:20])}" if columns else ""
 
 
 # ------------------------------------------------------------------ the file

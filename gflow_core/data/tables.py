@@ -65,7 +65,7 @@ def read_table(content: bytes, suffix: str, columns: Mapping[str, str], file_nam
         for column, value in zip(found.values(), values, strict=True):
             if type(value) not in (str, int, float, bool, NoneType):
                 raise ValueError(f"{line}: expected text or a number, found {shown(value)}")
-            column.append(None if value == "" else value)
+            column.append(None if isinstance(value, str) and not value.strip() else value)
         name = _image(found[file_name][-1], line)
         if name in at:
             raise ValueError(f"{line}: {name} again, as on {lines[at[name]]}; remove one of them")

@@ -112,7 +112,7 @@ def draw_captioned(path: Path, x: Tensor, shape: DataShape, captions: Sequence[s
 def _wrapped(text: str, width: float, length: Callable[[str], float]) -> list[str]:
     """The text in lines of the width, broken at spaces where there are any; "..." for what does not fit into all."""
     lines: list[str] = []
-    rest = text.strip()
+    rest = text.strip()[: int(_LINES * width) + 1]  # no letter is narrower than a pixel, save marks on others
     while rest and len(lines) < _LINES:
         most = next((i for i in range(len(rest) + 1) if length(rest[:i]) > width), len(rest) + 1) - 1
         if most < len(rest) and len(lines) + 1 == _LINES:
