@@ -41,6 +41,7 @@ def register_datasets(add: Add) -> None:
     add("fashion_mnist", datasets.FashionMnist)
     add("cifar10", datasets.Cifar10)
     add("cifar100", datasets.Cifar100)
+    add("svhn", datasets.Svhn)
     add("celeba", datasets.CelebA)
     add("image_folder", datasets.ImageFolder)
     add("array", datasets.Array)

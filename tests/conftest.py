@@ -16,6 +16,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import scipy.io
 from PIL import Image
 
 FACES = 12
@@ -145,6 +146,18 @@ def cifar_files(rng: np.random.Generator, fine: bool = False, count: int = 3) ->
     return files
 
 
+def svhn_files(rng: np.random.Generator, count: int = 12, packed: bool = True) -> dict[str, bytes]:
+    """SVHN's three files with `count` images each, of classes 0, 1, ..., 9, 0, ..."""
+    files = {}
+    for split in ("train", "test", "extra"):
+        labels = np.arange(count) % 10
+        arrays = {"X": rng.integers(0, 256, (32, 32, 3, count), np.uint8), "y": np.where(labels, labels, 10)[:, None]}
+        out = io.BytesIO()
+        scipy.io.savemat(out, arrays, do_compression=packed)
+        files[f"{split}_32x32.mat"] = out.getvalue()
+    return files
+
+
 def face_files(rng: np.random.Generator) -> dict[str, bytes]:
     """CelebA's images in small number, lossless in spite of their name."""
     return {
@@ -185,6 +198,7 @@ def make() -> SimpleNamespace:
         encoded=encoded,
         write=write,
         cifar_files=cifar_files,
+        svhn_files=svhn_files,
         face_files=face_files,
         partition=partition,
         attributes=attributes,

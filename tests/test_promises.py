@@ -81,6 +81,7 @@ SMALL_FEATURES = {
 SMALL_PARTS = {
     "DropFeature": {"samples": 30, "rule": "{ region = [0.0, 0.0, 1.0, 1.0] }"},
     "NoiseLaws": {"repeats": 2},
+    "SvmFeatures": {"labels": 10, "validation": 10},
     "ResampleWeights": {"repeats": 2},
 }
 
@@ -92,6 +93,7 @@ def tiny_data(tmp_path, mnist_files, celeba, make, rng) -> Path:
     mnist_files("data/FashionMNIST/raw", images=50)
     make.write(make.cifar_files(rng, count=12), tmp_path / "data")
     make.write(make.cifar_files(rng, fine=True, count=8), tmp_path / "data")
+    make.write(make.svhn_files(rng, count=60), tmp_path / "data")
     make.write(
         {f"{i}.png": make.png(rng.integers(0, 256, (70, 64, 3), np.uint8)) for i in range(9)}, tmp_path / "data/images"
     )

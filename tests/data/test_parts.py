@@ -25,6 +25,7 @@ from gflow_core.data.parts import (
     Mnist,
     Mnist5k,
     Ring,
+    Svhn,
     Swissroll,
 )
 from gflow_core.parts.options import option_doc
@@ -47,6 +48,7 @@ NAMES = {
     "mnist": Mnist,
     "mnist5k": Mnist5k,
     "ring": Ring,
+    "svhn": Svhn,
     "swissroll": Swissroll,
 }
 
@@ -93,6 +95,7 @@ def everything(tmp_path, rng, make, mnist_files, celeba):
     mnist_files("data/fashion-mnist", gz=False)
     make.write(make.cifar_files(rng), tmp_path / "data")
     make.write(make.cifar_files(rng, fine=True), tmp_path / "data")
+    make.write(make.svhn_files(rng), tmp_path / "data")
     photos = {f"{c}/{i}.png": make.png(rng.integers(0, 256, (20, 30, 3), np.uint8)) for c in "ab" for i in range(3)}
     make.write(photos, tmp_path / "photos")
     np.savez(tmp_path / "a.npz", x=rng.normal(size=(9, 2)), y=np.arange(9) % 3)
@@ -107,6 +110,8 @@ def everything(tmp_path, rng, make, mnist_files, celeba):
         Cifar10(root=data),
         Cifar10(root=data, channels=1, image_size=40, fit="pad", split="test"),
         Cifar100(root=data, image_size=16, limit=2),
+        Svhn(root=data),
+        Svhn(root=data, split="extra", channels=1, image_size=40, fit="pad", limit=5),
         CelebA(root=data),
         CelebA(root=data, split="test", image_size=8, channels=1, crop=178, limit=3),
         ImageFolder(root=str(tmp_path / "photos"), classes=2, image_size=8),

@@ -6,6 +6,7 @@ from gflow_core.data.parts.cifar import Cifar10, Cifar100
 from gflow_core.data.parts.digits import FashionMnist, Mnist, Mnist5k
 from gflow_core.data.parts.image_folder import ImageFolder
 from gflow_core.data.parts.planar import Circles, Gaussian, Grid, Ring, Swissroll
+from gflow_core.data.parts.svhn import Svhn
 
 __all__ = [
     "Array",
@@ -20,5 +21,6 @@ __all__ = [
     "Mnist",
     "Mnist5k",
     "Ring",
+    "Svhn",
     "Swissroll",
 ]

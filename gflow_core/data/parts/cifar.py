@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 
-from gflow_core.data.fit import Fit
 from gflow_core.data.names import CIFAR10, CIFAR100
-from gflow_core.data.parts.shared import DOWNLOAD, ROOT, Sized
+from gflow_core.data.parts.shared import Coloured
 from gflow_core.parts.options import option
 
 if TYPE_CHECKING:
@@ -19,20 +18,13 @@ __all__ = ["Cifar10", "Cifar100"]
 
 
 @attrs.frozen(kw_only=True)
-class _Cifar(Sized):
+class _Cifar(Coloured):
     """Options of CIFAR-10 and CIFAR-100."""
 
     native: ClassVar[int] = 32
     title: ClassVar[str]
 
-    root: str = option("data", doc=ROOT)
     split: Literal["train", "test"] = option("train", doc="The official split.")
-    image_size: int = option(32, doc="Height and width.", unit="pixels", ge=1)
-    channels: Literal[1, 3] = option(3, doc="3 for RGB, 1 for its luma.")
-    fit: Fit = option(
-        "resize", doc="How 32x32 becomes image_size: Pillow's bicubic (resize), its bilinear, or black around it."
-    )
-    download: bool = option(False, doc=DOWNLOAD)
 
     def _read(self) -> tuple[Pixels, Classes]:
         from gflow_core.data.cifar import read_cifar

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Classes = npt.NDArray[np.int64]
 
-__all__ = ["DOWNLOAD", "ROOT", "Augmented", "Files", "Sized"]
+__all__ = ["DOWNLOAD", "ROOT", "Augmented", "Coloured", "Files", "Sized"]
 
 ROOT = "Where the data is; ~ is the home folder, other relative paths count from where gflow is started."
 DOWNLOAD = "Fetch what is not found into root."
@@ -101,6 +101,19 @@ class Sized(Augmented):
     def _read(self) -> tuple[Pixels, Classes]:
         """Images [N, C, native, native] and classes [N] of the split."""
         raise NotImplementedError
+
+
+@attrs.frozen(kw_only=True)
+class Coloured(Sized):
+    """Options of the published sets of RGB images that come in one size."""
+
+    root: str = option("data", doc=ROOT)
+    image_size: int = option(32, doc="Height and width.", unit="pixels", ge=1)
+    channels: Literal[1, 3] = option(3, doc="3 for RGB, 1 for its luma.")
+    fit: Fit = option(
+        "resize", doc="How they become image_size: Pillow's bicubic (resize), its bilinear, or black around them."
+    )
+    download: bool = option(False, doc=DOWNLOAD)
 
 
 @attrs.frozen(kw_only=True)
