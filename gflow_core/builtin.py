@@ -39,6 +39,7 @@ def register_datasets(add: Add) -> None:
     add("mnist5k", datasets.Mnist5k)
     add("mnist", datasets.Mnist)
     add("fashion_mnist", datasets.FashionMnist)
+    add("stacked_mnist", datasets.StackedMnist)
     add("cifar10", datasets.Cifar10)
     add("cifar100", datasets.Cifar100)
     add("svhn", datasets.Svhn)

@@ -9,14 +9,16 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from gflow_core.data.archives import reading
 from gflow_core.data.pixels import Pixels
 from gflow_core.data.places import DAMAGED, expand, fetch, not_found
 from gflow_core.errors import DataError
 from gflow_core.files.reading import opened
+from gflow_core.machine.streams import derive
 
-__all__ = ["load_idx_pair", "of_class", "read_idx", "read_mnist", "read_mnist5k"]
+__all__ = ["load_idx_pair", "of_class", "read_idx", "read_mnist", "read_mnist5k", "stacked"]
 
 IMAGES, LABELS = 0x803, 0x801
 """IDX magic numbers: unsigned bytes in three dimensions, and in one."""
@@ -141,3 +143,15 @@ def of_class(x: Pixels, y: npt.NDArray[np.int64], only: int | None) -> tuple[Pix
     if not len(y):
         raise DataError(f"dataset: no image of class {only}; set dataset.only to another, or remove it")
     return x, y
+
+
+def stacked(
+    x: Pixels, y: npt.NDArray[np.int64], n: int, *, seed: int, split: str
+) -> tuple[Pixels, npt.NDArray[np.int64]]:
+    """n images [n, 3, H, W], each of three random ones of x [N, 1, H, W], and the numbers [n] that their y spell.
+
+    Of one seed, every split has a stream of its own.
+    """
+    generator = torch.Generator().manual_seed(derive(seed, f"dataset.stacked_mnist.{split}"))
+    index = torch.randint(len(x), (n, 3), generator=generator).numpy()
+    return x[index, 0], y[index] @ np.array([100, 10, 1])

@@ -14,11 +14,11 @@ from torch import Tensor
 from gflow_core.machine.runtime import send
 from gflow_core.parts.nouns import Batch, DataShape
 
-__all__ = ["Modes", "Source", "fingerprint"]
+__all__ = ["ImageModes", "Modes", "Source", "fingerprint"]
 
 
 class Modes(Protocol):
-    """The modes of a synthetic law: where coverage is counted."""
+    """The modes of a synthetic law of vectors: where coverage is counted."""
 
     @property
     def count(self) -> int:
@@ -26,6 +26,27 @@ class Modes(Protocol):
 
     def nearest(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x [n, d] -> the nearest mode's index [n] and the distance to it in its standard deviations [n]."""
+
+
+@attrs.frozen
+class ImageModes:
+    """The modes of a law of images: what a classifier sees in their channels, each by itself.
+
+    The classes of the channels are the digits of one number, the mode's.
+    """
+
+    channels: int
+    classes: int
+    """That a channel may show."""
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return int(self.classes**self.channels)
+
+    def index(self, seen: Tensor) -> Tensor:
+        """The class of each channel [n, channels] -> the mode [n]."""
+        return (seen * self.classes ** torch.arange(self.channels - 1, -1, -1, device=seen.device)).sum(1)
 
 
 def fingerprint(*arrays: Tensor | None) -> str:
@@ -57,7 +78,7 @@ class Source:
     """Mirror each image with probability 1/2 when training."""
     dither: bool = False
     """Add U(0, 1/128) noise in [-1, 1] units when training (one 8-bit step), as FAR's reference does."""
-    modes: Modes | None = None
+    modes: Modes | ImageModes | None = None
     """The modes of the law that x is drawn from; the part that loads them says `has_modes = True`."""
     log_density: Callable[[Tensor], Tensor] | None = None
     """log p(x) [n] (nats, float64) of x [n, d] where the law is known."""

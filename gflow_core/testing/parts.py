@@ -18,7 +18,7 @@ from gflow_core.nn.labels import label_fault
 from gflow_core.optim.player import evaluating
 from gflow_core.parts.nouns import DataShape, Moments
 from gflow_core.parts.returned import source_fault
-from gflow_core.parts.source import Source
+from gflow_core.parts.source import ImageModes, Source
 from gflow_core.testing.promises import (
     Promises,
     Untried,
@@ -189,7 +189,10 @@ def check_dataset(part: Any) -> None:
     promises.require(isinstance(stated, bool), "has_modes is True or False")
     promises.require(stated or source.modes is None, "its Source has modes; has_modes = True is missing in the part")
     promises.require(not stated or source.modes is not None, "has_modes is True; its Source has no modes=")
-    if source.modes is not None:
+    if isinstance(source.modes, ImageModes):
+        fits = shape.kind == "image" and shape.shape[0] == source.modes.channels
+        promises.require(fits, f"its modes are of images of {source.modes.channels} channels, data_shape says {shape}")
+    elif source.modes is not None:
         with promises.calling("modes.nearest"):
             index, distance = source.modes.nearest(batch.x)
         right = index.shape == distance.shape == (len(batch.x),) and bool((index < source.modes.count).all())

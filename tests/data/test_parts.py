@@ -25,6 +25,7 @@ from gflow_core.data.parts import (
     Mnist,
     Mnist5k,
     Ring,
+    StackedMnist,
     Svhn,
     Swissroll,
 )
@@ -48,6 +49,7 @@ NAMES = {
     "mnist": Mnist,
     "mnist5k": Mnist5k,
     "ring": Ring,
+    "stacked_mnist": StackedMnist,
     "svhn": Svhn,
     "swissroll": Swissroll,
 }
@@ -107,6 +109,8 @@ def everything(tmp_path, rng, make, mnist_files, celeba):
         Mnist(root=data),
         Mnist(root=data, split="test", image_size=16, fit="resize", flip=True, dither=True),
         FashionMnist(root=data, image_size=32, limit=5),
+        StackedMnist(n=30),
+        StackedMnist(base="mnist", root=data, split="test", n=9, image_size=32, limit=7),
         Cifar10(root=data),
         Cifar10(root=data, channels=1, image_size=40, fit="pad", split="test"),
         Cifar100(root=data, image_size=16, limit=2),

@@ -3,7 +3,7 @@
 from gflow_core.data.parts.array import Array
 from gflow_core.data.parts.celeba import CelebA
 from gflow_core.data.parts.cifar import Cifar10, Cifar100
-from gflow_core.data.parts.digits import FashionMnist, Mnist, Mnist5k
+from gflow_core.data.parts.digits import FashionMnist, Mnist, Mnist5k, StackedMnist
 from gflow_core.data.parts.image_folder import ImageFolder
 from gflow_core.data.parts.planar import Circles, Gaussian, Grid, Ring, Swissroll
 from gflow_core.data.parts.svhn import Svhn
@@ -21,6 +21,7 @@ __all__ = [
     "Mnist",
     "Mnist5k",
     "Ring",
+    "StackedMnist",
     "Svhn",
     "Swissroll",
 ]

@@ -9,13 +9,15 @@ import attrs
 from gflow_core.data.fit import Fit
 from gflow_core.data.names import DIGITS, FASHION
 from gflow_core.data.parts.shared import DOWNLOAD, ROOT, Sized
+from gflow_core.parts.nouns import Progress, no_progress
 from gflow_core.parts.options import option
 
 if TYPE_CHECKING:
     from gflow_core.data.parts.shared import Classes
     from gflow_core.data.pixels import Pixels
+    from gflow_core.parts.source import Source
 
-__all__ = ["FashionMnist", "Mnist", "Mnist5k"]
+__all__ = ["FashionMnist", "Mnist", "Mnist5k", "StackedMnist"]
 
 
 @attrs.frozen(kw_only=True)
@@ -99,3 +101,47 @@ class FashionMnist(_Idx):
     class_names: ClassVar[tuple[str, ...]] = FASHION
     folders: ClassVar[tuple[str, ...]] = ("FashionMNIST/raw", "fashion-mnist", "fashion_mnist")
     installed: ClassVar[tuple[str, ...]] = ("/usr/share/datasets/fashion-mnist",)
+
+
+@attrs.frozen(kw_only=True)
+class StackedMnist(Sized):
+    """Three random digits as the red, green and blue of one image (Metz et al. 2017): 1,000 modes, 000 to 999.
+
+    The digits of each channel are drawn, with replacement, from all of the base's split. Labels are the numbers.
+    `mode_coverage` counts the modes by a classifier of digits.
+    """
+
+    native: ClassVar[int] = 28
+    class_names: ClassVar[tuple[str, ...]] = tuple(f"{number:03}" for number in range(1000))
+    has_modes: ClassVar[bool] = True
+    """Whether mode coverage can be counted."""
+
+    base: Literal["mnist5k", "mnist"] = option(
+        "mnist5k", doc="Where the digits are from: those that come with gflow, or all of MNIST, from its files."
+    )
+    root: str = option("data", doc=f"Of mnist. {ROOT}")
+    download: bool = option(False, doc=f"Of mnist. {DOWNLOAD}")
+    split: Literal["train", "test"] = option(
+        "train", doc="The base's split; test images are drawn from another stream of data_seed."
+    )
+    n: int = option(128_000, doc="Images drawn, once (PacGAN: 128,000).", ge=1)
+    data_seed: int = option(0, doc="Seed of the draw; the seed of training does not change it.", ge=0)
+    image_size: int = option(28, doc="Height and width.", unit="pixels", ge=1)
+    channels: Literal[3] = option(3, doc="A digit each.")
+    fit: Fit = option(
+        "pad", doc="How 28x28 becomes image_size: black around it, Pillow's bicubic (resize), or its bilinear."
+    )
+
+    def load(self, progress: Progress = no_progress) -> Source:
+        from gflow_core.parts.source import ImageModes
+
+        return attrs.evolve(super().load(progress), modes=ImageModes(channels=3, classes=10))
+
+    def _read(self) -> tuple[Pixels, Classes]:
+        from gflow_core.data.digits import read_mnist5k, stacked
+
+        if self.base == "mnist5k":
+            x, y = read_mnist5k(self.split)
+        else:
+            x, y = Mnist(root=self.root, split=self.split, download=self.download)._read()
+        return stacked(x, y, self.n, seed=self.data_seed, split=self.split)
