@@ -43,6 +43,8 @@ def register_datasets(add: Add) -> None:
     add("cifar10", datasets.Cifar10)
     add("cifar100", datasets.Cifar100)
     add("svhn", datasets.Svhn)
+    add("imagenet32", datasets.ImageNet32)
+    add("imagenet64", datasets.ImageNet64)
     add("celeba", datasets.CelebA)
     add("image_folder", datasets.ImageFolder)
     add("array", datasets.Array)

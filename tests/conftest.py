@@ -158,6 +158,18 @@ def svhn_files(rng: np.random.Generator, count: int = 12, packed: bool = True) -
     return files
 
 
+def imagenet_files(rng: np.random.Generator, size: int, count: int = 3) -> dict[str, bytes]:
+    """The ten files of training images and that of validation with `count` images each; packed, and not."""
+    files = {}
+    for i, name in enumerate([*(f"train_data_batch_{i}" for i in range(1, 11)), "val_data"]):
+        data = rng.integers(0, 256, (count, 3 * size**2), np.uint8)
+        labels = [1 + (100 * i + k) % 1000 for k in range(count)]
+        out = io.BytesIO()
+        (np.savez_compressed if i % 2 else np.savez)(out, data=data, labels=labels, mean=data.mean(0))
+        files[f"imagenet{size}/{name}.npz"] = out.getvalue()
+    return files
+
+
 def face_files(rng: np.random.Generator) -> dict[str, bytes]:
     """CelebA's images in small number, lossless in spite of their name."""
     return {
@@ -199,6 +211,7 @@ def make() -> SimpleNamespace:
         write=write,
         cifar_files=cifar_files,
         svhn_files=svhn_files,
+        imagenet_files=imagenet_files,
         face_files=face_files,
         partition=partition,
         attributes=attributes,

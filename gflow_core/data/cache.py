@@ -1,4 +1,4 @@
-"""Decoding a store of images once, in parallel, into a file that is memory-mapped from then on.
+"""Images that are decoded once, in parallel, or copied from other files, into one that is memory-mapped from then on.
 
 Of one preparation there are three files, named after the source, the size and a key (source and options):
 
@@ -13,54 +13,27 @@ sha256 of its pieces, on all cores; a damaged one is made again.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
-import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import NoneType
 from typing import Any
 
 import attrs
-import numpy as np
-import torch
 from torch import Tensor
 
 from gflow_core.data.decode import Decoding
-from gflow_core.data.places import first_line, locked
-from gflow_core.data.preparing import compacted, cores, decode_all, part_of
+from gflow_core.data.kept import finish, kept, labels_of, mapped
+from gflow_core.data.pixels import Pixels
+from gflow_core.data.preparing import compacted, copy_all, decode_all, part_of
 from gflow_core.data.store import Store
-from gflow_core.errors import DataError, GflowError
-from gflow_core.files.cache import cache_folder
-from gflow_core.files.inside import check_inside
-from gflow_core.files.reading import fault, read_json
-from gflow_core.files.sealed import SEAL, changed, sealed
-from gflow_core.files.whole import written_aside
-from gflow_core.parts.nouns import Progress, no_progress
+from gflow_core.errors import DataError
+from gflow_core.parts.nouns import Progress
 from gflow_core.parts.source import fingerprint
 
-__all__ = ["Decoded", "Selection", "decoded", "labelled"]
+__all__ = ["Decoded", "Selection", "copied", "decoded", "labelled"]
 
 FORMAT = 4
 """Part of the key: raise it when the same options give other pixels, labels or another layout."""
-
-PIECE = 1 << 24
-"""Bytes of a cache that have a sha256 of their own."""
-
-_STEM = 40  # letters of the source's name in the cache's: a file's name has at most 255 bytes
-_NOTES = {
-    "images": int,
-    "names": [str],
-    "labels": (list, NoneType),
-    "class_names": [str],
-    "empty": [str],
-    "unused?": str,
-    "skipped": {"*": str},
-    "pieces": [str],
-    "fingerprint": str,
-}
 
 logger = logging.getLogger("gflow")
 
@@ -109,15 +82,11 @@ def decoded(
     `key` holds all that `select` depends on beside the store. `select` is called only to decode.
     """
     options = {"format": FORMAT, **attrs.asdict(decoding), **key}
-    digest = hashlib.sha256(json.dumps([store.stamp, options], sort_keys=True).encode()).hexdigest()[:16]
-    stem = store.path.resolve().name.split(".")[0][:_STEM] or "images"
-    name = f"{stem}-{decoding.size}px-{decoding.channels}ch-{digest}.npy"
-    places = _places(store.path)
-    found = next(
-        ((place / name, notes) for place in places if (notes := _intact(place / name, progress, warn=True))), None
-    )
-    file, notes = found or _made(
-        _writable(places) / name,
+    file, notes = kept(
+        store.path,
+        store.stamp,
+        f"{decoding.size}px-{decoding.channels}ch",
+        options,
         lambda file: _prepare(file, store, decoding, select(), options, skip_unreadable, workers, progress),
         progress,
     )
@@ -126,9 +95,7 @@ def decoded(
         more = f" and {len(notes['empty']) - 10} more" if len(notes["empty"]) > 10 else ""
         some = ", ".join(notes["empty"][:10]) + more
         logger.warning("%s: no images in the class folders %s; no class", store.path, some)
-    labels, names = _labels(notes), tuple(notes["class_names"])
-    unused = notes.get("unused", "")
-    return Decoded(_mapped(file), labels, notes["names"], notes["fingerprint"], file, names, unused)
+    return _found(file, notes)
 
 
 def labelled(images: Decoded, y: Tensor, class_names: Sequence[str] = ()) -> Decoded:
@@ -137,107 +104,35 @@ def labelled(images: Decoded, y: Tensor, class_names: Sequence[str] = ()) -> Dec
     return attrs.evolve(images, y=y, fingerprint=both, class_names=class_names)
 
 
-def _made(file: Path, prepare: Callable[[Path], None], progress: Progress) -> tuple[Path, dict[str, Any]]:
-    """The cache, made by one process while others wait for it, and its notes."""
-    lock = file.with_name(file.name + ".lock")
-    try:
-        with locked(lock):
-            notes = _intact(file, progress)  # another process may have made it meanwhile
-            if notes is None:
-                prepare(file)
-                notes = _intact(file, progress)
-            lock.unlink(missing_ok=True)
-    except OSError as error:
-        raise DataError(f"{file}: {first_line(error)}; set GFLOW_CACHE to a folder with room for it") from error
-    if notes is None:
-        raise DataError(
-            f"{file}: what is read back is not what was written; set GFLOW_CACHE to a folder on another disk"
-        )
-    return file, notes
+def copied(
+    source: Path,
+    stamp: str,
+    read: Callable[[], tuple[tuple[int, ...], list[int] | None, Iterator[Pixels]]],
+    *,
+    size: int,
+    key: Mapping[str, Any],
+    progress: Progress,
+) -> Decoded:
+    """Images of a size that lie as bytes in other files, near `source`, in a copy that is made where there is none yet.
+
+    `read` is called only to copy: the shape [N, C, H, W] of all of them, their labels, and the pieces they come in.
+    `stamp` changes when the files do, and `key` holds all else that `read` depends on.
+    """
+    options = {"format": FORMAT, **key}
+
+    def make(file: Path) -> None:
+        shape, labels, pieces = read()
+        part = copy_all(file, shape, pieces, progress)
+        notes = {"source": str(source.resolve()), "options": options, "images": shape[0], "labels": labels}
+        finish(file, part, notes | {"names": [], "class_names": [], "empty": [], "skipped": {}}, progress)
+
+    return _found(*kept(source, stamp, f"{size}px-3ch", options, make, progress))
 
 
-def _mapped(file: Path) -> Tensor:
-    """The pixels, mapped copy-on-write: torch asks for writable memory, the file stays as it is."""
-    return torch.from_numpy(np.load(file, mmap_mode="c"))
-
-
-def _labels(notes: Mapping[str, Any]) -> Tensor | None:
-    return None if notes["labels"] is None else torch.tensor(notes["labels"], dtype=torch.int64)
-
-
-# ------------------------------------------------------------------ where
-
-
-def _places(source: Path) -> list[Path]:
-    """Folders for the cache of `source`, best first."""
-    folders = []
-    if not os.environ.get("GFLOW_CACHE"):
-        check_inside(source.resolve().parent, "gflow-cache")  # it may have come with the data
-        folders.append(source.resolve().parent / "gflow-cache")
-    with suppress(GflowError):  # nobody's home
-        folders.append(cache_folder())
-    return folders
-
-
-def _writable(places: Sequence[Path]) -> Path:
-    for place in places:
-        try:
-            place.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            continue
-        if os.access(place, os.W_OK):
-            return place
-    tried = " nor ".join(str(place) for place in places)
-    raise DataError(f"decoded images can be kept neither in {tried}: not writable; set GFLOW_CACHE to a folder that is")
-
-
-# ------------------------------------------------------------------ as it was written
-
-_checked: set[tuple[str, int, int]] = set()
-"""Caches that this process has checked, by path and what changes with the file."""
-
-
-def _intact(file: Path, progress: Progress, *, warn: bool = False) -> dict[str, Any] | None:
-    """What was noted of a cache that is as it was written; None where there is none, or it is damaged."""
-    try:
-        state = file.stat()
-    except OSError:
-        return None
-    try:
-        notes = read_json(file.with_suffix(".json"))
-        if SEAL not in notes or changed(notes):
-            raise ValueError("its .json does not match its sha256")
-        if wrong := fault(notes, _NOTES) or fault(notes["labels"] or [], [int]):
-            raise ValueError(wrong)
-        key = (str(file), state.st_ino, state.st_ctime_ns)
-        if key not in _checked:
-            if _pieces(file, progress) != notes["pieces"]:
-                raise ValueError("its pixels do not match their sha256")
-            if len(_mapped(file)) != notes["images"]:  # it may have come with the data
-                raise ValueError(f"it does not hold {notes['images']} images")
-            _checked.add(key)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        if warn:
-            logger.warning("%s: the decoded images are damaged (%s); they are made again", file, first_line(error))
-        return None
-    return dict(notes)
-
-
-def _pieces(file: Path, progress: Progress) -> list[str]:
-    """The sha256 of each PIECE of the file, on all cores."""
-
-    def digest(start: int) -> str:
-        with open(file, "rb") as opened:
-            opened.seek(start)
-            return hashlib.sha256(opened.read(PIECE)).hexdigest()
-
-    starts = range(0, file.stat().st_size, PIECE)
-    found: list[str] = []
-    with ThreadPoolExecutor(cores()) as pool:
-        for one in pool.map(digest, starts):
-            found.append(one)
-            progress("checking the decoded images", len(found), len(starts))
-    return found
+def _found(file: Path, notes: Mapping[str, Any]) -> Decoded:
+    labels, names = labels_of(notes), tuple(notes["class_names"])
+    unused = notes.get("unused", "")
+    return Decoded(mapped(file), labels, notes["names"], notes["fingerprint"], file, names, unused)
 
 
 def _report_unreadable(store: Store, skipped: Mapping[str, str], readable: int, skip: bool) -> None:
@@ -285,13 +180,7 @@ def _prepare(
         "empty": list(selection.empty),
         "unused": selection.unused,
         "skipped": skipped,
-        "pieces": _pieces(whole, no_progress),
     }
-    progress("fingerprint", 0, 1)
-    notes["fingerprint"] = fingerprint(_mapped(whole), _labels(notes))
-    progress("fingerprint", 1, 1)
-    with written_aside(file.with_suffix(".json")) as aside:
-        aside.write_text(json.dumps(sealed(notes)))
-    os.replace(whole, file)
+    finish(file, whole, notes, progress)
     journal.unlink()
     part.unlink(missing_ok=True)

@@ -31,7 +31,7 @@ from gflow_core.files.whole import written_aside
 from gflow_core.machine.signals import held_back
 from gflow_core.parts.nouns import Progress
 
-__all__ = ["CHUNK", "compacted", "cores", "decode_all", "part_of"]
+__all__ = ["CHUNK", "compacted", "copy_all", "cores", "decode_all", "part_of"]
 
 CHUNK = 256
 """Images decoded and journalled at once."""
@@ -65,6 +65,25 @@ def decode_all(
             count += len(layout[number])
             progress("decoding images", count, total)
     return dict(sorted(unreadable.items()))
+
+
+def copy_all(file: Path, shape: tuple[int, ...], pieces: Iterator[Pixels], progress: Progress) -> Path:
+    """The part of `file`, with the images of this shape [N, C, H, W] that come in pieces; gone where these fail."""
+    part, _ = part_of(file)
+    offset, done = _allocate(part, shape), 0
+    try:
+        with open(part, "r+b") as out:
+            out.seek(offset)
+            for piece in pieces:
+                out.write(piece.tobytes())
+                done += len(piece)
+                progress("copying images", done, shape[0])
+            out.flush()
+            os.fsync(out.fileno())
+    except BaseException:
+        part.unlink()
+        raise
+    return part
 
 
 def _resume(

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from gflow_core.data import cache, preparing
+from gflow_core.data import cache, kept, preparing
 from gflow_core.data.parts import CelebA, ImageFolder
 from gflow_core.errors import DataError
 from gflow_core.files.sealed import sealed
@@ -48,7 +48,7 @@ def test_the_second_load_decodes_nothing(folder, log, monkeypatch):
     assert first.cache.parent == folder.parent / "gflow-cache"
     assert sorted(path.suffix for path in first.cache.parent.iterdir()) == [".json", ".npy"]
     monkeypatch.setattr(cache, "_prepare", None)
-    monkeypatch.setattr(cache, "fingerprint", None)
+    monkeypatch.setattr(kept, "fingerprint", None)
     log.calls.clear()
     second = part_of(folder).load(log)
     assert log.calls == []
@@ -164,7 +164,7 @@ def relabel(path):
 def forge(file, **notes):
     """A cache that came with the data, and is sealed."""
     own = file.with_suffix(".json")
-    before = {**json.loads(own.read_text()), "pieces": cache._pieces(file, no_progress)}
+    before = {**json.loads(own.read_text()), "pieces": kept._pieces(file, no_progress)}
     own.write_text(json.dumps(sealed({**before, **notes})))
 
 
@@ -186,11 +186,11 @@ def forge(file, **notes):
 def test_a_damaged_cache_is_made_again(tmp_path, make, rng, log, caplog, monkeypatch, damage):
     files = {f"{c}/{i}.png": make.png(rng.integers(0, 256, (8, 8, 3), np.uint8)) for c in "ab" for i in range(3)}
     part = part_of(make.write(files, tmp_path / "set"), classes=2)
-    monkeypatch.setattr(cache, "PIECE", 100)
+    monkeypatch.setattr(kept, "PIECE", 100)
     source = part.load()
     x, y = source.x.clone(), source.y
     damage(source.cache)
-    monkeypatch.setattr(cache, "_checked", set())  # another process
+    monkeypatch.setattr(kept, "_checked", set())  # another process
     again = part.load(log)
     assert torch.equal(again.x, x)
     assert torch.equal(again.y, y)

@@ -22,6 +22,8 @@ from gflow_core.data.parts import (
     Gaussian,
     Grid,
     ImageFolder,
+    ImageNet32,
+    ImageNet64,
     Mnist,
     Mnist5k,
     Ring,
@@ -46,6 +48,8 @@ NAMES = {
     "gaussian": Gaussian,
     "grid": Grid,
     "image_folder": ImageFolder,
+    "imagenet32": ImageNet32,
+    "imagenet64": ImageNet64,
     "mnist": Mnist,
     "mnist5k": Mnist5k,
     "ring": Ring,
@@ -98,6 +102,8 @@ def everything(tmp_path, rng, make, mnist_files, celeba):
     make.write(make.cifar_files(rng), tmp_path / "data")
     make.write(make.cifar_files(rng, fine=True), tmp_path / "data")
     make.write(make.svhn_files(rng), tmp_path / "data")
+    make.write(make.imagenet_files(rng, 32), tmp_path / "data")
+    make.write(make.imagenet_files(rng, 64), tmp_path / "data")
     photos = {f"{c}/{i}.png": make.png(rng.integers(0, 256, (20, 30, 3), np.uint8)) for c in "ab" for i in range(3)}
     make.write(photos, tmp_path / "photos")
     np.savez(tmp_path / "a.npz", x=rng.normal(size=(9, 2)), y=np.arange(9) % 3)
@@ -116,6 +122,8 @@ def everything(tmp_path, rng, make, mnist_files, celeba):
         Cifar100(root=data, image_size=16, limit=2),
         Svhn(root=data),
         Svhn(root=data, split="extra", channels=1, image_size=40, fit="pad", limit=5),
+        ImageNet32(root=data),
+        ImageNet64(root=data, split="test", limit=2),
         CelebA(root=data),
         CelebA(root=data, split="test", image_size=8, channels=1, crop=178, limit=3),
         ImageFolder(root=str(tmp_path / "photos"), classes=2, image_size=8),

@@ -5,6 +5,7 @@ from gflow_core.data.parts.celeba import CelebA
 from gflow_core.data.parts.cifar import Cifar10, Cifar100
 from gflow_core.data.parts.digits import FashionMnist, Mnist, Mnist5k, StackedMnist
 from gflow_core.data.parts.image_folder import ImageFolder
+from gflow_core.data.parts.imagenet import ImageNet32, ImageNet64
 from gflow_core.data.parts.planar import Circles, Gaussian, Grid, Ring, Swissroll
 from gflow_core.data.parts.svhn import Svhn
 
@@ -18,6 +19,8 @@ __all__ = [
     "Gaussian",
     "Grid",
     "ImageFolder",
+    "ImageNet32",
+    "ImageNet64",
     "Mnist",
     "Mnist5k",
     "Ring",
