@@ -43,6 +43,7 @@ def register_datasets(add: Add) -> None:
     add("cifar10", datasets.Cifar10)
     add("cifar100", datasets.Cifar100)
     add("svhn", datasets.Svhn)
+    add("stl10", datasets.Stl10)
     add("imagenet32", datasets.ImageNet32)
     add("imagenet64", datasets.ImageNet64)
     add("celeba", datasets.CelebA)

@@ -170,6 +170,14 @@ def imagenet_files(rng: np.random.Generator, size: int, count: int = 3) -> dict[
     return files
 
 
+def stl10_files(rng: np.random.Generator, count: int = 6) -> dict[str, bytes]:
+    """STL-10's files with `count` images each, of classes 0, 1, ..., which the files call 1, 2, ..."""
+    files = {f"stl10_binary/{split}_X.bin": rng.bytes(count * 3 * 96**2) for split in ("train", "test", "unlabeled")}
+    return files | {
+        f"stl10_binary/{split}_y.bin": bytes(1 + k % 10 for k in range(count)) for split in ("train", "test")
+    }
+
+
 def face_files(rng: np.random.Generator) -> dict[str, bytes]:
     """CelebA's images in small number, lossless in spite of their name."""
     return {
@@ -212,6 +220,7 @@ def make() -> SimpleNamespace:
         cifar_files=cifar_files,
         svhn_files=svhn_files,
         imagenet_files=imagenet_files,
+        stl10_files=stl10_files,
         face_files=face_files,
         partition=partition,
         attributes=attributes,

@@ -95,6 +95,7 @@ def tiny_data(tmp_path, mnist_files, celeba, make, rng) -> Path:
     make.write(make.cifar_files(rng, fine=True, count=8), tmp_path / "data")
     make.write(make.svhn_files(rng, count=60), tmp_path / "data")
     make.write(make.imagenet_files(rng, 32), tmp_path / "data")
+    make.write(make.stl10_files(rng, count=16), tmp_path / "data")
     make.write(make.imagenet_files(rng, 64), tmp_path / "data")
     make.write(
         {f"{i}.png": make.png(rng.integers(0, 256, (70, 64, 3), np.uint8)) for i in range(9)}, tmp_path / "data/images"

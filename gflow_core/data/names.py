@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CIFAR10", "CIFAR100", "DIGITS", "FASHION"]
+__all__ = ["CIFAR10", "CIFAR100", "DIGITS", "FASHION", "STL10"]
 
 DIGITS = tuple("0123456789")
 
@@ -22,6 +22,9 @@ FASHION = (
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 """batches.meta.txt of the binary release."""
+
+STL10 = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
+"""class_names.txt of the binary files."""
 
 _FINE = """
 apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can

@@ -28,6 +28,7 @@ from gflow_core.data.parts import (
     Mnist5k,
     Ring,
     StackedMnist,
+    Stl10,
     Svhn,
     Swissroll,
 )
@@ -54,6 +55,7 @@ NAMES = {
     "mnist5k": Mnist5k,
     "ring": Ring,
     "stacked_mnist": StackedMnist,
+    "stl10": Stl10,
     "svhn": Svhn,
     "swissroll": Swissroll,
 }
@@ -102,6 +104,7 @@ def everything(tmp_path, rng, make, mnist_files, celeba):
     make.write(make.cifar_files(rng), tmp_path / "data")
     make.write(make.cifar_files(rng, fine=True), tmp_path / "data")
     make.write(make.svhn_files(rng), tmp_path / "data")
+    make.write(make.stl10_files(rng), tmp_path / "data")
     make.write(make.imagenet_files(rng, 32), tmp_path / "data")
     make.write(make.imagenet_files(rng, 64), tmp_path / "data")
     photos = {f"{c}/{i}.png": make.png(rng.integers(0, 256, (20, 30, 3), np.uint8)) for c in "ab" for i in range(3)}
@@ -122,6 +125,8 @@ def everything(tmp_path, rng, make, mnist_files, celeba):
         Cifar100(root=data, image_size=16, limit=2),
         Svhn(root=data),
         Svhn(root=data, split="extra", channels=1, image_size=40, fit="pad", limit=5),
+        Stl10(root=data, image_size=48),
+        Stl10(root=data, split="unlabeled", channels=1, limit=2),
         ImageNet32(root=data),
         ImageNet64(root=data, split="test", limit=2),
         CelebA(root=data),

@@ -7,6 +7,7 @@ from gflow_core.data.parts.digits import FashionMnist, Mnist, Mnist5k, StackedMn
 from gflow_core.data.parts.image_folder import ImageFolder
 from gflow_core.data.parts.imagenet import ImageNet32, ImageNet64
 from gflow_core.data.parts.planar import Circles, Gaussian, Grid, Ring, Swissroll
+from gflow_core.data.parts.stl10 import Stl10
 from gflow_core.data.parts.svhn import Svhn
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Mnist5k",
     "Ring",
     "StackedMnist",
+    "Stl10",
     "Svhn",
     "Swissroll",
 ]

@@ -95,11 +95,12 @@ class Sized(Augmented):
 
         x, y = self._read()
         images = torch.from_numpy(fitted(x[: self.limit], self.image_size, self.channels, self.fit).copy())
-        labels = torch.from_numpy(y[: self.limit].copy())
-        return self._source(images, labels, fingerprint(images, labels), self.class_names)
+        labels = None if y is None else torch.from_numpy(y[: self.limit].copy())
+        names = () if labels is None else self.class_names
+        return self._source(images, labels, fingerprint(images, labels), names)
 
-    def _read(self) -> tuple[Pixels, Classes]:
-        """Images [N, C, native, native] and classes [N] of the split."""
+    def _read(self) -> tuple[Pixels, Classes | None]:
+        """Images [N, C, native, native] of the split, and their classes [N] where they have any."""
         raise NotImplementedError
 
 
