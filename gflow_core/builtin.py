@@ -47,6 +47,7 @@ def register_datasets(add: Add) -> None:
     add("imagenet32", datasets.ImageNet32)
     add("imagenet64", datasets.ImageNet64)
     add("celeba", datasets.CelebA)
+    add("lsun", datasets.Lsun)
     add("image_folder", datasets.ImageFolder)
     add("array", datasets.Array)
     add("gaussian", datasets.Gaussian)

@@ -95,6 +95,8 @@ def tiny_data(tmp_path, mnist_files, celeba, make, rng) -> Path:
     make.write(make.cifar_files(rng, fine=True, count=8), tmp_path / "data")
     make.write(make.svhn_files(rng, count=60), tmp_path / "data")
     make.write(make.imagenet_files(rng, 32), tmp_path / "data")
+    pictures = {f"{i}.webp": make.png(rng.integers(0, 256, (70, 64, 3), np.uint8)) for i in range(9)}
+    make.write(pictures, tmp_path / "data/lsun/bedroom_train")
     make.write(make.stl10_files(rng, count=16), tmp_path / "data")
     make.write(make.imagenet_files(rng, 64), tmp_path / "data")
     make.write(

@@ -24,6 +24,7 @@ from gflow_core.data.parts import (
     ImageFolder,
     ImageNet32,
     ImageNet64,
+    Lsun,
     Mnist,
     Mnist5k,
     Ring,
@@ -51,6 +52,7 @@ NAMES = {
     "image_folder": ImageFolder,
     "imagenet32": ImageNet32,
     "imagenet64": ImageNet64,
+    "lsun": Lsun,
     "mnist": Mnist,
     "mnist5k": Mnist5k,
     "ring": Ring,
@@ -109,6 +111,7 @@ def everything(tmp_path, rng, make, mnist_files, celeba):
     make.write(make.imagenet_files(rng, 64), tmp_path / "data")
     photos = {f"{c}/{i}.png": make.png(rng.integers(0, 256, (20, 30, 3), np.uint8)) for c in "ab" for i in range(3)}
     make.write(photos, tmp_path / "photos")
+    make.write(photos, tmp_path / "data" / "tower_val.zip")
     np.savez(tmp_path / "a.npz", x=rng.normal(size=(9, 2)), y=np.arange(9) % 3)
     np.save(tmp_path / "b.npy", rng.integers(0, 256, (9, 8, 8), np.uint8))
     data = str(tmp_path / "data")
@@ -127,6 +130,7 @@ def everything(tmp_path, rng, make, mnist_files, celeba):
         Svhn(root=data, split="extra", channels=1, image_size=40, fit="pad", limit=5),
         Stl10(root=data, image_size=48),
         Stl10(root=data, split="unlabeled", channels=1, limit=2),
+        Lsun(root=data, category="tower", split="test", image_size=8, limit=5),
         ImageNet32(root=data),
         ImageNet64(root=data, split="test", limit=2),
         CelebA(root=data),

@@ -6,6 +6,7 @@ from gflow_core.data.parts.cifar import Cifar10, Cifar100
 from gflow_core.data.parts.digits import FashionMnist, Mnist, Mnist5k, StackedMnist
 from gflow_core.data.parts.image_folder import ImageFolder
 from gflow_core.data.parts.imagenet import ImageNet32, ImageNet64
+from gflow_core.data.parts.lsun import Lsun
 from gflow_core.data.parts.planar import Circles, Gaussian, Grid, Ring, Swissroll
 from gflow_core.data.parts.stl10 import Stl10
 from gflow_core.data.parts.svhn import Svhn
@@ -22,6 +23,7 @@ __all__ = [
     "ImageFolder",
     "ImageNet32",
     "ImageNet64",
+    "Lsun",
     "Mnist",
     "Mnist5k",
     "Ring",
