@@ -6,6 +6,7 @@ import gzip
 import io
 import logging
 import os
+import pickle
 import signal
 import struct
 import tarfile
@@ -146,6 +147,20 @@ def cifar_files(rng: np.random.Generator, fine: bool = False, count: int = 3) ->
     return files
 
 
+def cifar_pickles(binary: dict[str, bytes], protocol: int = 2) -> dict[str, bytes]:
+    """The Python release of what is in a binary one."""
+    files = {}
+    for name, raw in binary.items():
+        fine = "100" in name
+        table = np.frombuffer(raw, np.uint8).reshape(-1, 3074 if fine else 3073)
+        labels = {b"coarse_labels": table[:, 0].tolist(), b"fine_labels": table[:, 1].tolist()}
+        labels = labels if fine else {b"labels": table[:, 0].tolist()}
+        held = {b"batch_label": b"one", **labels, b"data": table[:, -3072:].copy(), b"filenames": [b"a_s_0001.png"]}
+        new = name.replace("cifar-100-binary", "cifar-100-python").replace("-bin/", "-py/").removesuffix(".bin")
+        files[new] = pickle.dumps(held, protocol)
+    return files
+
+
 def svhn_files(rng: np.random.Generator, count: int = 12, packed: bool = True) -> dict[str, bytes]:
     """SVHN's three files with `count` images each, of classes 0, 1, ..., 9, 0, ..."""
     files = {}
@@ -218,6 +233,7 @@ def make() -> SimpleNamespace:
         encoded=encoded,
         write=write,
         cifar_files=cifar_files,
+        cifar_pickles=cifar_pickles,
         svhn_files=svhn_files,
         imagenet_files=imagenet_files,
         stl10_files=stl10_files,

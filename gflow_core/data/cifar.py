@@ -1,4 +1,4 @@
-"""Reading CIFAR-10 and CIFAR-100 from their binary releases. The Python releases are pickles: not read."""
+"""Reading CIFAR-10 and CIFAR-100 from their binary and Python releases, which hold the same images in one order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from gflow_core.data.archives import LARGEST, tar_files, tar_members
+from gflow_core.data.archives import LARGEST, reading, tar_files, tar_members
+from gflow_core.data.pickled import PickledArray, text, unpickled
 from gflow_core.data.pixels import Pixels
 from gflow_core.data.places import DAMAGED, expand, fetch, not_found
 from gflow_core.errors import DataError
@@ -23,115 +24,136 @@ PAGE = "https://www.cs.toronto.edu/~kriz/"
 
 @attrs.frozen
 class Release:
-    """What a binary release is called and how its records are laid out."""
+    """What a release is called and how its files are laid out."""
 
     archive: str
-    md5: str
     folder: str
     train: tuple[str, ...]
     test: tuple[str, ...]
-    label_bytes: int
-    """Bytes before the pixels; the last of them is the label."""
+    label: int | str
+    """Bytes before the pixels of a record, the last of which is the label; or what a pickle calls the labels."""
     classes: int
-    python: tuple[str, str]
-    """Archive and folder of the pickled release."""
 
+    def files(self, split: Literal["train", "test"]) -> tuple[str, ...]:
+        return self.train if split == "train" else self.test
+
+
+_BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6))
 
 RELEASES = {
-    "CIFAR-10": Release(
-        archive="cifar-10-binary.tar.gz",
-        md5="c32a1d4ab5d03f1284b67883e8d87530",
-        folder="cifar-10-batches-bin",
-        train=tuple(f"data_batch_{i}.bin" for i in range(1, 6)),
-        test=("test_batch.bin",),
-        label_bytes=1,
-        classes=10,
-        python=("cifar-10-python.tar.gz", "cifar-10-batches-py"),
+    "CIFAR-10": (
+        Release(
+            "cifar-10-binary.tar.gz",
+            "cifar-10-batches-bin",
+            train=tuple(f"{name}.bin" for name in _BATCHES),
+            test=("test_batch.bin",),
+            label=1,
+            classes=10,
+        ),
+        Release("cifar-10-python.tar.gz", "cifar-10-batches-py", _BATCHES, ("test_batch",), label="labels", classes=10),
     ),
-    "CIFAR-100": Release(
-        archive="cifar-100-binary.tar.gz",
-        md5="03b5dce01913d631647c71ecec9e9cb8",
-        folder="cifar-100-binary",
-        train=("train.bin",),
-        test=("test.bin",),
-        label_bytes=2,
-        classes=100,
-        python=("cifar-100-python.tar.gz", "cifar-100-python"),
+    "CIFAR-100": (
+        Release("cifar-100-binary.tar.gz", "cifar-100-binary", ("train.bin",), ("test.bin",), label=2, classes=100),
+        Release("cifar-100-python.tar.gz", "cifar-100-python", ("train",), ("test",), label="fine_labels", classes=100),
     ),
+}
+"""The binary and the Python release; the first is the one that is fetched."""
+
+_MD5 = {
+    "cifar-10-binary.tar.gz": "c32a1d4ab5d03f1284b67883e8d87530",
+    "cifar-100-binary.tar.gz": "03b5dce01913d631647c71ecec9e9cb8",
 }
 
 
 def read_cifar(
     title: str, split: Literal["train", "test"], *, root: str, download: bool
 ) -> tuple[Pixels, npt.NDArray[np.int64]]:
-    """Images [N, 3, 32, 32] and classes [N] of a split, from the folder or the archive of the binary release.
+    """Images [N, 3, 32, 32] and classes [N] of a split, from the folder or the archive of a release.
 
     `title` is one of RELEASES. Raises DataError.
     """
-    release = RELEASES[title]
-    base = expand(root)
-    places = _places(base, release)
-    place = _find(places, release)
-    if place is None and download:
-        _download(title, base, release)
-        place = _find(places, release)
-    if place is None:
-        raise _missing(title, base, release, places)
-    return records(place, release.train if split == "train" else release.test, release)
+    releases, base = RELEASES[title], expand(root)
+    found = _find(base, releases)
+    if found is None and download:
+        _download(title, base, releases[0].archive)
+        found = _find(base, releases)
+    if found is None:
+        raise not_found(
+            title,
+            [place for release in releases for place in _places(base, release)],
+            f"download {releases[0].archive} from {PAGE}cifar.html into {base}, set dataset.root to where it is, or "
+            "set dataset.download = true",
+        )
+    place, release = found
+    return records(place, release.files(split), release)
 
 
 def _places(root: Path, release: Release) -> list[Path]:
+    return list(dict.fromkeys([root / release.folder, root, root / release.archive]))
+
+
+def _find(root: Path, releases: Sequence[Release]) -> tuple[Path, Release] | None:
+    """The first place with a release, and which it is."""
     if root.is_file():
-        return [root]
-    return [root / release.folder, root, root / release.archive]
+        names, _ = tar_members(root, lambda name: any(name.rsplit("/", 1)[-1] in one.test for one in releases))
+        held = {name.rsplit("/", 1)[-1] for name in names}
+        return root, next((one for one in releases if held & set(one.test)), releases[0])
+    for release in releases:
+        for place in _places(root, release):
+            if place.is_file() or (place / release.test[0]).is_file():
+                return place, release
+    return None
 
 
-def _find(places: Sequence[Path], release: Release) -> Path | None:
-    return next((p for p in places if p.is_file() or (p / release.test[0]).is_file()), None)
-
-
-def _missing(title: str, root: Path, release: Release, places: Sequence[Path]) -> DataError:
-    where = f"{release.archive} from {PAGE}cifar.html"
-    for name in release.python:
-        if (root / name).exists():
-            return DataError(
-                f"{title}: {root / name} is the Python release, which is pickled, and gflow reads no pickle; put the "
-                f"binary release {where} beside it, or set dataset.download = true"
-            )
-    return not_found(
-        f"{title}, binary release,",
-        places,
-        f"download {where} into {root}, set dataset.root to where it is, or set dataset.download = true",
-    )
-
-
-def _download(title: str, root: Path, release: Release) -> None:
+def _download(title: str, root: Path, archive: str) -> None:
     from torchvision.datasets.utils import download_url
 
     fetch(
         title,
         root,
-        lambda: download_url(PAGE + release.archive, str(root), release.archive, release.md5),
-        f"fetch {PAGE}{release.archive} yourself into {root}",
+        lambda: download_url(PAGE + archive, str(root), archive, _MD5[archive]),
+        f"fetch {PAGE}{archive} yourself into {root}",
     )
 
 
 def records(place: Path, names: Sequence[str], release: Release) -> tuple[Pixels, npt.NDArray[np.int64]]:
     """Images [N, 3, 32, 32] and labels [N] of the named files, in their order, from a folder or an archive."""
     read = _from_folder if place.is_dir() else _from_archive
-    size = release.label_bytes + 3072
     parts = []
     for name, raw in zip(names, read(place, names), strict=True):
-        if not raw or len(raw) % size:
-            raise DataError(
-                f"{place}: {name}: a whole number of {size}-byte records expected, found {len(raw)} bytes; {DAMAGED}"
-            )
-        parts.append(np.frombuffer(raw, np.uint8).reshape(-1, size))
-    table = np.concatenate(parts)
-    y = table[:, release.label_bytes - 1].astype(np.int64)
-    if y.max() >= release.classes:
-        raise DataError(f"{place}: labels of {release.classes} classes expected, found {y.max()}; {DAMAGED}")
-    return table[:, release.label_bytes :].reshape(-1, 3, 32, 32), y
+        with reading(place):
+            if isinstance(release.label, int):
+                parts.append(_binary(name, raw, release.label))
+            else:
+                parts.append(_pickled(name, raw, release.label))
+    x, y = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    if y.min() < 0 or y.max() >= release.classes:
+        wrong = y.max() if y.max() >= release.classes else y.min()
+        raise DataError(f"{place}: labels of {release.classes} classes expected, found {wrong}; {DAMAGED}")
+    return x.reshape(-1, 3, 32, 32), y
+
+
+def _binary(name: str, raw: bytes, label_bytes: int) -> tuple[Pixels, npt.NDArray[np.int64]]:
+    size = label_bytes + 3072
+    if not raw or len(raw) % size:
+        raise ValueError(f"{name}: a whole number of {size}-byte records expected, found {len(raw)} bytes")
+    table = np.frombuffer(raw, np.uint8).reshape(-1, size)
+    return table[:, label_bytes:], table[:, label_bytes - 1].astype(np.int64)
+
+
+def _pickled(name: str, raw: bytes, key: str) -> tuple[Pixels, npt.NDArray[np.int64]]:
+    try:
+        found = unpickled(raw)
+        table = {text(known): value for known, value in found.items()} if isinstance(found, dict) else {}
+        data, labels = table.get("data"), table.get(key)
+        x = data.array() if isinstance(data, PickledArray) else None
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    if x is None or x.dtype != np.uint8 or x.ndim != 2 or x.shape[1] != 3072 or not len(x):
+        raise ValueError(f'{name}: an array "data" of bytes [N, 3072] expected')
+    if not isinstance(labels, list) or len(labels) != len(x) or any(type(one) is not int for one in labels):
+        raise ValueError(f'{name}: a list "{key}" of {len(x)} whole numbers expected')
+    return x, np.array([min(max(one, -1), 1 << 31) for one in labels], np.int64)
 
 
 def _from_folder(place: Path, names: Sequence[str]) -> list[bytes]:
@@ -140,7 +162,7 @@ def _from_folder(place: Path, names: Sequence[str]) -> list[bytes]:
     except (OSError, ValueError) as error:
         what = getattr(error, "filename", None) or place / names[0]
         raise DataError(
-            f"{place}: {what}: {getattr(error, 'strerror', None) or error}; unpack the whole binary release here"
+            f"{place}: {what}: {getattr(error, 'strerror', None) or error}; unpack the whole release here"
         ) from error
 
 
@@ -151,5 +173,5 @@ def _from_archive(place: Path, names: Sequence[str]) -> list[bytes]:
         raise DataError(f"{place}: the archive holds one of {', '.join(found)} twice; {DAMAGED}")
     missing = [name for name in names if name not in found]
     if missing:
-        raise DataError(f"{place}: the archive lacks {', '.join(missing)}; is it the binary release?")
+        raise DataError(f"{place}: the archive lacks {', '.join(missing)}; is it CIFAR's, whole?")
     return [found[name] for name in names]

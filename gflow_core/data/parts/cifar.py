@@ -34,9 +34,10 @@ class _Cifar(Coloured):
 
 @attrs.frozen(kw_only=True)
 class Cifar10(_Cifar):
-    """CIFAR-10: 50,000 training and 10,000 test images in ten classes, from the binary release.
+    """CIFAR-10: 50,000 training and 10,000 test images in ten classes, from the binary or the Python release.
 
-    Looked for in root/cifar-10-batches-bin, root, and root/cifar-10-binary.tar.gz; root may be that file itself.
+    Looked for in root/cifar-10-batches-bin, root and root/cifar-10-binary.tar.gz, then in root/cifar-10-batches-py,
+    root and root/cifar-10-python.tar.gz; root may be an archive itself. Pickles are read as data: nothing in them runs.
     """
 
     title: ClassVar[str] = "CIFAR-10"
@@ -45,9 +46,10 @@ class Cifar10(_Cifar):
 
 @attrs.frozen(kw_only=True)
 class Cifar100(_Cifar):
-    """CIFAR-100: 50,000 training and 10,000 test images in a hundred classes, from the binary release.
+    """CIFAR-100: 50,000 training and 10,000 test images in a hundred classes, from the binary or the Python release.
 
-    Looked for in root/cifar-100-binary, root, and root/cifar-100-binary.tar.gz; root may be that file itself.
+    Looked for in root/cifar-100-binary, root and root/cifar-100-binary.tar.gz, then in root/cifar-100-python, root and
+    root/cifar-100-python.tar.gz; root may be an archive itself. Pickles are read as data: nothing in them runs.
     """
 
     title: ClassVar[str] = "CIFAR-100"
