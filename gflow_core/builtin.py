@@ -55,6 +55,8 @@ def register_datasets(add: Add) -> None:
     add("grid", datasets.Grid)
     add("swissroll", datasets.Swissroll)
     add("circles", datasets.Circles)
+    add("mixture", datasets.Mixture)
+    add("checkerboard", datasets.Checkerboard)
 
 
 @hookimpl

@@ -18,13 +18,20 @@ from gflow_core.parts.nouns import DataShape
 from gflow_core.parts.source import Modes, Source, fingerprint
 
 __all__ = [
+    "Cells",
     "Centres",
+    "Ellipses",
     "Rings",
+    "board_centres",
+    "draw_cells",
     "draw_mixture",
+    "draw_normals",
     "draw_rings",
     "draw_swissroll",
     "grid_centres",
+    "log_density_cells",
     "log_density_mixture",
+    "log_density_normals",
     "log_density_rings",
     "mixture",
     "ring_centres",
@@ -84,6 +91,51 @@ class Rings:
         return ring * self.sectors + sector, distance / self.std
 
 
+@attrs.frozen(eq=False)
+class Ellipses:
+    """Modes of Gaussians of any covariance: the distance to one is Mahalanobis', in its own standard deviations."""
+
+    centres: Tensor
+    """[count, 2]."""
+    factors: Tensor
+    """L of each covariance L L', lower triangular [count, 2, 2]."""
+
+    @property
+    def count(self) -> int:
+        return len(self.centres)
+
+    def standardised(self, x: Tensor) -> Tensor:
+        """x [n, 2] -> L^-1 (x - centre) of each mode [count, n, 2]; N(0, I) of points of that mode."""
+        gaps = (x - self.centres.to(x)[:, None]).mT
+        solved: Tensor = torch.linalg.solve_triangular(self.factors.to(x), gaps, upper=False)
+        return solved.mT
+
+    def nearest(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x [n, 2] -> the mode of the smallest Mahalanobis distance [n], and that distance [n]."""
+        distance, index = self.standardised(x).norm(dim=2).min(0)
+        return index, distance
+
+
+@attrs.frozen(eq=False)
+class Cells:
+    """Modes on the filled squares of a board round the origin: the distance to one is Euclidean, in units of std."""
+
+    centres: Tensor
+    """[count, 2]."""
+    side: float
+    std: float
+
+    @property
+    def count(self) -> int:
+        return len(self.centres)
+
+    def nearest(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x [n, 2] -> the nearest square's index [n] and the distance to its edge in std [n], 0 within it."""
+        gaps = ((x[:, None] - self.centres.to(x)).abs() - self.side / 2).clamp(min=0)
+        distance, index = gaps.norm(dim=2).min(1)
+        return index, distance / self.std
+
+
 def stream(name: str, seed: int, split: str) -> Generator:
     """The generator of one set: train and test draw from streams that have nothing in common."""
     return Generator().manual_seed(derive(seed, f"dataset.{name}.{split}"))
@@ -117,6 +169,26 @@ def draw_mixture(centres: Tensor, std: float, n: int, generator: Generator) -> T
     """n points of the even mixture of N(centre, std^2 I); [n, 2]."""
     index = torch.randint(len(centres), (n,), generator=generator)
     return centres[index] + std * torch.randn(n, 2, generator=generator, dtype=torch.float64)
+
+
+def board_centres(cells: int, side: float) -> Tensor:
+    """Every other square of a board of cells x cells squares, the lower left one among them; [ceil(cells^2 / 2), 2]."""
+    numbers = torch.cartesian_prod(torch.arange(cells), torch.arange(cells))
+    return grid_centres(cells, side)[numbers.sum(1) % 2 == 0]
+
+
+def draw_normals(weights: Tensor, modes: Ellipses, n: int, generator: Generator) -> Tensor:
+    """n points: a Gaussian by its weight, and a point of it; [n, 2]."""
+    index = torch.multinomial(weights, n, replacement=True, generator=generator)
+    noise = torch.randn(n, 2, 1, generator=generator, dtype=torch.float64)
+    return modes.centres[index] + (modes.factors[index] @ noise).squeeze(2)
+
+
+def draw_cells(modes: Cells, n: int, generator: Generator) -> Tensor:
+    """n points: uniform on the squares, plus N(0, std^2 I); [n, 2]."""
+    index = torch.randint(modes.count, (n,), generator=generator)
+    inside = modes.side * (torch.rand(n, 2, generator=generator, dtype=torch.float64) - 0.5)
+    return modes.centres[index] + inside + modes.std * torch.randn(n, 2, generator=generator, dtype=torch.float64)
 
 
 def draw_rings(
@@ -156,3 +228,24 @@ def log_density_rings(radii: tuple[float, ...], std: float, weights: tuple[float
     log_terms = (weight / weight.sum() * bessel).log() - (norm - radius).square() / (2 * std**2)
     log_sum: Tensor = log_terms.logsumexp(1)
     return log_sum - math.log(2 * math.pi * std**2)
+
+
+def log_density_normals(weights: Tensor, modes: Ellipses, x: Tensor) -> Tensor:
+    """log p(x) [n], float64, of x [n, 2] under the law of `draw_normals`."""
+    square = modes.standardised(x.double()).square().sum(2)
+    scale = weights.log() - modes.factors.diagonal(dim1=1, dim2=2).log().sum(1) - math.log(2 * math.pi)
+    log_sum: Tensor = (scale.to(square)[:, None] - square / 2).logsumexp(0)
+    return log_sum
+
+
+def log_density_cells(modes: Cells, x: Tensor) -> Tensor:
+    """log p(x) [n], float64, of x [n, 2] under the law of `draw_cells`.
+
+    Along each axis an interval of width w about c, smoothed by N(0, s^2), has the density
+    (Phi((x - c + w/2) / s) - Phi((x - c - w/2) / s)) / w.
+    """
+    gaps = (x.double()[:, None] - modes.centres.to(x.device)).abs()  # [n, count, 2]; the density is even in them
+    near, far = (torch.special.log_ndtr((half - gaps) / modes.std) for half in (modes.side / 2, -modes.side / 2))
+    log_terms = near + torch.log1p(-(far - near).exp()) - math.log(modes.side)
+    log_sum: Tensor = log_terms.sum(2).logsumexp(1)
+    return log_sum - math.log(modes.count)

@@ -60,8 +60,8 @@ class ModeCoverage:
         data = spec.dataset.data_shape()
         if not getattr(spec.dataset, "has_modes", False):
             yield (
-                "counts modes, and the data set states none (has_modes); gaussian, ring, grid, circles and "
-                "stacked_mnist do"
+                "counts modes, and the data set states none (has_modes); gaussian, mixture, ring, grid, circles, "
+                "checkerboard and stacked_mnist do"
             )
         elif data.kind == "vector" and self.encoder is not None:
             yield f"encoder: is for images, the data is {data}; leave it out"
@@ -107,9 +107,7 @@ def mode_coverage(subject: Subject, *, samples: int, threshold: float) -> Result
 
     data = subject.data
     if data is None or data.modes is None or isinstance(data.modes, ImageModes):
-        raise GflowError(
-            "mode_coverage: the data set's Source has no modes of vectors; gaussian, ring, grid and circles have them"
-        )
+        raise GflowError("mode_coverage: the data set's Source has no modes of vectors; ring and grid have them")
     fake = _draw(samples, subject)
     counts, share = _count(fake, data.modes, threshold)
     counts_real, share_real = _count(data.x, data.modes, threshold)

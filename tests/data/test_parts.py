@@ -15,6 +15,7 @@ import torch
 from gflow_core.data.parts import (
     Array,
     CelebA,
+    Checkerboard,
     Cifar10,
     Cifar100,
     Circles,
@@ -25,6 +26,7 @@ from gflow_core.data.parts import (
     ImageNet32,
     ImageNet64,
     Lsun,
+    Mixture,
     Mnist,
     Mnist5k,
     Ring,
@@ -43,6 +45,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "datasets.md"
 NAMES = {
     "array": Array,
     "celeba": CelebA,
+    "checkerboard": Checkerboard,
     "cifar10": Cifar10,
     "cifar100": Cifar100,
     "circles": Circles,
@@ -53,6 +56,7 @@ NAMES = {
     "imagenet32": ImageNet32,
     "imagenet64": ImageNet64,
     "lsun": Lsun,
+    "mixture": Mixture,
     "mnist": Mnist,
     "mnist5k": Mnist5k,
     "ring": Ring,
@@ -144,6 +148,8 @@ def everything(tmp_path, rng, make, mnist_files, celeba):
         Grid(n=100),
         Swissroll(n=100),
         Circles(n=100, split="test"),
+        Mixture(n=100, means=((0.0, 0.0), (3.0, 1.0))),
+        Checkerboard(n=100),
     ]
 
 

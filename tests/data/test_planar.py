@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from functools import partial
 
 import attrs
 import pytest
@@ -10,9 +12,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import multivariate_normal, rice
+from scipy.stats import norm as norm_law
 
-from gflow_core.data.parts import Circles, Gaussian, Grid, Ring, Swissroll
-from gflow_core.data.planar import Centres, Rings, grid_centres, ring_centres
+from gflow_core.data.parts import Checkerboard, Circles, Gaussian, Grid, Mixture, Ring, Swissroll
+from gflow_core.data.planar import Centres, Ellipses, Rings, grid_centres, ring_centres
 
 N = 50_000
 
@@ -104,7 +107,83 @@ def test_swissroll():
     assert Swissroll(scale=1.0).load().x.abs().max() < 16
 
 
-@pytest.mark.parametrize("kind", [Gaussian, Ring, Grid, Swissroll, Circles])
+MIXED = Mixture(
+    n=9,
+    means=((0.0, 1.0), (4.0, -2.0), (-3.0, -3.0)),
+    covariances=(((1.0, 0.8), (0.8, 0.89)), ((0.25, 0.0), (0.0, 2.0)), ((1.0, -0.3), (-0.3, 0.5))),
+    weights=(0.5, 0.3, 0.2),
+)
+
+
+def test_mixture():
+    correlated = Mixture(means=((1.0, -2.0),), covariances=(((1.0, 0.8), (0.8, 0.89)),))
+    assert list(correlated.check()) == list(MIXED.check()) == []
+    source = correlated.load()
+    x = source.x.double() - torch.tensor([1.0, -2.0])
+    for i, j, wanted in ((0, 0, 1.0), (0, 1, 0.8), (1, 1, 0.89)):
+        products = x[:, i] * x[:, j]
+        near(products.mean(), wanted, products.std() / math.sqrt(N))
+    index, distance = source.modes.nearest(source.x)
+    assert not index.any()
+    near(distance.square().mean(), 2, 2 / math.sqrt(N))
+    near((distance <= 3).double().mean(), 1 - math.exp(-4.5), math.sqrt(0.0111 * 0.9889 / N))
+    source = attrs.evolve(MIXED, n=N).load()
+    index, _ = source.modes.nearest(source.x)
+    for mode, share in enumerate(MIXED.weights):  # a few of each are nearer to another
+        assert float((index == mode).double().mean()) == pytest.approx(share, abs=0.01)
+
+
+def test_distances_to_an_ellipse_are_mahalanobis():
+    """Along an axis of length 3 and across it, of length 1/2, turned by 30 degrees."""
+    turn = torch.tensor([[math.cos(math.pi / 6), -0.5], [0.5, math.cos(math.pi / 6)]], dtype=torch.float64)
+    covariance = turn @ torch.diag(torch.tensor([9.0, 0.25], dtype=torch.float64)) @ turn.T
+    centre = torch.tensor([[2.0, 5.0]], dtype=torch.float64)
+    modes = Ellipses(centre, torch.linalg.cholesky(covariance)[None])
+    _, distance = modes.nearest(centre + torch.stack([6 * turn[:, 0], 1.5 * turn[:, 1]]))
+    assert torch.allclose(distance, torch.tensor([2.0, 3.0], dtype=torch.float64))
+    _, distance = modes.nearest(torch.tensor([[math.nan, 0.0]]))
+    assert not (distance <= 3).any()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"means": ()}, "one mean at least"),
+        ({"means": ((0.0, 0.0),), "covariances": MIXED.covariances}, "1 means and 3 covariances"),
+        ({"weights": (0.5, 0.5)}, "3 means and 2 weights"),
+        ({"weights": (0.5, 0.5, 0.5)}, "weights add up to 1.5"),
+        ({"covariances": (*MIXED.covariances[:2], ((1.0, 0.2), (0.1, 1.0)))}, "covariances.2 .* is none: symmetric"),
+        ({"covariances": (*MIXED.covariances[:2], ((1.0, 1.0), (1.0, 1.0)))}, "positive definite"),
+        ({"covariances": (*MIXED.covariances[:2], ((-1.0, 0.0), (0.0, -1.0)))}, "positive definite"),
+    ],
+)
+def test_a_mixture_that_is_none(options, words):
+    assert re.search(words, " ".join(attrs.evolve(MIXED, **options).check()))
+
+
+def test_checkerboard():
+    source = Checkerboard(std=1e-4).load()
+    x = source.x
+    assert x.abs().max() < 1.001
+    cell = ((x + 1) / 0.5).floor()
+    near((cell.sum(1) % 2 == 0).double().mean(), 1, 2e-3)
+    assert source.modes.count == 8
+    index, distance = source.modes.nearest(x)
+    assert index.bincount().min() > 0.9 * N / 8
+    near((distance == 0).double().mean(), 1, 2e-3)
+    noisy = Checkerboard().load()
+    near(noisy.x.square().mean(), 1 / 3 + 0.05**2, 1 / math.sqrt(2 * N))
+    at = torch.tensor([[-0.75, -0.75], [-0.75, -1.1], [0.25, 0.25], [1.15, 1.2], [math.nan, 0.0]])
+    index, distance = noisy.modes.nearest(at)
+    assert index[:4].tolist() == [0, 0, 5, 7]
+    assert torch.allclose(distance[:4], torch.tensor([0.0, 2.0, 0.0, 5.0]), atol=1e-3)
+    assert not distance[4] <= 3
+    assert Checkerboard(cells=3, side=2.0).load().modes.count == 5
+
+
+@pytest.mark.parametrize(
+    "kind", [Gaussian, Ring, Grid, Swissroll, Circles, Checkerboard, partial(Mixture, means=((1.0, 2.0),))]
+)
 def test_points_repeat_with_the_seed_and_splits_differ(kind):
     one = kind(n=500).load()
     assert torch.equal(one.x, kind(n=500).load().x)
@@ -143,6 +222,9 @@ def test_rings_are_cut_into_sectors():
         (Grid(n=9, side=3, spacing=1.0, std=0.1), 2, 600),
         (Circles(n=9, radii=(1.0, 2.0, 4.0), weights=(0.2, 0.3, 0.5), std=0.1), 5, 800),
         (Circles(n=9, radii=(0.01, 1.0), weights=(0.5, 0.5), std=0.5), 5, 400),
+        (MIXED, 12, 600),
+        (Checkerboard(n=9), 1.5, 400),
+        (Checkerboard(n=9, cells=3, side=1.0, std=0.7), 7, 400),
     ],
 )
 def test_densities_are_those_of_the_drawn_points(part, half, cells):
@@ -172,10 +254,19 @@ def test_densities_against_scipy():
     circle = Circles(n=9, radii=(2.0,), weights=(1.0,), std=0.5).load().log_density(x).exp()
     assert torch.allclose(circle, torch.from_numpy(rice_density), rtol=1e-8)
 
+    weighed = zip(MIXED.weights, MIXED.means, MIXED.covariances, strict=True)
+    mixture = sum(weight * multivariate_normal(mean, cov).pdf(x.numpy()) for weight, mean, cov in weighed)
+    assert torch.allclose(MIXED.load().log_density(x).exp(), torch.from_numpy(mixture), rtol=1e-10)
+    # One square: along each axis uniform on [-1, 1], plus noise.
+    one = Checkerboard(n=9, cells=1, side=2.0, std=0.3).load().log_density(x).exp()
+    edges = norm_law.cdf((x.numpy()[..., None] + [1, -1]) / 0.3)
+    wanted = ((edges[..., 0] - edges[..., 1]) / 2).prod(1)
+    assert torch.allclose(one, torch.from_numpy(wanted), rtol=1e-6, atol=1e-14)
+
 
 def test_a_density_stays_finite_far_out_and_an_unknown_one_is_not_stated():
     far = torch.tensor([[1e3, -1e3], [0.0, 0.0]])
-    for part in (Gaussian(n=9), Ring(n=9), Grid(n=9), Circles(n=9)):
+    for part in (Gaussian(n=9), Ring(n=9), Grid(n=9), Circles(n=9), MIXED, Checkerboard(n=9)):
         assert part.load().log_density(far).isfinite().all()
         assert part.load().log_density(far).dtype == torch.float64
     assert Swissroll(n=9).load().log_density is None

@@ -5,7 +5,6 @@ import pytest
 
 from gflow_core.data.parts import Stl10
 from gflow_core.errors import DataError
-from gflow_core.testing import check_dataset
 
 
 def test_items_are_read_by_columns(tmp_path, rng, make):
@@ -22,8 +21,6 @@ def test_items_are_read_by_columns(tmp_path, rng, make):
                 assert (source.y, source.shape.classes, source.class_names) == (None, None, ())
             else:
                 assert (source.y.tolist(), source.class_names[7]) == (list(range(6)), "monkey")
-    check_dataset(Stl10(root=str(tmp_path), limit=3))
-    check_dataset(Stl10(root=str(tmp_path), split="unlabeled", image_size=32))
 
 
 def test_missing_names_the_places_and_the_page(tmp_path):

@@ -61,6 +61,9 @@ PARTS = [
     (check_dataset, datasets.Grid(n=50), {}),
     (check_dataset, datasets.Swissroll(n=50), {}),
     (check_dataset, datasets.Circles(n=50), {}),
+    (check_dataset, datasets.Mixture(n=50, means=((0.0, 0.0), (3.0, 1.0))), {}),
+    (check_dataset, datasets.Checkerboard(n=50), {}),
+    (check_dataset, datasets.StackedMnist(n=20), {}),
     (check_dataset, datasets.Mnist5k(limit=20), {}),
     (check_objective, Adversarial(), {}),
     (check_objective, Adversarial(penalty=(penalties.WganGp(),)), {}),
@@ -100,6 +103,13 @@ def files(tmp_path, monkeypatch, mnist_files, celeba, make, rng) -> Path:
     mnist_files("data/FashionMNIST/raw")
     make.write(make.cifar_files(rng), Path("data"))
     make.write(make.cifar_files(rng, fine=True), Path("data"))
+    make.write(make.svhn_files(rng), Path("data"))
+    make.write(make.stl10_files(rng), Path("data"))
+    for size in (32, 64):
+        make.write(make.imagenet_files(rng, size), Path("data"))
+    make.write(
+        {f"{i}.webp": make.png(rng.integers(0, 256, (9, 8, 3), np.uint8)) for i in "ab"}, Path("data/bedroom_val")
+    )
     Path("pictures").mkdir()
     for name in ("a", "b"):
         (Path("pictures") / f"{name}.png").write_bytes(make.png(rng.integers(0, 256, (20, 24, 3), np.uint8)))
@@ -112,6 +122,12 @@ FILES = [
     datasets.FashionMnist(),
     datasets.Cifar10(),
     datasets.Cifar100(),
+    datasets.Svhn(),
+    datasets.Stl10(),
+    datasets.Stl10(split="unlabeled", image_size=32),
+    datasets.ImageNet32(),
+    datasets.ImageNet64(split="test"),
+    datasets.Lsun(split="test", image_size=8, workers=1),
     datasets.CelebA(image_size=16, attributes=("Male",), workers=1),
     datasets.ImageFolder(root="pictures", image_size=16, workers=1),
     datasets.Array(root="points.npy", shape=(3,)),

@@ -7,13 +7,14 @@ from gflow_core.data.parts.digits import FashionMnist, Mnist, Mnist5k, StackedMn
 from gflow_core.data.parts.image_folder import ImageFolder
 from gflow_core.data.parts.imagenet import ImageNet32, ImageNet64
 from gflow_core.data.parts.lsun import Lsun
-from gflow_core.data.parts.planar import Circles, Gaussian, Grid, Ring, Swissroll
+from gflow_core.data.parts.planar import Checkerboard, Circles, Gaussian, Grid, Mixture, Ring, Swissroll
 from gflow_core.data.parts.stl10 import Stl10
 from gflow_core.data.parts.svhn import Svhn
 
 __all__ = [
     "Array",
     "CelebA",
+    "Checkerboard",
     "Cifar10",
     "Cifar100",
     "Circles",
@@ -24,6 +25,7 @@ __all__ = [
     "ImageNet32",
     "ImageNet64",
     "Lsun",
+    "Mixture",
     "Mnist",
     "Mnist5k",
     "Ring",

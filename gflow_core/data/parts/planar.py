@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from gflow_core.parts.source import Source
 
-__all__ = ["Circles", "Gaussian", "Grid", "Ring", "Swissroll"]
+__all__ = ["Checkerboard", "Circles", "Gaussian", "Grid", "Mixture", "Ring", "Swissroll"]
 
 
 @attrs.frozen(kw_only=True)
@@ -67,6 +67,9 @@ GRIDS = {"gan": (20 / 2.828, 0.5 / 2.828)}
 
 SWISSROLLS = {"gan": (0.25, 10 / 7.5)}
 """Noise and scale of `swissroll`: the noise is added before the scale."""
+
+CHECKERBOARDS = {"drifting": (0.5, 0.05)}
+"""Side of a square and std of `checkerboard`: the planar experiment of Deng et al. 2026, on [-1, 1]^2."""
 
 CIRCLES: dict[str, tuple[tuple[float, ...], float, tuple[float, ...]]] = {"vgrow": ((15.0, 5.0), 0.5, (0.67, 0.33))}
 """Radii, std and weights of `circles`: VGrow's 2-D experiments."""
@@ -163,3 +166,64 @@ class Circles(_Planar):
         x = planar.draw_rings(radii, weights, std, self.n, self._stream("circles"))
         log_density = partial(planar.log_density_rings, radii, std, weights)
         return planar.source(x, planar.Rings(radii, std), log_density)
+
+
+@attrs.frozen(kw_only=True)
+class Mixture(_Planar):
+    """Gaussians of any means, covariances and weights; one of them is a Gaussian of any covariance."""
+
+    means: tuple[tuple[float, float], ...] = option(doc="The centre of each, such as [[0, 0], [3, 1]].")
+    covariances: tuple[tuple[tuple[float, float], tuple[float, float]], ...] = option(
+        (), doc="The covariance of each, such as [[[1, 0.8], [0.8, 0.89]], ...]; by default I for all."
+    )
+    weights: tuple[float, ...] = option((), doc="Share of the points of each, adding up to 1; by default equal.", gt=0)
+
+    def check(self) -> Iterable[str]:
+        if not self.means:
+            yield "means = []: set one mean at least, such as [[0, 0]]"
+        for name, values in (("covariances", self.covariances), ("weights", self.weights)):
+            if values and len(values) != len(self.means):
+                yield f"{len(self.means)} means and {len(values)} {name}: set one a mean"
+        for i, ((xx, xy), (yx, yy)) in enumerate(self.covariances):
+            if xy != yx or not (xx > 0 and xx * yy - xy * yx > 1e-12 * xx * yy):
+                yield (
+                    f"covariances.{i} = [[{xx:g}, {xy:g}], [{yx:g}, {yy:g}]] is none: symmetric and positive definite "
+                    "expected"
+                )
+        if self.weights and not math.isclose(sum(self.weights), 1, abs_tol=1e-6):
+            yield f"weights add up to {sum(self.weights):g}; make it 1"
+
+    def load(self, progress: Progress = no_progress) -> Source:
+        import torch
+
+        from gflow_core.data import planar
+
+        count = len(self.means)
+        covariances = torch.tensor(self.covariances or (((1.0, 0.0), (0.0, 1.0)),) * count, dtype=torch.float64)
+        weights = torch.tensor(self.weights or (1 / count,) * count, dtype=torch.float64)
+        weights = weights / weights.sum()
+        centres = torch.tensor(self.means, dtype=torch.float64)
+        modes = planar.Ellipses(centres, torch.linalg.cholesky(covariances))
+        x = planar.draw_normals(weights, modes, self.n, self._stream("mixture"))
+        return planar.source(x, modes, partial(planar.log_density_normals, weights, modes))
+
+
+@attrs.frozen(kw_only=True)
+class Checkerboard(_Planar):
+    """Every other square of a board round the origin, uniformly, with Gaussian noise; its modes are the squares."""
+
+    convention: Literal["drifting"] = option(
+        "drifting", doc="Squares of side .5, so that 4 reach from -1 to 1; std .05."
+    )
+    cells: int = option(4, doc="Squares along each axis; 4 makes 8 that are filled.", ge=1)
+    side: float | None = option(None, doc="Side of a square; the convention's by default.", gt=0)
+    std: float | None = option(None, doc="Standard deviation of the noise; the convention's by default.", gt=0)
+
+    def load(self, progress: Progress = no_progress) -> Source:
+        from gflow_core.data import planar
+
+        side, std = CHECKERBOARDS[self.convention]
+        side, std = self.side or side, self.std or std
+        modes = planar.Cells(planar.board_centres(self.cells, side), side, std)
+        x = planar.draw_cells(modes, self.n, self._stream("checkerboard"))
+        return planar.source(x, modes, partial(planar.log_density_cells, modes))
