@@ -35,7 +35,9 @@ class AnalyzerPart(Protocol):
     """A measurement or a picture of a run, live or finished.
 
     It may also have `prepare(spec: Spec, device: torch.device, progress: Progress) -> None`: fetch what it will need
-    from disk, before training starts. Raises GflowError where that is missing.
+    from disk, before training starts. Raises GflowError where that is missing. And `better: ClassVar[Mapping[str,
+    Literal["min", "max"]]]`: score, without what stands in brackets in its name, -> whether less or more of it is
+    better; scores that it leaves out are neither (`train.keep_best`).
     """
 
     needs: ClassVar[frozenset[str]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
@@ -89,6 +89,8 @@ class Frechet(_Distance):
     or the samples, `rank_deficient_halves` of the halves.
     """
 
+    better: ClassVar[Mapping[str, str]] = {"FID": "min", "FD": "min"}
+
     samples: int = option(10_000, doc="Samples drawn; the score falls as they grow, by an amount of its own.", ge=2)
     real_samples: int | None = option(None, doc="Data items compared with; all by default.", ge=4)
 
@@ -113,6 +115,8 @@ class Kernel(_Distance):
     with any other, and stands beside the same between two halves of the data, which is 0 up to chance. Where an item
     lies so far off that its own kernel drowns all others in rounding, there is no score, and a warning says so.
     """
+
+    better: ClassVar[Mapping[str, str]] = {"KID": "min", "KD": "min"}
 
     samples: int = option(10_000, doc="Samples drawn.", ge=2)
     real_samples: int = option(10_000, doc="Data items compared with, or all where there are fewer.", ge=4)
@@ -153,6 +157,8 @@ class Inception(_Scored):
     number, as the authors' code does.
     """
 
+    better: ClassVar[Mapping[str, str]] = {"IS": "max", "classifier_score": "max"}
+
     encoder: EncoderPart = option(doc="Network that classifies.")
     against: Literal["train", "test"] | None = option(
         None, doc="Split of the data set whose own score stands beside it; the one trained on by default."
@@ -192,6 +198,8 @@ class Prdc(_Distance):
     laws do not score 1, so the scores between two halves of the data stand beside them. Balls are closed: an item at
     its very edge is in. The authors' code has them open, which differs only where distances are equal, as of copies.
     """
+
+    better: ClassVar[Mapping[str, str]] = dict.fromkeys(("precision", "recall", "density", "coverage"), "max")
 
     samples: int = option(10_000, doc="Samples drawn; more than `k`.", ge=2)
     real_samples: int = option(10_000, doc="Data items compared with, or all where there are fewer.", ge=4)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 import attrs
@@ -44,6 +44,7 @@ class ModeCoverage:
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler"})
+    better: ClassVar[Mapping[str, str]] = {"modes_covered": "max", "high_quality_share": "max"}
 
     samples: int = option(2500, doc="Samples drawn (the usual protocol: 2500).", ge=1)
     threshold: float = option(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import attrs
@@ -45,6 +45,7 @@ class TwoSample:
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler"})
+    better: ClassVar[Mapping[str, str]] = {"sliced_w2": "min", "mmd2": "min"}
 
     samples: int = option(10_000, doc="Samples, and real items in each set; at most half of the real items.", ge=2)
     projections: int = option(500, doc="Directions on the unit sphere that the sliced distance averages over.", ge=1)

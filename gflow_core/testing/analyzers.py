@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,6 +15,7 @@ from gflow_core.data.parts import Ring
 from gflow_core.machine.streams import seeded
 from gflow_core.methods.adversarial import Adversarial
 from gflow_core.parts.analysis import Result
+from gflow_core.parts.goal import stem
 from gflow_core.parts.nouns import no_progress
 from gflow_core.parts.spec import Analysis, Spec
 from gflow_core.parts.training import Experiment
@@ -44,13 +45,16 @@ def check_analyzer(
     needs nothing, in an empty recipe.
 
     It finds a Result that the record can write (JSON, tables of equal columns, figures), the same both times, and
-    leaves networks and random streams as they were. What it refuses is refused by messages. Parts that are not given
-    are tiny ones. `run = False` asks `check` only.
+    leaves networks and random streams as they were; its `better` names scores that it finds. What it refuses is refused
+    by messages. Parts that are not given are tiny ones. `run = False` asks `check` only.
     """
     promises = Promises("analyzer", part)
     promises.common()
     right = isinstance(part.needs, frozenset) and part.needs <= set(TABLES)
     promises.require(right, f"needs is a frozenset of {', '.join(TABLES)}; got {part.needs!r}")
+    better = getattr(part, "better", {})
+    right = isinstance(better, Mapping) and all(value in ("min", "max") for value in better.values())
+    promises.require(right, f'better is a mapping of scores to "min" or "max"; got {better!r}')
     given = {"dataset": dataset, "sampler": sampler, "discriminator": discriminator, "objective": objective}
     accepted: dict[str, Spec] = {}
     said = ""
@@ -108,6 +112,9 @@ def _looks(promises: Promises, spec: Spec, folder: Path, *, drawn: bool) -> None
     first, second = found
     _written(promises, first, place, drawn=drawn)
     promises.require(isinstance(second, Result), "finds a Result the first time only")
+    stated = set(getattr(promises.part, "better", {}))
+    known = not stated or stated & {stem(name) for name in first.scores}
+    promises.require(known, f"finds none of the scores that its `better` names: {', '.join(sorted(stated))}")
     repeats = json.dumps(first.scores, default=str) == json.dumps(second.scores, default=str)
     promises.require(repeats, "scores differ the second time; draw from subject.streams")
 

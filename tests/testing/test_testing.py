@@ -760,6 +760,23 @@ def test_needs_are_tables():
     broken(check_analyzer, Odd(), "needs is a frozenset of")
 
 
+@pytest.mark.parametrize(
+    ("states", "said"),
+    [
+        ({"draw": "down"}, 'better is a mapping of scores to "min" or "max"'),
+        ({"drawn": "min"}, "finds none of the scores"),
+    ],
+)
+def test_better_names_scores(states, said):
+    @part
+    class Odd(Look):
+        """An analyzer that says which way its scores are better."""
+
+        better: ClassVar[dict[str, str]] = states
+
+    broken(check_analyzer, Odd(), said)
+
+
 # ------------------------------------------------------------------ rounding
 
 

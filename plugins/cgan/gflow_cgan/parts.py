@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import attrs
@@ -288,6 +288,7 @@ class Parzen:
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler"})
+    better: ClassVar[Mapping[str, str]] = {"log_likelihood": "max"}
 
     samples: int = option(10_000, doc="Samples that the windows stand on (the papers: 10,000).", ge=1)
     validation: int = option(
@@ -365,6 +366,8 @@ class LabelAccuracy(_ByClass):
     mnist_cnn learned the training digits of mnist5k, so on those its accuracy is too high.
     """
 
+    better: ClassVar[Mapping[str, str]] = {"label_accuracy": "max", "label_accuracy_worst": "max"}
+
     encoder: EncoderPart = option(doc="Network that classifies, into the classes of the data.")
     samples_per_class: int = option(100, doc="Samples asked for of each class.", ge=1)
     real_samples: int = option(10_000, doc="Real items classified for comparison, or all where there are fewer.", ge=1)
@@ -404,6 +407,10 @@ class IntraFrechet(_ByClass):
     any other (Miyato & Koyama 2018, arXiv 1802.05637), and stands beside the distance between two halves of each class.
     With fewer items of a class than features a covariance has not its full rank; `rank_deficient` says so.
     """
+
+    better: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("intra FID", "intra FD", "intra FID_worst", "intra FD_worst"), "min"
+    )
 
     encoder: EncoderPart | None = option(
         None, doc="Network whose features are compared; needed for images. Vectors are compared as they are without it."
