@@ -12,6 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import attrs
 import click
 
 from gflow_core.cli.kinds import Kind
@@ -39,7 +40,8 @@ def command(what: str | None, folder: Path | None, as_json: bool) -> None:
     kind that a plugin owns, such as vgrow.divergences.
 
     A run is running, stopped, diverged, trained (analyses are lacking, or it has none), analyzed, or broken. The newest
-    comes first, with the first score of some of its analyses.
+    comes first, with the first score of some of its analyses; where train.keep_best names a score, with its best and
+    the step of that checkpoint.
     """
     if folder is not None and what != "runs":
         raise click.UsageError(f"a folder goes with runs only: gflow ls runs {folder}")
@@ -118,7 +120,9 @@ def _list_runs(folder: Path | None, as_json: bool) -> None:
     elif not found:
         click.echo(f"none in {folder or './runs'}", err=True)
     else:
-        _print([("run", "seed", "steps", "state", "age", "scores"), *map(_line, found)])
+        rows = [("run", "seed", "steps", "state", "age", "best", "scores"), *map(_line, found)]
+        some = any(one.best for one in found)
+        _print(rows if some else [(*row[:-2], row[-1]) for row in rows])
 
 
 def _run(one: Summary) -> dict[str, Any]:
@@ -133,13 +137,17 @@ def _run(one: Summary) -> dict[str, Any]:
         "problem": one.problem,
         "created": datetime.fromtimestamp(one.created, UTC).isoformat(timespec="seconds"),
         "scores": one.scores,
+        "best": attrs.asdict(one.best) if one.best else None,
+        "ended": one.ended,
     }
 
 
 def _line(one: Summary) -> tuple[str, ...]:
     seed = "-" if one.seed is None else str(one.seed)
     steps = f"{one.step}/{one.steps}" if one.steps else "-"
-    return str(one.path), seed, steps, one.state, duration(one.age), one.problem or _scores(one)
+    best = f"{one.best.score:.4g} at {one.best.step}" if one.best else "-"
+    words = one.problem or (f"ended early: {one.ended}" if one.ended else _scores(one))
+    return str(one.path), seed, steps, one.state, duration(one.age), best, words
 
 
 def _scores(one: Summary) -> str:

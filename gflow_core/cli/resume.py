@@ -18,7 +18,7 @@ __all__ = ["command"]
 @click.option(
     "--checkpoint",
     metavar="NAME",
-    help="Continue from this one (such as 000100) instead of the newest; what came after it is dropped.",
+    help="Continue from this one (such as 000100, or best) instead of the newest; what came after it is dropped.",
 )
 @click.option("--steps", type=click.IntRange(min=1), help="Train to this many steps instead of the recipe's.")
 @click.option(

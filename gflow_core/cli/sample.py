@@ -23,7 +23,10 @@ _PICTURE = 10_000  # more would be no picture
     help="A .png (a grid, or a scatter plot of vectors) or a .npy ([N, *shape], in the data's range).",
 )
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of the latents; the run's own by default.")
-@click.option("--checkpoint", metavar="NAME", help="Draw from this one (such as 000100) instead of the newest.")
+@click.option(
+    "--checkpoint", metavar="NAME", help="Draw from this one (such as 000100, or best) instead of the newest."
+)
+@click.option("--best", "checkpoint", flag_value="best", help="As --checkpoint best: see train.keep_best.")
 @click.option("--replica", default=0, type=click.IntRange(min=0), help="Which of a run's replicas, from 0.")
 @click.option(
     "--label",

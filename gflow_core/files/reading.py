@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import stat
 import tomllib
@@ -20,6 +21,7 @@ __all__ = [
     "MAX_BYTES",
     "MAX_DEPTH",
     "fault",
+    "number",
     "opened",
     "parse_json",
     "parse_toml",
@@ -186,3 +188,14 @@ def _faults(value: Any, shape: Any, place: str) -> Iterator[str]:
         fits = type(value) in types and (type(value) is not int or value in _INT64)
         if not fits:
             yield f"{place}: expected {' or '.join(_WORDS[one] for one in types)}"
+
+
+def number(value: Any) -> float | None:
+    """A value as a finite number; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        found = float(value)
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) else None

@@ -39,7 +39,11 @@ RUN_NAME = re.compile(r"(.+)-s\d+-\d{3,}")
 
 _CHECKPOINT = re.compile(r"\d{6,}(-\d{3,})?")
 # What is read of these files, and of what type (`reading.fault`).
-_RECIPE = {"title?": str, "train?": {"seed?": int, "steps?": int}, "analyze?": [{"use?": str, "name?": str}]}
+_RECIPE = {
+    "title?": str,
+    "train?": {"seed?": int, "steps?": int, "keep_best?": str},
+    "analyze?": [{"use?": str, "name?": str}],
+}
 _ORIGIN = {"sha256": str, "run?": str, "file?": str}
 _MANIFEST = {
     "folder?": str,
@@ -53,6 +57,7 @@ _MANIFEST = {
     "origins?": {"*": _ORIGIN},
     "resumed?": [dict],
     "began_with?": dict,
+    "ended?": {"step": int, "why": str},
     "files?": {"*": {"file": str, "sha256": str}},
 }
 BECOMES = "becomes"
@@ -177,8 +182,10 @@ def read_result(file: Path, say: Callable[[str], None] | None = None) -> dict[st
         result = read_json(file, _RESULT)
     except ValueError as error:
         place = next(folder for folder in file.parents if folder.name == "analysis")
-        again = f"gflow analyze {place.parent} {file.relative_to(place).parts[0]}"
-        raise GflowError(f"{file}: damaged ({error}); {again} makes it anew") from error
+        again = f"gflow analyze {place.parent} {file.relative_to(place).parts[0]} makes it anew"
+        along = file.parent.name.isdecimal() and file.parent.parent != place  # made while training
+        mend = "delete it to go on without" if along else again
+        raise GflowError(f"{file}: damaged ({error}); {mend}") from error
     return _opened(file, result, say)
 
 

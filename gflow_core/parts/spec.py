@@ -8,6 +8,7 @@ from typing import Any, Literal
 import attrs
 
 from gflow_core.parts.contracts import Augmentation, Number, Schedule, TrackerPart
+from gflow_core.parts.goal import Goal
 from gflow_core.parts.nouns import DataShape
 from gflow_core.parts.options import option
 
@@ -96,6 +97,14 @@ class Train:
     sample_every: int = option(100, doc="Draw a sample picture; 0 draws only the last.", unit="steps", ge=0)
     checkpoint_every: int = option(100, doc="Save a checkpoint; 0 saves only the last.", unit="steps", ge=0)
     keep: int = option(2, doc="Checkpoints kept, newest first; the final one always stays.", ge=1)
+    keep_best: str | None = option(
+        None,
+        doc="ANALYSIS.SCORE of an analysis that runs while training: the checkpoint where it is best is made, and kept "
+        "beside the newest. min: or max: before it says which way is better where the analyzer does not.",
+    )
+    stop_after: int | None = option(
+        None, doc="End training once that score has not improved for so many steps.", unit="steps", ge=1
+    )
     trackers: tuple[TrackerPart, ...] = option(
         (), doc="Who follows metrics, pictures and scores, besides the tracker jsonl, which every run has."
     )
@@ -137,6 +146,10 @@ class Analysis:
     every: int
     """Steps between runs during training; 0 runs it once, at the end."""
     part: Any
+
+    def due(self, step: int) -> bool:
+        """Whether it runs after this step, while training."""
+        return self.every > 0 and step % self.every == 0
 
 
 @attrs.frozen(kw_only=True)
@@ -209,6 +222,16 @@ class Spec:
                         values[f"optimizer.{name}.{key}{at_i}"] = number
             seen.append(values)
         return {name: value for name, value in seen[-1].items() if len({one[name] for one in seen}) > 1}
+
+    @property
+    def goal(self) -> Goal | None:
+        """The score by which a checkpoint is kept (`train.keep_best`)."""
+        return Goal.of(self.train.keep_best if self.train else None, [analysis.name for analysis in self.analyze])
+
+    def judged_after(self, step: int) -> bool:
+        """Whether that score is measured after this step, so that its checkpoint may be the best."""
+        goal = self.goal
+        return goal is not None and any(a.name == goal.analysis and a.due(step) for a in self.analyze)
 
     @property
     def seed(self) -> int:

@@ -18,6 +18,7 @@ from gflow_core.recipes.asking import ask
 from gflow_core.recipes.checks import check_analyses, check_members, check_parts, check_starts, check_training
 from gflow_core.recipes.describe import has_option, kinds_of, options_by_name
 from gflow_core.recipes.from_run import TAKEN, FromRun, no_such_place, other_data, table_of_run
+from gflow_core.recipes.goals import check_goal, directed
 from gflow_core.recipes.mends import mended
 from gflow_core.recipes.tables import FORMAT, PARTS
 from gflow_core.recipes.values import Reader, a_list, a_table, on_part
@@ -120,9 +121,11 @@ def _read_recipe(
     if "objective" not in table or not begun:
         faults.extend(_not_there(spec, plugins, inside, whole))
     faults.extend(check_analyses(analyses, spec, table, whole))
+    wrong = list(check_goal(spec, table)) if None not in analyses else []
+    faults.extend(wrong)
     if whole and spec.objective is not None:
         faults.extend((("objective",), message) for message in ask(spec.objective, spec))
-    return spec
+    return spec if wrong or None in analyses else directed(spec)
 
 
 def _with_own(value: Any, kind: str, reader: Reader, inside: tuple[str, ...]) -> tuple[Storage | Network, Any]:
@@ -174,6 +177,8 @@ def _recipe_of(path: str, kinds: tuple[str, ...], plugins: Plugins, inside: tupl
     faults: list[tuple[Place, str]] = []
     # What measured the run, perhaps by another plugin, need not be here.
     trained = {key: value for key, value in table.items() if key != "analyze"}
+    if isinstance(train := table.get("train"), Mapping):
+        trained["train"] = {key: value for key, value in train.items() if key not in ("keep_best", "stop_after")}
     run = _read_recipe(trained, plugins, faults, (*inside, folder), begun=True)
     if faults:
         place, message = faults[0]

@@ -9,7 +9,9 @@ from typing import Any
 
 import attrs
 
-from gflow_core.report.read import Analysis, Run, number
+from gflow_core.files.reading import number
+from gflow_core.report.read import Analysis, Run
+from gflow_core.runs.best import Best
 
 __all__ = ["Chart", "Curve", "curve", "metric_charts", "score_charts", "spread", "stems"]
 
@@ -48,6 +50,8 @@ class Chart:
     title: str
     curves: list[Curve]
     references: list[tuple[str, float]] = attrs.field(factory=list)
+    best: tuple[int, float] | None = None
+    """Step and value of the best checkpoint (`train.keep_best`)."""
 
     def as_json(self) -> dict[str, Any]:
         """What the script reads. It shows names as HTML would, so they are escaped here."""
@@ -58,6 +62,7 @@ class Chart:
                 for c in self.curves
             ],
             "references": [{"name": escape(name), "value": value} for name, value in self.references],
+            "best": self.best and {"x": self.best[0], "y": _short(self.best[1])},
         }
 
 
@@ -175,10 +180,10 @@ def spread(name: str, scores: Container[str]) -> str | None:
     return next((error for error in (f"{name} (std)", f"{name}_se") if error in scores), None)
 
 
-def score_charts(analysis: Analysis) -> tuple[list[Chart], list[str]]:
+def score_charts(analysis: Analysis, best: Best | None = None) -> tuple[list[Chart], list[str]]:
     """A chart for each score that was measured at several steps; what it compares to stands in the same chart.
 
-    Scores that never changed have none; they are named.
+    Scores that never changed have none; they are named. That of the `best` checkpoint is marked.
     """
     findings = analysis.findings
     names = dict.fromkeys(name for found in findings for name in found.scores)
@@ -198,7 +203,8 @@ def score_charts(analysis: Analysis) -> tuple[list[Chart], list[str]]:
             curves = charts[stem].curves
             curves.append(attrs.evolve(drawn, color=len(curves)))
         else:
-            charts[name] = Chart(name, [drawn])
+            marked = best is not None and best.name == f"{analysis.name}.{name}"
+            charts[name] = Chart(name, [drawn], best=(best.step, best.score) if best and marked else None)
     moving = [chart for chart in charts.values() if not all(map(_still, chart.curves))]
     return moving, [title for title, chart in charts.items() if chart not in moving]
 

@@ -18,10 +18,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from gflow_core.errors import GflowError
+from gflow_core.files.reading import number
 from gflow_core.report.curves import Chart, metric_charts, score_charts, spread, stems
 from gflow_core.report.options import parts
 from gflow_core.report.pictures import Sequel, sequel
-from gflow_core.report.read import Analysis, Finding, Run, Score, number
+from gflow_core.report.read import Analysis, Finding, Run, Score
 from gflow_core.scores.compare import Cell, Comparison, comparable
 
 __all__ = ["comparison_page", "run_page"]
@@ -150,7 +151,7 @@ def run_page(run: Run, only: Sequence[str] = ()) -> tuple[str, list[str]]:
     charts = [*metrics]
     sections = []
     for i, analysis in enumerate(a for a in run.analyses if (not only or a.name in only) and a.findings):
-        own, still = score_charts(analysis)
+        own, still = score_charts(analysis, run.summary.best)
         numbers = list(range(len(charts), len(charts) + len(own)))
         charts += own
         sections.append(_section(f"analysis-{i}", analysis, numbers, still, missing))
@@ -222,7 +223,10 @@ def _commands(run: Run) -> list[tuple[str, str]]:
     if run.summary.state == "stopped" and run.checkpoints:
         found.append(("Go on where it stopped", shlex.join(["gflow", "resume", path])))
     if run.checkpoints:
-        found.append(("Draw from it", shlex.join(["gflow", "sample", path, "--n", "64", "--out", "grid.png"])))
+        draw = ["gflow", "sample", path, "--n", "64", "--out"]
+        found.append(("Draw from it", shlex.join([*draw, "grid.png"])))
+        if run.summary.best:
+            found.append(("Draw from its best checkpoint", shlex.join([*draw, "best.png", "--best"])))
     started = run.manifest.get("command")
     if isinstance(started, list) and started:
         words = [Path(str(started[0])).name, *map(str, started[1:])]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -14,7 +13,7 @@ import attrs
 
 from gflow_core.errors import GflowError, PluginError
 from gflow_core.files.inside import check_inside, is_plain
-from gflow_core.files.reading import read_bytes
+from gflow_core.files.reading import number, read_bytes
 from gflow_core.files.run_folder import checkpoint_names, parse_metrics, read_manifest, read_recipe, read_result
 from gflow_core.parts.foreign import own
 from gflow_core.recipes.changes import BEGAN, changes, value_text
@@ -22,7 +21,7 @@ from gflow_core.recipes.files import changed_files
 from gflow_core.recipes.recipe import Recipe, load
 from gflow_core.runs.summary import Summary, summary
 
-__all__ = ["Analysis", "Finding", "Run", "Score", "number", "read"]
+__all__ = ["Analysis", "Finding", "Run", "Score", "read"]
 
 Score = float | int | str | None
 
@@ -191,17 +190,6 @@ def _equilibrium(recipe: Recipe | None, missing: list[str]) -> dict[str, float]:
         missing.append(f"Values at equilibrium are not shown; of the objective {error}")
         return {}
     return {name: value for name, value in values.items() if value is not None}
-
-
-def number(value: Any) -> float | None:
-    """A value as a finite number; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        found = float(value)
-    except OverflowError:
-        return None
-    return found if math.isfinite(found) else None
 
 
 def _names(table: Mapping[str, Any]) -> list[str]:

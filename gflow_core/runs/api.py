@@ -88,8 +88,8 @@ class Run:
 
         `label` is what a conditional sampler is asked for: a class, by name ("cat") or index (3), or numbers such as
         "Smiling=1,Male=-1"; every class in turn without it. `seed` chooses other latents, `checkpoint` an earlier one
-        (such as "000100"), `replica` one of several, `scheduler` workers to draw them. Raises GflowError for what does
-        not fit the run.
+        (such as "000100", or "best", by `train.keep_best`), `replica` one of several, `scheduler` workers to draw
+        them. Raises GflowError for what does not fit the run.
         """
         if n < 1:
             raise GflowError(f"n = {n}: ask for one sample or more")
@@ -107,7 +107,7 @@ class Run:
     ) -> Run:
         """Continue training bit for bit as if it had not stopped, to `steps` instead of the recipe's; returns the run.
 
-        `checkpoint` (such as "000100") goes back to an earlier one and drops what came after it. Overrides
+        `checkpoint` (such as "000100", or "best") goes back to an earlier one and drops what came after it. Overrides
         ("optimizer.sampler.lr=1e-4") change the recipe from here on, which the manifest records. `scheduler` as in
         `run`. Raises as `run` does.
         """

@@ -33,6 +33,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gflow_core.errors import harmless
+from gflow_core.files.run_folder import read_manifest
 from gflow_core.parts.analysis import Result
 from gflow_core.parts.training import Phase
 from gflow_core.runs.summary import duration
@@ -128,7 +129,8 @@ class RunConsole:
         """A run is finished: say where its folder and its last picture are."""
         self.close()
         pictures = sorted((path / "samples").glob("*.png"))
-        self.say(f"done: {path}")
+        ended = read_manifest(path).get("ended")
+        self.say(f"done: {path}" + (f" (ended early, after step {ended['step']}: {ended['why']})" if ended else ""))
         if pictures:
             self.say(f"samples: {pictures[-1]}")
 

@@ -51,10 +51,10 @@ def anywhere(spec: Spec, device: Any = None) -> Spec:
 class Drawing:
     """A run's sampler, ready to be drawn from; the data itself is not needed.
 
-    Averaged weights where the run keeps them, of the newest checkpoint or the named one. `seed` chooses other
-    latents than the run's own seed would, `replica` one of several (from 0), and `label` what a conditional sampler
-    is asked for: a class by name or index, or numbers (`nn.labels.parse_label`); every class in turn without it.
-    `device` is another than its recipe's.
+    Averaged weights where the run keeps them, of the newest checkpoint or the one wanted (`RunFolder.checkpoint_name`).
+    `seed` chooses other latents than the run's own seed would, `replica` one of several (from 0), and `label` what a
+    conditional sampler is asked for: a class by name or index, or numbers (`nn.labels.parse_label`); every class in
+    turn without it. `device` is another than its recipe's.
     """
 
     def __init__(

@@ -29,6 +29,7 @@ from gflow_core.runs.analyze import analyze, copied, faults, pool
 from gflow_core.runs.blame import blaming, culprit
 from gflow_core.runs.build import single
 from gflow_core.runs.drawing import COLUMNS, IMAGES, POINTS, chunks, label_grid, some_real
+from gflow_core.runs.judge import Judge
 from gflow_core.runs.pictures import draw_samples
 from gflow_core.runs.record import RunFolder
 from gflow_core.runs.state import capture
@@ -79,6 +80,7 @@ class Session:
         self.map = map
         self.stop = Stop()
         self.main = experiment.runtime.main
+        self.judge = Judge(folder.path, experiment.spec)
         self.trackers = Trackers((), folder.path, 0, console.say, here=False)
         self._failed: dict[str, list[tuple[int, GflowError]]] = {}
         """What failed while training, and at which steps."""
@@ -105,14 +107,12 @@ class Session:
         spec = self.experiment.spec
         step = 0
         if spec.train is not None and self.experiment.objective is not None:
-            step = spec.train.steps
             self._step = done + 1
             with self.stop.listening(self.console.stopping):
-                self.console.training(done, step)
+                self.console.training(done, spec.train.steps)
                 try:
-                    if done and not self._part_way:
-                        look(self.experiment, self, done)
-                    train(self.experiment, self, done=done)
+                    over = bool(done) and not self._part_way and look(self.experiment, self, done)
+                    step = done if over else train(self.experiment, self, done=done)
                 except Interrupted as stop:
                     raise Interrupted(f"{stop}; go on with gflow resume {self.folder.path}") from None
                 except Diverged as error:
@@ -125,7 +125,17 @@ class Session:
                     raise GflowError(f"{where}: {error.strerror}; {mend}") from error
                 finally:
                     self.console.close()
+            if step < spec.train.steps:
+                self._ended(step)
         self.analyze_all(spec.analyze, step)
+
+    def _ended(self, step: int) -> None:
+        """Say, and keep in the run folder, why training ended before the recipe's end."""
+        if self.main:
+            why = self.judge.why(step)
+            self.folder.write_manifest({**self.folder.read_manifest(), "ended": {"step": step, "why": why}})
+            on = shlex.join(["gflow", "resume", str(self.folder.path), "~train.stop_after"])
+            self.console.say(f"training ends after step {step}: {why}; {on} goes on")
 
     def _diverged(self, error: Diverged) -> str:
         """What there is to say about training that diverged; the run folder keeps it."""
@@ -158,17 +168,24 @@ class Session:
 
     def save(self, step: int, phase: Phase | None = None) -> None:
         if self.main:
-            state = Checkpoint(
-                step=step,
-                phase=f"{phase.name} {phase.done} of {phase.total}" if phase else None,
-                threads=torch.get_num_threads(),
-                parts=capture(self.experiment),
-            )
-            train_options = self.experiment.spec.train
-            assert train_options is not None
-            self.trackers.flush()  # a run that is killed goes on from here
-            self.folder.save(state, self._part_way if phase else 0, keep=train_options.keep)
+            self._save(step, phase)
         self.experiment.runtime.barrier()
+
+    def _save(self, step: int, phase: Phase | None = None) -> None:
+        """Write a checkpoint; where that of the step is there, only those go that are kept no longer."""
+        train_options = self.experiment.spec.train
+        assert train_options is not None
+        if phase is None and f"{step:06d}" in self.folder.checkpoints():
+            self.folder.prune(train_options.keep, self.judge.goal)
+            return
+        state = Checkpoint(
+            step=step,
+            phase=f"{phase.name} {phase.done} of {phase.total}" if phase else None,
+            threads=torch.get_num_threads(),
+            parts=capture(self.experiment),
+        )
+        self.trackers.flush()  # a run that is killed goes on from here
+        self.folder.save(state, self._part_way if phase else 0, train_options.keep, self.judge.goal)
 
     def sample(self, step: int) -> None:
         if not self.main or (path := self.folder.sample_path(step)).is_file():
@@ -195,9 +212,19 @@ class Session:
 
     def analyze(self, step: int) -> None:
         for analysis in self.experiment.spec.analyze:
-            if analysis.every and step % analysis.every == 0:
+            if analysis.due(step):
                 with self._same_data(analysis), self._costing_nothing(analysis.name, step):
                     self.run_analyzer(analysis, step, final=False, anew=False)
+        if self.experiment.spec.judged_after(step):
+            lacking = self.judge.lacking(step) if self.main else None
+            if self.main and (lacking or self.judge.wins(step)):
+                self._save(step)
+            self.experiment.runtime.barrier()
+            if lacking:
+                raise GflowError(lacking)
+
+    def ends(self, step: int) -> bool:
+        return self.main and self.judge.ends(step)
 
     @contextmanager
     def _costing_nothing(self, what: str, step: int) -> Iterator[None]:

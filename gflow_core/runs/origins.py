@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from gflow_core.errors import CheckpointError, DataError
 from gflow_core.files import checkpoint
 from gflow_core.files.inside import check_inside
-from gflow_core.files.run_folder import checkpoint_names, checkpoint_order
+from gflow_core.files.run_folder import checkpoint_names, checkpoint_order, read_manifest
 from gflow_core.files.weights import load_state, read_state
 from gflow_core.files.whole import sha256_of
 from gflow_core.parts.spec import NETWORKS, Spec
@@ -108,7 +108,8 @@ def _final(place: str, run: str) -> Path:
     if not names:
         raise CheckpointError(f"{place}: {run} has no checkpoint; train it with gflow run {run}/recipe.toml")
     steps: Any = table_of_run(run)[1].get("train", {}).get("steps", 0)
-    if checkpoint_order(names[-1]) != [steps]:
+    ended = read_manifest(folder.parent).get("ended", {}).get("step")  # early
+    if checkpoint_order(names[-1]) not in ([steps], [ended]):
         done = checkpoint_order(names[-1])[0]
         raise CheckpointError(f"{place}: {run} has done {done} of {steps} steps; finish it with gflow resume {run}")
     return folder / names[-1]

@@ -41,6 +41,8 @@ from gflow_core.files.run_folder import (
 from gflow_core.files.sealed import sealed
 from gflow_core.files.whole import LEFTOVERS, written_aside
 from gflow_core.parts.analysis import Result
+from gflow_core.parts.goal import Goal
+from gflow_core.runs.best import best_of, goal_of, kept
 from gflow_core.runs.pictures import own_style
 
 if TYPE_CHECKING:
@@ -116,17 +118,18 @@ class RunFolder:
         """Every line of metrics.jsonl that can be read; one that a crash cut short is left out."""
         return read_metrics(self.path / "metrics.jsonl")
 
-    def rewind(self, name: str) -> None:
+    def rewind(self, name: str, goal: Goal | None = None) -> None:
         """Go back to the checkpoint `name`: drop what was recorded after it, which the resumed run does again.
 
         Of the later checkpoints the newest goes last, and before all else. Until then the run is where it was; from
         then on `name` is the newest, and whoever resumes drops what a kill left. Nothing is dropped that a checkpoint
-        still counts on.
+        still counts on. Only the best goes after the newest, which may not be without it: between the two the run is
+        at its best.
         """
-        step = checkpoint_order(name)[0]
-        for later in self.checkpoints():
-            if checkpoint_order(later) > checkpoint_order(name):
-                checkpoint.delete(self.path / "checkpoints" / later)
+        step, best = checkpoint_order(name)[0], kept(self.path, goal)
+        after = [later for later in self.checkpoints() if checkpoint_order(later) > checkpoint_order(name)]
+        for later in sorted(after, key=lambda later: later == best):
+            checkpoint.delete(self.path / "checkpoints" / later)
         lines = [line for line in self.metrics() if line["step"] <= step]
         _write(self.path / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
         for picture in (self.path / "samples").glob("*.png"):
@@ -230,16 +233,27 @@ class RunFolder:
         return checkpoint_names(self.path / "checkpoints")
 
     def checkpoint_name(self, wanted: str | None = None) -> str:
-        """The newest checkpoint's name, or that of the one wanted ("100" will do for "000100")."""
+        """The newest checkpoint's name, or that of the one wanted: "best", or a name ("100" will do for "000100")."""
         names = self.checkpoints()
         if not names:
             raise CheckpointError(f"{self.path}: no checkpoint was saved yet; start again with gflow run {self.recipe}")
         if wanted is None:
             return names[-1]
+        if wanted == "best":
+            return self._best()
         match = [name for name in names if wanted in (name, name.lstrip("0"))]
         if not match:
             raise CheckpointError(f"{self.path}: no checkpoint {wanted}; there are {', '.join(names)}")
         return match[0]
+
+    def _best(self) -> str:
+        goal = goal_of(read_recipe(self.path))
+        if goal is None:
+            raise CheckpointError(f"{self.path}: its recipe names no score to be the best by (train.keep_best)")
+        if (found := best_of(self.path, goal)) is None:
+            there = ", ".join(self.checkpoints())
+            raise CheckpointError(f"{self.path}: {goal} was measured at none of its checkpoints yet ({there})")
+        return found.checkpoint
 
     def finished_steps(self, wanted: str | None = None) -> list[str]:
         """The checkpoints of finished steps, oldest first, or the one wanted of them. CheckpointError without any."""
@@ -256,8 +270,8 @@ class RunFolder:
             )
         return [name]
 
-    def save(self, state: Checkpoint, part_way: int = 0, keep: int = 1) -> None:
-        """Write a checkpoint and delete all but the newest `keep`."""
+    def save(self, state: Checkpoint, part_way: int = 0, keep: int = 1, goal: Goal | None = None) -> None:
+        """Write a checkpoint and delete all but the newest `keep`, and the best by `goal`."""
         name = f"{state.step:06d}" + (f"-{part_way:03d}" if part_way else "")
         folder = self.path / "checkpoints"
         folder.mkdir(exist_ok=True)
@@ -269,33 +283,37 @@ class RunFolder:
                 f"{folder / name}: cannot be written: {error.strerror or error}; earlier checkpoints are untouched; "
                 f"make room, then {again}"
             ) from error
-        self.prune(keep)
+        self.prune(keep, goal)
 
-    def prune(self, keep: int) -> None:
-        """Delete all checkpoints but the newest `keep`, and what a kill left of others."""
-        folder = self.path / "checkpoints"
+    def prune(self, keep: int, goal: Goal | None = None) -> None:
+        """Delete all checkpoints but the newest `keep` and the best by `goal`, and what a kill left of others."""
+        folder, best = self.path / "checkpoints", kept(self.path, goal)
         for old in self.checkpoints()[:-keep]:
-            checkpoint.delete(folder / old)
+            if old != best:
+                checkpoint.delete(folder / old)
         for leftover in folder.glob(".*"):
             shutil.rmtree(leftover, ignore_errors=True)
 
-    def load(self, name: str | None = None, only: tuple[str, ...] | None = None) -> Checkpoint:
-        """The named checkpoint, or the newest. Raises CheckpointError; for a damaged one it offers the one before."""
-        newest = name is None
-        name = self.checkpoint_name(name)
+    def load(self, wanted: str | None = None, only: tuple[str, ...] | None = None) -> Checkpoint:
+        """The checkpoint wanted (`checkpoint_name`), or the newest.
+
+        Raises CheckpointError; for a damaged one it offers the one before.
+        """
+        name = self.checkpoint_name(wanted)
         try:
             return checkpoint.read(self.path / "checkpoints" / name, only)
         except CheckpointError as error:
-            if newest and self.checkpoint_name() != name:  # the run is training: it has saved, and deleted this one
-                return self.load(None, only)
+            if self.checkpoint_name(wanted) != name:  # the run is training: it has saved, and deleted this one
+                return self.load(wanted, only)
             names = self.checkpoints()
             before = names[: names.index(name)]
             resume = f"gflow resume {self.path} " if only is None else ""  # what draws takes --checkpoint itself
-            offer = (
-                f"the one before it: {resume}--checkpoint {before[-1]}"
-                if before
-                else f"there is none before it; start again with gflow run {self.recipe}"
-            )
+            if before:
+                offer = f"the one before it: {resume}--checkpoint {before[-1]}"
+            elif name != names[-1]:
+                offer = f"the newest: {resume}--checkpoint {names[-1]}"
+            else:
+                offer = f"there is none before it; start again with gflow run {self.recipe}"
             raise CheckpointError(f"{error}; {offer}") from error
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import distributed
 
 from gflow_core.errors import DataError, GflowError, did_you_mean
-from gflow_core.files.run_folder import run_name
+from gflow_core.files.run_folder import read_recipe, run_name
 from gflow_core.machine import cluster
 from gflow_core.machine.streams import seeded
 from gflow_core.machine.untouched import untouched
@@ -30,6 +30,7 @@ from gflow_core.recipes.files import FILES, check_files, files_of
 from gflow_core.recipes.recipe import Recipe, load
 from gflow_core.recipes.writing import dumps
 from gflow_core.runs.analyze import at_each
+from gflow_core.runs.best import goal_of
 from gflow_core.runs.blame import blaming
 from gflow_core.runs.build import build
 from gflow_core.runs.drawing import anywhere
@@ -133,10 +134,10 @@ def _resume(folder: RunFolder, console: Console, checkpoint: str | None, overrid
     _prepare(experiment, console)
     restore(experiment, state, folder.path / "checkpoints" / name)
     if experiment.runtime.main:
-        folder.rewind(name)
-        folder.prune(train_options.keep)
+        folder.rewind(name, goal_of(read_recipe(path)))
         again: dict[str, Any] = {"time": now(), "checkpoint": name}
-        manifest.pop("diverged", None)  # it may not, this time
+        for how in ("diverged", "ended"):  # it may not, this time
+            manifest.pop(how, None)
         manifest["resumed"] = [*manifest.get("resumed", []), again]
         if overrides:
             again["overrides"] = list(overrides)
@@ -146,6 +147,7 @@ def _resume(folder: RunFolder, console: Console, checkpoint: str | None, overrid
             folder.change(recipe.dumps(), manifest)
         else:
             folder.write_manifest(manifest)
+        folder.prune(train_options.keep, recipe.spec.goal)  # by what the recipe is now
     experiment.runtime.barrier()
     if state.step == train_options.steps:
         console.say(f"{path} is trained already, {state.step} steps; --steps N goes on from there")

@@ -24,6 +24,7 @@ from gflow_core.files.run_folder import (
     read_recipe,
     read_result,
 )
+from gflow_core.runs.best import Best, best_of, goal_of
 
 __all__ = ["Summary", "duration", "summaries", "summary"]
 
@@ -41,8 +42,8 @@ class Summary:
     """Stem of the recipe's file."""
     state: State
     """running: a process is at work on it; stopped: not all is trained; diverged: nor will it be, `problem` says
-    where it met NaN; trained: all, analyses are lacking (or the recipe has none); analyzed: all is there; broken:
-    `problem` says what cannot be read."""
+    where it met NaN; trained: all, or until it `ended` early, analyses are lacking (or the recipe has none); analyzed:
+    all is there; broken: `problem` says what cannot be read."""
     problem: str = ""
     created: float
     """When it began, in seconds since 1970."""
@@ -54,6 +55,10 @@ class Summary:
     """Steps in all; 0 where nothing is trained."""
     scores: Mapping[str, Mapping[str, float | int | str | None]] = attrs.field(factory=dict)
     """Analysis -> its last scores, in the recipe's order."""
+    best: Best | None = None
+    """Its best checkpoint, where the recipe names a score (`train.keep_best`)."""
+    ended: str = ""
+    """Why training ended before the recipe's end; empty where it did not."""
 
     @property
     def age(self) -> float:
@@ -89,6 +94,8 @@ def summary(path: Path) -> Summary:
         if not all(map(is_plain, names)):
             raise GflowError("recipe.toml: the name of an analysis is no name of a folder")
         about["scores"] = {name: result["scores"] for name in names if (result := _result(path, name)) is not None}
+        if (goal := goal_of(table)) is not None:
+            about["best"] = best_of(path, goal)
         if in_use(lock_of(path)):
             logged = last_metrics(path / "metrics.jsonl") or {"step": 0}
             return Summary(state="running", **{**about, "step": max(step, logged["step"])})
@@ -96,6 +103,9 @@ def summary(path: Path) -> Summary:
         return Summary(state="broken", problem=f"{Path(error.filename).name} is missing", **about)
     except (GflowError, OSError) as error:
         return Summary(state="broken", problem=str(error), **about)
+    ended = manifest.get("ended", {"step": None})
+    if ended["step"] == step:
+        about["ended"], steps = ended["why"], step
     analyzed = all((path / "analysis" / name / "result.json").is_file() for name in names)
     if step < steps and manifest.get("diverged"):
         return Summary(state="diverged", problem=str(manifest["diverged"]), **about)

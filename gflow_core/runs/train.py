@@ -41,11 +41,14 @@ class Events(Protocol):
         """Time for a sample picture, where there is none of this step."""
 
     def analyze(self, step: int) -> None:
-        """A step is done: analyzers whose turn it is may look, those that have not yet."""
+        """A step is done: analyzers whose turn it is may look, those that have not yet; the best is kept."""
+
+    def ends(self, step: int) -> bool:
+        """Whether, in this process' view, the score that counts has not improved for too long (`train.stop_after`)."""
 
 
-def train(experiment: Experiment, events: Events, *, done: int = 0) -> None:
-    """Train from the state after `done` steps to the recipe's end.
+def train(experiment: Experiment, events: Events, *, done: int = 0) -> int:
+    """Train from the state after `done` steps to the recipe's end, or until a score no longer improves; the last step.
 
     Raises Interrupted after saving, when asked to stop; Diverged, naming the step and the quantity, when a
     metric or a weight is no longer finite (nothing is saved then: the last checkpoint is the last good one).
@@ -90,26 +93,37 @@ def train(experiment: Experiment, events: Events, *, done: int = 0) -> None:
         stop = runtime.any(events.stopping())
         save = last or stop or _due(step, clock.checkpoint_every)
         sample = last or _due(step, clock.sample_every)
-        if sample or save or any(_due(step, analysis.every) for analysis in experiment.spec.analyze):
+        if sample or save or any(analysis.due(step) for analysis in experiment.spec.analyze):
             _estimate(experiment, step)
-        if last or stop or save or sample or _due(step, clock.log_every):
-            _log(experiment, events, step, recent)
+        if last or stop or save or sample or _due(step, clock.log_every) or experiment.spec.judged_after(step):
+            _log(experiment, events, step, recent)  # before what may save
         if save:
             events.save(step)
-        look(experiment, events, step)
-        if stop and not last:
+        if look(experiment, events, step):
+            return step
+        if stop:
             raise Interrupted(f"stopped after step {step}, and saved")
+    return done
 
 
-def look(experiment: Experiment, events: Events, step: int) -> None:
-    """What looks at the state after `step`, once that is saved: a run that was killed here looks when it is resumed."""
+def look(experiment: Experiment, events: Events, step: int) -> bool:
+    """What looks at the state after `step`, once that is saved: a run that was killed here looks when it is resumed.
+
+    Returns whether training ends here.
+    """
     clock = experiment.spec.train
     assert clock is not None
     last = step == clock.steps
     if last or _due(step, clock.sample_every):
         events.sample(step)
-    if not last:  # at the end every analyzer runs
-        events.analyze(step)
+    if last:  # at the end every analyzer runs
+        return True
+    events.analyze(step)
+    judged = clock.stop_after is not None and experiment.spec.judged_after(step)
+    if ends := judged and experiment.runtime.any(events.ends(step)):
+        events.save(step)
+        events.sample(step)
+    return ends
 
 
 def _due(step: int, every: int) -> bool:

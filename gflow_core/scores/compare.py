@@ -12,7 +12,7 @@ import attrs
 
 from gflow_core.errors import GflowError, did_you_mean
 from gflow_core.files.inside import check_inside
-from gflow_core.files.run_folder import read_recipe, read_result
+from gflow_core.files.run_folder import read_manifest, read_recipe, read_result
 from gflow_core.recipes.changes import flat, value_text
 
 __all__ = ["Cell", "Comparison", "Group", "Row", "comparable", "compare"]
@@ -34,6 +34,7 @@ _APART = frozenset(
         "train.sample_every",
         "train.checkpoint_every",
         "train.keep",
+        "train.keep_best",
         "train.trackers",
     }
 )
@@ -113,7 +114,7 @@ class _Run:
     manifests: Mapping[str, Mapping[str, Any]]
     """Analyzer -> what its scores depend on, the part's name included."""
     steps: Mapping[str, int]
-    """Analyzer -> the step it looked at."""
+    """Analyzer -> the step it looked at; the recipe's last one for the end of a run that ended early."""
     scores: Mapping[int, Mapping[str, Mapping[str, Score]]]
     """Seed -> analyzer -> score -> value."""
 
@@ -215,7 +216,9 @@ def _read(path: Path, only: Sequence[str]) -> _Run:
             scores.setdefault(one["seed"], {})[name] = one["scores"]
     options = {key: value for key, value in flat(table).items() if key not in _APART}
     manifests = {name: {"analyzer": uses.get(name, name), **result["manifest"]} for name, result in found.items()}
-    steps = {name: int(result.get("step", 0)) for name, result in found.items()}
+    ended = read_manifest(path).get("ended", {}).get("step")  # where it should, as runs of other seeds do elsewhere
+    whole = table.get("train", {}).get("steps", 0)
+    steps = {name: whole if (step := result.get("step", 0)) == ended else step for name, result in found.items()}
     return _Run(path, str(table.get("title", "")), options, names, manifests, steps, scores)
 
 

@@ -56,6 +56,8 @@ def test_json_has_everything(runs):
         "problem": "",
         "created": "2026-01-02T00:00:00+00:00",
         "scores": {"two_sample": {"note": "text", "sliced_w2": 0.123456, "mmd2": 0.5}},
+        "best": None,
+        "ended": "",
     }
     assert rows[0]["state"] == "broken"
 

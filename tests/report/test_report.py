@@ -370,6 +370,35 @@ def test_scores_over_training_stand_with_what_they_compare_to():
     assert still == ["rank"]
 
 
+def test_the_best_checkpoint_is_ringed_and_named(page, make):
+    run = make()
+    recipe = (run / "recipe.toml").read_text()
+    goal = '[train]\nkeep_best = "max:modes.share"\nstop_after = 40\n'
+    (run / "recipe.toml").write_text(
+        recipe.replace("steps = 60", "steps = 90").replace("[train]\n", goal) + "every = 20\n"
+    )
+    for step, share in ((20, 0.9), (40, 0.8)):
+        folder = run / "analysis" / "modes" / f"{step:06d}"
+        folder.mkdir()
+        _write(folder / "result.json", {"step": step, "scores": {"share": share}, "manifest": {}, "files": []})
+    (run / "checkpoints" / "000020").mkdir()
+    _write(run / "checkpoints" / "000020" / "checkpoint.json", {})
+    manifest = json.loads((run / "manifest.json").read_text())
+    _write(run / "manifest.json", {**manifest, "ended": {"step": 60, "why": "it got no better"}})
+    found = page(run)
+    assert [chart["best"] for chart in found.charts] == [None, {"x": 20, "y": 0.9}]
+    for words in (
+        "state analyzed",
+        "steps 60 of 90",
+        "ended early it got no better",
+        "best checkpoint 000020 modes.share 0.9",
+        "share best 0.9 at step 20",
+        "000020 0.0 kB, the best by modes.share 000060 0.0 kB",
+        "--out best.png --best",
+    ):
+        assert words in found.text
+
+
 def test_replicas_have_a_band_and_pictures_a_seed(make, page):
     run = make()
     text = (run / "recipe.toml").read_text()

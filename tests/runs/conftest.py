@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -137,5 +140,46 @@ def weights():
     def read(run: Path) -> dict[str, bytes]:
         newest = sorted((run / "checkpoints").iterdir())[-1]
         return {path.name: path.read_bytes() for path in newest.iterdir()}
+
+    return read
+
+
+class Killed(BaseException):
+    """As SIGKILL: nothing is tidied up after it."""
+
+
+def deadly(passed, n, change, *arguments, **options):
+    if next(passed) >= n:
+        raise Killed
+    return change(*arguments, **options)
+
+
+@pytest.fixture
+def kill_at(monkeypatch):
+    """From the n-th change of a directory on none is made any more. Returns whether it came to that."""
+
+    def arm(n: int, work) -> bool:
+        passed = count(1)
+        with monkeypatch.context() as patch:
+            for name in ("rename", "replace", "unlink", "rmdir", "mkdir"):
+                patch.setattr(os, name, partial(deadly, passed, n, getattr(os, name)))
+            try:
+                work()
+            except Killed:
+                return True
+        return False
+
+    return arm
+
+
+@pytest.fixture
+def tree():
+    """What a run folder holds, but for times and who made it when: name -> content."""
+
+    def read(run: Path) -> dict[str, bytes]:
+        found = {str(path.relative_to(run)): path.read_bytes() for path in run.rglob("*") if path.is_file()}
+        lines = [json.loads(line) | {"seconds": 0} for line in found["metrics.jsonl"].splitlines()]
+        own = {"recipe.toml", "manifest.json", ".lock"}
+        return {name: data for name, data in found.items() if name not in own} | {"metrics.jsonl": repr(lines).encode()}
 
     return read

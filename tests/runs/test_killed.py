@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tomllib
 from contextlib import nullcontext
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import ClassVar
@@ -29,34 +27,6 @@ from gflow_core.runs.record import RunFolder
 from gflow_core.runs.trackers import _Lines
 
 log = _Lines.log
-
-
-class Killed(BaseException):
-    """As SIGKILL: nothing is tidied up after it."""
-
-
-def deadly(passed, n, change, *arguments, **options):
-    if next(passed) >= n:
-        raise Killed
-    return change(*arguments, **options)
-
-
-@pytest.fixture
-def kill_at(monkeypatch):
-    """From the n-th change of a directory on none is made any more. Returns whether it came to that."""
-
-    def arm(n: int, work) -> bool:
-        passed = count(1)
-        with monkeypatch.context() as patch:
-            for name in ("rename", "replace", "unlink", "rmdir", "mkdir"):
-                patch.setattr(os, name, partial(deadly, passed, n, getattr(os, name)))
-            try:
-                work()
-            except Killed:
-                return True
-        return False
-
-    return arm
 
 
 # ------------------------------------------------------------------ going back
@@ -171,20 +141,12 @@ def watched(monkeypatch, plane):
     return plane
 
 
-def tree(run: Path) -> dict[str, bytes]:
-    """What a run came to: all but times and who made it when."""
-    found = {str(path.relative_to(run)): path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    lines = [json.loads(line) | {"seconds": 0} for line in found["metrics.jsonl"].splitlines()]
-    own = {"recipe.toml", "manifest.json", ".lock"}
-    return {name: data for name, data in found.items() if name not in own} | {"metrics.jsonl": repr(lines).encode()}
-
-
 @pytest.fixture
-def whole(watched, tmp_path):
+def whole(watched, tree, tmp_path):
     return tree(api.run(watched, runs=tmp_path / "whole", quiet=True).path)
 
 
-def test_a_killed_run_ends_as_one_that_was_not(watched, whole, kill_at, tmp_path):
+def test_a_killed_run_ends_as_one_that_was_not(watched, whole, tree, kill_at, tmp_path):
     assert {"analysis/2/000004/t.csv", "samples/000004.png"} <= set(whole)
     for n in range(22, 10**9, 20):  # in a checkpoint, a picture, an analysis, where they are put in place
         runs = tmp_path / str(n)
@@ -195,7 +157,7 @@ def test_a_killed_run_ends_as_one_that_was_not(watched, whole, kill_at, tmp_path
     assert n > 80
 
 
-def test_a_full_disk_costs_only_what_it_had_no_room_for(watched, whole, tmp_path, monkeypatch):
+def test_a_full_disk_costs_only_what_it_had_no_room_for(watched, whole, tree, tmp_path, monkeypatch):
     run, room = tmp_path / "plane-s0-001", OSError(28, "No space left on device")
 
     def half_a_line(lines, step, line):

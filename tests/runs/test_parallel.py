@@ -190,9 +190,13 @@ def test_batch_norm_keeps_its_own_statistics_and_averages_its_buffers(images, gf
 
 
 def test_devices_from_the_command_line(plane, gflow, start, tmp_path):
-    process = start("run", plane, "--runs", tmp_path / "two", "train.devices=2", "train.steps=1")
+    """And the processes agree on which checkpoint is the best, the first of equals, and on the end."""
+    words = ["train.keep_best=min:mode_coverage.modes_total", "train.stop_after=2", "train.keep=1"]
+    words += ["analyze.0=mode_coverage", "analyze.0.every=1"]
+    process = start("run", plane, "--runs", tmp_path / "two", "train.devices=2", *words)
     out = process.communicate(timeout=180)[0]
     assert process.returncode == 0, out
+    assert {path.name for path in (tmp_path / "two/plane-s0-001/checkpoints").iterdir()} == {"000001", "000003"}
     gflow("run", plane, "--runs", tmp_path / "one", "train.steps=1")
     saved = [tmp_path / runs / "plane-s0-001/checkpoints/000001/sampler.safetensors" for runs in ("one", "two")]
     assert difference(load_file(saved[0]), load_file(saved[1])) < 1e-5

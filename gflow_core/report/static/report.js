@@ -80,6 +80,12 @@
         hovertemplate: `%{y:.4g}<extra>${chart.curves.length > 1 ? curve.name : ""}</extra>`,
       });
     }
+    if (chart.best) {
+      found.push({
+        x: [chart.best.x], y: [chart.best.y], mode: "markers", name: "best", showlegend: false, hoverinfo: "skip",
+        marker: { color: "rgba(0,0,0,0)", size: 13, line: { color: color("ink"), width: 2 } },
+      });
+    }
     return found;
   };
 
