@@ -70,6 +70,7 @@ log_every = 2
 sample_every = 6
 checkpoint_every = 6
 keep = 9
+keep_best = "two_sample.sliced_w2"
 ema = { decay = 0.9 }
 
 [[analyze]]
@@ -86,6 +87,7 @@ every = 8
 use = "two_sample"
 samples = 100
 mmd_samples = 50
+every = 4
 """
 """A run of a second that has all that a run folder can have: checkpoints, averages, samples, analyses along the way."""
 
@@ -275,6 +277,7 @@ def commands(run: Path) -> list[list[str | Path]]:
         ["analyze", run],
         ["analyze", run, "mode_coverage"],
         ["sample", run, "--n", "4", "--out", run.parent / "out.png"],
+        ["sample", run, "--n", "4", "--out", run.parent / "out.png", "--best"],
         ["ls", "runs", run.parent],
         ["compare", run, run],
         ["validate", run / "recipe.toml"],

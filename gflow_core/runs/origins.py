@@ -108,10 +108,9 @@ def _final(place: str, run: str) -> Path:
     if not names:
         raise CheckpointError(f"{place}: {run} has no checkpoint; train it with gflow run {run}/recipe.toml")
     steps: Any = table_of_run(run)[1].get("train", {}).get("steps", 0)
-    ended = read_manifest(folder.parent).get("ended", {}).get("step")  # early
-    if checkpoint_order(names[-1]) not in ([steps], [ended]):
-        done = checkpoint_order(names[-1])[0]
-        raise CheckpointError(f"{place}: {run} has done {done} of {steps} steps; finish it with gflow resume {run}")
+    last = checkpoint_order(names[-1])
+    if last != [steps] and last != [read_manifest(folder.parent).get("ended", {}).get("step")]:
+        raise CheckpointError(f"{place}: {run} has done {last[0]} of {steps} steps; finish it with gflow resume {run}")
     return folder / names[-1]
 
 

@@ -216,9 +216,11 @@ def _read(path: Path, only: Sequence[str]) -> _Run:
             scores.setdefault(one["seed"], {})[name] = one["scores"]
     options = {key: value for key, value in flat(table).items() if key not in _APART}
     manifests = {name: {"analyzer": uses.get(name, name), **result["manifest"]} for name, result in found.items()}
-    ended = read_manifest(path).get("ended", {}).get("step")  # where it should, as runs of other seeds do elsewhere
+    steps = {name: int(result.get("step", 0)) for name, result in found.items()}
     whole = table.get("train", {}).get("steps", 0)
-    steps = {name: whole if (step := result.get("step", 0)) == ended else step for name, result in found.items()}
+    if any(step < whole for step in steps.values()):
+        ended = read_manifest(path).get("ended", {}).get("step")  # where it should, as runs of other seeds do elsewhere
+        steps = {name: whole if step == ended else step for name, step in steps.items()}
     return _Run(path, str(table.get("title", "")), options, names, manifests, steps, scores)
 
 

@@ -136,7 +136,7 @@ def holds_the_best(run: Path) -> None:
 def test_a_kill_leaves_the_old_best_or_the_new(recipe, run, kill_at, tree, tmp_path):
     whole = tree(run("train.keep=1", runs="whole").path)
     name, n = recipe.stem + "-s0-001", 0
-    for n in range(20, 10**9, 9):
+    for n in range(20, 10**9, 12):
         runs = f"killed{n}"
         if not kill_at(n, lambda runs=runs: run("train.keep=1", runs=runs)):
             break
@@ -215,7 +215,7 @@ def test_a_run_that_is_killed_ends_early_all_the_same(recipe, run, kill_at, tree
     words = ("train.stop_after=4", "train.checkpoint_every=4", "train.keep=1")
     whole = tree(run(*words, runs="whole").path)
     assert {"checkpoints/000004/checkpoint.json", "checkpoints/000008/checkpoint.json"} <= set(whole)
-    for n in range(40, 10**9, 7):
+    for n in range(40, 10**9, 9):
         runs = f"killed{n}"
         if not kill_at(n, lambda runs=runs: run(*words, runs=runs)):
             break
