@@ -14,7 +14,7 @@ from gflow_core.nn import latents
 from gflow_core.optim import optimizers, schedules
 from gflow_core.parts.hookspecs import hookimpl
 from gflow_core.runs import trackers
-from gflow_core.scores import feature_scores
+from gflow_core.scores import feature_scores, image_scores
 from gflow_core.scores.interpolation import Interpolation
 from gflow_core.scores.losses import Losses
 from gflow_core.scores.mode_coverage import ModeCoverage
@@ -72,6 +72,7 @@ def register_analyzers(add: Add) -> None:
     add("inception", feature_scores.Inception)
     add("prdc", feature_scores.Prdc)
     add("memorization", feature_scores.Memorization)
+    add("ms_ssim", image_scores.MsSsim)
     add("two_sample", TwoSample)
     add("sample_grid", SampleGrid)
     add("interpolation", Interpolation)

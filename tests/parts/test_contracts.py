@@ -15,6 +15,7 @@ from gflow_core.methods.adversarial import Adversarial
 from gflow_core.optim import schedules
 from gflow_core.parts.plugins import plugins
 from gflow_core.scores import feature_scores as scores
+from gflow_core.scores import image_scores as images
 from gflow_core.scores.interpolation import Interpolation
 from gflow_core.scores.losses import Losses
 from gflow_core.scores.mode_coverage import ModeCoverage
@@ -73,6 +74,7 @@ PARTS = [
     (check_analyzer, scores.Inception(encoder=MNIST_CNN, samples=20, real_samples=20), {"dataset": TINY["grey"]}),
     (check_analyzer, scores.Prdc(samples=40, k=2), {}),
     (check_analyzer, scores.Memorization(samples=20), {}),
+    (check_analyzer, images.MsSsim(pairs=4), {}),
     (check_analyzer, TwoSample(samples=40, projections=10), {}),
     (check_analyzer, SampleGrid(), {}),
     (check_analyzer, Interpolation(rows=1, steps=2, frames=2), {}),

@@ -1,0 +1,55 @@
+"""Scores of images by their pixels: options and checks, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, ClassVar
+
+import attrs
+
+from gflow_core.parts.analysis import Result, Subject
+from gflow_core.parts.options import option
+
+if TYPE_CHECKING:
+    from gflow_core.parts.spec import Spec
+
+__all__ = ["MsSsim"]
+
+WINDOW = 11
+"""Side of the window of SSIM."""
+
+
+@attrs.frozen(kw_only=True)
+class _OfImages:
+    """What they share."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler"})
+    smallest: ClassVar[int]
+    """Side of the smallest images that it can look at."""
+
+    def check(self, spec: Spec) -> Iterable[str]:
+        data = spec.dataset.data_shape()
+        if data.kind != "image":
+            yield f"compares images, the data is {data}"
+        elif min(data.shape[1:]) < self.smallest:
+            yield f"compares images of {self.smallest} pixels at least, the data is {data}"
+
+
+@attrs.frozen(kw_only=True)
+class MsSsim(_OfImages):
+    """Mean MS-SSIM of pairs of samples, beside that of pairs of data: how alike images are, 1 being the same.
+
+    A measure of variety (Odena et al. 2017): a sampler that collapsed makes pairs more alike than those of the data.
+    Where the sampler reads classes both images of a pair are of one class, and the score is the mean over classes.
+    MS-SSIM (Wang et al. 2003) has five scales, each half the size of the one before; of images too small for the
+    11 x 11 window at all of them the first ones count, their exponents divided by the sum of them.
+    """
+
+    smallest: ClassVar[int] = WINDOW
+
+    pairs: int = option(100, doc="Pairs of samples and of data, of each class (Odena et al.: 100) or in all.", ge=2)
+
+    def build(self) -> Callable[[Subject], Result]:
+        from gflow_core.scores.ms_ssim import mean_ms_ssim
+
+        return lambda subject: mean_ms_ssim(subject, pairs=self.pairs)
