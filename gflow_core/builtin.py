@@ -73,6 +73,7 @@ def register_analyzers(add: Add) -> None:
     add("prdc", feature_scores.Prdc)
     add("memorization", feature_scores.Memorization)
     add("ms_ssim", image_scores.MsSsim)
+    add("sliced_wasserstein", image_scores.SlicedWasserstein)
     add("two_sample", TwoSample)
     add("sample_grid", SampleGrid)
     add("interpolation", Interpolation)

@@ -13,10 +13,13 @@ from gflow_core.parts.options import option
 if TYPE_CHECKING:
     from gflow_core.parts.spec import Spec
 
-__all__ = ["MsSsim"]
+__all__ = ["MsSsim", "SlicedWasserstein"]
 
 WINDOW = 11
 """Side of the window of SSIM."""
+
+PATCH = 7
+"""Side of the patches of Laplacian pyramids."""
 
 
 @attrs.frozen(kw_only=True)
@@ -53,3 +56,30 @@ class MsSsim(_OfImages):
         from gflow_core.scores.ms_ssim import mean_ms_ssim
 
         return lambda subject: mean_ms_ssim(subject, pairs=self.pairs)
+
+
+@attrs.frozen(kw_only=True)
+class SlicedWasserstein(_OfImages):
+    """Sliced Wasserstein distance of patches of the Laplacian pyramid, times 1,000, by level and their mean.
+
+    Karras et al. 2018 (Progressive GAN), Section 5: a level holds what is between two sizes, the coarsest one all that
+    is left. Patches of 7 x 7, each channel of a level normalised by all of its patches, are compared by the mean over
+    directions of the distance W1 of their projections. The same distance of other data from the same stands beside
+    it, `_real`; it falls as patches grow.
+    """
+
+    smallest: ClassVar[int] = PATCH
+
+    samples: int = option(
+        1000, doc="Samples, and data items in each of two sets (the authors: 16,384); at most half of the data.", ge=1
+    )
+    patches: int = option(128, doc="Patches of an image at each level (the authors').", ge=1)
+    projections: int = option(512, doc="Directions on the unit sphere (the authors': 4 times 128).", ge=1)
+    seed: int = option(0, doc="Seed of the directions and of the places of patches.", ge=0)
+
+    def build(self) -> Callable[[Subject], Result]:
+        from gflow_core.scores.patches import sliced_patches
+
+        return lambda subject: sliced_patches(
+            subject, samples=self.samples, patches=self.patches, projections=self.projections, seed=self.seed
+        )

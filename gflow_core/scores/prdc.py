@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -11,11 +10,9 @@ from torch import Tensor
 from gflow_core.errors import GflowError
 from gflow_core.parts.analysis import Result, Subject
 from gflow_core.parts.contracts import EncoderPart
+from gflow_core.scores.bars import paired_bars
 from gflow_core.scores.distances import radii, settled
 from gflow_core.scores.features import Features
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["prdc", "prdc_scores"]
 
@@ -49,7 +46,11 @@ def prdc(
     calibration = prdc_scores(half, other, k)
     return Result(
         scores={**scores, **{f"{name}_real_halves": value for name, value in calibration.items()}},
-        figures={"prdc": _figure(scores, calibration, f"step {subject.step}, {features.encoder.name}")},
+        figures={
+            "prdc": paired_bars(
+                scores, calibration, "two halves of the data", f"step {subject.step}, {features.encoder.name}"
+            )
+        },
         manifest=features.manifest(n_real=n_real, n_fake=samples, n_halves=[len(half), len(other)], k=k),
     )
 
@@ -88,20 +89,3 @@ def prdc_scores(real: Tensor, fake: Tensor, k: int) -> dict[str, float]:
 
 def _share(flags: Tensor) -> float:
     return int(flags.sum()) / len(flags)
-
-
-def _figure(scores: dict[str, float], calibration: dict[str, float], title: str) -> Figure:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 3.5), layout="constrained")
-    axes = figure.add_subplot()
-    places = torch.arange(len(scores)).numpy()
-    bars = axes.bar(places - 0.2, list(scores.values()), 0.4, color="tab:blue", label="samples")
-    halves = axes.bar(places + 0.2, list(calibration.values()), 0.4, color="0.75", label="two halves of the data")
-    for drawn in (bars, halves):
-        axes.bar_label(drawn, fmt="%.3f", fontsize="small")
-    axes.set_xticks(places, list(scores))
-    axes.margins(y=0.12)
-    axes.set_title(title)
-    figure.legend(loc="outside lower center", ncols=2, fontsize="small")
-    return figure

@@ -20,16 +20,13 @@ if TYPE_CHECKING:
     from gflow_core.parts.source import Source
     from gflow_core.parts.spec import Spec
 
-__all__ = ["TwoSample", "median_distance", "mmd2", "sliced_w2", "two_sample"]
+__all__ = ["TwoSample", "median_distance", "mmd2", "two_sample"]
 
 CHUNK = 10_000
 """Samples drawn at once."""
 
 MEDIAN = 5000
 """Points whose distances the median is taken of, at most: 12 million pairs."""
-
-DIRECTIONS = 64
-"""Directions projected on at once."""
 
 ROWS = 512
 """Rows of the kernel matrix formed at once."""
@@ -104,6 +101,7 @@ def two_sample(
 
     from gflow_core.machine.streams import Streams
     from gflow_core.parts.source import fingerprint
+    from gflow_core.scores.sliced import directions_on_sphere, sliced_wasserstein
 
     real, split = _real(subject, against)
     n = min(samples, len(real) // 2)
@@ -115,8 +113,7 @@ def two_sample(
     reference, other = chosen.double().split(n)
     sets = {"": _draw(n, subject), "_real": other}
 
-    directions = torch.randn(projections, real.x.shape[1], generator=streams["directions"], dtype=torch.float64)
-    directions /= directions.norm(dim=1, keepdim=True)
+    directions = directions_on_sphere(projections, real.x.shape[1], streams["directions"])
     few = min(mmd_samples, n)
     median = median_distance(reference[:few])
     if median == 0:
@@ -124,7 +121,7 @@ def two_sample(
     widths = [factor * median for factor in bandwidths]
     scores: dict[str, float | int | str | None] = {}
     for suffix, x in sets.items():
-        scores[f"sliced_w2{suffix}"] = sliced_w2(x, reference, directions, subject.progress)
+        scores[f"sliced_w2{suffix}"] = sliced_wasserstein(x, reference, directions, 2, subject.progress)
     for suffix, x in sets.items():
         scores[f"mmd2{suffix}"] = mmd2(x[:few], reference[:few], widths)
     return Result(
@@ -171,22 +168,6 @@ def _draw(n: int, subject: Subject) -> Tensor:
     from gflow_core.nn.sampling import draw_from
 
     return torch.cat([x.cpu().double() for x in draw_from(subject, n, CHUNK)])
-
-
-def sliced_w2(x: Tensor, y: Tensor, directions: Tensor, progress: Progress | None = None) -> float:
-    """Sliced Wasserstein-2 distance between as many points x [n, d] and y [n, d]; directions [k, d] of length 1.
-
-    SW2^2 is the mean over directions of W2^2 between the projections (Bonneel et al. 2015), and in one dimension
-    W2^2 is the mean of (x_(i) - y_(i))^2 over the sorted points. NaN where a point is NaN.
-    """
-    total = 0.0
-    for start in range(0, len(directions), DIRECTIONS):
-        turn = directions[start : start + DIRECTIONS].T
-        gaps = (x @ turn).sort(0).values - (y @ turn).sort(0).values
-        total += float(gaps.square().mean(0).sum())
-        if progress is not None:
-            progress("sliced distance", min(start + DIRECTIONS, len(directions)), len(directions))
-    return float((total / len(directions)) ** 0.5)
 
 
 def median_distance(x: Tensor) -> float:

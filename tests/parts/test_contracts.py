@@ -75,6 +75,7 @@ PARTS = [
     (check_analyzer, scores.Prdc(samples=40, k=2), {}),
     (check_analyzer, scores.Memorization(samples=20), {}),
     (check_analyzer, images.MsSsim(pairs=4), {}),
+    (check_analyzer, images.SlicedWasserstein(samples=20, patches=4, projections=10), {}),
     (check_analyzer, TwoSample(samples=40, projections=10), {}),
     (check_analyzer, SampleGrid(), {}),
     (check_analyzer, Interpolation(rows=1, steps=2, frames=2), {}),

@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import pdist
 from torch import nn
 
@@ -16,7 +15,7 @@ from gflow_core.machine.streams import Streams
 from gflow_core.nn.latents import Normal
 from gflow_core.parts.analysis import Subject
 from gflow_core.parts.spec import Ema, Spec, Train
-from gflow_core.scores.two_sample import TwoSample, median_distance, mmd2, sliced_w2
+from gflow_core.scores.two_sample import TwoSample, median_distance, mmd2
 
 
 @pytest.fixture
@@ -28,38 +27,7 @@ def points(n, d, generator):
     return torch.randn(n, d, generator=generator, dtype=torch.float64)
 
 
-def sphere(k, d, generator):
-    return nn.functional.normalize(points(k, d, generator), dim=1)
-
-
 # ------------------------------------------------------------------ the distances
-
-
-def test_in_one_dimension_it_is_the_wasserstein_distance(generator):
-    """Between N(0, 1) and N(m, s^2): W2^2 = m^2 + (s - 1)^2; and of two finite sets, the best of all assignments."""
-    x = points(200_000, 1, generator)
-    y = 1.5 + 0.5 * points(200_000, 1, generator)
-    assert sliced_w2(x, y, torch.ones(1, 1, dtype=torch.float64)) == pytest.approx(math.sqrt(1.5**2 + 0.5**2), rel=5e-3)
-    cost = torch.cdist(x[:60], y[:60]).square()
-    best = float(cost[linear_sum_assignment(cost.numpy())].mean())
-    assert sliced_w2(x[:60], y[:60], -torch.ones(1, 1, dtype=torch.float64)) == pytest.approx(math.sqrt(best))
-
-
-def test_sliced_distance_is_the_slow_loop_over_directions(generator):
-    x, y, directions = points(50, 3, generator), 2 * points(50, 3, generator), sphere(150, 3, generator)
-    total = 0.0
-    for u in directions.numpy():
-        a, b = sorted(float(p @ u) for p in x.numpy()), sorted(float(p @ u) for p in y.numpy())
-        total += sum((p - q) ** 2 for p, q in zip(a, b, strict=True)) / 50
-    assert sliced_w2(x, y, directions) == pytest.approx(math.sqrt(total / 150), rel=1e-12)
-
-
-def test_a_shift_moves_it_by_its_length_over_root_d(generator):
-    """E <u, a>^2 = |a|^2 / d over directions u."""
-    x, shift = points(100, 5, generator), torch.tensor([3.0, 0, 0, -4.0, 0], dtype=torch.float64)
-    found = sliced_w2(x, x + shift, sphere(20_000, 5, generator))
-    assert found == pytest.approx(5 / math.sqrt(5), rel=0.02)
-    assert sliced_w2(x, x.flip(0), sphere(10, 5, generator)) == pytest.approx(0, abs=1e-14), "the order is nothing"
 
 
 def test_mmd_is_the_double_loop(generator):
