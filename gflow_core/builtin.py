@@ -72,6 +72,7 @@ def register_analyzers(add: Add) -> None:
     add("inception", feature_scores.Inception)
     add("prdc", feature_scores.Prdc)
     add("memorization", feature_scores.Memorization)
+    add("ppl", feature_scores.PathLength)
     add("ms_ssim", image_scores.MsSsim)
     add("sliced_wasserstein", image_scores.SlicedWasserstein)
     add("two_sample", TwoSample)

@@ -41,6 +41,10 @@ class EncoderNetwork:
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
         """x [B, C, H, W] in [-1, 1], on the device -> features [B, dim], float32."""
+        return self.features(x)
+
+    def features(self, x: Tensor) -> Tensor:
+        """As a call, with gradient with respect to x."""
         with float32_only(x.device):
             images = self.prepare(x.float()).contiguous(memory_format=torch.channels_last)
             features: Tensor = self.trunk(images)

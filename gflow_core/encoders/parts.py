@@ -22,6 +22,7 @@ class _Images:
     """A network that reads images in [-1, 1] and ends in a classifier."""
 
     classifies: ClassVar[bool] = True
+    smooth: ClassVar[bool] = True
     channels: ClassVar[tuple[int, ...]] = (1, 3)
 
     def check(self, data: DataShape | None) -> Iterable[str]:
@@ -60,6 +61,8 @@ class Inception(_Published):
 
     Its logits, for the Inception Score, are those of 1008 classes without the biases, as that score's code has them.
     """
+
+    smooth: ClassVar[bool] = False  # it rounds images to bytes
 
     def build(self, data: DataShape, device: torch.device, progress: Progress = no_progress) -> Encoder:
         from gflow_core.encoders.inception import build_inception

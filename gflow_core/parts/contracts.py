@@ -163,7 +163,11 @@ class Encoder(Protocol):
 @kind("encoder", members={"classifies": "the class attribute classifies (True or False)", "build": "the method build"})
 @runtime_checkable
 class EncoderPart(Protocol):
-    """A representation network, by its options."""
+    """A representation network, by its options.
+
+    It may also have `smooth: ClassVar[bool]`: features follow every small change of an item, as they do not in a
+    network that rounds its input; what it builds then has `features(x)`, as a call, with gradient.
+    """
 
     classifies: ClassVar[bool]
     """Whether the network ends in a classifier, so that `classify` works."""

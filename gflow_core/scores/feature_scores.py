@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from gflow_core.parts.spec import Spec
 
-__all__ = ["Frechet", "Inception", "Kernel", "Memorization", "Prdc", "encoder_faults"]
+__all__ = ["Frechet", "Inception", "Kernel", "Memorization", "PathLength", "Prdc", "encoder_faults"]
 
 
 @attrs.frozen(kw_only=True)
@@ -77,6 +77,15 @@ def encoder_faults(encoder: EncoderPart, spec: Spec) -> Iterable[str]:
     check = getattr(encoder, "check", None)
     for message in check(spec.data_shape()) if check is not None else ():
         yield f"encoder: {message}"
+
+
+def _smooth_faults(encoder: EncoderPart | None) -> Iterable[str]:
+    """Why small changes of an item are lost on the encoder; nothing if they are not."""
+    if encoder is not None and not getattr(encoder, "smooth", False):
+        yield (
+            "encoder: small changes of an image must show in its features, and this network does not promise that "
+            "(inception rounds images to bytes); choose another (gflow ls encoders)"
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -270,5 +279,40 @@ class Memorization(_Compared):
             held_out_samples=self.held_out,
             quantile=self.quantile,
             pairs=self.pairs,
+            batch_size=self.batch_size,
+        )
+
+
+@attrs.frozen(kw_only=True)
+class PathLength(_Compared):
+    """Perceptual path length: how fast features change along paths between latents (Karras et al. 2019, StyleGAN).
+
+    E |f(G(z(t))) - f(G(z(t + e)))|^2 / e^2, with f the encoder's features, z(t) the path between two draws and t
+    uniform on [0, 1]: low where small steps in z are small ones to f. Theirs has LPIPS in place of f, so that the
+    score is called PPL(name) after the encoder. Its `_trimmed` leaves out the lowest and the highest hundredth, as
+    their code does.
+    """
+
+    samples: int = option(2000, doc="Pairs of samples (the authors: 100,000).", ge=2)
+    epsilon: float = option(
+        1e-4, doc="Step along the path (the authors'); shorter ones drown in float32's rounding below 1e-5.", gt=0, le=1
+    )
+    path: Literal["auto", "linear", "spherical"] = option(
+        "auto", doc="As the analyzer interpolation has it; auto: spherical for `normal` latents, linear for others."
+    )
+
+    def check(self, spec: Spec) -> Iterable[str]:
+        yield from super().check(spec)
+        yield from _smooth_faults(self.encoder)
+
+    def build(self) -> Callable[[Subject], Result]:
+        from gflow_core.scores.path_length import path_length
+
+        return lambda subject: path_length(
+            subject,
+            encoder=self.encoder,
+            samples=self.samples,
+            epsilon=self.epsilon,
+            path=self.path,
             batch_size=self.batch_size,
         )

@@ -110,13 +110,13 @@ def interpolation(
 
 
 def lerp(z0: Tensor, z1: Tensor, t: Tensor) -> Tensor:
-    """Linear interpolation (1-t) z0 + t z1 of z0, z1 [n, d] at times t [k]: [n, k, d]."""
-    t = t.to(z0)[:, None]
+    """Linear interpolation (1-t) z0 + t z1 of z0, z1 [n, d] at times t [k], or of each row [n, k]: [n, k, d]."""
+    t = t.to(z0)[..., None]
     return (1 - t) * z0[:, None] + t * z1[:, None]
 
 
 def slerp(z0: Tensor, z1: Tensor, t: Tensor) -> Tensor:
-    """Spherical interpolation of z0, z1 [n, d] at times t [k]: [n, k, d].
+    """Spherical interpolation of z0, z1 [n, d] at times t [k], or of each row [n, k]: [n, k, d].
 
     sin((1-t) w)/sin(w) z0 + sin(t w)/sin(w) z1 with w the angle between z0 and z1: Shoemake 1985, on latents White
     2016 (arXiv 1609.04468). Vectors of one length keep it, and turn at constant speed. The formula tends to the
@@ -129,9 +129,9 @@ def slerp(z0: Tensor, z1: Tensor, t: Tensor) -> Tensor:
     # The angle by Kahan's formula, exact for nearly parallel vectors, where acos is not.
     w = 2 * torch.atan2((u - v).norm(dim=1), (u + v).norm(dim=1))[:, None, None]
     straight = (w.sin() < 1e-6) | ((u.norm(dim=1) * v.norm(dim=1)) == 0)[:, None, None]
-    t = t.double()[:, None]
+    t = t.double()[..., None]
     arc: Tensor = (((1 - t) * w).sin() * z0[:, None].double() + (t * w).sin() * z1[:, None].double()) / w.sin()
-    return torch.where(straight, lerp(z0.double(), z1.double(), t[:, 0]), arc).to(z0.dtype)
+    return torch.where(straight, lerp(z0.double(), z1.double(), t[..., 0]), arc).to(z0.dtype)
 
 
 # ------------------------------------------------------------------ pictures

@@ -26,7 +26,9 @@ def sliced_wasserstein(x: Tensor, y: Tensor, directions: Tensor, order: int, pro
         total += float(gaps.abs().pow(order).mean(0).sum())
         if progress is not None:
             progress("sliced distance", min(start + DIRECTIONS, len(directions)), len(directions))
-    return float((total / len(directions)) ** (1 / order))
+    mean: float = total / len(directions)
+    distance: float = mean ** (1 / order)
+    return distance
 
 
 def directions_on_sphere(k: int, d: int, generator: Generator) -> Tensor:
@@ -40,5 +42,7 @@ def _sorted(x: Tensor) -> Tensor:
     if x.device.type == "cpu":
         columns = x.T.contiguous().numpy()
         columns.sort(axis=1)
-        return torch.from_numpy(columns).T.contiguous()
-    return x.sort(0).values
+        ordered: Tensor = torch.from_numpy(columns).T.contiguous()
+    else:
+        ordered = x.sort(0).values
+    return ordered

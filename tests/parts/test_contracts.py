@@ -74,6 +74,7 @@ PARTS = [
     (check_analyzer, scores.Inception(encoder=MNIST_CNN, samples=20, real_samples=20), {"dataset": TINY["grey"]}),
     (check_analyzer, scores.Prdc(samples=40, k=2), {}),
     (check_analyzer, scores.Memorization(samples=20), {}),
+    (check_analyzer, scores.PathLength(samples=8), {}),
     (check_analyzer, images.MsSsim(pairs=4), {}),
     (check_analyzer, images.SlicedWasserstein(samples=20, patches=4, projections=10), {}),
     (check_analyzer, TwoSample(samples=40, projections=10), {}),

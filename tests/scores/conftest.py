@@ -99,6 +99,9 @@ class Projection:
 
     def __call__(self, x):
         self.seen.append(x.clone())
+        return self.features(x)
+
+    def features(self, x):
         return x.flatten(1) @ self.matrix
 
     def classify(self, x):
@@ -110,6 +113,7 @@ class Encoding:
     """The part of Projection. Meets contracts.EncoderPart."""
 
     classifies: ClassVar[bool] = True
+    smooth: ClassVar[bool] = True
 
     name: str = "projection"
     weights: str = "abc"
