@@ -73,6 +73,7 @@ def register_analyzers(add: Add) -> None:
     add("prdc", feature_scores.Prdc)
     add("memorization", feature_scores.Memorization)
     add("ppl", feature_scores.PathLength)
+    add("cas", image_scores.ClassificationAccuracy)
     add("ms_ssim", image_scores.MsSsim)
     add("sliced_wasserstein", image_scores.SlicedWasserstein)
     add("two_sample", TwoSample)

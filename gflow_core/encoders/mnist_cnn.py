@@ -11,6 +11,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -23,6 +24,7 @@ from torch.nn import functional as F
 
 from gflow_core.data.parts import Mnist5k
 from gflow_core.data.places import first_line, locked
+from gflow_core.encoders.learning import learn
 from gflow_core.encoders.network import EncoderNetwork, float32_only, fresh, resized, weights_hash
 from gflow_core.errors import DataError
 from gflow_core.files.cache import cache_folder
@@ -174,20 +176,19 @@ def train(training: Training, progress: Progress) -> Trained:
     with _alone():
         x, y = _digits("train", training.digits)
         network = fresh("mnist_cnn", DigitsCnn).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimizer = torch.optim.AdamW(network.parameters(), lr=training.rate, fused=True)
-        epoch = len(x) // training.batch_size
-        steps = training.epochs * epoch
-        for step in range(steps):
-            if step % epoch == 0:
-                batches = torch.randperm(len(x)).split(training.batch_size)
-            index = batches[step % epoch]
-            for group in optimizer.param_groups:
-                group["lr"] = training.rate * min((step + 1) / (0.2 * steps), (steps - step) / (0.8 * steps))
-            loss = F.cross_entropy(network(_standardised(_warped(x[index]))), y[index])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            progress("training mnist_cnn", step + 1, steps)
+
+        def batch(index: Tensor) -> tuple[Tensor, Tensor]:
+            return _standardised(_warped(x[index])), y[index]
+
+        learn(
+            network,
+            batch,
+            len(x),
+            epochs=training.epochs,
+            batch_size=training.batch_size,
+            rate=training.rate,
+            progress=partial(progress, "training mnist_cnn"),
+        )
         return Trained(network.eval(), _accuracy(network))
 
 

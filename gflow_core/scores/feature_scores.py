@@ -11,7 +11,7 @@ from gflow_core.parts.analysis import Result, Subject
 from gflow_core.parts.contracts import EncoderPart
 from gflow_core.parts.nouns import Progress
 from gflow_core.parts.options import option
-from gflow_core.scores.held_out import against_faults, held_out, of_split
+from gflow_core.scores.held_out import against_faults, held_out, held_out_faults, of_split
 
 if TYPE_CHECKING:
     import torch
@@ -255,13 +255,7 @@ class Memorization(_Compared):
 
     def check(self, spec: Spec) -> Iterable[str]:
         yield from super().check(spec)
-        if held_out(spec.dataset) is None:
-            yield (
-                "compares with held-out items, and the data set has no option split with train and test; use one that "
-                'has, such as mnist5k with split = "train"'
-            )
-        elif spec.dataset.split == "all":
-            yield 'needs items that were not trained on, and dataset.split = "all" leaves none; set it to "train"'
+        yield from held_out_faults(spec.dataset)
 
     def prepare(self, spec: Spec, device: torch.device, progress: Progress) -> None:
         """Held-out data that is missing is missed before training, as weights are."""

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import attrs
 
-__all__ = ["against_faults", "held_out", "of_split"]
+__all__ = ["against_faults", "held_out", "held_out_faults", "of_split"]
 
 
 def of_split(dataset: Any, split: str) -> Any:
@@ -28,3 +28,14 @@ def against_faults(dataset: Any, against: str | None) -> Iterator[str]:
             f'against = "{against}": the data set has no option split with "{against}"; leave it out, or use a data '
             'set that has one, such as mnist5k with split = "train"'
         )
+
+
+def held_out_faults(dataset: Any) -> Iterator[str]:
+    """Why a run on the data set part leaves no items out; nothing if it does."""
+    if held_out(dataset) is None:
+        yield (
+            "compares with held-out items, and the data set has no option split with train and test; use one that "
+            'has, such as mnist5k with split = "train"'
+        )
+    elif dataset.split == "all":
+        yield 'needs items that were not trained on, and dataset.split = "all" leaves none; set it to "train"'

@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING, ClassVar
 import attrs
 
 from gflow_core.parts.analysis import Result, Subject
+from gflow_core.parts.contracts import EncoderPart
+from gflow_core.parts.nouns import Progress
 from gflow_core.parts.options import option
+from gflow_core.scores.feature_scores import encoder_faults
+from gflow_core.scores.held_out import held_out, held_out_faults
 
 if TYPE_CHECKING:
+    import torch
+
     from gflow_core.parts.spec import Spec
 
-__all__ = ["MsSsim", "SlicedWasserstein"]
+__all__ = ["ClassificationAccuracy", "MsSsim", "SlicedWasserstein"]
 
 WINDOW = 11
 """Side of the window of SSIM."""
@@ -82,4 +88,54 @@ class SlicedWasserstein(_OfImages):
 
         return lambda subject: sliced_patches(
             subject, samples=self.samples, patches=self.patches, projections=self.projections, seed=self.seed
+        )
+
+
+@attrs.frozen(kw_only=True)
+class ClassificationAccuracy(_OfImages):
+    """Classification accuracy score: how well a classifier that learned from samples knows held-out data.
+
+    Ravuri and Vinyals 2019. The same classifier, taught as long by as many training items, stands beside it, `_real`: a
+    sampler of the data's own law scores as much. Theirs is a ResNet-50 on ImageNet; here a small CNN reads pixels,
+    or a linear classifier an encoder's features, and the score is called CAS(name) after it.
+    """
+
+    smallest: ClassVar[int] = 8
+
+    encoder: EncoderPart | None = option(
+        None, doc="Network whose features a linear classifier learns from; without it a small CNN learns from pixels."
+    )
+    samples: int = option(
+        5000, doc="Samples, and training items, that are learned from; at most as many as the data.", ge=2
+    )
+    held_out: int = option(5000, doc="Held-out items, or all where there are fewer.", ge=1)
+    epochs: int = option(5, doc="Passes over what is learned from.", ge=1)
+    width: int = option(16, doc="Channels of the CNN at the images' own size; twice as many at each half.", ge=1)
+
+    def check(self, spec: Spec) -> Iterable[str]:
+        yield from super().check(spec)
+        if not spec.sampler.conditional:
+            yield "learns from labelled samples, and the sampler reads no labels"
+        elif not spec.dataset.data_shape().classes:
+            yield f"learns classes, and the data has none: {spec.dataset.data_shape()}"
+        if self.encoder is not None:
+            yield from encoder_faults(self.encoder, spec)
+        yield from held_out_faults(spec.dataset)
+
+    def prepare(self, spec: Spec, device: torch.device, progress: Progress) -> None:
+        """Weights and held-out data that are missing are missed before training."""
+        if self.encoder is not None:
+            self.encoder.build(spec.dataset.data_shape(), device, progress)
+        held_out(spec.dataset).load(progress)
+
+    def build(self) -> Callable[[Subject], Result]:
+        from gflow_core.scores.classification import classification_accuracy
+
+        return lambda subject: classification_accuracy(
+            subject,
+            encoder=self.encoder,
+            samples=self.samples,
+            held_out_samples=self.held_out,
+            epochs=self.epochs,
+            width=self.width,
         )

@@ -34,7 +34,8 @@ def sliced_wasserstein(x: Tensor, y: Tensor, directions: Tensor, order: int, pro
 def directions_on_sphere(k: int, d: int, generator: Generator) -> Tensor:
     """k directions, uniform on the unit sphere: [k, d], float64."""
     found = torch.randn(k, d, generator=generator, dtype=torch.float64)
-    return found / found.norm(dim=1, keepdim=True)
+    found /= found.norm(dim=1, keepdim=True)
+    return found
 
 
 def _sorted(x: Tensor) -> Tensor:

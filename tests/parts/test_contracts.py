@@ -23,6 +23,7 @@ from gflow_core.scores.sample_grid import SampleGrid
 from gflow_core.scores.two_sample import TwoSample
 from gflow_core.testing import (
     TINY,
+    TinySampler,
     check_analyzer,
     check_augmentation,
     check_dataset,
@@ -75,6 +76,11 @@ PARTS = [
     (check_analyzer, scores.Prdc(samples=40, k=2), {}),
     (check_analyzer, scores.Memorization(samples=20), {}),
     (check_analyzer, scores.PathLength(samples=8), {}),
+    (
+        check_analyzer,
+        images.ClassificationAccuracy(samples=64, epochs=1, width=4),
+        {"dataset": TINY["grey-classes"], "sampler": TinySampler(conditional=True)},
+    ),
     (check_analyzer, images.MsSsim(pairs=4), {}),
     (check_analyzer, images.SlicedWasserstein(samples=20, patches=4, projections=10), {}),
     (check_analyzer, TwoSample(samples=40, projections=10), {}),
