@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from gflow_core.parts.contracts import at
 from gflow_core.parts.spec import Ema as EmaOptions
 
-__all__ = ["Ema", "decay_at"]
+__all__ = ["Ema", "decay_at", "estimate_batch_norm", "has_batch_norm"]
 
 
 def decay_at(options: EmaOptions, step: int, batch_size: int) -> float:
@@ -67,19 +67,29 @@ class Ema:
     @property
     def estimates(self) -> bool:
         """Whether its statistics of batch norm are its own, to be taken by `estimate`."""
-        return self.options.buffers == "reestimate" and any(isinstance(m, _BatchNorm) for m in self.module.modules())
+        return self.options.buffers == "reestimate" and has_batch_norm(self.module)
 
-    @torch.no_grad()
     def estimate(self, batches: Iterable[tuple[Tensor, ...]]) -> None:
         """Take the statistics of batch norm over what the averaged network makes of these batches, all alike."""
-        norms = [module for module in self.module.modules() if isinstance(module, _BatchNorm)]
-        momenta = [norm.momentum for norm in norms]
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # the plain mean over batches
-            norm.train()
-        for batch in batches:
-            self.module(*batch)
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
-            norm.eval()
+        estimate_batch_norm(self.module, batches)
+
+
+def has_batch_norm(module: nn.Module) -> bool:
+    """Whether there are statistics to estimate."""
+    return any(isinstance(one, _BatchNorm) for one in module.modules())
+
+
+@torch.no_grad()
+def estimate_batch_norm(module: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> None:
+    """The statistics of batch norm of a module in eval mode become the mean over these batches, all alike."""
+    norms = [one for one in module.modules() if isinstance(one, _BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean over batches
+        norm.train()
+    for batch in batches:
+        module(*batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()

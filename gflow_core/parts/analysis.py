@@ -79,6 +79,8 @@ class Subject:
     """Step -> folder of what this analyzer found earlier in the run, oldest first."""
     work: Path | None = None
     """A folder of this analyzer's own (it may not exist yet), where long work keeps what a killed run goes on from."""
+    batch_norm: str = "eval"
+    """The statistics of batch norm in the sampler: "eval", those of training, or "standing", over its own samples."""
     map: Map = map
     """Python's own map, or the workers of a cluster where one is given: for long work in independent pieces."""
 
@@ -90,7 +92,7 @@ class Subject:
             "split": getattr(self.spec.dataset, "split", "all"),
             "data": self.data.fingerprint if self.data is not None else None,
             "ema": averaged or (train is not None and train.ema is not None),
-            "batch_norm": "eval",
+            "batch_norm": self.batch_norm,
         }
 
 

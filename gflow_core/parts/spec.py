@@ -145,6 +145,8 @@ class Analysis:
     """Its folder under analysis/; the part's own name unless the recipe gives another."""
     every: int
     """Steps between runs during training; 0 runs it once, at the end."""
+    sampler_batch_norm: Literal["eval", "standing"] = "eval"
+    """The statistics that batch norm in the sampler has: those of training, or new ones over its own samples."""
     part: Any
 
     def due(self, step: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import attrs
 
@@ -222,10 +222,12 @@ def _not_there(spec: Spec, plugins: Plugins, inside: tuple[str, ...], whole: boo
 
 
 def _analysis(value: Any, reader: Reader) -> Analysis:
-    """One [[analyze]] table: the core's `name` and `every`, and the analyzer's own options."""
+    """One [[analyze]] table: the core's `name`, `every` and `sampler_batch_norm`, and the analyzer's own options."""
     keys = tuple(attrs.fields_dict(_When))
     when, part = _beside(value, _When, keys, reader, lambda rest, extra: reader.part(rest, "analyzer", extra))
-    return Analysis(name=when.name or value["use"], every=when.every, part=part)
+    return Analysis(
+        name=when.name or value["use"], every=when.every, part=part, sampler_batch_norm=when.sampler_batch_norm
+    )
 
 
 def _beside(
@@ -273,6 +275,11 @@ class _When:
 
     name: str | None = option(None, doc="Folder under analysis/; the analyzer's own name by default.", check=_safe_name)
     every: int = option(0, doc="Steps between runs; 0 runs it once, at the end.", unit="steps", ge=0)
+    sampler_batch_norm: Literal["eval", "standing"] = option(
+        "eval",
+        doc="Statistics of batch norm in the sampler that is looked at: the running ones (eval), or standing ones "
+        "(Brock et al. 2019, BigGAN), the mean over 4,096 of its samples in batches of train.batch_size.",
+    )
 
 
 def is_part_place(path: Place, table: Mapping[str, Any], plugins: Plugins) -> bool:

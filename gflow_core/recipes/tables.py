@@ -43,6 +43,8 @@ def unstructure(spec: Spec, plugins: Plugins) -> dict[str, Any]:
         for analysis in spec.analyze:
             part = part_table(analysis.part, {"analyzer"}, plugins)
             own = {"use": part.pop("use"), "name": analysis.name, "every": analysis.every}
+            if analysis.sampler_batch_norm != "eval":
+                own["sampler_batch_norm"] = analysis.sampler_batch_norm
             table["analyze"].append({**own, **part})
     return table
 

@@ -17,6 +17,7 @@ from torch import nn
 from gflow_core.errors import GflowError, Interrupted
 from gflow_core.machine.streams import derive, seeded
 from gflow_core.machine.untouched import untouched
+from gflow_core.optim.ema import has_batch_norm
 from gflow_core.optim.player import evaluating
 from gflow_core.parts.analysis import Map, Result, Subject
 from gflow_core.parts.nouns import Progress, no_progress
@@ -25,6 +26,7 @@ from gflow_core.parts.spec import Analysis
 from gflow_core.parts.training import Experiment
 from gflow_core.runs.pictures import own_style
 from gflow_core.runs.record import plain
+from gflow_core.runs.standing import standing
 
 __all__ = ["analyze", "at_each", "copied", "faults", "looking", "pool"]
 
@@ -62,7 +64,7 @@ def analyze(
     map: Map = map,
 ) -> Result:
     """Run one analyzer on the experiment as it stands after `step`. Training goes on as if nothing happened."""
-    with looking(experiment, analysis.name, step) as subject:
+    with looking(experiment, analysis.name, step, analysis.sampler_batch_norm) as subject:
         seen = attrs.evolve(subject, progress=progress, folder=folder, earlier=earlier or {}, work=work, map=map)
         part = analysis.part
         function = part.build()
@@ -73,14 +75,21 @@ def analyze(
 
 
 @contextmanager
-def looking(experiment: Experiment, name: str, step: int) -> Iterator[Subject]:
-    """What the analysis of this name looks at after `step`, within the block; the experiment stays as it is."""
+def looking(experiment: Experiment, name: str, step: int, batch_norm: str = "eval") -> Iterator[Subject]:
+    """What the analysis of this name looks at after `step`, within the block; the experiment stays as it is.
+
+    The sampler has the statistics of training, or, where it has batch norm, "standing" ones.
+    """
     streams = experiment.streams.fork(f"analyze.{name}.{step}")
     sampler = experiment.final_sampler
     with ExitStack() as stack:
         for network in (sampler, experiment.discriminator):
             if network is not None:
                 stack.enter_context(evaluating(network))
+        if sampler is None or not has_batch_norm(sampler):
+            batch_norm = "eval"
+        elif batch_norm == "standing":
+            sampler = standing(experiment, sampler, step)
         # Analyzers draw from their own streams; one that draws from torch's global ones disturbs nobody either.
         stack.enter_context(seeded(derive(streams.seed, "global")))
         stack.enter_context(untouched())
@@ -93,6 +102,7 @@ def looking(experiment: Experiment, name: str, step: int) -> Iterator[Subject]:
             data=experiment.data,
             sampler=sampler,
             discriminator=experiment.discriminator,
+            batch_norm=batch_norm,
         )
 
 

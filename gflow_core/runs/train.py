@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import attrs
@@ -12,14 +12,12 @@ from torch import Tensor
 
 from gflow_core.errors import Diverged, Interrupted
 from gflow_core.machine.streams import derive
-from gflow_core.nn.sampling import draw_labels, label_pool
 from gflow_core.optim.ema import Ema
 from gflow_core.parts.training import Experiment, Metrics, Phase
 from gflow_core.runs.promised import checked_step
+from gflow_core.runs.standing import latent_batches
 
 __all__ = ["Events", "look", "train"]
-
-_ESTIMATED = 4096  # samples that an averaged network's statistics are taken over
 
 
 class Events(Protocol):
@@ -176,20 +174,8 @@ def _check_state(experiment: Experiment, step: int) -> None:
 
 def _estimate(experiment: Experiment, step: int) -> None:
     """Where the average takes its own statistics of batch norm: over samples of its own, the same in all processes."""
-    average, spec = experiment.ema, experiment.spec
+    average = experiment.ema
     if not isinstance(average, Ema) or not average.estimates:
         return
-    streams = experiment.streams.fork(f"ema.{step}")
-    labels = label_pool(experiment.data, spec.data_shape()) if spec.sampler.conditional else None
-    size = average.batch_size
-
-    def batches() -> Iterator[tuple[Tensor, ...]]:
-        for _ in range(-(-_ESTIMATED // size)):
-            z = experiment.runtime.to_device(spec.sampler.latent.draw(size, streams["latent"]))
-            if labels is None:
-                yield (z,)
-            else:
-                yield z, experiment.runtime.to_device(draw_labels(labels, size, streams["label"]))
-
     with experiment.runtime.autocast():
-        average.estimate(batches())
+        average.estimate(latent_batches(experiment, experiment.streams.fork(f"ema.{step}"), average.batch_size))

@@ -15,7 +15,7 @@ def paired_bars(scores: Mapping[str, float], beside: Mapping[str, float], label:
     """A bar for each score of the samples, and in grey the same score of what `label` says, in the same order."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(max(6, 0.9 * len(scores)), 3.5), layout="constrained")
+    figure = Figure(figsize=(max(6, 1.1 * len(scores)), 3.5), layout="constrained")
     axes = figure.add_subplot()
     bars = axes.bar([i - 0.2 for i in range(len(scores))], list(scores.values()), 0.4, color="tab:blue")
     others = axes.bar([i + 0.2 for i in range(len(scores))], list(beside.values()), 0.4, color="0.75")
