@@ -79,6 +79,7 @@ def register_analyzers(add: Add) -> None:
     add("two_sample", TwoSample)
     add("sample_grid", SampleGrid)
     add("interpolation", Interpolation)
+    add("inversion", image_scores.Inversion)
     add("losses", Losses)
 
 

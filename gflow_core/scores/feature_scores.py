@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from gflow_core.parts.spec import Spec
 
-__all__ = ["Frechet", "Inception", "Kernel", "Memorization", "PathLength", "Prdc", "encoder_faults"]
+__all__ = ["Frechet", "Inception", "Kernel", "Memorization", "PathLength", "Prdc", "encoder_faults", "smooth_faults"]
 
 
 @attrs.frozen(kw_only=True)
@@ -79,7 +79,7 @@ def encoder_faults(encoder: EncoderPart, spec: Spec) -> Iterable[str]:
         yield f"encoder: {message}"
 
 
-def _smooth_faults(encoder: EncoderPart | None) -> Iterable[str]:
+def smooth_faults(encoder: EncoderPart | None) -> Iterable[str]:
     """Why small changes of an item are lost on the encoder; nothing if they are not."""
     if encoder is not None and not getattr(encoder, "smooth", False):
         yield (
@@ -297,7 +297,7 @@ class PathLength(_Compared):
 
     def check(self, spec: Spec) -> Iterable[str]:
         yield from super().check(spec)
-        yield from _smooth_faults(self.encoder)
+        yield from smooth_faults(self.encoder)
 
     def build(self) -> Callable[[Subject], Result]:
         from gflow_core.scores.path_length import path_length

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import attrs
 
-__all__ = ["against_faults", "held_out", "held_out_faults", "of_split"]
+from gflow_core.parts.analysis import Subject
+
+if TYPE_CHECKING:
+    from gflow_core.parts.source import Source
+
+__all__ = ["against_faults", "compared_items", "compared_with", "held_out", "held_out_faults", "of_split"]
 
 
 def of_split(dataset: Any, split: str) -> Any:
@@ -39,3 +44,23 @@ def held_out_faults(dataset: Any) -> Iterator[str]:
         )
     elif dataset.split == "all":
         yield 'needs items that were not trained on, and dataset.split = "all" leaves none; set it to "train"'
+
+
+def compared_with(dataset: Any, against: str | None) -> Any:
+    """The data set part of the split named, or of the one not trained on; None where there is none."""
+    return held_out(dataset) if against is None else of_split(dataset, against)
+
+
+def compared_items(subject: Subject, against: str | None = None) -> tuple[Source, str]:
+    """Items to compare with, and which they are, in words: those not trained on, where the data set has such.
+
+    Raises DataError where they are missing.
+    """
+    part = subject.spec.dataset
+    assert subject.data is not None
+    other = compared_with(part, against)
+    if other is None:
+        return subject.data, "training data (the data set has no other split)"
+    trained_on = {"all": ", part of the training data", other.split: ", the training data"}
+    words = f"{other.split} split{trained_on.get(part.split, '')}"
+    return other.load(subject.progress), words

@@ -11,7 +11,7 @@ from gflow_core.parts.analysis import Result, Subject
 from gflow_core.parts.contracts import EncoderPart
 from gflow_core.parts.nouns import Progress
 from gflow_core.parts.options import option
-from gflow_core.scores.feature_scores import encoder_faults
+from gflow_core.scores.feature_scores import encoder_faults, smooth_faults
 from gflow_core.scores.held_out import held_out, held_out_faults
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from gflow_core.parts.spec import Spec
 
-__all__ = ["ClassificationAccuracy", "MsSsim", "SlicedWasserstein"]
+__all__ = ["ClassificationAccuracy", "Inversion", "MsSsim", "SlicedWasserstein"]
 
 WINDOW = 11
 """Side of the window of SSIM."""
@@ -138,4 +138,49 @@ class ClassificationAccuracy(_OfImages):
             held_out_samples=self.held_out,
             epochs=self.epochs,
             width=self.width,
+        )
+
+
+@attrs.frozen(kw_only=True)
+class Inversion(_OfImages):
+    """Latents whose samples come nearest to given images: what of held-out data the sampler can make at all.
+
+    Adam on z from several draws of its law, the best of which counts; labels are the images' own. The loss of an
+    image is the mean squared error of its pixels and `weight` times that of an encoder's features. Beside it stands the
+    same of samples of the model itself, which it certainly can make: their error is what the search leaves over.
+    """
+
+    smallest: ClassVar[int] = 1
+
+    count: int = option(8, doc="Held-out images, and as many samples.", ge=1, le=64)
+    steps: int = option(300, doc="Steps of Adam.", ge=1)
+    starts: int = option(4, doc="Draws of z that each image is sought from.", ge=1)
+    rate: float = option(0.05, doc="Adam's learning rate at first; it falls to 0 along a cosine.", gt=0)
+    encoder: EncoderPart | None = option(None, doc="Network whose features are to agree, too.")
+    weight: float = option(1.0, doc="Weight of the features' mean squared error.", ge=0)
+
+    def check(self, spec: Spec) -> Iterable[str]:
+        yield from super().check(spec)
+        if self.encoder is not None:
+            yield from encoder_faults(self.encoder, spec)
+            yield from smooth_faults(self.encoder)
+
+    def prepare(self, spec: Spec, device: torch.device, progress: Progress) -> None:
+        """Weights and held-out data that are missing are missed before training."""
+        if self.encoder is not None:
+            self.encoder.build(spec.dataset.data_shape(), device, progress)
+        if (other := held_out(spec.dataset)) is not None:
+            other.load(progress)
+
+    def build(self) -> Callable[[Subject], Result]:
+        from gflow_core.scores.inversion import inversion
+
+        return lambda subject: inversion(
+            subject,
+            count=self.count,
+            steps=self.steps,
+            starts=self.starts,
+            rate=self.rate,
+            encoder=self.encoder,
+            weight=self.weight,
         )

@@ -11,13 +11,12 @@ from gflow_core.errors import DataError
 from gflow_core.parts.analysis import Result, Subject
 from gflow_core.parts.nouns import Progress
 from gflow_core.parts.options import option
-from gflow_core.scores.held_out import against_faults, held_out, of_split
+from gflow_core.scores.held_out import against_faults, compared_items, compared_with
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from gflow_core.parts.source import Source
     from gflow_core.parts.spec import Spec
 
 __all__ = ["TwoSample", "median_distance", "mmd2", "two_sample"]
@@ -66,7 +65,7 @@ class TwoSample:
 
     def prepare(self, spec: Spec, device: torch.device, progress: Progress) -> None:
         """Held-out data that is missing is missed before training."""
-        other = _compared_with(spec.dataset, self.against)
+        other = compared_with(spec.dataset, self.against)
         if other is not None:
             other.load(progress)
 
@@ -103,7 +102,7 @@ def two_sample(
     from gflow_core.parts.source import fingerprint
     from gflow_core.scores.sliced import directions_on_sphere, sliced_wasserstein
 
-    real, split = _real(subject, against)
+    real, split = compared_items(subject, against)
     n = min(samples, len(real) // 2)
     if n < 2:
         raise DataError(f"two_sample: the {split} has {len(real)} items; two sets of two are needed at least")
@@ -139,26 +138,6 @@ def two_sample(
             "seed": seed,
         },
     )
-
-
-def _compared_with(dataset: Any, against: str | None) -> Any:
-    """The data set part of the split named, or of the one not trained on; None where there is none."""
-    return held_out(dataset) if against is None else of_split(dataset, against)
-
-
-def _real(subject: Subject, against: str | None) -> tuple[Source, str]:
-    """Items to compare with, and which they are, in words: those not trained on, where the data set has such.
-
-    Raises DataError where they are missing.
-    """
-    part = subject.spec.dataset
-    assert subject.data is not None
-    other = _compared_with(part, against)
-    if other is None:
-        return subject.data, "training data (the data set has no other split)"
-    trained_on = {"all": ", part of the training data", other.split: ", the training data"}
-    words = f"{other.split} split{trained_on.get(part.split, '')}"
-    return other.load(subject.progress), words
 
 
 def _draw(n: int, subject: Subject) -> Tensor:

@@ -86,6 +86,7 @@ PARTS = [
     (check_analyzer, TwoSample(samples=40, projections=10), {}),
     (check_analyzer, SampleGrid(), {}),
     (check_analyzer, Interpolation(rows=1, steps=2, frames=2), {}),
+    (check_analyzer, images.Inversion(count=2, steps=3, starts=2), {}),
     (check_analyzer, Losses(), {}),
     (check_encoder, MNIST_CNN, {}),
     (check_encoder, encoders.Inception(weights="random"), {"data": RGB}),

@@ -1,0 +1,123 @@
+"""inversion: latents whose samples come nearest to given images."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from gflow_core.encoders.network import float32_only
+from gflow_core.nn.sampling import draw_labels, label_pool, sample
+from gflow_core.parts.analysis import Result, Subject
+from gflow_core.parts.contracts import EncoderPart
+from gflow_core.parts.nouns import DataShape
+from gflow_core.runs.pictures import image_grid
+from gflow_core.scores.features import Features, real_index
+from gflow_core.scores.held_out import compared_items
+from gflow_core.scores.sample_grid import grid_figure
+
+__all__ = ["inversion"]
+
+
+def inversion(
+    subject: Subject,
+    *,
+    count: int,
+    steps: int,
+    starts: int,
+    rate: float,
+    encoder: EncoderPart | None,
+    weight: float,
+) -> Result:
+    """The root mean squared error of the pixels, in the data's units, of some held-out images and of samples.
+
+    The figures `data` and `samples` have three rows: what was sought, what was found, and how far they are apart.
+    """
+    data, part, sampler = subject.data, subject.spec.sampler, subject.sampler
+    assert data is not None
+    assert sampler is not None
+    device = subject.runtime.device
+    real, split = compared_items(subject)
+    count = min(count, len(real))
+    features = None if encoder is None else Features.of(subject, encoder, count)
+
+    given = real.batch(real_index(real, count), device)
+    z = part.latent.draw(count, subject.streams["latent"])
+    y = draw_labels(label_pool(data, data.shape), count, subject.streams["label"]) if part.conditional else None
+    with float32_only(device):
+        own = sample(sampler, subject.runtime, (z, y))
+    result = Result(
+        manifest={
+            **subject.protocol(),
+            "n_real": count,
+            "n_fake": count,
+            "held_out_split": split,
+            "held_out_data": real.fingerprint,
+            "steps": steps,
+            "starts": starts,
+            "rate": rate,
+            **({} if features is None else {"encoder": features.encoder.name, "weight": weight}),
+        }
+    )
+    sought = {"": (given.x, given.y if part.conditional else None), "_samples": (own, y)}
+    for suffix, (x, labels) in sought.items():
+        found = _nearest(
+            subject, x, labels, steps=steps, starts=starts, rate=rate, features=features, weight=weight
+        ).to(x)
+        error = (found - x).square().flatten(1).mean(1).sqrt().cpu()
+        result.scores[f"error{suffix}"] = float(error.mean())
+        result.tables[f"errors{suffix}"] = [{"image": i, "error": value} for i, value in enumerate(error.tolist())]
+        result.figures[suffix[1:] or "data"] = _figure(x.cpu(), found.cpu(), data.shape)
+    return result
+
+
+def _nearest(
+    subject: Subject,
+    x: Tensor,
+    y: Tensor | None,
+    *,
+    steps: int,
+    starts: int,
+    rate: float,
+    features: Features | None,
+    weight: float,
+) -> Tensor:
+    """For each image x [n, *shape] under its label the best of `starts` samples: [n, *shape]."""
+    part, sampler, device = subject.spec.sampler, subject.sampler, subject.runtime.device
+    assert sampler is not None
+    latent, n = part.latent, len(x)
+    z = latent.draw(n * starts, subject.streams["start"]).to(device, x.dtype)
+    low, high = getattr(latent, "low", None), getattr(latent, "high", None)
+    labels = () if y is None else (y.to(device).repeat_interleave(starts, 0),)
+    target = x.repeat_interleave(starts, 0)
+    # An encoder that reads images with gradient says so by `smooth`, which the options ask for.
+    read = None if features is None else features.encoder.features  # type: ignore[attr-defined]
+    with torch.inference_mode(False), torch.enable_grad(), float32_only(device):
+        wanted = None if read is None else read(target).detach()
+        z = z.clone().requires_grad_()
+        optimizer = torch.optim.Adam([z], lr=rate)
+        for step in range(steps + 1):
+            made = sampler(z, *labels)
+            losses = (made - target).square().flatten(1).mean(1)
+            if read is not None:
+                losses = losses + weight * (read(made) - wanted).square().mean(1)
+            if step == steps:
+                break
+            (z.grad,) = torch.autograd.grad(losses.sum(), z)  # of z alone: networks keep no gradient
+            optimizer.param_groups[0]["lr"] = rate * 0.5 * (1 + math.cos(math.pi * step / steps))
+            optimizer.step()
+            if low is not None and high is not None:
+                with torch.no_grad():
+                    z.clamp_(low, high)
+            subject.progress("inversion", step + 1, steps)
+    best = losses.detach().view(n, starts).argmin(1)
+    found: Tensor = made.detach()[torch.arange(n, device=device) * starts + best]
+    return found
+
+
+def _figure(x: Tensor, found: Tensor, shape: DataShape) -> Figure:
+    assert shape.low is not None
+    rows = torch.cat([x, found, shape.low + (x - found).abs()])
+    return grid_figure(image_grid(rows, shape, len(x)), ["sought", "found", "apart"])
