@@ -21,12 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ClassificationAccuracy", "Inversion", "MsSsim", "SlicedWasserstein"]
 
-WINDOW = 11
-"""Side of the window of SSIM."""
-
-PATCH = 7
-"""Side of the patches of Laplacian pyramids."""
-
 
 @attrs.frozen(kw_only=True)
 class _OfImages:
@@ -54,7 +48,7 @@ class MsSsim(_OfImages):
     11 x 11 window at all of them the first ones count, their exponents divided by the sum of them.
     """
 
-    smallest: ClassVar[int] = WINDOW
+    smallest: ClassVar[int] = 11  # SSIM's window
 
     pairs: int = option(100, doc="Pairs of samples and of data, of each class (Odena et al.: 100) or in all.", ge=2)
 
@@ -74,7 +68,7 @@ class SlicedWasserstein(_OfImages):
     it, `_real`; it falls as patches grow.
     """
 
-    smallest: ClassVar[int] = PATCH
+    smallest: ClassVar[int] = 7  # a patch
 
     samples: int = option(
         1000, doc="Samples, and data items in each of two sets (the authors: 16,384); at most half of the data.", ge=1

@@ -16,12 +16,14 @@ from gflow_core.parts.analysis import Result, Subject
 from gflow_core.parts.nouns import DataShape
 from gflow_core.parts.source import Source
 from gflow_core.scores.features import as_stored
-from gflow_core.scores.image_scores import WINDOW
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["exponents", "mean_ms_ssim", "ms_ssim"]
+
+WINDOW = 11
+"""Side of the window, in pixels."""
 
 SIGMA = 1.5
 """Of the Gaussian window, in pixels."""

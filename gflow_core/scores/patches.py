@@ -14,10 +14,12 @@ from gflow_core.nn.sampling import draw_from
 from gflow_core.parts.analysis import Result, Subject
 from gflow_core.scores.bars import paired_bars
 from gflow_core.scores.features import as_stored, real_index
-from gflow_core.scores.image_scores import PATCH
 from gflow_core.scores.sliced import directions_on_sphere, sliced_wasserstein
 
 __all__ = ["descriptors", "laplacian_level", "levels_of", "sliced_patches"]
+
+PATCH = 7
+"""Side of a patch."""
 
 COARSEST = 16
 """Side of the images at the last level, at least."""
