@@ -24,7 +24,7 @@ COMMANDS = {
     "run": "Train and analyze a recipe.",
     "resume": "Continue a run that was stopped.",
     "sweep": "Run a grid of runs, here or on a cluster.",
-    "sample": "Draw from a run's sampler into a picture.",
+    "sample": "Draw from a run's sampler: a picture, an array, many files.",
     "analyze": "Run analyzers over a run.",
     "score": "Score files of images, samples of a run or data against others.",
     "compare": "Put the scores of runs side by side.",

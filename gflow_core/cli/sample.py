@@ -1,9 +1,8 @@
-"""gflow sample RUN --n N --out FILE"""
+"""gflow sample RUN --n N --out FILE|FOLDER"""
 
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import click
@@ -11,6 +10,7 @@ import click
 __all__ = ["command"]
 
 _PICTURE = 10_000  # more would be no picture
+_FILES = (".png", ".npy", ".npz", ".zip")
 
 
 @click.command("sample")
@@ -19,8 +19,9 @@ _PICTURE = 10_000  # more would be no picture
 @click.option(
     "--out",
     required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="A .png (a grid, or a scatter plot of vectors) or a .npy ([N, *shape], in the data's range).",
+    type=click.Path(path_type=Path),
+    help="A .png (a grid, or a scatter plot of vectors), a .npy ([N, *shape], in the data's range), a .npz (images as "
+    "bytes, and labels), a .zip of PNGs, or a folder of them, which goes on where it was stopped.",
 )
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of the latents; the run's own by default.")
 @click.option(
@@ -48,20 +49,21 @@ def command(
     """Draw from a run's sampler (its averaged weights where it keeps them)."""
     from gflow_core.errors import GflowError, harmless
 
-    kind = out.suffix.lower()
-    if kind not in (".png", ".npy"):
-        raise GflowError(f"--out {out}: end the name in .png for a picture or .npy for an array")
+    kind = "" if out.is_dir() else out.suffix.lower()
+    if kind and kind not in _FILES:
+        raise GflowError(f"--out {out}: end the name in {', '.join(_FILES)}, or in none of these for a folder of PNGs")
     if not out.parent.is_dir():
         raise GflowError(f"--out {out}: the folder {out.parent} does not exist")
     if not os.access(out.parent, os.W_OK):
         raise GflowError(f"--out {out}: the folder {out.parent} cannot be written to; choose another")
     if kind == ".png" and n > _PICTURE:
-        raise GflowError(f"--n {n}: a picture holds {_PICTURE} samples at most; write an array with --out FILE.npy")
+        raise GflowError(
+            f"--n {n}: a picture holds {_PICTURE} samples at most; name a folder, or write an array with --out FILE.npy"
+        )
 
-    import numpy as np
     import torch
 
-    from gflow_core.files.whole import written_aside
+    from gflow_core.export.samples import write_samples
     from gflow_core.nn.labels import label_name
     from gflow_core.nn.sampling import dealt
     from gflow_core.parts.loading import of_run
@@ -83,18 +85,8 @@ def command(
         classes = dealt(drawing.labels, n) if shape.classes and drawing.labels is not None else None
         draw_samples(out, x, shape, classes=classes)
     else:
-        first = next(drawing.chunks(1))[0]
-        need, free = n * first.numel() * 4, shutil.disk_usage(out.parent).free
-        if need > free:
-            raise GflowError(f"--n {n}: needs {need / 1e9:.3g} GB at {out.parent}, which has {free / 1e9:.3g} GB free")
-        done = 0
-        with workers(scheduler) as spread, RunConsole() as console, written_aside(out) as aside:
-            array = np.lib.format.open_memmap(aside, "w+", np.float32, (n, *first.shape))
-            for x in drawing.chunks(n, spread):
-                array[done : done + len(x)] = x.float().numpy()
-                done += len(x)
-                console.progress("drawing", done, n)
-            array.flush()
+        with workers(scheduler) as spread, RunConsole() as console:
+            write_samples(drawing, n, out, spread, console.progress)
     which = ""
     if label is not None and shape is not None and drawing.labels is not None:
         which = f" of {label_name(drawing.labels[0], shape, drawing.class_names)}"

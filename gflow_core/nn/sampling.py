@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
 from typing import TypeVar
 
 import torch
@@ -20,6 +21,7 @@ from gflow_core.parts.source import Source
 from gflow_core.parts.spec import Train
 
 __all__ = [
+    "CHUNK",
     "Given",
     "by_label",
     "dealt",
@@ -36,6 +38,9 @@ __all__ = [
 
 Y = TypeVar("Y")
 
+
+CHUNK = 256
+"""Items that a sampler makes at once; a divisor of what is drawn at once."""
 
 _DRAWN = 8192
 """Latents drawn at once: numbers depend on how many one call draws, and must not depend on `chunk`."""
@@ -54,7 +59,7 @@ def sample(sampler: nn.Module, runtime: Runtime, given: Given) -> Tensor:
     return x.to(given[0].dtype)
 
 
-def push(sampler: nn.Module, z: Tensor, y: Tensor | None, runtime: Runtime, *, chunk: int = 256) -> Iterator[Tensor]:
+def push(sampler: nn.Module, z: Tensor, y: Tensor | None, runtime: Runtime, *, chunk: int = CHUNK) -> Iterator[Tensor]:
     """The sampler's items at latents z [n, d], in pieces [at most chunk, *shape] on the device, in z's type.
 
     Labels y [n] or [n, k] go with a conditional sampler, None with any other. Its mode is the caller's.
@@ -79,11 +84,13 @@ def draw_given(
     in_turn: bool = False,
     chunk: int,
     prefix: bool = False,
+    done: int = 0,
 ) -> Iterator[Given]:
     """What n samples are made of, at most `chunk` at a time.
 
     A conditional sampler gets labels drawn with replacement from the pool `labels` [m] or [m, k], or dealt from it in
     turn. With `prefix` the latents are the first n of those that any larger n gets, and the stream moves farther.
+    Pieces that the first `done` samples fill are left out.
     """
     for start in range(0, n, _DRAWN):
         size = min(_DRAWN, n - start)
@@ -92,7 +99,7 @@ def draw_given(
         if part.conditional:
             assert labels is not None
             y = dealt(labels, size, start) if in_turn else draw_labels(labels, size, streams["label"])
-        yield from pieces(z, y, chunk)
+        yield from islice(pieces(z, y, chunk), max(done - start, 0) // chunk, None)
 
 
 def draw_chunks(
@@ -104,17 +111,18 @@ def draw_chunks(
     *,
     labels: Tensor | None = None,
     in_turn: bool = False,
-    chunk: int = 256,
+    chunk: int = CHUNK,
     prefix: bool = False,
+    done: int = 0,
     spread: Map = map,
     train: Train | None = None,
 ) -> Iterator[Tensor]:
     """n samples in pieces [at most chunk, *shape], on the device; the sampler's mode is the caller's.
 
-    Labels and `prefix` as `draw_given` has them. `spread` may be the workers of a cluster, which choose a device as
-    `train` asks.
+    Labels, `prefix` and `done` as `draw_given` has them. `spread` may be the workers of a cluster, which choose a
+    device as `train` asks.
     """
-    given = draw_given(part, n, streams, labels=labels, in_turn=in_turn, chunk=chunk, prefix=prefix)
+    given = draw_given(part, n, streams, labels=labels, in_turn=in_turn, chunk=chunk, prefix=prefix, done=done)
     for x in spread(Portable(partial(sample, sampler), runtime, train), given):
         yield x.to(runtime.device)
 
@@ -137,7 +145,7 @@ def by_label(
     return torch.cat([x.cpu() for x in push(sampler, z, labels.repeat_interleave(columns, 0), runtime)])
 
 
-def draw_from(subject: Subject, n: int, chunk: int = 256) -> Iterator[Tensor]:
+def draw_from(subject: Subject, n: int, chunk: int = CHUNK) -> Iterator[Tensor]:
     """n samples of an analyzer's subject, in pieces on the device, from its own streams; labels as in the data."""
     assert subject.sampler is not None
     for x in draw_through(subject, partial(sample, subject.sampler), n, chunk):

@@ -67,6 +67,7 @@ class Drawing:
         device: str | None = None,
     ) -> None:
         folder = RunFolder(path)
+        self.path, self.label = path, label
         self.recipe = load(folder.recipe, begun=True)
         spec = anywhere(self.recipe.spec, device)
         if spec.sampler is None:
@@ -80,20 +81,25 @@ class Drawing:
         self.experiment = build(spec, load_data=False, begin=spec.objective is None, precision=precision)
         check_loaded(manifest, path)
         check_origins(manifest, self.experiment, path)
+        self.step: int | None = None  # that its weights are of; a run that trains nothing has none
         if spec.objective is not None:
             state = folder.load(checkpoint, only=("sampler", "ema"))
             module = self.experiment.final_sampler
             assert module is not None
             load_network("ema" if self.experiment.ema else "sampler", module, state, folder.path)
+            self.step = state.step
         if replica >= len(spec.seeds):
             raise GflowError(f"{path}: no replica {replica}; it has {len(spec.seeds)}, numbered from 0")
         self.experiment = single(self.experiment, replica)
         if seed is not None:
             self.experiment.streams = Streams(seed)
 
-    def chunks(self, n: int, map: Map = map) -> Iterator[Tensor]:
-        """n samples [., *shape] on the CPU, some at a time; the same ones at every call."""
-        return chunks(self.experiment, n, "sample", self.labels, map)
+    def chunks(self, n: int, map: Map = map, done: int = 0) -> Iterator[Tensor]:
+        """n samples [., *shape] on the CPU, CHUNK at a time; the same ones at every call.
+
+        Without the chunks that the first `done` samples fill.
+        """
+        return chunks(self.experiment, n, "sample", self.labels, map, done)
 
 
 def draw(
@@ -126,11 +132,12 @@ def _wanted(spec: Spec, label: str | int | None, names: Sequence[str]) -> Tensor
 
 
 def chunks(
-    experiment: Experiment, n: int, stream: str, labels: Tensor | None = None, map: Map = map
+    experiment: Experiment, n: int, stream: str, labels: Tensor | None = None, map: Map = map, done: int = 0
 ) -> Iterator[Tensor]:
     """n samples on the CPU, in eval mode, from a stream that starts afresh: sample i has the same latent at every call.
 
-    A conditional sampler's labels are dealt from `labels` in turn, or drawn as in the data.
+    A conditional sampler's labels are dealt from `labels` in turn, or drawn as in the data. Chunks that the first
+    `done` samples fill are left out.
     """
     module = experiment.final_sampler
     assert module is not None
@@ -148,6 +155,7 @@ def chunks(
             labels=labels,
             in_turn=in_turn,
             prefix=True,
+            done=done,
             spread=map,
             train=spec.train,
         ):

@@ -22,7 +22,7 @@ from gflow_core.parts.nouns import DataShape
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw_captioned", "draw_points", "draw_samples", "finite", "image_grid", "own_style", "scatter"]
+__all__ = ["bytes_of", "draw_captioned", "draw_points", "draw_samples", "finite", "image_grid", "own_style", "scatter"]
 
 _LETTERS = 12  # pixels of a caption's letters
 _LINE = 15
@@ -143,15 +143,24 @@ def finite(x: Tensor) -> Tensor:
     return x
 
 
+def bytes_of(x: Tensor, shape: DataShape) -> Tensor:
+    """Images x [N, C, H, W] as bytes: the data's range becomes 0 to 255, rounded, and values beyond it saturate.
+
+    On the CPU. Raises Diverged where images are not finite.
+    """
+    low, high = (shape.low, shape.high) if shape.low is not None and shape.high is not None else (-1.0, 1.0)
+    pixels = ((finite(x.detach().float().cpu()) - low) * (255 / (high - low))).round().clamp(0, 255)
+    return pixels.to(torch.uint8)
+
+
 def image_grid(x: Tensor, shape: DataShape, columns: int | None = None, gap: int = 2) -> np.ndarray[Any, Any]:
     """Images x [N, C, H, W] row by row in one picture [height, width, 3] of bytes, white `gap` pixels around each.
 
     Values beyond the data's range saturate. One channel is shown as grey; more than three show three. Raises Diverged
     where images are not finite.
     """
-    low, high = (shape.low, shape.high) if shape.low is not None and shape.high is not None else (-1.0, 1.0)
-    pixels = ((finite(x.detach().float().cpu()) - low) * (255 / (high - low))).round().clamp(0, 255)
-    pixels = pixels.to(torch.uint8)[:, :3] if x.shape[1] >= 3 else pixels.to(torch.uint8)[:, :1].expand(-1, 3, -1, -1)
+    pixels = bytes_of(x, shape)
+    pixels = pixels[:, :3] if x.shape[1] >= 3 else pixels[:, :1].expand(-1, 3, -1, -1)
     n, _, height, width = pixels.shape
     columns = min(columns or int((n - 1) ** 0.5) + 1, n)
     rows = -(-n // columns)

@@ -1,0 +1,1 @@
+"""What leaves a run for other programs: many samples in files, walks through the latents, the sampler itself."""
