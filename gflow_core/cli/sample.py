@@ -1,4 +1,4 @@
-"""gflow sample RUN --n N --out FILE|FOLDER"""
+"""gflow sample RUN --n N --out FILE|FOLDER, or --video FILE"""
 
 from __future__ import annotations
 
@@ -6,23 +6,37 @@ import os
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 __all__ = ["command"]
 
 _PICTURE = 10_000  # more would be no picture
 _FILES = (".png", ".npy", ".npz", ".zip")
+_FILMS = (".gif", ".mp4")
 
 
 @click.command("sample")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--n", default=64, show_default=True, type=click.IntRange(min=1), help="Samples to draw.")
+@click.option(
+    "--n", default=64, show_default=True, type=click.IntRange(min=1), help="Samples to draw; walks at a time of a film."
+)
 @click.option(
     "--out",
-    required=True,
     type=click.Path(path_type=Path),
     help="A .png (a grid, or a scatter plot of vectors), a .npy ([N, *shape], in the data's range), a .npz (images as "
     "bytes, and labels), a .zip of PNGs, or a folder of them, which goes on where it was stopped.",
 )
+@click.option(
+    "--video",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="In place of --out, a film of walks through the latents: a .gif, or an .mp4 where the program ffmpeg is.",
+)
+@click.option(
+    "--latents", default=4, show_default=True, type=click.IntRange(min=2), help="Latents that each walk goes through."
+)
+@click.option("--frames", default=120, show_default=True, type=click.IntRange(min=2), help="Frames of the film.")
+@click.option("--fps", default=20, show_default=True, type=click.IntRange(1, 100), help="Frames a second.")
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of the latents; the run's own by default.")
 @click.option(
     "--checkpoint", metavar="NAME", help="Draw from this one (such as 000100, or best) instead of the newest."
@@ -39,7 +53,11 @@ _FILES = (".png", ".npy", ".npz", ".zip")
 def command(
     run: Path,
     n: int,
-    out: Path,
+    out: Path | None,
+    video: Path | None,
+    latents: int,
+    frames: int,
+    fps: int,
     seed: int | None,
     checkpoint: str | None,
     replica: int,
@@ -49,21 +67,12 @@ def command(
     """Draw from a run's sampler (its averaged weights where it keeps them)."""
     from gflow_core.errors import GflowError, harmless
 
-    kind = "" if out.is_dir() else out.suffix.lower()
-    if kind and kind not in _FILES:
-        raise GflowError(f"--out {out}: end the name in {', '.join(_FILES)}, or in none of these for a folder of PNGs")
-    if not out.parent.is_dir():
-        raise GflowError(f"--out {out}: the folder {out.parent} does not exist")
-    if not os.access(out.parent, os.W_OK):
-        raise GflowError(f"--out {out}: the folder {out.parent} cannot be written to; choose another")
-    if kind == ".png" and n > _PICTURE:
-        raise GflowError(
-            f"--n {n}: a picture holds {_PICTURE} samples at most; name a folder, or write an array with --out FILE.npy"
-        )
+    target, kind = _target(out, video, n)
 
     import torch
 
     from gflow_core.export.samples import write_samples
+    from gflow_core.export.walk import write_walk
     from gflow_core.nn.labels import label_name
     from gflow_core.nn.sampling import dealt
     from gflow_core.parts.loading import of_run
@@ -83,11 +92,51 @@ def command(
         if shape is None:
             raise GflowError(f"--out {out}: the recipe has no [dataset] that says how to draw; write --out FILE.npy")
         classes = dealt(drawing.labels, n) if shape.classes and drawing.labels is not None else None
-        draw_samples(out, x, shape, classes=classes)
+        draw_samples(target, x, shape, classes=classes)
     else:
         with workers(scheduler) as spread, RunConsole() as console:
-            write_samples(drawing, n, out, spread, console.progress)
+            if video is not None:
+                write_walk(
+                    drawing,
+                    video,
+                    n=n,
+                    latents=latents,
+                    frames=frames,
+                    fps=fps,
+                    spread=spread,
+                    progress=console.progress,
+                )
+            else:
+                write_samples(drawing, n, target, spread, console.progress)
     which = ""
     if label is not None and shape is not None and drawing.labels is not None:
         which = f" of {label_name(drawing.labels[0], shape, drawing.class_names)}"
-    click.echo(harmless(f"{n} samples{which}: {out}"))
+    what = f"{frames} frames of {n} walks" if video is not None else f"{n} samples"
+    click.echo(harmless(f"{what}{which}: {target}"))
+
+
+def _target(out: Path | None, video: Path | None, n: int) -> tuple[Path, str]:
+    """What is to be written, and the suffix that says how; "" of a folder. Raises GflowError where it cannot be."""
+    from gflow_core.errors import GflowError
+
+    context = click.get_current_context()
+    for name in ("latents", "frames", "fps") if video is None else ():
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise GflowError(f"--{name}: is for a film; ask for one with --video FILE.gif, or leave it out")
+    if (target := video or out) is None or (video is not None and out is not None):
+        raise GflowError("what is to be written? Give --out for samples, or --video for a film of them")
+    option = "--out" if video is None else "--video"
+    kind = "" if target.is_dir() else target.suffix.lower()
+    if video is not None and kind not in _FILMS:
+        raise GflowError(f"--video {video}: end the name in {' or '.join(_FILMS)}")
+    if video is None and kind and kind not in _FILES:
+        raise GflowError(f"--out {out}: end the name in {', '.join(_FILES)}, or in none of these for a folder of PNGs")
+    if not target.parent.is_dir():
+        raise GflowError(f"{option} {target}: the folder {target.parent} does not exist")
+    if not os.access(target.parent, os.W_OK):
+        raise GflowError(f"{option} {target}: the folder {target.parent} cannot be written to; choose another")
+    if kind in (".png", *_FILMS) and n > _PICTURE:
+        raise GflowError(
+            f"--n {n}: a picture holds {_PICTURE} samples at most; name a folder, or write an array with --out FILE.npy"
+        )
+    return target, kind

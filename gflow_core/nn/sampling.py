@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
 from typing import TypeVar
@@ -31,6 +31,7 @@ __all__ = [
     "draw_labels",
     "draw_through",
     "label_pool",
+    "made_of",
     "pieces",
     "push",
     "sample",
@@ -123,6 +124,13 @@ def draw_chunks(
     device as `train` asks.
     """
     given = draw_given(part, n, streams, labels=labels, in_turn=in_turn, chunk=chunk, prefix=prefix, done=done)
+    return made_of(given, sampler, runtime, spread, train)
+
+
+def made_of(
+    given: Iterable[Given], sampler: nn.Module, runtime: Runtime, spread: Map = map, train: Train | None = None
+) -> Iterator[Tensor]:
+    """What the sampler makes of each piece, on the device; its mode is the caller's. `spread` and `train` as above."""
     for x in spread(Portable(partial(sample, sampler), runtime, train), given):
         yield x.to(runtime.device)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from gflow_core.errors import GflowError
 from gflow_core.machine.runtime import choose_device
 from gflow_core.machine.streams import Streams
 from gflow_core.nn.labels import label_rows, parse_label
-from gflow_core.nn.sampling import by_label, draw_chunks, label_pool
+from gflow_core.nn.sampling import CHUNK, Given, by_label, draw_given, label_pool, made_of
 from gflow_core.optim.player import evaluating
 from gflow_core.parts.analysis import Map
 from gflow_core.parts.loading import check_loaded
@@ -30,7 +30,7 @@ from gflow_core.runs.pictures import finite
 from gflow_core.runs.record import RunFolder
 from gflow_core.runs.state import load_network
 
-__all__ = ["COLUMNS", "IMAGES", "POINTS", "Drawing", "anywhere", "chunks", "draw", "label_grid", "some_real"]
+__all__ = ["COLUMNS", "IMAGES", "POINTS", "Drawing", "anywhere", "chunks", "draw", "label_grid", "made", "some_real"]
 
 IMAGES, POINTS = 64, 2048  # samples in the pictures drawn while training
 COLUMNS = 10  # samples of each label there
@@ -139,26 +139,21 @@ def chunks(
     A conditional sampler's labels are dealt from `labels` in turn, or drawn as in the data. Chunks that the first
     `done` samples fill are left out.
     """
-    module = experiment.final_sampler
-    assert module is not None
     spec, streams = experiment.spec, experiment.streams.fork(stream)
     in_turn = labels is not None
     if labels is None and spec.sampler.conditional:
         labels = label_pool(experiment.data, spec.data_shape())
+    given = draw_given(spec.sampler, n, streams, labels=labels, in_turn=in_turn, chunk=CHUNK, prefix=True, done=done)
+    return made(experiment, given, map)
+
+
+def made(experiment: Experiment, given: Iterable[Given], map: Map = map) -> Iterator[Tensor]:
+    """What the sampler makes, in eval mode, of each piece of latents and labels, on the CPU."""
+    module = experiment.final_sampler
+    assert module is not None
+    spec = experiment.spec
     with evaluating(module), blaming(spec, experiment):
-        for x in draw_chunks(
-            module,
-            spec.sampler,
-            n,
-            streams,
-            experiment.runtime,
-            labels=labels,
-            in_turn=in_turn,
-            prefix=True,
-            done=done,
-            spread=map,
-            train=spec.train,
-        ):
+        for x in made_of(given, module, experiment.runtime, map, spec.train):
             yield finite(x.cpu())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,17 @@ from gflow_core.parts.nouns import DataShape
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["bytes_of", "draw_captioned", "draw_points", "draw_samples", "finite", "image_grid", "own_style", "scatter"]
+__all__ = [
+    "bytes_of",
+    "draw_captioned",
+    "draw_points",
+    "draw_samples",
+    "finite",
+    "image_grid",
+    "own_style",
+    "scatter",
+    "write_gif",
+]
 
 _LETTERS = 12  # pixels of a caption's letters
 _LINE = 15
@@ -202,3 +212,10 @@ def scatter(
     if len(sets) <= 12:  # more would hide the points
         axes.legend(loc="upper right", markerscale=3)
     return figure
+
+
+def write_gif(path: Path, frames: Iterable[np.ndarray[Any, Any]], fps: int = 20) -> None:
+    """Frames [H, W, 3] of bytes, so many a second, as a GIF that repeats for ever; it counts in hundredths of one."""
+    images = map(Image.fromarray, frames)
+    duration = 10 * max(round(100 / fps), 1)
+    next(images).save(path, format="gif", save_all=True, append_images=images, duration=duration, loop=0)

@@ -20,7 +20,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gflow_core.errors import CheckpointError, GflowError
 from gflow_core.files import checkpoint
@@ -43,10 +43,10 @@ from gflow_core.files.whole import LEFTOVERS, written_aside
 from gflow_core.parts.analysis import Result
 from gflow_core.parts.goal import Goal
 from gflow_core.runs.best import best_of, goal_of, kept
-from gflow_core.runs.pictures import own_style
+from gflow_core.runs.pictures import own_style, write_gif
 
 if TYPE_CHECKING:
-    import numpy as np
+    pass
 
 __all__ = ["RunFolder", "plain"]
 
@@ -210,7 +210,7 @@ class RunFolder:
                 for figure, drawing in result.figures.items():
                     drawing.savefig(aside(f"{figure}.png"), format="png", dpi=150, bbox_inches="tight")
             for animation, frames in result.animations.items():
-                _write_animation(aside(f"{animation}.gif"), frames)
+                write_gif(aside(f"{animation}.gif"), frames)
             (folder / "result.json").unlink(missing_ok=True)
         for stale in before - set(files):  # an earlier analysis with other options made them, and nobody else
             (folder / stale).unlink(missing_ok=True)
@@ -337,14 +337,6 @@ def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
         writer = csv.DictWriter(file, fieldnames=columns)
         writer.writeheader()
         writer.writerows(rows)
-
-
-def _write_animation(path: Path, frames: list[np.ndarray[Any, Any]]) -> None:
-    """Frames [H, W, 3] of bytes as a GIF that repeats for ever, 20 frames a second."""
-    from PIL import Image
-
-    first, *rest = (Image.fromarray(frame) for frame in frames)
-    first.save(path, format="gif", save_all=True, append_images=rest, duration=50, loop=0)
 
 
 def plain(value: Any) -> Any:

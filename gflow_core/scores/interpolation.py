@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from gflow_core.parts.spec import Spec
 
-__all__ = ["Interpolation", "interpolation", "lerp", "slerp"]
+__all__ = ["Interpolation", "enlarged", "interpolation", "lerp", "slerp"]
 
 CURVE = 201
 """Points of a path in the plane."""
@@ -95,7 +95,7 @@ def interpolation(
         result.figures["interpolation"] = grid_figure(image_grid(shown.flatten(0, 1), data.shape, steps))
         if frames:
             moving = along(frames).transpose(0, 1)
-            result.animations["interpolation"] = _back([_enlarged(image_grid(x, data.shape)) for x in moving])
+            result.animations["interpolation"] = _back([enlarged(image_grid(x, data.shape)) for x in moving])
         return result
     real = data.x[torch.randperm(len(data), generator=streams["real"])[:2000]].float()
     curves = along(CURVE)
@@ -142,7 +142,8 @@ def _back(frames: list[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
     return frames + frames[-2:0:-1]
 
 
-def _enlarged(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def enlarged(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """A frame [H, W, 3] WIDE pixels wide at least, by a whole factor."""
     factor = -(-WIDE // pixels.shape[1])
     return pixels.repeat(factor, 0).repeat(factor, 1)
 
