@@ -33,6 +33,10 @@ class Normal:
 
         return torch.randn(n, self.dim, generator=generator)
 
+    def code(self) -> str:
+        """Lines of Python that draw z [n, dim] with torch alone: the same numbers as `draw`."""
+        return f"z = torch.randn(n, {self.dim})"
+
 
 @attrs.frozen(kw_only=True)
 class TruncatedNormal:
@@ -61,6 +65,15 @@ class TruncatedNormal:
         z = math.sqrt(2) * torch.erfinv(inside * (2 * u - 1))  # the inverse of its distribution function
         return (self.scale * z.clamp(-self.bound, self.bound)).to(torch.get_default_dtype())
 
+    def code(self) -> str:
+        """Lines of Python, as a normal law has them."""
+        inside = f"math.erf({self.bound} / math.sqrt(2))"
+        return (
+            f"u = torch.rand(n, {self.dim}, dtype=torch.float64)\n"
+            f"z = math.sqrt(2) * torch.erfinv({inside} * (2 * u - 1))\n"
+            f"z = ({self.scale} * z.clamp({-self.bound}, {self.bound})).float()"
+        )
+
 
 @attrs.frozen(kw_only=True)
 class Uniform:
@@ -85,6 +98,10 @@ class Uniform:
 
         return torch.rand(n, self.dim, generator=generator) * (self.high - self.low) + self.low
 
+    def code(self) -> str:
+        """Lines of Python, as a normal law has them."""
+        return f"z = torch.rand(n, {self.dim}) * {self.high - self.low} + {self.low}"
+
 
 @attrs.frozen(kw_only=True)
 class Bernoulli:
@@ -102,6 +119,10 @@ class Bernoulli:
         import torch
 
         return (torch.rand(n, self.dim, generator=generator) < self.p).to(torch.get_default_dtype())
+
+    def code(self) -> str:
+        """Lines of Python, as a normal law has them."""
+        return f"z = (torch.rand(n, {self.dim}) < {self.p}).float()"
 
 
 @attrs.frozen(kw_only=True)
@@ -127,6 +148,11 @@ class Equicorrelated:
         own = torch.randn(n, self.dim, generator=generator)
         return math.sqrt(self.rho) * shared + math.sqrt(1 - self.rho) * own
 
+    def code(self) -> str:
+        """Lines of Python, as a normal law has them."""
+        shared = f"math.sqrt({self.rho}) * torch.randn(n, 1)"
+        return f"z = {shared} + math.sqrt(1 - {self.rho}) * torch.randn(n, {self.dim})"
+
 
 @attrs.frozen(kw_only=True)
 class StudentT:
@@ -150,3 +176,11 @@ class StudentT:
         radius = (self.nu * torch.expm1(-2 / self.nu * torch.log1p(-u))).sqrt()  # 1 - u is never 0
         z = radius * torch.cos(2 * math.pi * v) * math.sqrt((self.nu - 2) / self.nu)
         return z.to(torch.get_default_dtype())
+
+    def code(self) -> str:
+        """Lines of Python, as a normal law has them."""
+        return (
+            f"u, v = torch.rand(2, n, {self.dim}, dtype=torch.float64)\n"
+            f"radius = ({self.nu} * torch.expm1(-2 / {self.nu} * torch.log1p(-u))).sqrt()\n"
+            f"z = (radius * torch.cos(2 * math.pi * v) * math.sqrt(({self.nu} - 2) / {self.nu})).float()"
+        )

@@ -17,7 +17,7 @@ from gflow_core.machine.runtime import Runtime, choose_device
 from gflow_core.parts.analysis import Subject
 from gflow_core.parts.spec import Train
 
-__all__ = ["Portable", "portable"]
+__all__ = ["Portable", "folded", "portable"]
 
 X = TypeVar("X")
 Y = TypeVar("Y")
@@ -77,6 +77,12 @@ def _on_cpu(tree: Any) -> Any:
     if isinstance(tree, Tensor):
         return tree.cpu()
     return type(tree)(map(_on_cpu, tree)) if type(tree) in (tuple, list) else tree
+
+
+def folded(module: nn.Module) -> nn.Module:
+    """A copy whose parametrized weights are the plain ones that they amount to in eval mode."""
+    copy: nn.Module = torch.load(io.BytesIO(_packed(module)), weights_only=False)
+    return copy
 
 
 @torch.no_grad()

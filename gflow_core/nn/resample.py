@@ -5,11 +5,15 @@ Parameters, initialisation, spectral norms and gradients are those of the 3x3 co
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 __all__ = ["DownConv", "UpConv", "doubled"]
+
+C = TypeVar("C", nn.Conv2d, nn.ConvTranspose2d)
 
 
 def doubled(x: Tensor) -> Tensor:
@@ -33,6 +37,11 @@ class UpConv(nn.Conv2d):
         """What it makes of x with that kernel."""
         return F.conv_transpose2d(x, kernel, bias, stride=2, padding=1)
 
+    def plain(self) -> nn.ConvTranspose2d:
+        """A layer of torch's own that makes the same of x, with the weights as they are now."""
+        layer = nn.ConvTranspose2d(self.in_channels, self.out_channels, 4, 2, 1, bias=self.bias is not None)
+        return _with(layer, self.kernel(), self.bias)
+
     def forward(self, x: Tensor) -> Tensor:
         return self.convolve(x, self.kernel(), self.bias)
 
@@ -51,5 +60,17 @@ class DownConv(nn.Conv2d):
         """What it makes of x with that kernel."""
         return F.conv2d(x, kernel, bias, stride=2, padding=1)
 
+    def plain(self) -> nn.Conv2d:
+        """A layer of torch's own that makes the same of x, with the weights as they are now."""
+        layer = nn.Conv2d(self.in_channels, self.out_channels, 4, 2, 1, bias=self.bias is not None)
+        return _with(layer, self.kernel(), self.bias)
+
     def forward(self, x: Tensor) -> Tensor:
         return self.convolve(x, self.kernel(), self.bias)
+
+
+def _with(layer: C, kernel: Tensor, bias: Tensor | None) -> C:
+    """The layer with this kernel and bias as its own."""
+    layer.weight = nn.Parameter(kernel.detach())
+    layer.bias = None if bias is None else nn.Parameter(bias.detach())
+    return layer

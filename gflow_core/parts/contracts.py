@@ -58,7 +58,9 @@ class Latent(Protocol):
     def draw(self, n: int, generator: Generator) -> Tensor:
         """n independent draws, [n, dim], in torch's default dtype, by functions that are told no device.
 
-        A law whose components are alike may also state its `moments() -> Moments`; all that the core registers do.
+        A law whose components are alike may also state its `moments() -> Moments`; and any law in `code() -> str`
+        lines of Python that draw `z` [n, dim] with torch and math alone, for `gflow export`. All that the core
+        registers have both.
         """
 
 

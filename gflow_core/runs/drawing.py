@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,6 @@ class Drawing:
         check_recipe(manifest, path)
         check_files(manifest, path, spec, tables=NETWORKS)
         self.class_names = class_names(manifest)
-        self.labels = _wanted(spec, label, self.class_names)
         precision = precision_of(manifest, spec)
         self.experiment = build(spec, load_data=False, begin=spec.objective is None, precision=precision)
         check_loaded(manifest, path)
@@ -93,6 +93,14 @@ class Drawing:
         self.experiment = single(self.experiment, replica)
         if seed is not None:
             self.experiment.streams = Streams(seed)
+
+    @cached_property
+    def labels(self) -> Tensor | None:
+        """What is dealt to samples in turn, [m] or [m, k]; None for a sampler that reads none.
+
+        Raises GflowError where the label that is asked for is none, or only the data would tell them.
+        """
+        return _wanted(self.recipe.spec, self.label, self.class_names)
 
     def chunks(self, n: int, map: Map = map, done: int = 0) -> Iterator[Tensor]:
         """n samples [., *shape] on the CPU, CHUNK at a time; the same ones at every call.

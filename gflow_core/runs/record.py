@@ -45,9 +45,6 @@ from gflow_core.parts.goal import Goal
 from gflow_core.runs.best import best_of, goal_of, kept
 from gflow_core.runs.pictures import own_style, write_gif
 
-if TYPE_CHECKING:
-    pass
-
 __all__ = ["RunFolder", "plain"]
 
 

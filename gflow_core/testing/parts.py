@@ -6,6 +6,7 @@ does not keep. GflowErrors pass: data or weights that are missing on this machin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
@@ -300,6 +301,12 @@ def check_latent(part: Any) -> None:
             moments = part.moments()
         promises.require(isinstance(moments, Moments), f"moments gives Moments, not {type(moments).__name__}")
         _moments(promises, moments, draw(_DRAWS).double())
+    if hasattr(part, "code"):
+        made: dict[str, Any] = {"torch": torch, "math": math, "n": 3}
+        with promises.calling("code"), seeded(0):
+            exec(part.code(), made)
+        shape = list(getattr(made.get("z"), "shape", ()))
+        promises.require(shape == [3, part.dim], f"the lines of code() make z [n, dim], not {shape or 'no tensor z'}")
 
 
 def _moments(promises: Promises, stated: Moments, z: Tensor) -> None:

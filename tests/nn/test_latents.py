@@ -107,3 +107,13 @@ def test_wholly_correlated_components_are_one_number():
     z = drawn(Equicorrelated(dim=6, rho=1.0))
     assert (z == z[:, :1]).all()
     assert np.linalg.matrix_rank(z) == 1
+
+
+@settings(derandomize=True, max_examples=40, deadline=None)
+@given(laws)
+def test_the_code_of_a_law_draws_its_numbers(law):
+    drawn: dict = {"torch": torch, "math": math, "n": 7}
+    torch.manual_seed(3)
+    exec(law.code(), drawn)
+    assert drawn["z"].dtype == torch.float32
+    torch.testing.assert_close(drawn["z"], law.draw(7, torch.Generator().manual_seed(3)))
