@@ -232,6 +232,7 @@ def test_some_combinations_train_and_some_are_refused(tmp_path):
         ["show", "objective", "vgrow.flow"],
         ["show", "dataset", "celeba", "--toml"],
         ["resolve", str(RECIPES[0])],
+        ["cite", str(RECIPES[0])],
         ["plugins"],
         ["plugins", "--json"],
     ],

@@ -33,6 +33,7 @@ COMMANDS = {
     "data": "Prepare and look at data sets.",
     "validate": "Check recipes without running them.",
     "resolve": "Print a recipe with parents, overrides and defaults filled in.",
+    "cite": "Print BibTeX of what a recipe or a run uses.",
     "cp": "Copy a recipe into a file of your own.",
     "ls": "List parts, recipes and runs.",
     "show": "Show one part: its options, defaults and source.",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 
@@ -39,6 +39,8 @@ class Ada:
     The p that is reached is part of a checkpoint, and logged as `augment_p`; the mean of signs is `real_sign`.
     Between pixels images are interpolated bilinearly and mirrored at their borders; the paper's filter is finer.
     """
+
+    cite: ClassVar[tuple[str, ...]] = ("karras2020ada",)
 
     groups: tuple[Literal["blit", "geometry", "color"], ...] = option(
         ("blit", "geometry", "color"),

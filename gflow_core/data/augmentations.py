@@ -9,7 +9,7 @@ code): each image by itself, differentiable in its pixels, in the range [-1, 1] 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 
@@ -97,6 +97,8 @@ class Dither:
 class Color(_Sometimes):
     """Brightness + U(-.5, .5), saturation times U(0, 2) about the grey, contrast times U(.5, 1.5) about the mean."""
 
+    cite: ClassVar[tuple[str, ...]] = ("zhao2020differentiable",)
+
     numbers = 3
 
     def change(self, x: Tensor, u: Tensor) -> Tensor:
@@ -111,6 +113,8 @@ class Color(_Sometimes):
 @attrs.frozen(kw_only=True)
 class Translation(_Sometimes):
     """Images moved by whole pixels, up to a share of the side each way, zeros outside."""
+
+    cite: ClassVar[tuple[str, ...]] = ("zhao2020differentiable",)
 
     share: float = option(0.125, doc="Longest move, as a share of the side.", gt=0, le=1)
 
@@ -134,6 +138,8 @@ class Translation(_Sometimes):
 class Cutout(_Sometimes):
     """A square of a share of the side, at a random centre, filled with 0."""
 
+    cite: ClassVar[tuple[str, ...]] = ("zhao2020differentiable",)
+
     share: float = option(0.5, doc="Side of the square, as a share of the image's.", gt=0, le=1)
 
     numbers = 2
@@ -154,6 +160,8 @@ class Cutout(_Sometimes):
 @attrs.frozen(kw_only=True)
 class DiffAugment:
     """Colour, translation and cutout after one another: the policy of Zhao et al. 2020 with their settings."""
+
+    cite: ClassVar[tuple[str, ...]] = ("zhao2020differentiable",)
 
     policy: tuple[Literal["color", "translation", "cutout"], ...] = option(
         ("color", "translation", "cutout"), doc="Which of them, in this order."

@@ -62,6 +62,7 @@ class Inception(_Published):
     Its logits, for the Inception Score, are those of 1008 classes without the biases, as that score's code has them.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("szegedy2016rethinking",)
     smooth: ClassVar[bool] = False  # it rounds images to bytes
 
     def build(self, data: DataShape, device: torch.device, progress: Progress = no_progress) -> Encoder:
@@ -103,6 +104,7 @@ class _Torchvision(_Published):
 class ResNet50(_Torchvision):
     """ResNet-50 (He et al. 2016, torchvision's IMAGENET1K_V1): 2048 pooled features, logits of 1000 classes."""
 
+    cite: ClassVar[tuple[str, ...]] = ("he2016deep",)
     model: ClassVar[str] = "resnet50"
     head: ClassVar[str] = "fc"
 
@@ -114,6 +116,7 @@ class Vgg16(_Torchvision):
     The features are the second linear layer's, after its ReLU.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("simonyan2015very",)
     model: ClassVar[str] = "vgg16"
     head: ClassVar[str] = "classifier.6"
 
@@ -125,6 +128,7 @@ class DenseNet201(_Torchvision):
     The features are those of the last block, after ReLU and global average pooling.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("huang2017densely",)
     model: ClassVar[str] = "densenet201"
     head: ClassVar[str] = "classifier"
 
@@ -135,6 +139,8 @@ class EfficientnetLite0(_Images):
 
     Network and weights come as packages (the extra "efficientnet" of gflow-core), so that it works without a network.
     """
+
+    cite: ClassVar[tuple[str, ...]] = ("tan2019efficientnet",)
 
     def build(self, data: DataShape, device: torch.device, progress: Progress = no_progress) -> Encoder:
         from gflow_core.encoders.imagenet import build_efficientnet_lite0

@@ -27,6 +27,7 @@ class Adversarial(GameRules):
     items, then one update of the sampler. Labels are passed on where the data has them and a network reads them.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("goodfellow2014gan",)
     players: ClassVar[tuple[str, ...]] = ("sampler", "discriminator")
     replicable: ClassVar[bool] = True
     accumulates: ClassVar[bool] = True

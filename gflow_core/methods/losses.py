@@ -31,6 +31,7 @@ class Nonsaturating:
     The sampler maximises log D(G(z)) (section 3: the same fixed point, stronger gradients early).
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("goodfellow2014gan",)
     reads_real: ClassVar[bool] = False
 
     def discriminator(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
@@ -47,6 +48,8 @@ class Nonsaturating:
 class Minimax(Nonsaturating):
     """The same game as printed in eq. 1: the sampler minimises E log(1 - D(G(z)))."""
 
+    cite: ClassVar[tuple[str, ...]] = ("goodfellow2014gan",)
+
     def sampler(self, d_fake: Tensor, d_real: Tensor | None = None) -> Tensor:
         return -_softplus(d_fake).mean(-1)
 
@@ -58,6 +61,7 @@ class Minimax(Nonsaturating):
 class Hinge:
     """E max(0, 1 - d(x)) + E max(0, 1 + d(G(z))), and -E d(G(z)) (Lim and Ye 2017; Miyato et al. 2018, eqs. 16, 17)."""
 
+    cite: ClassVar[tuple[str, ...]] = ("lim2017geometric", "miyato2018spectral")
     reads_real: ClassVar[bool] = False
 
     def discriminator(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
@@ -77,6 +81,7 @@ class LeastSquares:
     On the logit itself; d* = p / (p + q).
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("mao2017least",)
     reads_real: ClassVar[bool] = False
 
     def discriminator(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
@@ -96,6 +101,7 @@ class Wasserstein:
     The critic is bounded by a penalty only.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("arjovsky2017wasserstein",)
     reads_real: ClassVar[bool] = False
     bounded: ClassVar[bool] = False
 
@@ -117,6 +123,7 @@ class Relativistic:
     differences of logits matter; at equilibrium they are 0.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("jolicoeur2019relativistic", "huang2024r3gan")
     reads_real: ClassVar[bool] = True
 
     def discriminator(self, d_real: Tensor, d_fake: Tensor) -> Tensor:

@@ -38,6 +38,7 @@ class GradientPenalty:
 class R1(GradientPenalty):
     """E|grad d(x)|^2 at real items (Mescheder et al. 2018, eq. 9)."""
 
+    cite: ClassVar[tuple[str, ...]] = ("mescheder2018converge",)
     differentiates: ClassVar[frozenset[str]] = frozenset({"real"})
 
     def value(self, judged: Judged) -> Tensor:
@@ -51,6 +52,7 @@ class R1(GradientPenalty):
 class R2(GradientPenalty):
     """E|grad d(y)|^2 at generated items (Mescheder et al. 2018, eq. 10)."""
 
+    cite: ClassVar[tuple[str, ...]] = ("mescheder2018converge",)
     differentiates: ClassVar[frozenset[str]] = frozenset({"fake"})
 
     def value(self, judged: Judged) -> Tensor:
@@ -75,6 +77,7 @@ class Mixed(GradientPenalty):
 class Interpolation(GradientPenalty):
     """E|grad d|^2 between a real and a generated item, a x + (1 - a) y with a ~ U(0, 1) (Thanh-Tung et al. 2019)."""
 
+    cite: ClassVar[tuple[str, ...]] = ("thanhtung2019improving",)
     pairs: ClassVar[bool] = True
 
     def value(self, judged: Judged) -> Tensor:
@@ -93,6 +96,8 @@ class Interpolation(GradientPenalty):
 @attrs.frozen(kw_only=True)
 class WganGp(Interpolation):
     """E(|grad d| - 1)^2 between a real and a generated item (Gulrajani et al. 2017, eq. 3)."""
+
+    cite: ClassVar[tuple[str, ...]] = ("gulrajani2017improved",)
 
     def value(self, judged: Judged) -> Tensor:
         from gflow_core.methods import gradients

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
@@ -45,6 +45,8 @@ class TruncatedNormal:
     BigGAN's law (Brock et al. 2019): bound 2, and the scale is the truncation. Mean 0; the variance is
     scale^2 (1 - 2 b phi(b) / (2 Phi(b) - 1)), .774 scale^2 at the bound 2.
     """
+
+    cite: ClassVar[tuple[str, ...]] = ("brock2019large",)
 
     dim: int = option(128, doc="Length of z.", ge=1)
     bound: float = option(2.0, doc="Largest |z| before scaling.", ge=1e-3)
@@ -160,6 +162,8 @@ class StudentT:
 
     Drawn by Bailey's polar method (Mathematics of Computation 62, 1994): sqrt(nu (u^(-2/nu) - 1)) cos(2 pi v).
     """
+
+    cite: ClassVar[tuple[str, ...]] = ("bailey1994polar",)
 
     dim: int = option(128, doc="Length of z.", ge=1)
     nu: float = option(5.0, doc="Degrees of freedom; above 2, where the variance nu/(nu-2) is finite.", gt=2)

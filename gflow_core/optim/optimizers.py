@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
@@ -105,6 +105,8 @@ class SGD(TorchOptimizer):
 class Adam(TorchOptimizer):
     """Adam (torch.optim.Adam)."""
 
+    cite: ClassVar[tuple[str, ...]] = ("kingma2015adam",)
+
     lr: Number = option(doc="Learning rate.", gt=0, le=1e6)
     betas: tuple[Number, Number] = option((0.9, 0.999), doc="Decay of the two moments.", ge=0, lt=1)
     eps: float = option(1e-8, doc="Added to the denominator.", gt=0)
@@ -116,6 +118,8 @@ class Adam(TorchOptimizer):
 class AdamW(TorchOptimizer):
     """Adam with decoupled weight decay (torch.optim.AdamW)."""
 
+    cite: ClassVar[tuple[str, ...]] = ("loshchilov2019decoupled",)
+
     lr: Number = option(doc="Learning rate.", gt=0, le=1e6)
     betas: tuple[Number, Number] = option((0.9, 0.999), doc="Decay of the two moments.", ge=0, lt=1)
     eps: float = option(1e-8, doc="Added to the denominator.", gt=0)
@@ -126,6 +130,8 @@ class AdamW(TorchOptimizer):
 @attrs.frozen(kw_only=True)
 class RMSprop(TorchOptimizer):
     """RMSProp (torch.optim.RMSprop)."""
+
+    cite: ClassVar[tuple[str, ...]] = ("tieleman2012rmsprop",)
 
     lr: Number = option(doc="Learning rate.", gt=0, le=1e6)
     alpha: float = option(0.99, doc="Decay of the squared gradient's mean.", ge=0, lt=1)

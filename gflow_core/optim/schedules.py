@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import ClassVar
 
 import attrs
 
@@ -81,6 +82,8 @@ class Linear:
 @attrs.frozen(kw_only=True)
 class Cosine:
     """From `start` to `end` along half a cosine over `steps`, then constant (Loshchilov and Hutter 2017, eq. 5)."""
+
+    cite: ClassVar[tuple[str, ...]] = ("loshchilov2017sgdr",)
 
     start: float = option(1.0, doc="The number at the first step.")
     end: float = option(0.0, doc="The number after `steps` steps and from then on.")

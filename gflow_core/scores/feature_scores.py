@@ -98,6 +98,7 @@ class Frechet(_Distance):
     or the samples, `rank_deficient_halves` of the halves.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("heusel2017gans",)
     better: ClassVar[Mapping[str, str]] = {"FID": "min", "FD": "min"}
 
     samples: int = option(10_000, doc="Samples drawn; the score falls as they grow, by an amount of its own.", ge=2)
@@ -125,6 +126,7 @@ class Kernel(_Distance):
     lies so far off that its own kernel drowns all others in rounding, there is no score, and a warning says so.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("binkowski2018demystifying",)
     better: ClassVar[Mapping[str, str]] = {"KID": "min", "KD": "min"}
 
     samples: int = option(10_000, doc="Samples drawn.", ge=2)
@@ -166,6 +168,7 @@ class Inception(_Scored):
     number, as the authors' code does.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("salimans2016improved",)
     better: ClassVar[Mapping[str, str]] = {"IS": "max", "classifier_score": "max"}
 
     encoder: EncoderPart = option(doc="Network that classifies.")
@@ -208,6 +211,7 @@ class Prdc(_Distance):
     its very edge is in. The authors' code has them open, which differs only where distances are equal, as of copies.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("kynkaanniemi2019improved", "naeem2020reliable")
     better: ClassVar[Mapping[str, str]] = dict.fromkeys(("precision", "recall", "density", "coverage"), "max")
 
     samples: int = option(10_000, doc="Samples drawn; more than `k`.", ge=2)

@@ -35,6 +35,7 @@ class Interpolation:
     normal z; a spherical one keeps the length, but may leave an interval. The pairs are the same at every step.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("shoemake1985animating", "white2016sampling")
     needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler"})
 
     path: Literal["linear", "spherical"] = option(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 
@@ -24,6 +24,8 @@ class CelebA(Files):
     Looked for in root, root/celeba (torchvision's place) and root/CelebA, and in Img below each; root may be the
     zip or the folder itself. The partition file is needed only for a split, list_attr_celeba.txt only for attributes.
     """
+
+    cite: ClassVar[tuple[str, ...]] = ("liu2015celeba",)
 
     root: str = option("data", doc=ROOT)
     split: Literal["all", "train", "valid", "test"] = option(

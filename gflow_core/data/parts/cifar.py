@@ -21,6 +21,7 @@ __all__ = ["Cifar10", "Cifar100"]
 class _Cifar(Coloured):
     """Options of CIFAR-10 and CIFAR-100."""
 
+    cite: ClassVar[tuple[str, ...]] = ("krizhevsky2009learning",)
     native: ClassVar[int] = 32
     title: ClassVar[str]
 

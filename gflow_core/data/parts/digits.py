@@ -42,6 +42,8 @@ class Mnist5k(_Digits):
     They are handed out class by class in turn, 0, 1, ..., 9, 0, 1, ..., so that any `limit` is balanced.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("lecun1998gradient",)
+
     split: Literal["all", "train", "test"] = option(
         "all", doc="All 5,000, the first 450 of each class, or the last 50 of each class."
     )
@@ -85,6 +87,7 @@ class Mnist(_Idx):
     Looked for in root/MNIST/raw (torchvision's place), root/mnist and root.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("lecun1998gradient",)
     title: ClassVar[str] = "MNIST"
     folders: ClassVar[tuple[str, ...]] = ("MNIST/raw", "mnist")
 
@@ -97,6 +100,7 @@ class FashionMnist(_Idx):
     where Debian's package dataset-fashion-mnist puts it.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("xiao2017fashion",)
     title: ClassVar[str] = "Fashion-MNIST"
     class_names: ClassVar[tuple[str, ...]] = FASHION
     folders: ClassVar[tuple[str, ...]] = ("FashionMNIST/raw", "fashion-mnist", "fashion_mnist")

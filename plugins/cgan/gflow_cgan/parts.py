@@ -74,6 +74,8 @@ class MlpSampler(_Mlp):
     The sigmoid's [0, 1] is stretched to the data's range. On 28x28 digits in ten classes: 2,413,984 parameters.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("mirza2014cgan",)
+
     z_width: int = option(200, doc="Units of the layer that reads z (the paper: 200).", ge=1)
     label_width: int = option(1000, doc="Units of the layer that reads y (the paper: 1000).", ge=1)
     width: int = option(1200, doc="Units of the layer that reads both (the paper: 1200).", ge=1)
@@ -114,6 +116,7 @@ class MlpDiscriminator(_Mlp):
     On 28x28 digits in ten classes: 1,224,351 parameters. The paper's last sigmoid is part of the loss.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("mirza2014cgan", "goodfellow2013maxout")
     itemwise: ClassVar[bool] = True
 
     x_width: int = option(240, doc="Maxout units that read x (the paper: 240).", ge=1)
@@ -156,6 +159,7 @@ class MlpDiscriminator(_Mlp):
 class _Conv:
     """Options that the sampler and the discriminator share."""
 
+    cite: ClassVar[tuple[str, ...]] = ("mirza2014cgan",)
     conditional: ClassVar[bool] = True
 
     width: int = option(
@@ -287,6 +291,7 @@ class Parzen:
     models (Theis et al. 2016, arXiv 1511.01844). Read it beside the scores `_real`, never alone.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("mirza2014cgan",)
     needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler"})
     better: ClassVar[Mapping[str, str]] = {"log_likelihood": "max"}
 
@@ -408,6 +413,7 @@ class IntraFrechet(_ByClass):
     With fewer items of a class than features a covariance has not its full rank; `rank_deficient` says so.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("miyato2018projection", "heusel2017gans")
     better: ClassVar[Mapping[str, str]] = dict.fromkeys(
         ("intra FID", "intra FD", "intra FID_worst", "intra FD_worst"), "min"
     )

@@ -46,6 +46,7 @@ __all__ = [
 class _Mlp:
     """Options that the sampler and the discriminator share."""
 
+    cite: ClassVar[tuple[str, ...]] = ("tao2020far",)
     conditional: ClassVar[bool] = False
 
     width: int = option(64, doc="Units of each hidden layer (Tables 3 and 4: 64).", ge=1)
@@ -88,6 +89,8 @@ class MlpDiscriminator(_Mlp):
 @attrs.frozen(kw_only=True)
 class _Resnet:
     """Options that the sampler and the discriminator share."""
+
+    cite: ClassVar[tuple[str, ...]] = ("tao2020far", "mescheder2018converge")
 
     table: Literal["cifar", "imagenet"] = option(
         "cifar",
@@ -200,6 +203,8 @@ class FakeAsReal(Adversarial):
     default penalty is zero-centred on that mixed batch. `fake_as_real = 0` is plain GAN training.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("tao2020far", "goodfellow2014gan")
+
     fake_as_real: int = option(
         16, doc="M0: generated items counted as real (the paper: 16 of 64 in the plane, 32 of 64 on images).", ge=0
     )
@@ -246,6 +251,7 @@ class GradientExplosion:
     sigmoid(-d(y0)) |d(x0) - d(y0)| / |x0 - y0| (eq. 6).
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("tao2020far",)
     needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler", "discriminator"})
 
     samples: int = option(2000, doc="Fake points drawn.", ge=2)
@@ -294,6 +300,7 @@ class Evolution:
     moments so far; without it, only the last.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("tao2020far",)
     needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler"})
 
     samples: int = option(2000, doc="Points drawn at each moment; as many real ones are shown.", ge=1)
@@ -318,6 +325,7 @@ class Equilibrium:
     maximises the objective by itself, and builds Proposition 1's network. Needs no data and no training.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("tao2020far",)
     needs: ClassVar[frozenset[str]] = frozenset()
 
     grid: int = option(12, doc="Values of each of k0 (1e-4 to 10), m0 (1 to 16) and p0 (0 to 1), at most.", ge=2)

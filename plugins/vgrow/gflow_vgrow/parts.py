@@ -36,6 +36,8 @@ __all__ = [
 class _Resnet:
     """Options that the sampler and the discriminator share."""
 
+    cite: ClassVar[tuple[str, ...]] = ("gao2019vgrow",)
+
     channels: int = option(128, doc="Feature maps of every block (the paper: 128).", ge=1)
     variant: Literal["seed", "authors"] = option(
         "seed", doc="The paper's Tables 2-5, or the authors' public code; each difference is an option below."
@@ -194,6 +196,7 @@ class Flow(ParticleFlow):
     defaults: 1280 particles, 20 moves of 0.5.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("gao2019vgrow",)
     players: ClassVar[tuple[str, ...]] = ("sampler", "discriminator")
 
     divergence: Divergence = option(factory=KL, doc="The f-divergence that the flow decreases.")
@@ -242,6 +245,7 @@ class FlowField:
     discriminator that goes on learning, as in training; nothing of the run changes.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("gao2019vgrow",)
     needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler", "discriminator", "objective"})
 
     particles: int = option(256, doc="Particles drawn and moved.", ge=1)
@@ -284,6 +288,7 @@ class Theory:
     Needs no training: a table of quantity, predicted, measured and error, and the decay of the divergence.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("gao2019vgrow",)
     needs: ClassVar[frozenset[str]] = frozenset()
 
     samples: int = option(20_000, doc="Samples where an expectation is estimated by Monte Carlo.", ge=1000)

@@ -42,6 +42,7 @@ class ValueFunction:
     V of this D*, with q's error in it.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("goodfellow2014gan",)
     needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler", "discriminator"})
 
     samples: int = option(10_000, doc="Samples drawn.", ge=2)
@@ -111,6 +112,7 @@ class SvmFeatures(SvmOptions):
     bounds it.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("radford2016dcgan",)
     needs: ClassVar[frozenset[str]] = frozenset({"dataset", "discriminator"})
 
     def check(self, spec: Spec) -> Iterable[str]:

@@ -39,6 +39,7 @@ class LatentWalk:
     `outside_support` the share of points that leave the interval with some component.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("radford2016dcgan",)
     needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler"})
 
     path: Literal["linear", "spherical", "both"] = option(
@@ -99,6 +100,7 @@ class VectorArithmetic(ArithmeticOptions):
     every image with one `label`, for the arithmetic is of z alone.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("radford2016dcgan",)
     needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler"})
 
     def check(self, spec: Spec) -> Iterable[str]:

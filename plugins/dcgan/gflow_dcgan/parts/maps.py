@@ -38,6 +38,7 @@ class GuidedBackprop:
     evenly); selectivity how many standard deviations the shown images' responses lie above the median.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("radford2016dcgan", "springenberg2014striving")
     needs: ClassVar[frozenset[str]] = frozenset({"dataset", "discriminator"})
 
     features: int = option(6, doc="Maps that are shown: the first ones (the paper: 6).", ge=1)
@@ -85,6 +86,7 @@ class DropFeature:
     change_inside and change_outside: mean absolute change of the pixels in and outside the region or boxes.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("radford2016dcgan",)
     needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler"})
 
     samples: int = option(150, doc="Samples that are annotated (the paper: 150).", ge=2, le=1000)

@@ -29,6 +29,8 @@ def _square(data: DataShape | None, sizes: str, fits: Callable[[int], bool]) -> 
 class _Conv:
     """Options that the sampler and the discriminator share."""
 
+    cite: ClassVar[tuple[str, ...]] = ("radford2016dcgan",)
+
     width: int = option(
         128, doc="Feature maps at half the image's side, doubled where the side is halved (the paper: 128).", ge=1
     )
@@ -140,6 +142,7 @@ class SixConvDiscriminator:
     ours: its text does not print them.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("radford2016dcgan",)
     conditional: ClassVar[bool] = False
 
     width: int = option(

@@ -22,6 +22,8 @@ __all__ = ["NoiseLaws", "RealVersus", "ResampleWeights", "Simulations", "Spectru
 class Spectrum(Surrogate):
     """Gram spectra of features of generated images and of the Gaussian mixture with their means and covariances."""
 
+    cite: ClassVar[tuple[str, ...]] = ("seddik2020rmt",)
+
     reference: int = option(
         100,
         doc="Rotations of each class's features that calibrate the distances: what normal features of the same means "
@@ -47,6 +49,8 @@ class Spectrum(Surrogate):
 @attrs.frozen(kw_only=True)
 class NoiseLaws(Represented):
     """Spectra under every law of z times every law of t: is the spectrum invariant to them?"""
+
+    cite: ClassVar[tuple[str, ...]] = ("seddik2020rmt",)
 
     laws_z: tuple[Latent, ...] = option(
         factory=lambda: (
@@ -93,6 +97,8 @@ class NoiseLaws(Represented):
 class Simulations(Surrogate):
     """Eigenvalues over many repeats with fresh z: are they normal, and those of the mixture's repeats?"""
 
+    cite: ClassVar[tuple[str, ...]] = ("seddik2020rmt",)
+
     S: int = option(500, doc="Repeats (published: 500); more than a run already has are added to those.", ge=8)
     eigenvalues: tuple[int, ...] = option(
         (2, 3, 4, 5, 6), doc="Which eigenvalues, 1 the largest (published: 2 to 6); up to the tenth.", ge=1, le=10
@@ -129,6 +135,7 @@ class Simulations(Surrogate):
 class RealVersus(Surrogate):
     """The same spectra for real images, generated images, and the mixtures fitted to each, in one figure."""
 
+    cite: ClassVar[tuple[str, ...]] = ("seddik2020rmt",)
     needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler"})
 
     reference: int = option(
@@ -158,6 +165,8 @@ class RealVersus(Surrogate):
 @attrs.frozen(kw_only=True)
 class ResampleWeights(Surrogate):
     """Spectra when named layers' weights are replaced by draws of a law fitted to each (the paper's section 8)."""
+
+    cite: ClassVar[tuple[str, ...]] = ("seddik2020rmt",)
 
     layers: tuple[str, ...] = option(
         ("*",),

@@ -23,6 +23,7 @@ class BigGanDeep:
     with the weights of the public PyTorch port, whose names of tensors and peculiarities it has. z is read as it is.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("brock2019large",)
     conditional: ClassVar[bool] = True
 
     image_size: Literal[128, 256, 512] = option(256, doc="Height and width of the images.", unit="pixels")
@@ -82,6 +83,8 @@ class BigGanDeep:
 @attrs.frozen(kw_only=True)
 class _Mlp:
     """What both networks of the MLP GAN share."""
+
+    cite: ClassVar[tuple[str, ...]] = ("seddik2020rmt",)
 
     conditional: bool = option(
         True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
@@ -19,6 +19,8 @@ __all__ = ["Concentration", "Eigenvectors", "Theory"]
 @attrs.frozen(kw_only=True)
 class Eigenvectors(Surrogate):
     """Leading eigenvectors of both Gram matrices as scatter plots by class, with the class means' prediction."""
+
+    cite: ClassVar[tuple[str, ...]] = ("seddik2020rmt",)
 
     vectors: int = option(4, doc="Leading eigenvectors, which are shown in pairs of neighbours.", ge=2)
     reference: int = option(
@@ -39,6 +41,8 @@ class Eigenvectors(Surrogate):
 @attrs.frozen(kw_only=True)
 class Theory(Surrogate):
     """What random-matrix theory says of the spectrum: Marchenko-Pastur, deterministic equivalent, spikes."""
+
+    cite: ClassVar[tuple[str, ...]] = ("seddik2020rmt",)
 
     reference: int = option(20, doc="Mixtures drawn, whose distances from the theory calibrate that observed.", ge=1)
     rotated: int = option(
@@ -61,6 +65,8 @@ class Theory(Surrogate):
 @attrs.frozen(kw_only=True)
 class Concentration(Represented):
     """Is the feature vector concentrated: tails of Lipschitz observations, and Lipschitz constants of the networks."""
+
+    cite: ClassVar[tuple[str, ...]] = ("seddik2020rmt",)
 
     projections: int = option(100, doc="Random unit vectors u, whose u'x are observed.", ge=1)
     nu: int = option(5, doc="Degrees of freedom of Student's t vectors, which are not concentrated.", ge=3)
