@@ -24,8 +24,14 @@ __all__ = ["command"]
 @click.option(
     "--scheduler", metavar="ADDRESS|FILE", help="Spread long analyses over the workers of this dask scheduler."
 )
+@click.option("--no-analyze", is_flag=True, help="Only train; gflow analyze makes the analyses later.")
 def command(
-    run: Path, overrides: tuple[str, ...], checkpoint: str | None, steps: int | None, scheduler: str | None
+    run: Path,
+    overrides: tuple[str, ...],
+    checkpoint: str | None,
+    steps: int | None,
+    scheduler: str | None,
+    no_analyze: bool,
 ) -> None:
     """Continue a run that was stopped, killed or cut off.
 
@@ -49,12 +55,17 @@ def command(
         for line in said:
             click.echo(harmless(line), err=True)
         spec = load(RunFolder(run).recipe, overrides, begun=True).spec
-        launch(spec, _work, (run, overrides, checkpoint, steps, scheduler))
+        launch(spec, _work, (run, overrides, checkpoint, steps, scheduler, not no_analyze))
 
 
 def _work(
-    run: Path, overrides: tuple[str, ...], checkpoint: str | None, steps: int | None, scheduler: str | None
+    run: Path,
+    overrides: tuple[str, ...],
+    checkpoint: str | None,
+    steps: int | None,
+    scheduler: str | None,
+    analyze: bool,
 ) -> None:
     from gflow_core import load_run
 
-    load_run(run).resume(overrides=overrides, checkpoint=checkpoint, steps=steps, scheduler=scheduler)
+    load_run(run).resume(overrides=overrides, checkpoint=checkpoint, steps=steps, scheduler=scheduler, analyze=analyze)

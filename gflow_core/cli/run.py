@@ -28,8 +28,15 @@ _MEANT = {"--seed": "train.seed", "--seeds": "train.seed", "--steps": "train.ste
 @click.option(
     "--scheduler", metavar="ADDRESS|FILE", help="Spread long analyses over the workers of this dask scheduler."
 )
+@click.option("--no-analyze", is_flag=True, help="Only train; gflow analyze makes the analyses later.")
 def command(
-    recipe: Path, overrides: tuple[str, ...], dry_run: bool, as_json: bool, runs: Path, scheduler: str | None
+    recipe: Path,
+    overrides: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+    runs: Path,
+    scheduler: str | None,
+    no_analyze: bool,
 ) -> None:
     """Train and analyze a recipe.
 
@@ -51,10 +58,10 @@ def command(
 
     from gflow_core.cli.launch import launch
 
-    launch(loaded.spec, _work, (recipe, overrides, runs, scheduler))
+    launch(loaded.spec, _work, (recipe, overrides, runs, scheduler, not no_analyze))
 
 
-def _work(recipe: Path, overrides: tuple[str, ...], runs: Path, scheduler: str | None) -> None:
+def _work(recipe: Path, overrides: tuple[str, ...], runs: Path, scheduler: str | None, analyze: bool) -> None:
     from gflow_core.runs import api
 
-    api.run(recipe, *overrides, runs=runs, scheduler=scheduler)
+    api.run(recipe, *overrides, runs=runs, scheduler=scheduler, analyze=analyze)

@@ -104,16 +104,17 @@ class Run:
         overrides: Sequence[str] = (),
         quiet: bool = False,
         scheduler: str | None = None,
+        analyze: bool = True,
     ) -> Run:
         """Continue training bit for bit as if it had not stopped, to `steps` instead of the recipe's; returns the run.
 
         `checkpoint` (such as "000100", or "best") goes back to an earlier one and drops what came after it. Overrides
-        ("optimizer.sampler.lr=1e-4") change the recipe from here on, which the manifest records. `scheduler` as in
-        `run`. Raises as `run` does.
+        ("optimizer.sampler.lr=1e-4") change the recipe from here on, which the manifest records. `scheduler` and
+        `analyze` as in `run`. Raises as `run` does.
         """
         _check_processes(load(self._folder.recipe, overrides, begun=True).spec)
         with RunConsole(quiet) as console, session.workers(scheduler) as spread:
-            folder = session.resume(self.path, console, checkpoint, steps, tuple(overrides), spread)
+            folder = session.resume(self.path, console, checkpoint, steps, tuple(overrides), spread, analyze)
             console.done(folder.path)
         return Run(folder.path)
 
@@ -152,11 +153,13 @@ def run(
     runs: Path | str = "runs",
     quiet: bool = False,
     scheduler: str | None = None,
+    analyze: bool = True,
 ) -> Run:
     """Train and analyze a recipe, or the file of one with overrides ("train.steps=200"), in a new folder under `runs`.
 
     Reports as the command line does, or not at all if `quiet`. Long analyses are spread over the workers of a dask
-    `scheduler`, given by its address ("tcp://HOST:8786") or its file. Raises RecipeError with every mistake in the
+    `scheduler`, given by its address ("tcp://HOST:8786") or its file. Without `analyze` none is made, now or while
+    training; `Run.analyze` makes them later. Raises RecipeError with every mistake in the
     recipe, Interrupted where Ctrl-C stopped it (its state is saved), and other GflowErrors for all else that goes
     wrong.
     """
@@ -166,7 +169,7 @@ def run(
         raise GflowError("overrides: the recipe is loaded already; give them to Recipe.load")
     _check_processes(recipe.spec)
     with RunConsole(quiet) as console, session.workers(scheduler) as spread:
-        folder = session.run(recipe, Path(runs), console, spread)
+        folder = session.run(recipe, Path(runs), console, spread, analyze)
         console.done(folder.path)
     return Run(folder)
 

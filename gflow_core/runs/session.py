@@ -53,17 +53,21 @@ from gflow_core.runs.state import restore
 __all__ = ["reanalyze", "resume", "run", "workers"]
 
 
-def run(recipe: Recipe, runs: Path, console: Console, map: Map = map) -> RunFolder:
+def run(recipe: Recipe, runs: Path, console: Console, map: Map = map, analyze: bool = True) -> RunFolder:
     """Build, train and analyze a recipe in a new folder under `runs`. Raises GflowError for all that goes wrong.
 
-    `map` is what analyzers spread their work with, here and below: see `workers`.
+    `map` is what analyzers spread their work with, here and below: see `workers`. Without `analyze` none runs, which
+    the manifest states.
     """
     if recipe.spec.objective is None and not recipe.spec.analyze:
         raise GflowError(f"{recipe.path}: nothing to do: it has neither an [objective] nor an [[analyze]] table")
+    if recipe.spec.objective is None and not analyze:
+        raise GflowError(f"{recipe.path}: it trains nothing, so without its analyses there is nothing to do")
     _check_extras(recipe.spec)
-    check_memory(recipe.spec)
-    experiment = _build(recipe, console)
-    check_memory(recipe.spec, {"sampler": experiment.sampler, "discriminator": experiment.discriminator})
+    looking = recipe.spec if analyze else attrs.evolve(recipe.spec, analyze=())
+    check_memory(looking)
+    experiment = _build(looking, console)
+    check_memory(looking, {"sampler": experiment.sampler, "discriminator": experiment.discriminator})
     experiment.runtime.agree({"the resolved recipe": dumps(recipe.spec), **surroundings(experiment)})
     _prepare(experiment, console)
     path: list[Path | None] = [None]
@@ -76,10 +80,11 @@ def run(recipe: Recipe, runs: Path, console: Console, map: Map = map) -> RunFold
     folder = RunFolder(path[0], elsewhere=not experiment.runtime.main)
     with _held(folder, "gflow run"):
         if experiment.runtime.main:
-            folder.write_manifest(manifest_of(recipe, experiment))
+            folder.write_manifest({**manifest_of(recipe, experiment), **_unanalyzed(analyze)})
             copies(folder.path)
         console.say(f"run folder {folder.path}")
         Session(experiment, folder, console, map=map).go(done=0)
+        _say_unanalyzed(recipe.spec, folder, console, analyze)
     return folder
 
 
@@ -90,20 +95,23 @@ def resume(
     steps: int | None = None,
     overrides: tuple[str, ...] = (),
     map: Map = map,
+    analyze: bool = True,
 ) -> RunFolder:
     """Continue a run from its newest checkpoint, bit for bit as if it had not stopped.
 
     From the checkpoint named, later ones are dropped, and what was recorded after it. `steps` is a new length, and
-    overrides change the recipe from here on; both are recorded. Raises GflowError where another process is at work on
-    the run.
+    overrides change the recipe from here on; both are recorded. Without `analyze` no analyzer runs from here on. Raises
+    GflowError where another process is at work on the run.
     """
     folder = RunFolder(path)
     with _held(folder, "gflow resume"):
-        _resume(folder, console, checkpoint, (*overrides, *([f"train.steps={steps}"] if steps else [])), map)
+        _resume(folder, console, checkpoint, (*overrides, *([f"train.steps={steps}"] if steps else [])), map, analyze)
     return folder
 
 
-def _resume(folder: RunFolder, console: Console, checkpoint: str | None, overrides: tuple[str, ...], map: Map) -> None:
+def _resume(
+    folder: RunFolder, console: Console, checkpoint: str | None, overrides: tuple[str, ...], map: Map, analyze: bool
+) -> None:
     path = folder.path
     recipe = load(folder.recipe, overrides, begun=True)
     manifest = folder.read_manifest()
@@ -125,7 +133,8 @@ def _resume(folder: RunFolder, console: Console, checkpoint: str | None, overrid
     with _data_of(manifest, recipe.spec):
         precision = precision_of(manifest, recipe.spec, overrides)
         compiled = compiles(recipe.spec, None if stated("train.compile", overrides) else manifest.get("compiled"))
-        experiment = _build(recipe, console, begin=False, precision=precision, compiled=compiled)
+        looking = recipe.spec if analyze else attrs.evolve(recipe.spec, analyze=())
+        experiment = _build(looking, console, begin=False, precision=precision, compiled=compiled)
     check_data(manifest, experiment, path)
     check_draws(manifest, experiment, path, overrides)
     for said in check_loaded(manifest, path):
@@ -135,7 +144,7 @@ def _resume(folder: RunFolder, console: Console, checkpoint: str | None, overrid
     restore(experiment, state, folder.path / "checkpoints" / name)
     if experiment.runtime.main:
         folder.rewind(name, goal_of(read_recipe(path)))
-        again: dict[str, Any] = {"time": now(), "checkpoint": name}
+        again: dict[str, Any] = {"time": now(), "checkpoint": name, **_unanalyzed(analyze)}
         for how in ("diverged", "ended"):  # it may not, this time
             manifest.pop(how, None)
         manifest["resumed"] = [*manifest.get("resumed", []), again]
@@ -155,6 +164,7 @@ def _resume(folder: RunFolder, console: Console, checkpoint: str | None, overrid
         console.say(f"resuming {path} after step {state.step}" + (f", {state.phase}" if state.phase else ""))
     part_way = int(name.partition("-")[2] or 0)
     Session(experiment, folder, console, part_way, map).go(done=state.step)
+    _say_unanalyzed(recipe.spec, folder, console, analyze)
 
 
 def reanalyze(
@@ -221,7 +231,7 @@ def _reanalyze(
     with _data_of(manifest, recipe.spec):
         precision = precision_of(manifest, recipe.spec, overrides)
         begin = recipe.spec.objective is None
-        experiment = _build(recipe, console, begin=begin, precision=precision, compiled=False)  # nothing is trained
+        experiment = _build(recipe.spec, console, begin=begin, precision=precision, compiled=False)  # no training
     check_data(manifest, experiment, path)
     for said in check_loaded(manifest, path):
         console.say(said)
@@ -265,10 +275,20 @@ def _check_extras(spec: Spec) -> None:
                 prepare()
 
 
+def _unanalyzed(analyze: bool) -> dict[str, Any]:
+    """What a manifest says where `--no-analyze` was."""
+    return {} if analyze else {"analyze": False}
+
+
+def _say_unanalyzed(spec: Spec, folder: RunFolder, console: Console, analyze: bool) -> None:
+    if spec.analyze and not analyze:
+        console.say(f"trained; gflow analyze {folder.path} makes its analyses")
+
+
 def _build(
-    recipe: Recipe, console: Console, *, begin: bool = True, precision: str = "auto", compiled: bool | None = None
+    spec: Spec, console: Console, *, begin: bool = True, precision: str = "auto", compiled: bool | None = None
 ) -> Experiment:
-    experiment = build(recipe.spec, progress=console.progress, begin=begin, precision=precision, compiled=compiled)
+    experiment = build(spec, progress=console.progress, begin=begin, precision=precision, compiled=compiled)
     console.close()
     return experiment
 

@@ -82,6 +82,26 @@ def test_a_run_whose_data_lie_elsewhere_says_where_it_began(gflow, plane, tmp_pa
     gflow("resume", run, "--steps", 3)
 
 
+def test_a_run_without_analyses_is_trained_and_analyzed_later(gflow, plane, tmp_path, weights):
+    looks = ["analyze.0.use=two_sample", "analyze.0.every=2", "analyze.0.samples=50"]
+    gflow("run", plane, "--runs", tmp_path / "a", "train.steps=4", *looks)
+    gflow("run", plane, "--runs", tmp_path / "b", "train.steps=2", *looks, "--no-analyze")
+    whole, run = tmp_path / "a" / "plane-s0-001", tmp_path / "b" / "plane-s0-001"
+    said = gflow("resume", run, "--steps", 4, "--no-analyze").output
+    assert f"trained; gflow analyze {run} makes its analyses" in said
+    assert not (run / "analysis").exists()
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["analyze"] is manifest["resumed"][0]["analyze"] is False
+    assert "analyze" not in json.loads((whole / "manifest.json").read_text())
+    assert (run / "recipe.toml").read_text() == (whole / "recipe.toml").read_text(), "its analyses are still its own"
+    gflow("analyze", run)
+    result = "analysis/two_sample/result.json"
+    assert (run / result).read_text() == (whole / result).read_text()
+    assert weights(run) == weights(whole)
+    nothing = gflow("run", plane, "~objective", "~optimizer", "~train.steps", *looks[::2], "--no-analyze", code=2)
+    assert "without its analyses there is nothing to do" in nothing.output
+
+
 def test_runs_are_numbered(gflow, plane, tmp_path):
     for _ in range(2):
         gflow("run", plane, "--runs", tmp_path / "runs", "train.steps=1")
