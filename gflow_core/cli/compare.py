@@ -28,10 +28,12 @@ _LOG_WIDTH = 160  # columns where there is no terminal
 def command(runs: tuple[Path, ...], only: tuple[str, ...], as_json: bool, out: Path | None) -> None:
     """Put the final scores of runs side by side: mean and standard deviation over seeds.
 
-    Runs whose recipes differ in nothing but the seed share a column; the options in which columns differ name them.
+    Runs whose recipes differ in nothing but the seed share a column; the options in which columns differ name them. A
+    sweep's folder stands for its runs.
 
     \b
-    gflow compare runs/vgrow_ring8-s*
+    gflow compare runs/vgrow_ring8-s*-001
+    gflow compare runs/vgrow_ring8-sweep
     """
     from gflow_core.errors import GflowError
     from gflow_core.scores.compare import compare

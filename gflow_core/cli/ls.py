@@ -6,7 +6,7 @@ import inspect
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
@@ -18,35 +18,38 @@ import click
 from gflow_core.cli.kinds import Kind
 from gflow_core.errors import RecipeError, printable
 from gflow_core.parts.plugins import plugins
+from gflow_core.recipes.changes import value_text
 from gflow_core.recipes.recipe import load
 from gflow_core.recipes.shipped import shipped
-from gflow_core.runs.summary import Summary, duration, summaries
+from gflow_core.runs.summary import Summary, differing, duration, summaries
 
 __all__ = ["command"]
 
 _SCORES = 3  # in a run's line; --json has all
+_ALWAYS = 5  # columns; the others where a run has something to say there
+_WIDTH = 60  # of options and of a note in a run's line; --json has all
 _RUNS = Path("runs")  # where gflow run makes them
 
 
 @click.command("ls")
 @click.argument("what", required=False, type=Kind("recipes", "runs"), metavar="[KIND|recipes|runs]")
-@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.argument("folders", nargs=-1, type=click.Path(path_type=Path), metavar="[FOLDER]...")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(what: str | None, folder: Path | None, as_json: bool) -> None:
+def command(what: str | None, folders: tuple[Path, ...], as_json: bool) -> None:
     """List every part, the parts of one KIND, the recipes in ./recipes and of installed plugins, or the
-    runs in FOLDER (./runs).
+    runs in each FOLDER (./runs).
 
     KIND is samplers, discriminators, objectives, datasets, analyzers, encoders, latents, optimizers, schedules, or a
     kind that a plugin owns, such as vgrow.divergences.
 
     A run is running, stopped, diverged, trained (analyses are lacking, or it has none), analyzed, or broken. The newest
-    comes first, with the first score of some of its analyses; where train.keep_best names a score, with its best and
-    the step of that checkpoint.
+    comes first, with its best and the step of that checkpoint where train.keep_best names a score, with the options in
+    which it differs from the other runs of its recipe there, its note, and the first score of some of its analyses.
     """
-    if folder is not None and what != "runs":
-        raise click.UsageError(f"a folder goes with runs only: gflow ls runs {folder}")
+    if folders and what != "runs":
+        raise click.UsageError(f"a folder goes with runs only: gflow ls runs {folders[0]}")
     if what == "runs":
-        _list_runs(folder, as_json)
+        _list_runs(folders, as_json)
         return
     if what == "recipes":
         _list_recipes(as_json)
@@ -113,23 +116,26 @@ def _recipe(name: str, dist: str) -> dict[str, str]:
     return {"recipe": name, "title": title, "dist": dist}
 
 
-def _list_runs(folder: Path | None, as_json: bool) -> None:
-    found = [] if folder is None and not _RUNS.is_dir() else summaries(folder or _RUNS)
+def _list_runs(folders: tuple[Path, ...], as_json: bool) -> None:
+    found = [] if not folders and not _RUNS.is_dir() else summaries(*folders or (_RUNS,))
+    both = zip(found, differing(found), strict=True)
     if as_json:
-        click.echo(json.dumps([_run(one) for one in found], indent=2))
+        click.echo(json.dumps([_run(one, options) for one, options in both], indent=2, default=str))
     elif not found:
-        click.echo(f"none in {folder or './runs'}", err=True)
+        click.echo(f"none in {' or '.join(map(str, folders)) or './runs'}", err=True)
     else:
-        rows = [("run", "seed", "steps", "state", "age", "best", "scores"), *map(_line, found)]
-        some = any(one.best for one in found)
-        _print(rows if some else [(*row[:-2], row[-1]) for row in rows])
+        rows = [("run", "seed", "steps", "state", "age", "best", "options", "note", "scores"), *(_line(*one) for one in both)]
+        told = [i for i, column in enumerate(zip(*rows, strict=True)) if i < _ALWAYS or any(column[1:])]
+        _print([tuple(row[i] for i in told) for row in rows])
 
 
-def _run(one: Summary) -> dict[str, Any]:
+def _run(one: Summary, options: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "run": str(one.path),
         "recipe": one.recipe,
         "title": one.title,
+        "note": one.note,
+        "options": options,
         "seed": one.seed,
         "step": one.step,
         "steps": one.steps,
@@ -142,12 +148,18 @@ def _run(one: Summary) -> dict[str, Any]:
     }
 
 
-def _line(one: Summary) -> tuple[str, ...]:
+def _line(one: Summary, options: Mapping[str, Any]) -> tuple[str, ...]:
     seed = "-" if one.seed is None else str(one.seed)
     steps = f"{one.step}/{one.steps}" if one.steps else "-"
-    best = f"{one.best.score:.4g} at {one.best.step}" if one.best else "-"
-    words = one.problem or (f"ended early: {one.ended}" if one.ended else _scores(one))
-    return str(one.path), seed, steps, one.state, duration(one.age), best, words
+    best = f"{one.best.score:.4g} at {one.best.step}" if one.best else ""
+    words = " ".join(f"{key}={value_text(value)}" for key, value in options.items() if key != "train.steps")
+    told = best, _short(words), _short(one.note)
+    found = one.problem or (f"ended early: {one.ended}" if one.ended else _scores(one))
+    return str(one.path), seed, steps, one.state, duration(one.age), *told, found
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 3]}..."
 
 
 def _scores(one: Summary) -> str:

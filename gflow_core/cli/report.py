@@ -22,11 +22,12 @@ __all__ = ["command"]
 def command(runs: tuple[Path, ...], out: Path | None, only: tuple[str, ...], show: bool) -> None:
     """Write a page about a run, or a comparison of several: samples, curves, scores, recipe, environment.
 
-    The page is one HTML file that needs no network and nothing beside it.
+    The page is one HTML file that needs no network and nothing beside it. A sweep's folder stands for its runs.
 
     \b
     gflow report runs/vgrow_ring8-s0-001 --open
-    gflow report runs/vgrow_ring8-s* --out report
+    gflow report runs/vgrow_ring8-s*-001 --out report
+    gflow report runs/vgrow_ring8-sweep --out report
     """
     from gflow_core.errors import harmless
     from gflow_core.report import report

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -28,6 +29,8 @@ _MEANT = {"--seed": "train.seed", "--seeds": "train.seed", "--steps": "train.ste
 @click.option(
     "--scheduler", metavar="ADDRESS|FILE", help="Spread long analyses over the workers of this dask scheduler."
 )
+@click.option("--name", metavar="NAME", help="Name of the run folder in place of RECIPE-sSEED-NNN.")
+@click.option("--note", metavar="TEXT", default="", help="Kept with the run, and shown by gflow ls runs and reports.")
 @click.option("--no-analyze", is_flag=True, help="Only train; gflow analyze makes the analyses later.")
 def command(
     recipe: Path,
@@ -36,6 +39,8 @@ def command(
     as_json: bool,
     runs: Path,
     scheduler: str | None,
+    name: str | None,
+    note: str,
     no_analyze: bool,
 ) -> None:
     """Train and analyze a recipe.
@@ -58,10 +63,11 @@ def command(
 
     from gflow_core.cli.launch import launch
 
-    launch(loaded.spec, _work, (recipe, overrides, runs, scheduler, not no_analyze))
+    how = {"runs": runs, "scheduler": scheduler, "analyze": not no_analyze, "name": name, "note": note}
+    launch(loaded.spec, _work, (recipe, overrides, how))
 
 
-def _work(recipe: Path, overrides: tuple[str, ...], runs: Path, scheduler: str | None, analyze: bool) -> None:
+def _work(recipe: Path, overrides: tuple[str, ...], how: dict[str, Any]) -> None:
     from gflow_core.runs import api
 
-    api.run(recipe, *overrides, runs=runs, scheduler=scheduler, analyze=analyze)
+    api.run(recipe, *overrides, **how)

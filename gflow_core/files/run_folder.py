@@ -12,13 +12,14 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from gflow_core.errors import GflowError
+from gflow_core.errors import GflowError, shown
 from gflow_core.files.reading import fault, opened, parse_json, read_bytes, read_json, read_toml
 from gflow_core.files.sealed import SEAL, changed, digest
 
 __all__ = [
     "BECOMES",
     "RUN_NAME",
+    "check_free",
     "checkpoint_names",
     "checkpoint_order",
     "last_metrics",
@@ -35,7 +36,9 @@ __all__ = [
 logger = logging.getLogger("gflow")
 
 RUN_NAME = re.compile(r"(.+)-s\d+-\d{3,}")
-"""A run folder's name: stem of the recipe's file, seed, number."""
+"""A run folder's name, unless it was given one: stem of the recipe's file, seed, number."""
+
+_GIVEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 _CHECKPOINT = re.compile(r"\d{6,}(-\d{3,})?")
 # What is read of these files, and of what type (`reading.fault`).
@@ -50,6 +53,7 @@ _MANIFEST = {
     "recipe?": (str, NoneType),
     "device?": str,
     "precision?": str,
+    "note?": str,
     "data?": {"fingerprint?": str, "classes?": [str]},
     "loaded?": [{"file": str, "sha256": str, "parts": str}],
     "registered?": {"*": str},
@@ -78,8 +82,19 @@ _TAIL = 1 << 16  # bytes at the end of metrics.jsonl in which its last line is l
 
 def run_name(recipe: Path) -> str:
     """What the runs of a recipe are called: its file's stem; of a run's own recipe.toml, that run's name."""
-    named = RUN_NAME.fullmatch(recipe.resolve().parent.name) if recipe.stem == "recipe" else None
-    return named[1] if named else recipe.stem
+    folder = recipe.resolve().parent
+    if recipe.stem != "recipe":
+        return recipe.stem
+    named = RUN_NAME.fullmatch(folder.name)
+    return named[1] if named else folder.name if (folder / "manifest.json").exists() else recipe.stem
+
+
+def check_free(runs: Path, name: str) -> None:
+    """Raise GflowError where `name` is no name that a run in `runs` may be given, or is there already."""
+    if not _GIVEN.fullmatch(name):
+        raise GflowError(f"--name {shown(name)}: it names a folder: use letters, digits, . _ and -; --runs says where")
+    if os.path.lexists(runs / name):
+        raise GflowError(f"{runs / name}: is there already; choose another --name, or gflow resume {runs / name}")
 
 
 @contextmanager

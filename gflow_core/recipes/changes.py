@@ -11,7 +11,7 @@ from typing import Any
 from gflow_core.errors import GflowError
 from gflow_core.files.run_folder import read_recipe
 
-__all__ = ["BEGAN", "changes", "check_recipe", "flat", "stated", "value_text"]
+__all__ = ["BEGAN", "changes", "check_recipe", "flat", "stated", "told_apart", "training", "value_text"]
 
 BEGAN = "began_with"
 """Where a manifest keeps the table of the resolved recipe that training began with, or was last changed to."""
@@ -31,11 +31,59 @@ def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
+_APART = frozenset(
+    {
+        "gflow",
+        "title",
+        "dataset.root",
+        "dataset.download",
+        "dataset.workers",
+        "train.seed",
+        "train.replicas",
+        "train.device",
+        "train.devices",
+        "train.log_every",
+        "train.sample_every",
+        "train.checkpoint_every",
+        "train.keep",
+        "train.keep_best",
+        "train.trackers",
+    }
+)
+"""What two runs of one recipe may differ in and still be its runs: seeds, where things are, how often one looks. So
+may [[analyze]] tables: each score's own manifest says what it depends on."""
+
+
+def training(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted name -> value, of all in a resolved recipe that makes its run another than those of other recipes."""
+    return {name: value for name, value in flat(table).items() if name not in _APART}
+
+
+def told_apart(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """For each of several runs, by dotted name, the options in which it differs from others; None where unset.
+
+    Where tables name different parts, their other options say nothing: below `objective.use=b`, only what
+    differs among the runs that use b counts.
+    """
+    found: list[dict[str, Any]] = [{} for _ in runs]
+    for key in dict.fromkeys(key for one in runs for key in one):
+        above = key.split(".")[:-1]
+        uses = [use for i in range(1, len(above) + 1) if (use := ".".join([*above[:i], "use"])) != key]
+        peers: dict[tuple[str, ...], list[int]] = {}
+        for i, one in enumerate(runs):
+            peers.setdefault(tuple(repr(one.get(use)) for use in uses), []).append(i)
+        for group in peers.values():
+            if any(runs[i].get(key) != runs[group[0]].get(key) for i in group):
+                for i in group:
+                    found[i][key] = runs[i].get(key)
+    return found
+
+
 def value_text(value: Any) -> str:
     """A value as a recipe writes it."""
     if value is None:
         return "unset"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -17,6 +17,7 @@ from gflow_core.errors import GflowError
 from gflow_core.files.whole import written_aside
 from gflow_core.report.page import comparison_page, run_page
 from gflow_core.report.read import read
+from gflow_core.runs.summary import runs_of
 
 __all__ = ["report"]
 
@@ -26,10 +27,11 @@ NAME = "report.html"
 def report(paths: Sequence[Path], out: Path | None = None, only: Sequence[str] = ()) -> tuple[Path, list[str]]:
     """Write the page of one run, or the comparison of several; its path, and what it had to leave out.
 
-    `out` is a folder, made where it is missing: by default the run's own, and `report/` for a comparison. `only`
-    names the analyses that count, all by default. Raises GflowError where a folder is no run, an analysis is not
-    there, or the page cannot be written.
+    A folder that is no run but holds some, as a sweep's does, stands for these. `out` is a folder, made where it is
+    missing: by default the run's own, and `report/` for a comparison. `only` names the analyses that count, all by
+    default. Raises GflowError where a folder is no run, an analysis is not there, or the page cannot be written.
     """
+    paths = runs_of(paths)
     runs = [read(path) for path in paths]
     found = list(dict.fromkeys(analysis.name for run in runs for analysis in run.analyses))
     for name in only:

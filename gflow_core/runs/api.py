@@ -154,14 +154,16 @@ def run(
     quiet: bool = False,
     scheduler: str | None = None,
     analyze: bool = True,
+    name: str | None = None,
+    note: str = "",
 ) -> Run:
     """Train and analyze a recipe, or the file of one with overrides ("train.steps=200"), in a new folder under `runs`.
 
     Reports as the command line does, or not at all if `quiet`. Long analyses are spread over the workers of a dask
     `scheduler`, given by its address ("tcp://HOST:8786") or its file. Without `analyze` none is made, now or while
-    training; `Run.analyze` makes them later. Raises RecipeError with every mistake in the
-    recipe, Interrupted where Ctrl-C stopped it (its state is saved), and other GflowErrors for all else that goes
-    wrong.
+    training; `Run.analyze` makes them later. The folder has the `name` given, or one of recipe, seed and number, and a
+    `note` is kept in its manifest. Raises RecipeError with every mistake in the recipe, Interrupted where Ctrl-C
+    stopped it (its state is saved), and other GflowErrors for all else that goes wrong.
     """
     if not isinstance(recipe, Recipe):
         recipe = load(recipe, overrides)
@@ -169,7 +171,7 @@ def run(
         raise GflowError("overrides: the recipe is loaded already; give them to Recipe.load")
     _check_processes(recipe.spec)
     with RunConsole(quiet) as console, session.workers(scheduler) as spread:
-        folder = session.run(recipe, Path(runs), console, spread, analyze)
+        folder = session.run(recipe, Path(runs), console, spread, analyze, name, note)
         console.done(folder.path)
     return Run(folder)
 

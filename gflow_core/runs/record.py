@@ -29,6 +29,7 @@ from gflow_core.files.inside import check_inside, is_plain
 from gflow_core.files.locks import held, holder
 from gflow_core.files.run_folder import (
     BECOMES,
+    check_free,
     checkpoint_names,
     checkpoint_order,
     lock_of,
@@ -63,10 +64,15 @@ class RunFolder:
             raise GflowError(f"{path}: not a run folder (it has no recipe.toml); gflow run makes one under runs/")
 
     @classmethod
-    def create(cls, runs: Path, name: str, seed: int, recipe: str) -> RunFolder:
-        """A new folder runs/NAME-sSEED-NNN, holding the resolved recipe."""
+    def create(cls, runs: Path, name: str, seed: int, recipe: str, given: str | None = None) -> RunFolder:
+        """A new folder runs/NAME-sSEED-NNN, or runs/GIVEN, holding the resolved recipe. GflowError if that is taken."""
         with making_runs(runs):
             runs.mkdir(parents=True, exist_ok=True)
+            if given is not None:
+                check_free(runs, given)
+                (runs / given).mkdir()
+                _write(runs / given / "recipe.toml", recipe)
+                return cls(runs / given)
             taken = [re.fullmatch(re.escape(f"{name}-s{seed}-") + r"(\d+)", p.name) for p in runs.iterdir()]
             number = max((int(match[1]) for match in taken if match), default=0) + 1
             while True:

@@ -15,7 +15,7 @@ import torch
 from torch import distributed
 
 from gflow_core.errors import DataError, GflowError, did_you_mean
-from gflow_core.files.run_folder import read_recipe, run_name
+from gflow_core.files.run_folder import check_free, read_recipe, run_name
 from gflow_core.machine import cluster
 from gflow_core.machine.streams import seeded
 from gflow_core.machine.untouched import untouched
@@ -53,12 +53,22 @@ from gflow_core.runs.state import restore
 __all__ = ["reanalyze", "resume", "run", "workers"]
 
 
-def run(recipe: Recipe, runs: Path, console: Console, map: Map = map, analyze: bool = True) -> RunFolder:
+def run(
+    recipe: Recipe,
+    runs: Path,
+    console: Console,
+    map: Map = map,
+    analyze: bool = True,
+    name: str | None = None,
+    note: str = "",
+) -> RunFolder:
     """Build, train and analyze a recipe in a new folder under `runs`. Raises GflowError for all that goes wrong.
 
     `map` is what analyzers spread their work with, here and below: see `workers`. Without `analyze` none runs, which
-    the manifest states.
+    the manifest states. The folder has the `name` given, or one of recipe and seed; a `note` goes into the manifest.
     """
+    if name is not None and _first():
+        check_free(runs, name)
     if recipe.spec.objective is None and not recipe.spec.analyze:
         raise GflowError(f"{recipe.path}: nothing to do: it has neither an [objective] nor an [[analyze]] table")
     if recipe.spec.objective is None and not analyze:
@@ -72,15 +82,16 @@ def run(recipe: Recipe, runs: Path, console: Console, map: Map = map, analyze: b
     _prepare(experiment, console)
     path: list[Path | None] = [None]
     if experiment.runtime.main:
-        name = run_name(recipe.path) if recipe.path else "recipe"
-        path = [RunFolder.create(runs, name, recipe.spec.seed, dumps(recipe.spec)).path]
+        stem = run_name(recipe.path) if recipe.path else "recipe"
+        path = [RunFolder.create(runs, stem, recipe.spec.seed, dumps(recipe.spec), name).path]
     if experiment.runtime.world > 1:
         distributed.broadcast_object_list(path)
     assert path[0] is not None
     folder = RunFolder(path[0], elsewhere=not experiment.runtime.main)
     with _held(folder, "gflow run"):
         if experiment.runtime.main:
-            folder.write_manifest({**manifest_of(recipe, experiment), **_unanalyzed(analyze)})
+            noted = {"note": note} if note else {}
+            folder.write_manifest({**manifest_of(recipe, experiment), **noted, **_unanalyzed(analyze)})
             copies(folder.path)
         console.say(f"run folder {folder.path}")
         Session(experiment, folder, console, map=map).go(done=0)

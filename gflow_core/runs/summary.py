@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,9 +24,10 @@ from gflow_core.files.run_folder import (
     read_recipe,
     read_result,
 )
+from gflow_core.recipes.changes import told_apart, training
 from gflow_core.runs.best import Best, best_of, goal_of
 
-__all__ = ["Summary", "duration", "summaries", "summary"]
+__all__ = ["Summary", "differing", "duration", "runs_of", "summaries", "summary"]
 
 State = Literal["running", "stopped", "diverged", "trained", "analyzed", "broken"]
 
@@ -48,6 +49,10 @@ class Summary:
     created: float
     """When it began, in seconds since 1970."""
     title: str = ""
+    note: str = ""
+    """What was noted when it began."""
+    options: Mapping[str, Any] = attrs.field(factory=dict)
+    """Dotted name -> value, of all in its recipe that makes it another run than those of other recipes."""
     seed: int | None = None
     step: int = 0
     """Steps done: those that a checkpoint holds; while it runs, those that were logged."""
@@ -66,15 +71,36 @@ class Summary:
         return max(time.time() - self.created, 0.0)
 
 
-def summaries(folder: Path) -> list[Summary]:
-    """Every run in `folder` and in the folders there that are no runs themselves; newest first.
+def summaries(*folders: Path) -> list[Summary]:
+    """Every run in the folders, and in the folders there that are no runs themselves; newest first.
 
-    A `folder` that is a run is an only one. Raises GflowError where there is no such folder.
+    A folder that is a run is an only one. Raises GflowError where there is no such folder.
     """
-    if not folder.is_dir():
-        raise GflowError(f"{folder}: no such folder; gflow run makes run folders under runs/")
-    found = [folder] if _is_run(folder) else list(_runs_in(folder, deeper=True))
-    return sorted(map(summary, found), key=lambda one: (one.created, one.path.name), reverse=True)
+    paths: dict[Path, None] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise GflowError(f"{folder}: no such folder; gflow run makes run folders under runs/")
+        paths |= dict.fromkeys([folder] if _is_run(folder) else _runs_in(folder, deeper=True))
+    return sorted(map(summary, paths), key=lambda one: (one.created, one.path.name), reverse=True)
+
+
+def differing(runs: Sequence[Summary]) -> list[Mapping[str, Any]]:
+    """For each run, the options in which it differs from others of its recipe among them; None where unset."""
+    found: list[Mapping[str, Any]] = [{} for _ in runs]
+    for recipe in {one.recipe for one in runs}:
+        alike = [i for i, one in enumerate(runs) if one.recipe == recipe and one.options]
+        for i, options in zip(alike, told_apart([runs[i].options for i in alike]), strict=True):
+            found[i] = options
+    return found
+
+
+def runs_of(paths: Iterable[Path]) -> list[Path]:
+    """The paths, each folder that is no run but holds some, as a sweep's does, replaced by these."""
+    found: list[Path] = []
+    for path in paths:
+        inside = [] if not path.is_dir() or _is_run(path) else sorted(_runs_in(path, deeper=False))
+        found += inside or [path]
+    return found
 
 
 def summary(path: Path) -> Summary:
@@ -87,7 +113,7 @@ def summary(path: Path) -> Summary:
         about |= _origin(manifest)
         table = read_recipe(path)
         train = table.get("train", {})
-        about |= {"title": table.get("title", ""), "seed": train.get("seed", 0)}
+        about |= {"title": table.get("title", ""), "seed": train.get("seed", 0), "options": training(table)}
         about["steps"] = steps = train.get("steps", 0)
         about["step"] = step = _saved(path)
         names = [str(one.get("name", one.get("use"))) for one in table.get("analyze", [])]
@@ -143,7 +169,7 @@ def _changed(path: Path) -> float:
 
 def _origin(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """What the manifest adds: when the run began, and of what recipe (a run's own recipe.toml is not named for it)."""
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"note": manifest.get("note", "")}
     with suppress(KeyError, TypeError, ValueError, OverflowError):
         found["created"] = datetime.fromisoformat(manifest["created"]).astimezone(UTC).timestamp()
     if isinstance(manifest.get("recipe"), str) and (stem := Path(manifest["recipe"]).stem) != "recipe":

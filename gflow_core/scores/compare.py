@@ -13,33 +13,12 @@ import attrs
 from gflow_core.errors import GflowError, did_you_mean
 from gflow_core.files.inside import check_inside
 from gflow_core.files.run_folder import read_manifest, read_recipe, read_result
-from gflow_core.recipes.changes import flat, value_text
+from gflow_core.recipes.changes import told_apart, training, value_text
+from gflow_core.runs.summary import runs_of
 
 __all__ = ["Cell", "Comparison", "Group", "Row", "comparable", "compare"]
 
 Score = float | int | str | None
-
-_APART = frozenset(
-    {
-        "gflow",
-        "title",
-        "dataset.root",
-        "dataset.download",
-        "dataset.workers",
-        "train.seed",
-        "train.replicas",
-        "train.device",
-        "train.devices",
-        "train.log_every",
-        "train.sample_every",
-        "train.checkpoint_every",
-        "train.keep",
-        "train.keep_best",
-        "train.trackers",
-    }
-)
-"""What two runs of one group may differ in: seeds, where things are, how often one looks. So may [[analyze]] tables:
-each score's own manifest says what it depends on."""
 
 
 @attrs.frozen
@@ -122,11 +101,13 @@ class _Run:
 def compare(paths: Sequence[Path], only: Iterable[str] = ()) -> Comparison:
     """Tabulate the final scores of run folders. `only` names the analyzers that count; all by default.
 
+    A folder that is none but holds some, as a sweep's does, stands for these.
+
     Raises GflowError where a folder is no run or holds no results, where one recipe and seed is there twice, and
     where scores of one analyzer depend on different things (their manifests differ).
     """
     only = list(dict.fromkeys(only))
-    runs = [_read(path, only) for path in paths]
+    runs = [_read(path, only) for path in runs_of(paths)]
     known = list(dict.fromkeys(name for run in runs for name in run.names))
     names = only or known
     for name in names:
@@ -144,10 +125,8 @@ def compare(paths: Sequence[Path], only: Iterable[str] = ()) -> Comparison:
             members.append([run])
     _check_seeds(members)
     _check_steps(members, names)
-    firsts = [group[0].options for group in members]
     groups, seeds = [], []
-    for group in members:
-        told = _told_apart(group[0].options, firsts)
+    for group, told in zip(members, told_apart([group[0].options for group in members]), strict=True):
         name = "\n".join(f"{key}={value_text(value)}" for key, value in told.items())
         seeds.append({seed: scores for run in group for seed, scores in run.scores.items()})
         paths_of = tuple(str(run.path) for run in group)
@@ -172,7 +151,7 @@ def comparable(paths: Sequence[Path], only: Iterable[str] = ()) -> tuple[Compari
         return compare(paths, only), []
     except GflowError as error:
         whole = error
-    names = list(only) or dict.fromkeys(name for path in paths for name in _read(path, ()).names)
+    names = list(only) or dict.fromkeys(name for path in runs_of(paths) for name in _read(path, ()).names)
     kept, left_out = [], []
     for name in names:
         try:
@@ -214,14 +193,13 @@ def _read(path: Path, only: Sequence[str]) -> _Run:
     for name, result in found.items():
         for one in result.get("seeds") or [{"seed": seed, "scores": result["scores"]}]:
             scores.setdefault(one["seed"], {})[name] = one["scores"]
-    options = {key: value for key, value in flat(table).items() if key not in _APART}
     manifests = {name: {"analyzer": uses.get(name, name), **result["manifest"]} for name, result in found.items()}
     steps = {name: int(result.get("step", 0)) for name, result in found.items()}
     whole = table.get("train", {}).get("steps", 0)
     if any(step < whole for step in steps.values()):
         ended = read_manifest(path).get("ended", {}).get("step")  # where it should, as runs of other seeds do elsewhere
         steps = {name: whole if step == ended else step for name, step in steps.items()}
-    return _Run(path, str(table.get("title", "")), options, names, manifests, steps, scores)
+    return _Run(path, str(table.get("title", "")), training(table), names, manifests, steps, scores)
 
 
 # ------------------------------------------------------------------ what must agree
@@ -277,25 +255,6 @@ def _check_seeds(members: Sequence[Sequence[_Run]]) -> None:
                         "would count it twice; name one of them"
                     )
                 seen[seed] = run
-
-
-# ------------------------------------------------------------------ names
-
-
-def _told_apart(options: Mapping[str, Any], all_options: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The options in which one group differs from others.
-
-    Where tables name different parts, their other options say nothing: below `objective.use=b`, only what
-    differs among the groups that use b counts.
-    """
-    found = {}
-    for key in dict.fromkeys(key for one in all_options for key in one):
-        above = key.split(".")[:-1]
-        uses = [".".join([*above[:i], "use"]) for i in range(1, len(above) + 1)]
-        peers = [one for one in all_options if all(one.get(u) == options.get(u) for u in uses if u != key)]
-        if any(one.get(key) != options.get(key) for one in peers):
-            found[key] = options.get(key)
-    return found
 
 
 def _number(value: Score) -> float | None:

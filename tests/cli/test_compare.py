@@ -58,6 +58,14 @@ def columns(*arguments: str):
     return found["groups"], rows
 
 
+def test_a_folder_of_runs_stands_for_them(make, tmp_path):
+    runs = [make({"modes": scores(covered=v)}, seed=s) for s, v in enumerate([8, 6])]
+    (tmp_path / "runs" / ".sweep").mkdir()
+    assert columns("runs") == columns(*runs)
+    (tmp_path / "empty").mkdir()
+    assert "empty: not a run folder" in gflow("empty").stderr
+
+
 NONE = '{ use = "none" }'
 
 

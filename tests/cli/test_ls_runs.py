@@ -49,6 +49,8 @@ def test_json_has_everything(runs):
         "run": "runs/ring-s0-001",
         "recipe": "ring",
         "title": "",
+        "note": "",
+        "options": {},
         "seed": 0,
         "step": 0,
         "steps": 4,
@@ -60,6 +62,34 @@ def test_json_has_everything(runs):
         "ended": "",
     }
     assert rows[0]["state"] == "broken"
+
+
+def test_options_that_tell_runs_apart_and_notes(runs):
+    recipe = '[objective]\nuse = "{}"\n{}\n[train]\nseed = {}\nsteps = {}\n'
+    for name, (use, option, seed, steps) in {
+        "plane-s0-001": ("a", "lr = [0.5, 1]", 0, 4),
+        "plane-s1-001": ("a", "lr = [0.5, 1]", 1, 4),
+        "wide": ("a", "lr = [0.1, 1]", 0, 5),
+        "other": ("b", "width = 3\nday = 2026-01-01", 0, 4),  # a date is no option: somebody wrote it there
+    }.items():
+        (runs / "sweep" / name).mkdir(parents=True)
+        (runs / "sweep" / name / "recipe.toml").write_text(recipe.format(use, option, seed, steps))
+        manifest = {"recipe": "recipes/plane.toml", "note": "as in\nthe thesis" if name == "wide" else ""}
+        (runs / "sweep" / name / "manifest.json").write_text(json.dumps(manifest))
+    rows = {row["run"]: row for row in json.loads(gflow("ls", "runs", "runs/sweep", "runs/sweep", "--json").stdout)}
+    a = {"objective.use": "a", "objective.lr": [0.5, 1], "train.steps": 4}
+    assert {name.removeprefix("runs/sweep/"): row["options"] for name, row in rows.items()} == {
+        "plane-s0-001": a,
+        "plane-s1-001": a,
+        "wide": {**a, "objective.lr": [0.1, 1], "train.steps": 5},
+        "other": {"objective.use": "b", "train.steps": 4},
+    }
+    assert rows["runs/sweep/wide"]["note"] == "as in\nthe thesis"
+    head, *lines = gflow("ls", "runs", *(f"runs/sweep/{name}" for name in ("wide", "plane-s1-001"))).stdout.splitlines()
+    assert head.split() == ["run", "seed", "steps", "state", "age", "options", "note"]
+    (wide,) = (line for line in lines if "wide" in line)
+    assert "  objective.lr=[0.1, 1]  " in wide
+    assert wide.endswith(r"as in\nthe thesis")
 
 
 def test_folders(runs, tmp_path, monkeypatch):

@@ -108,6 +108,21 @@ def test_runs_are_numbered(gflow, plane, tmp_path):
     assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == ["plane-s0-001", "plane-s0-002"]
 
 
+def test_a_run_has_the_name_and_the_note_that_it_is_given(gflow, plane, tmp_path):
+    where = ("--runs", tmp_path / "runs", "train.steps=1")
+    gflow("run", plane, *where, "--name", "wide", "--note", "twice the width")
+    run = tmp_path / "runs" / "wide"
+    assert json.loads((run / "manifest.json").read_text())["note"] == "twice the width"
+    again = gflow("run", plane, *where, "--name", "wide", code=2).output
+    assert again == f"error: {run}: is there already; choose another --name, or gflow resume {run}\n"
+    assert "--name 'a/b': it names a folder" in gflow("run", plane, *where, "--name", "a/b", code=2).output
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["wide"]
+    gflow("run", run / "recipe.toml", *where)
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"wide", "wide-s0-001"}
+    gflow("report", run)
+    assert '<p class="note">twice the width</p>' in (run / "report.html").read_text()
+
+
 def test_dry_run_prints_the_plan_and_writes_nothing(gflow, images, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = set(tmp_path.rglob("*"))
