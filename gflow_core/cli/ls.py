@@ -124,7 +124,8 @@ def _list_runs(folders: tuple[Path, ...], as_json: bool) -> None:
     elif not found:
         click.echo(f"none in {' or '.join(map(str, folders)) or './runs'}", err=True)
     else:
-        rows = [("run", "seed", "steps", "state", "age", "best", "options", "note", "scores"), *(_line(*one) for one in both)]
+        heads = ("run", "seed", "steps", "state", "age", "best", "options", "note", "scores")
+        rows = [heads, *(_line(*one) for one in both)]
         told = [i for i, column in enumerate(zip(*rows, strict=True)) if i < _ALWAYS or any(column[1:])]
         _print([tuple(row[i] for i in told) for row in rows])
 

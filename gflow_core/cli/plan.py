@@ -17,6 +17,7 @@ from gflow_core.machine.speed import Speed
 from gflow_core.nn.labels import class_list
 from gflow_core.recipes.recipe import Recipe
 from gflow_core.runs.build import build
+from gflow_core.runs.clock import in_steps
 from gflow_core.runs.estimates import check_memory, gigabytes, memory_of
 from gflow_core.runs.manifest import asked_of
 
@@ -44,9 +45,10 @@ def _safe(text: str) -> str:
 
 def _plan(recipe: Recipe) -> dict[str, Any]:
     """The recipe built, in words and numbers that JSON has; a table that it lacks is None."""
+    check_memory(recipe.spec)  # before it is built, and after
+    recipe, data, clock = in_steps(recipe)
     spec = recipe.spec
-    check_memory(spec)  # before it is built, and after
-    experiment = build(spec)
+    experiment = build(spec, data=data)
     needs = check_memory(spec, {"sampler": experiment.sampler, "discriminator": experiment.discriminator})
     runtime = experiment.runtime
     plan: dict[str, Any] = dict.fromkeys(("dataset", "sampler", "discriminator", "objective"))
@@ -72,6 +74,7 @@ def _plan(recipe: Recipe) -> dict[str, Any]:
             "batch_size": spec.train.batch_size,
             "seeds": list(spec.seeds),
         }
+    plan["clock"] = clock
     plan["optimizer"] = {
         name: {"use": name_of("optimizer", optimizer), "lr": optimizer.lr} for name, optimizer in spec.optimizer.items()
     }
@@ -112,6 +115,7 @@ def _rows(plan: dict[str, Any]) -> list[tuple[str, str, str]]:
         first, *more = clock["seeds"]
         seeds = f"{len(more) + 1} replicas of seeds {first} to {more[-1]}" if more else f"seed {first}"
         rows.append(("objective", clock["use"], f"{clock['steps']:,} steps, batch {clock['batch_size']}, {seeds}"))
+    rows += [("clock", place, text) for place, text in plan["clock"].items()]
     for name, optimizer in plan["optimizer"].items():
         rows.append((f"optimizer.{name}", optimizer["use"], f"lr {optimizer['lr']:g}"))
     for one in plan["analyze"]:

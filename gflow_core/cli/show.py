@@ -124,7 +124,8 @@ def _described(field: attrs.Attribute[Any]) -> dict[str, Any]:
 def _about(field: attrs.Attribute[Any]) -> str:
     """Type, range and unit: `int, >= 0, in steps`."""
     unit = option_unit(field)
-    return ", ".join(filter(None, (toml_type(field.type), option_range(field), unit and f"in {unit}")))
+    spans = 'or as in "2 epochs", "1e6 items"' if unit == "steps" else ""
+    return ", ".join(filter(None, (toml_type(field.type), option_range(field), unit and f"in {unit}", spans)))
 
 
 def _default(field: attrs.Attribute[Any]) -> str:

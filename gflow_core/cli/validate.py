@@ -12,6 +12,7 @@ import click
 
 from gflow_core.cli.kinds import name_of
 from gflow_core.errors import Problem, RecipeError, printable
+from gflow_core.parts.spans import Span
 from gflow_core.recipes.recipe import Recipe, load
 
 __all__ = ["command"]
@@ -61,7 +62,8 @@ def _summary(recipe: Recipe) -> str:
         if (part := getattr(spec, kind)) is not None
     ]
     if spec.objective is not None and spec.train is not None:
-        parts.append(f"{spec.train.steps} steps")
+        steps = spec.train.steps
+        parts.append(steps.text if isinstance(steps, Span) else f"{steps} steps")
     if spec.analyze:
         parts.append("analyze " + " ".join(analysis.name for analysis in spec.analyze))
     return ", ".join(parts) or "empty"

@@ -19,6 +19,7 @@ from gflow_core.files.sealed import SEAL, changed, digest
 __all__ = [
     "BECOMES",
     "RUN_NAME",
+    "WRITTEN",
     "check_free",
     "checkpoint_names",
     "checkpoint_order",
@@ -54,6 +55,7 @@ _MANIFEST = {
     "device?": str,
     "precision?": str,
     "note?": str,
+    "written?": str,
     "data?": {"fingerprint?": str, "classes?": [str]},
     "loaded?": [{"file": str, "sha256": str, "parts": str}],
     "registered?": {"*": str},
@@ -64,6 +66,8 @@ _MANIFEST = {
     "ended?": {"step": int, "why": str},
     "files?": {"*": {"file": str, "sha256": str}},
 }
+WRITTEN = "written"
+"""Where a manifest keeps the resolved recipe that has epochs or items, of which recipe.toml has the steps."""
 BECOMES = "becomes"
 """Where a manifest keeps the one that holds once recipe.toml is the recipe that that one names."""
 

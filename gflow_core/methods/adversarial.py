@@ -56,6 +56,10 @@ class Adversarial(GameRules):
         first, *rest = data.shape
         return attrs.evolve(data, shape=(first * self.pack, *rest))
 
+    def items_a_step(self, batch_size: int) -> int:
+        """Real items that one step reads."""
+        return batch_size * self.discriminator_steps
+
     def equilibrium(self) -> Mapping[str, float]:
         known = getattr(self.loss, "equilibrium", None)
         discriminator, sampler = known() if known is not None else (None, None)

@@ -30,7 +30,10 @@ class GradientPenalty:
         "logit", doc="What is differentiated: the logit d, or sigmoid(d), as in the public code of 0GP-interpolation."
     )
     interval: int = option(
-        1, doc="Discriminator steps between penalties; each is then counted `interval` times.", unit="steps", ge=1
+        1,
+        doc="Discriminator steps between penalties; each is then counted `interval` times.",
+        unit="updates",
+        ge=1,
     )
 
 

@@ -192,6 +192,13 @@ class Spec:
         size = self.train.batch_size // (processes * self.train.accumulate * pack)
         return size, f"train.batch_size = {self.train.batch_size}" + (f"{by} is {size}" if by else "")
 
+    def items_a_step(self) -> int:
+        """Items of the data that one step reads: `batch_size`, unless the objective states otherwise."""
+        if self.train is None:
+            return 1
+        stated = getattr(self.objective, "items_a_step", None)
+        return max(1, stated(self.train.batch_size)) if stated is not None else self.train.batch_size
+
     def label_faults(self) -> Iterator[str]:
         """Why sampler and discriminator cannot agree about labels, when they are trained against each other."""
         both = self.sampler is not None and self.discriminator is not None

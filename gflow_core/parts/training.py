@@ -124,9 +124,9 @@ class ObjectivePart(Protocol):
     It may also have `equilibrium() -> Mapping[str, float]`, metric -> its value where samples and data follow one law:
     the reference lines of its curves; `replicable: ClassVar[bool]`, whether it trains stacked replicas [R, B, ...] as
     it trains one run (`train.replicas`); `accumulates: ClassVar[bool]`, whether it computes batches in pieces
-    (`train.accumulate`); `compiles: ClassVar[bool]`, whether it has its steps compiled (`train.compile`); and
-    `judged_shape(data: DataShape) -> DataShape`, where its discriminator judges others than
-    items of the data.
+    (`train.accumulate`); `compiles: ClassVar[bool]`, whether it has its steps compiled (`train.compile`);
+    `items_a_step(batch_size: int) -> int`, the items of the data that one step reads, where these are not `batch_size`;
+    and `judged_shape(data: DataShape) -> DataShape`, where its discriminator judges others than items of the data.
     """
 
     players: ClassVar[tuple[str, ...]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -12,6 +12,7 @@ from gflow_core.parts.foreign import own
 from gflow_core.parts.nouns import DataShape
 from gflow_core.parts.options import out_of_bounds
 from gflow_core.parts.plugins import Plugins
+from gflow_core.parts.spans import Span
 from gflow_core.parts.spec import NETWORKS, Analysis, Spec, Train
 from gflow_core.recipes.asking import DEFECT, ask, judged_by, known_shape, no_number, rates, shape_of
 from gflow_core.recipes.describe import has_option, kinds_of
@@ -112,9 +113,17 @@ _ASKED_ELSEWHERE = {*PARTS, "analyzer", "encoder"}
 """Kinds whose `check` sees the recipe, or the data: an encoder's is its analyzer's to call."""
 
 
-def check_training(spec: Spec, table: Mapping[str, Any], plugins: Plugins) -> Iterator[tuple[Place, str]]:
-    """[objective], [train] and [optimizer] against each other."""
+def check_training(
+    spec: Spec, table: Mapping[str, Any], plugins: Plugins, spans: Sequence[Span] = ()
+) -> Iterator[tuple[Place, str]]:
+    """[objective], [train] and [optimizer] against each other.
+
+    With `spans`, in epochs or items, nobody knows the steps yet: what follows them is looked at where they begin.
+    """
     train = spec.train
+    if any(span.epochs for span in spans) and "dataset" not in table:
+        mend = 'write steps, or items as in "1e6 items"'
+        yield ("dataset",), f"epochs count the items of a [dataset], and there is none; {mend}"
     if train is not None and train.batch_size % train.devices:
         yield (
             ("train", "batch_size"),
@@ -164,13 +173,14 @@ def check_training(spec: Spec, table: Mapping[str, Any], plugins: Plugins) -> It
                 'as in use = "adam", lr = 1e-4',
             )
     yield from _check_batches(spec, players)
-    scheduled = list(_check_schedules(spec))
+    length = 0 if spans or train is None else train.steps
+    scheduled = list(_check_schedules(spec, length))
     yield from scheduled
     for player, optimizer in spec.optimizer.items():
         if optimizer is not None and train is not None:
             try:
                 # A schedule that is registered here is highest at one of its ends.
-                highest = max(rates(optimizer, done).get("momentum", 0.0) for done in (0, max(train.steps - 1, 0)))
+                highest = max(rates(optimizer, done).get("momentum", 0.0) for done in (0, max(length - 1, 0)))
             except PluginError as error:
                 highest = 0.0
                 if not scheduled:  # which would be said twice
@@ -201,11 +211,11 @@ _MOMENTS = 257
 """Steps of a run at which a schedule is looked at, the first and the last among them."""
 
 
-def _check_schedules(spec: Spec) -> Iterator[tuple[Place, str]]:
-    """Numbers that follow the steps stay within the bounds of their options."""
+def _check_schedules(spec: Spec, length: int) -> Iterator[tuple[Place, str]]:
+    """Numbers that follow the steps stay within the bounds of their options, in a run of that length."""
     if spec.train is None or None in spec.optimizer.values():
         return
-    last = max(spec.train.steps - 1, 0)
+    last = max(length - 1, 0)
     moments = sorted({round(i * last / (_MOMENTS - 1)) for i in range(_MOMENTS)})
     for place, field, schedule in spec.schedules():
         done, message = 0, None

@@ -116,7 +116,7 @@ def _read_recipe(
     # Parts look at one another only where all of them are there and what they say they are.
     whole = not (misplaced or lacking or None in (*found.values(), *found["optimizer"].values()))
     faults.extend(check_parts(spec, plugins, known_data="dataset" not in table or spec.dataset is not None))
-    faults.extend(check_training(spec, {**table, "optimizer": None} if misplaced else table, plugins))
+    faults.extend(check_training(spec, {**table, "optimizer": None} if misplaced else table, plugins, reader.spans))
     faults.extend(check_starts(spec, table))
     if "objective" not in table or not begun:
         faults.extend(_not_there(spec, plugins, inside, whole))

@@ -17,7 +17,9 @@ from cattrs import Converter
 from gflow_core.errors import GflowError, PluginError, did_you_mean
 from gflow_core.parts.foreign import own
 from gflow_core.parts.kinds import kind_of
+from gflow_core.parts.options import option_unit
 from gflow_core.parts.plugins import Plugins
+from gflow_core.parts.spans import Span, read_span
 from gflow_core.recipes.describe import (
     Options,
     default_value,
@@ -39,6 +41,8 @@ class Reader:
 
     def __init__(self, plugins: Plugins) -> None:
         self.plugins = plugins
+        self.spans: list[Span] = []
+        """Numbers of steps that were given in epochs or items."""
         self.converter = converter = Converter()
         factories: tuple[tuple[Callable[[Any], bool], Callable[[Any], Callable[[Any, Any], Any]]], ...] = (
             (lambda kind: True, self._unsupported),  # cattrs tries the last one first
@@ -93,6 +97,8 @@ class Reader:
                 faults.append(((key,), f"unknown option{close}{hint or ('' if close else known_names(options))}"))
                 continue
             try:
+                if option_unit(options[key]) == "steps":
+                    given = self._in_steps(given)
                 values[key] = self.value(_on_default(given, options[key], self.plugins), options[key].type)
             except WrongError as error:
                 faults.extend(((key, *path), message) for path, message in error.faults)
@@ -109,6 +115,18 @@ class Reader:
                 return cls(**{options[key].alias or key: given for key, given in values.items()})
         except (PluginError, *_REFUSALS) as error:
             raise WrongError.one(f"cannot be made: {first_words(error)}") from None
+
+    def _in_steps(self, value: Any) -> Any:
+        """A number of steps as it is given, or as a span."""
+        if isinstance(value, list):
+            return [self._in_steps(one) for one in value]
+        try:
+            span = read_span(value) if isinstance(value, str) else None
+        except ValueError as error:
+            raise WrongError.one(str(error)) from None
+        if span is not None:
+            self.spans.append(span)
+        return value if span is None else span
 
     def _nested(self, contract: Any) -> Callable[[Any, Any], Any]:
         own = kind_of(contract)
@@ -176,11 +194,12 @@ class Reader:
 
 
 def _int(value: Any, _: Any) -> int:
-    if type(value) is not int:
+    if type(value) not in (int, Span):
         raise WrongError.one(f"expected a whole number, got {in_words(value)}")
     if not -(2**63) <= value < 2**63:
         raise WrongError.one("expected a whole number of at most 64 bits")
-    return value
+    whole: int = value
+    return whole
 
 
 def _float(value: Any, _: Any) -> float:
@@ -232,7 +251,7 @@ def _fits(value: Any, kind: Any) -> bool:
         return isinstance(value, dict | str)
     if attrs.has(kind):
         return isinstance(value, dict)
-    return type(value) is kind or (kind is float and type(value) is int)
+    return type(value) is kind or (type(value) is int and kind is float) or (type(value) is Span and kind is int)
 
 
 def _on_default(value: Any, field: attrs.Attribute[Any], plugins: Plugins) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 from gflow_core.errors import printable
 from gflow_core.parts import plugins as _plugins
 from gflow_core.parts.plugins import Plugins
+from gflow_core.parts.spans import Span
 from gflow_core.parts.spec import Spec
 from gflow_core.recipes.tables import unstructure
 from gflow_core.recipes.tree import origins_below
@@ -84,8 +85,11 @@ def in_lines(values: Sequence[Any], comments: Sequence[str | None]) -> Any:
 
 
 def inline(value: Any) -> Any:
-    """Tables as tomlkit's inline ones, at every depth."""
+    """Tables as tomlkit's inline ones, at every depth, and spans as they were written."""
     import tomlkit
+
+    if isinstance(value, Span):
+        return value.text
 
     if isinstance(value, dict):
         table = tomlkit.inline_table()

@@ -41,20 +41,30 @@ def build(
     begin: bool = True,
     precision: str = "auto",
     compiled: bool | None = None,
+    data: Source | None = None,
 ) -> Experiment:
     """Build everything the recipe names. Raises DataError where data is missing, PluginError for what parts do wrong.
 
     `load_data = False` leaves out the data, the players and the objective: enough to sample from a run. `begin = False`
     reads no weights that networks begin from: those of a checkpoint are put in their place. `precision` is the one
-    that "auto" stands for, where that is known; so is `compiled`, of `train.compile`.
+    that "auto" stands for, where that is known; so is `compiled`, of `train.compile`. `data` that were read already are
+    not read again.
     """
     if compiled is None:
         compiled = load_data and compiles(spec)
     with blaming(spec):
-        return _build(spec, progress, load_data, begin, precision, compiled)
+        return _build(spec, progress, load_data, begin, precision, compiled, data)
 
 
-def _build(spec: Spec, progress: Progress, load_data: bool, begin: bool, precision: str, compiled: bool) -> Experiment:
+def _build(
+    spec: Spec,
+    progress: Progress,
+    load_data: bool,
+    begin: bool,
+    precision: str,
+    compiled: bool,
+    data: Source | None,
+) -> Experiment:
     shape = spec.dataset.data_shape() if spec.dataset else None
     runtime = _runtime(spec, precision)
     streams = Streams(spec.seed)
@@ -67,7 +77,7 @@ def _build(spec: Spec, progress: Progress, load_data: bool, begin: bool, precisi
             raise GflowError("train.replicas: replicas share one process; start one, or set train.replicas = 1")
         experiment.replicas = tuple(Streams(seed) for seed in spec.seeds)
     if spec.dataset and load_data:
-        experiment.data = read_data(spec.dataset, progress)
+        experiment.data = read_data(spec.dataset, progress) if data is None else data
         check_augmentations(spec, experiment.data.shape)
         augment = spec.train.augment if spec.train else ()
         shelf = Shelf(experiment.data, runtime, spec.storage.on_device)

@@ -15,7 +15,7 @@ import torch
 from torch import distributed
 
 from gflow_core.errors import DataError, GflowError, did_you_mean
-from gflow_core.files.run_folder import check_free, read_recipe, run_name
+from gflow_core.files.run_folder import WRITTEN, check_free, read_recipe, run_name
 from gflow_core.machine import cluster
 from gflow_core.machine.streams import seeded
 from gflow_core.machine.untouched import untouched
@@ -23,6 +23,7 @@ from gflow_core.methods.compiled import compiles
 from gflow_core.parts.analysis import Map
 from gflow_core.parts.loading import check_loaded, copies
 from gflow_core.parts.plugins import plugins
+from gflow_core.parts.source import Source
 from gflow_core.parts.spec import Spec
 from gflow_core.parts.training import Experiment
 from gflow_core.recipes.changes import BEGAN, check_recipe, stated
@@ -33,6 +34,7 @@ from gflow_core.runs.analyze import at_each
 from gflow_core.runs.best import goal_of
 from gflow_core.runs.blame import blaming
 from gflow_core.runs.build import build
+from gflow_core.runs.clock import in_steps
 from gflow_core.runs.drawing import anywhere
 from gflow_core.runs.estimates import check_memory
 from gflow_core.runs.events import Console, Session
@@ -74,9 +76,11 @@ def run(
     if recipe.spec.objective is None and not analyze:
         raise GflowError(f"{recipe.path}: it trains nothing, so without its analyses there is nothing to do")
     _check_extras(recipe.spec)
+    check_memory(recipe.spec if analyze else attrs.evolve(recipe.spec, analyze=()))
+    written = recipe
+    recipe, data, clock = in_steps(recipe, console.progress)
     looking = recipe.spec if analyze else attrs.evolve(recipe.spec, analyze=())
-    check_memory(looking)
-    experiment = _build(looking, console)
+    experiment = _build(looking, console, data=data)
     check_memory(looking, {"sampler": experiment.sampler, "discriminator": experiment.discriminator})
     experiment.runtime.agree({"the resolved recipe": dumps(recipe.spec), **surroundings(experiment)})
     _prepare(experiment, console)
@@ -90,10 +94,11 @@ def run(
     folder = RunFolder(path[0], elsewhere=not experiment.runtime.main)
     with _held(folder, "gflow run"):
         if experiment.runtime.main:
-            noted = {"note": note} if note else {}
+            noted = {**({"note": note} if note else {}), **({WRITTEN: written.dumps()} if clock else {})}
             folder.write_manifest({**manifest_of(recipe, experiment), **noted, **_unanalyzed(analyze)})
             copies(folder.path)
         console.say(f"run folder {folder.path}")
+        _say_steps(clock, console)
         Session(experiment, folder, console, map=map).go(done=0)
         _say_unanalyzed(recipe.spec, folder, console, analyze)
     return folder
@@ -126,6 +131,8 @@ def _resume(
     path = folder.path
     recipe = load(folder.recipe, overrides, begun=True)
     manifest = folder.read_manifest()
+    with _data_of(manifest, recipe.spec):
+        recipe, data, clock = in_steps(recipe, console.progress, begun=True)  # only overrides have other than steps
     check_recipe(manifest, path, overrides)
     check_files(manifest, path, recipe.spec, overrides)
     train_options = recipe.spec.train
@@ -145,7 +152,7 @@ def _resume(
         precision = precision_of(manifest, recipe.spec, overrides)
         compiled = compiles(recipe.spec, None if stated("train.compile", overrides) else manifest.get("compiled"))
         looking = recipe.spec if analyze else attrs.evolve(recipe.spec, analyze=())
-        experiment = _build(looking, console, begin=False, precision=precision, compiled=compiled)
+        experiment = _build(looking, console, begin=False, precision=precision, compiled=compiled, data=data)
     check_data(manifest, experiment, path)
     check_draws(manifest, experiment, path, overrides)
     for said in check_loaded(manifest, path):
@@ -156,7 +163,7 @@ def _resume(
     if experiment.runtime.main:
         folder.rewind(name, goal_of(read_recipe(path)))
         again: dict[str, Any] = {"time": now(), "checkpoint": name, **_unanalyzed(analyze)}
-        for how in ("diverged", "ended"):  # it may not, this time
+        for how in ("diverged", "ended", *((WRITTEN,) if overrides else ())):  # it may not, this time
             manifest.pop(how, None)
         manifest["resumed"] = [*manifest.get("resumed", []), again]
         if overrides:
@@ -173,6 +180,7 @@ def _resume(
         console.say(f"{path} is trained already, {state.step} steps; --steps N goes on from there")
     else:
         console.say(f"resuming {path} after step {state.step}" + (f", {state.phase}" if state.phase else ""))
+    _say_steps(clock, console)
     part_way = int(name.partition("-")[2] or 0)
     Session(experiment, folder, console, part_way, map).go(done=state.step)
     _say_unanalyzed(recipe.spec, folder, console, analyze)
@@ -286,6 +294,11 @@ def _check_extras(spec: Spec) -> None:
                 prepare()
 
 
+def _say_steps(clock: Mapping[str, str], console: Console) -> None:
+    for place, text in clock.items():
+        console.say(f"{place}: {text}")
+
+
 def _unanalyzed(analyze: bool) -> dict[str, Any]:
     """What a manifest says where `--no-analyze` was."""
     return {} if analyze else {"analyze": False}
@@ -297,9 +310,15 @@ def _say_unanalyzed(spec: Spec, folder: RunFolder, console: Console, analyze: bo
 
 
 def _build(
-    spec: Spec, console: Console, *, begin: bool = True, precision: str = "auto", compiled: bool | None = None
+    spec: Spec,
+    console: Console,
+    *,
+    begin: bool = True,
+    precision: str = "auto",
+    compiled: bool | None = None,
+    data: Source | None = None,
 ) -> Experiment:
-    experiment = build(spec, progress=console.progress, begin=begin, precision=precision, compiled=compiled)
+    experiment = build(spec, progress=console.progress, begin=begin, precision=precision, compiled=compiled, data=data)
     console.close()
     return experiment
 

@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 
+from gflow_core.errors import GflowError
 from gflow_core.files.inside import check_inside, not_through_a_link, unshare
 from gflow_core.files.locks import held
 from gflow_core.files.reading import MAX_BYTES, read_bytes
-from gflow_core.files.run_folder import checkpoint_names, lock_of, read_manifest
+from gflow_core.files.run_folder import WRITTEN, checkpoint_names, lock_of, read_manifest
 from gflow_core.files.whole import written_aside
 from gflow_core.runs.summary import Summary, summary
 from gflow_core.sweeps.grid import Cell
@@ -121,12 +122,16 @@ def task_of(cell: Cell, index: int, name: str, runs: Path, sweep: str) -> Task:
 
 
 def look(runs: Path, tasks: Iterable[Task]) -> dict[int, Found]:
-    """Index of a task -> its run in the folder `runs`, for those that are there; their recipe.toml tells."""
+    """Index of a task -> its run in the folder `runs`, for those that are there; their recipe.toml tells.
+
+    Where that has steps for a recipe's epochs, their manifest.
+    """
     by_text = {task.text: task for task in tasks}
     found: dict[int, Found] = {}
     for path in sorted(runs.iterdir()) if runs.is_dir() else ():
-        with suppress(OSError, ValueError):  # no run, or one that another process is just making
-            task = by_text.get(read_bytes(path / "recipe.toml", MAX_BYTES).decode())
+        with suppress(OSError, ValueError, GflowError):  # no run, or one that another process is just making
+            text = read_bytes(path / "recipe.toml", MAX_BYTES).decode()
+            task = by_text.get(text) or by_text.get(read_manifest(path).get(WRITTEN, ""))
             if task is not None:
                 one = _found(path, task)
                 found[task.index] = max(found.get(task.index, one), one, key=_distance)

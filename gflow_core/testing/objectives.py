@@ -128,6 +128,10 @@ def _trains(promises: Promises, spec: Spec, *, resumed: bool, own_networks: bool
                 saved["first" if first else "last"] = (step, _saved(promises, experiment, event))
                 first = False
         saved.setdefault("end", (step + 1, _saved(promises, experiment)))
+    if experiment.feed is not None and experiment.feed.position:
+        read = experiment.feed.position
+        said = f"{STEPS} steps read {read} items of the data, and items_a_step({BATCH}) is {spec.items_a_step()}"
+        promises.require(read == STEPS * spec.items_a_step(), said)
     for name, module in _modules(experiment).items():
         moved = not same(before[name], weights(module))
         if name in promises.part.players:

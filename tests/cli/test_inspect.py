@@ -223,7 +223,8 @@ def test_show_tells_provider_place_options_and_documentation():
         "lr  (required)\n      float | { use = schedule, ... }, > 0 and <= 1e+06\n"
         in gflow("show", "optimizer", "adam").stdout
     )
-    assert "steps  (required with an [objective])\n      int, >= 0, in steps\n" in gflow("show", "train").stdout
+    steps = 'int, >= 0, in steps, or as in "2 epochs", "1e6 items"'
+    assert f"steps  (required with an [objective])\n      {steps}\n" in gflow("show", "train").stdout
     assert "\n# steps =   # required with an [objective]" in gflow("show", "train", "--toml").stdout
     assert "no options" in gflow("show", "tracker", "jsonl").stdout
 

@@ -123,6 +123,29 @@ def test_a_run_has_the_name_and_the_note_that_it_is_given(gflow, plane, tmp_path
     assert '<p class="note">twice the width</p>' in (run / "report.html").read_text()
 
 
+def test_epochs_and_items_are_whole_steps_in_the_run(gflow, plane, tmp_path, weights):
+    """500 items; an outer loop reads 3 batches of 32."""
+    clock = {"steps": '"1 epoch"', "sample_every": '"0.5 epochs"', "checkpoint_every": '"200 items"'}
+    spans = [f"train.{name}={text}" for name, text in clock.items()]
+    look = ["analyze.0.use=losses", "analyze.0.every=1 epoch"]
+    plan = gflow("run", plane, "--dry-run", *spans, *look).output
+    for place, text in {"train.steps": "1 epoch = 5 steps", "analyze.0.every": "1 epoch = 5 steps"}.items():
+        assert re.search(f"{re.escape(place)} +. {text}", plan), plan
+    plan = json.loads(gflow("run", plane, "--dry-run", "--json", *spans).output)
+    assert plan["objective"]["steps"] == 5
+    said = gflow("run", plane, "--runs", tmp_path / "a", *spans).output
+    assert "train.checkpoint_every: 200 items = 2 steps\n" in said
+    run = tmp_path / "a" / "plane-s0-001"
+    train = load(run / "recipe.toml").spec.train
+    assert (train.steps, train.sample_every, train.checkpoint_every) == (5, 3, 2)
+    gflow("run", plane, "--runs", tmp_path / "b", "train.steps=1 epoch")
+    other = tmp_path / "b" / "plane-s0-001"
+    gflow("resume", other, "train.steps=1.5 epochs")
+    assert load(other / "recipe.toml").spec.train.steps == 8
+    gflow("resume", run, "--steps", 8)
+    assert weights(run) == weights(other)
+
+
 def test_dry_run_prints_the_plan_and_writes_nothing(gflow, images, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = set(tmp_path.rglob("*"))

@@ -188,6 +188,18 @@ def test_a_run_is_known_by_its_recipe_and_the_further_folder_counts(plane):
     assert not (runs / ".sweep").exists()
 
 
+def test_a_run_in_epochs_is_known_by_its_manifest(plane):
+    """Its recipe.toml has the steps; once they are changed, it is another run."""
+    cell = cells(plane, ["train.steps=30 epochs", "seeds=0:1"])[0]
+    in_steps = cells(plane, ["train.steps=30", "seeds=0:1"])[0]
+    run = made(in_steps.text, Path("runs/plane-sweep/plane-s0-001"), 30, analyzed=True)
+    states = []
+    for manifest in ({"written": cell.text}, {}):
+        (run / "manifest.json").write_text(json.dumps(manifest))
+        states.append(plan(plane, "train.steps=30 epochs", "seeds=0:1").runs[0].state)
+    assert states == ["finished", "new"]
+
+
 @pytest.mark.parametrize(
     ("path", "name"),
     [("a/ring.toml", "ring"), ("a/ring-s0-001/recipe.toml", "ring"), ("my-sweep/recipe.toml", "recipe")],

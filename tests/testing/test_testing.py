@@ -628,6 +628,9 @@ class Mean:
             return [] if spec.discriminator.conditional else ["no"]
         return [] if None not in (spec.dataset, spec.sampler) else ["needs data and a sampler"]
 
+    def items_a_step(self, batch_size):
+        return batch_size if self.fault == "other items" else 8
+
     def equilibrium(self):
         return {"distance" if self.fault == "equilibrium" else "loss": 0.0}
 
@@ -648,6 +651,7 @@ OBJECTIVES = {
     "state not whole": "resuming from the first safe point inside a step ends elsewhere",
     "odd state": "state cannot be saved: a checkpoint cannot hold objective/mean of type set",
     "global draws": "draws from torch's global random state",
+    "other items": "3 steps read 24 items of the data, and items_a_step(32) is 32",
     "gradient": "the metric loss carries a gradient",
     "numbers": "metrics are tensors by name, 'loss' is float",
     "vector": "the metric loss is 0-dimensional",

@@ -227,6 +227,10 @@ class FakeAsReal(Adversarial):
                 f"fake_as_real = {self.fake_as_real} leaves no real item in train.batch_size = {spec.train.batch_size}"
             )
 
+    def items_a_step(self, batch_size: int) -> int:
+        """Real items that one step reads: those of N that are no fakes."""
+        return (batch_size - self.fake_as_real) * self.discriminator_steps
+
     def build(self, experiment: Experiment) -> FakeAsRealObjective:
         from gflow_far.fake_as_real import FakeAsRealObjective
 

@@ -218,6 +218,10 @@ class Flow(ParticleFlow):
             low, high = self.ratio_clip
             yield f"ratio_clip = [{low:g}, {high:g}]: the first number must be the smaller"
 
+    def items_a_step(self, batch_size: int) -> int:
+        """Real items that one outer loop reads."""
+        return batch_size * self.discriminator_steps * self.inner_loops
+
     def equilibrium(self) -> Mapping[str, float]:
         return {"discriminator_loss": 2 * math.log(2), "divergence": 0.0, "velocity": 0.0}
 
@@ -292,7 +296,7 @@ class Theory:
     needs: ClassVar[frozenset[str]] = frozenset()
 
     samples: int = option(20_000, doc="Samples where an expectation is estimated by Monte Carlo.", ge=1000)
-    flow_steps: int = option(200, doc="Euler steps in which particles flow to time 1.", unit="steps", ge=10)
+    flow_steps: int = option(200, doc="Euler steps in which particles flow to time 1.", unit="Euler steps", ge=10)
     horizon: float = option(
         6.0, doc="Time to which each divergence's decay is followed; beyond 6 the JS flow outruns the grid.", gt=0, le=6
     )
