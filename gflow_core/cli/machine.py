@@ -26,7 +26,7 @@ def command(renew: bool, as_json: bool) -> None:
         click.echo(json.dumps(found, indent=2))
         return
     from gflow_core.machine.speed import Speed
-    from gflow_core.runs.estimates import gigabytes
+    from gflow_core.runs.memory import gigabytes
 
     speed, have = Speed(**found["speed"]), found["memory"]
     rows = [

@@ -18,8 +18,11 @@ from gflow_core.nn.labels import class_list
 from gflow_core.recipes.recipe import Recipe
 from gflow_core.runs.build import build
 from gflow_core.runs.clock import in_steps
-from gflow_core.runs.estimates import check_memory, gigabytes, memory_of
+from gflow_core.runs.cost import costs, samples_a_second
+from gflow_core.runs.estimates import check_memory, memory_of
 from gflow_core.runs.manifest import asked_of
+from gflow_core.runs.memory import gigabytes
+from gflow_core.runs.summary import duration
 
 __all__ = ["print_plan"]
 
@@ -79,8 +82,18 @@ def _plan(recipe: Recipe) -> dict[str, Any]:
         name: {"use": name_of("optimizer", optimizer), "lr": optimizer.lr} for name, optimizer in spec.optimizer.items()
     }
     plan["analyze"] = [
-        {"use": name_of("analyzer", one.part), "name": one.name, "every": one.every} for one in spec.analyze
+        {
+            "use": name_of("analyzer", cost.analysis.part),
+            "name": cost.analysis.name,
+            "every": cost.analysis.every,
+            "looks": cost.looks,
+            "samples": cost.samples,
+        }
+        for cost in costs(spec)
     ]
+    samples = sum(one["looks"] * (one["samples"] or 0) for one in plan["analyze"])
+    rate = samples_a_second(experiment) if samples else None
+    plan["drawing"] = {"samples": samples, "samples_a_second": rate, "seconds": samples / rate if rate else None}
     device = {
         "device": str(runtime.device),
         "precision": runtime.precision,
@@ -119,7 +132,14 @@ def _rows(plan: dict[str, Any]) -> list[tuple[str, str, str]]:
     for name, optimizer in plan["optimizer"].items():
         rows.append((f"optimizer.{name}", optimizer["use"], f"lr {optimizer['lr']:g}"))
     for one in plan["analyze"]:
-        rows.append(("analyze", one["use"], f"every {one['every']} steps" if one["every"] else "at the end"))
+        when = f"every {one['every']:,} steps" if one["every"] else "at the end"
+        times = f"{one['looks']:,} times " if one["looks"] > 1 else ""
+        drawn = f": {times}{one['samples']:,} samples" if one["samples"] else f", {times}" * (one["looks"] > 1)
+        rows.append(("analyze", one["use"], (when + drawn).rstrip()))
+    if (drawing := plan["drawing"])["seconds"]:
+        rate = drawing["samples_a_second"]
+        pace = f"{duration(drawing['seconds'])} to draw, at {rate:,.{1 if rate < 10 else 0}f} a second (measured)"
+        rows.append(("analyze", f"{drawing['samples']:,} samples in all", pace))
     processes = plan["processes"]
     tf32 = " with TF32" * plan["tf32"]
     size = f"{plan['precision']}{tf32}, {processes} process{'es' if processes > 1 else ''}"

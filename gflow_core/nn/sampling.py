@@ -160,16 +160,24 @@ def draw_from(subject: Subject, n: int, chunk: int = CHUNK) -> Iterator[Tensor]:
         yield x.to(subject.runtime.device)
 
 
-def draw_through(subject: Subject, function: Callable[[Runtime, Given], Y], n: int, chunk: int) -> Iterator[Y]:
+def draw_through(
+    subject: Subject, function: Callable[[Runtime, Given], Y], n: int, chunk: int, what: str = "samples"
+) -> Iterator[Y]:
     """function(runtime, given) of what n samples are made of, a piece at a time and in order, over `subject.map`.
 
-    From workers tensors come on the CPU, otherwise on the device. What is one piece is not worth a journey.
+    The subject's `progress` is told of `what`, from the beginning on. From workers tensors come on the CPU, otherwise
+    on the device. What is one piece is not worth a journey.
     """
     part = subject.spec.sampler
     labels = label_pool(subject.data, subject.spec.data_shape()) if part.conditional else None
     given = draw_given(part, n, subject.streams, labels=labels, chunk=chunk)
     spread: Map = subject.map if n > chunk else map
-    yield from spread(portable(function, subject), given)
+    subject.progress(what, 0, n)
+    done = 0
+    for found in spread(portable(function, subject), given):
+        yield found
+        done = min(done + chunk, n)
+        subject.progress(what, done, n)
 
 
 def label_pool(data: Source | None, shape: DataShape | None) -> Tensor:

@@ -10,7 +10,9 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
@@ -22,12 +24,12 @@ from rich.live import Live
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
+    Task,
     TaskID,
     TextColumn,
-    TimeRemainingColumn,
 )
 from rich.table import Table
 from rich.text import Text
@@ -36,6 +38,7 @@ from gflow_core.errors import harmless
 from gflow_core.files.run_folder import read_manifest
 from gflow_core.parts.analysis import Result
 from gflow_core.parts.training import Phase
+from gflow_core.runs.memory import memory_in_use
 from gflow_core.runs.summary import duration
 
 __all__ = ["RunConsole", "terminal"]
@@ -44,6 +47,7 @@ _EVERY, _LONGEST = 5.0, 300.0  # seconds between lines where there is no termina
 _SHARE = 0.05  # and in between this share of the time that training has taken: an hour is some fifty lines
 _ROWS = 120  # rows of a table worth printing; longer ones are read from their files
 _LOG_WIDTH = 160  # columns where there is no terminal
+_PACE, _APART = 50, 0.2  # moments that the pace of training is taken over, and seconds between them at least
 _LABEL = 16  # columns of what is going on
 
 
@@ -52,6 +56,27 @@ class _Pipe(Rich):
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
+
+
+class _Count(ProgressColumn):
+    """`3/20`: of a task its own, or the one that was said."""
+
+    def render(self, task: Task) -> Text:
+        count = task.fields.get("count") or ("" if task.total is None else f"{int(task.completed)}/{int(task.total)}")
+        return Text(count, style="progress.download")
+
+
+class _Left(ProgressColumn):
+    """What is left at the pace so far; the time taken where nothing was done yet, or nobody knows how much there is."""
+
+    def render(self, task: Task) -> Text:
+        return Text(_left(task.completed - task.fields["first"], task.remaining, task.fields["took"], task.elapsed))
+
+
+def _left(done: float, remaining: float | None, took: float, elapsed: float | None) -> str:
+    if remaining is None or done <= 0:
+        return duration(elapsed or 0.0)
+    return f"{duration(took / done * remaining)} left"
 
 
 class _Said(logging.Handler):
@@ -111,9 +136,16 @@ class RunConsole:
         self._metrics = ""
         self._step: TaskID | None = None
         self._phase: TaskID | None = None
-        self._steps = self._first = 0
-        self._start = self._spoke = 0.0
-        self._work = ""
+        self._steps = self._first = self._items = 0
+        self._start = self._spoke = self._began = 0.0
+        self._work = self._looking = ""
+        self._seen: deque[tuple[float, float]] = deque(maxlen=_PACE)
+        """When how many steps were done, of late."""
+        self._now = (0.0, 0.0)
+        """The same, now."""
+        self._so_far = 0
+        self._in = self._reached = self._points = 0
+        """The step that is made, safe points of it that were reached, and how many the one before had."""
         self._asked = False
         _listen(self.say)
 
@@ -141,44 +173,104 @@ class RunConsole:
     def progress(self, what: str, done: int, total: int) -> None:
         if self.rich.is_terminal:
             self._open()
-            if self._phase is None:
-                self._phase = self._bars.add_task(what)
-            self._bars.update(self._phase, description=what, completed=done, total=total)
             if done >= total:
-                self._bars.remove_task(self._phase)
-                self._phase = None
-        elif what != self._work:  # what is over within seconds leaves no line
-            self._work, self._spoke = what, time.monotonic()
-        elif time.monotonic() - self._spoke > _EVERY:
-            self._spoke = time.monotonic()
-            self.say(f"{what}: {done} of {total}")
+                self._end_phase()
+            else:
+                self._show_phase(what, done, total)
+            return
+        now = time.monotonic()
+        if what != self._work or done == 0:  # what is over within seconds leaves no line
+            self._work, self._spoke, self._began = what, now, now
+        elif now - self._spoke > _EVERY:
+            self._spoke = now
+            left = _left(done, total - done, now - self._began, None)
+            self.say(f"{f'{self._looking}, ' * bool(self._looking)}{what}: {done:,} of {total:,} ({left})")
 
-    def training(self, first: int, steps: int) -> None:
-        self.close()
-        self._first, self._steps = first, steps
-        self._start = self._spoke = time.monotonic()
+    @contextmanager
+    def looking(self, name: str, turn: int = 1, of: int = 0) -> Iterator[None]:
+        self._looking = name
+        task = None
         if self.rich.is_terminal:
             self._open()
-            self._step = self._bars.add_task("step", total=steps, completed=first)
+            count = f"{turn}/{of}" if of else ""
+            task = self._bars.add_task(name, total=None, first=0, took=0.0, count=count)
+        elif of:
+            self.say(f"analysis {turn} of {of}: {name}")
+        try:
+            yield
+        finally:
+            self._looking = ""
+            self._seen.clear()  # it says nothing about the pace of training
+            if self._live is not None:
+                self._end_phase()
+                if task is not None:
+                    self._bars.remove_task(task)
+                if self._step is None:
+                    self.close()
+
+    def training(self, first: int, steps: int, items: int = 0) -> None:
+        self.close()
+        self._first, self._steps, self._items = first, steps, items
+        self._start = self._spoke = time.monotonic()
+        self._in = self._reached = self._points = 0
+        self._seen.clear()
+        self._done(first)
+        if self.rich.is_terminal:
+            self._open()
+            self._step = self._bars.add_task("step", total=steps, completed=first, first=first, took=0.0)
 
     def phase(self, step: int, phase: Phase) -> None:
+        if step != self._in:
+            self._in, self._points, self._reached = step, self._reached, 0
+        self._reached += 1
+        share = self._reached / (self._points or phase.total + 1)  # how many points a step has, the one before tells
+        self._done(step - 1 + min(share, 0.99))
         if self._live is not None and phase.total > 1:
-            if self._phase is None:
-                self._phase = self._bars.add_task(phase.name)
-            self._bars.update(self._phase, description=phase.name, completed=phase.done, total=phase.total)
+            self._show_phase(phase.name, phase.done, phase.total)
         elif self._live is None and self._due():  # a step may take minutes
             self.say(f"step {step}/{self._steps}: {phase.name} {phase.done} of {phase.total}")
         self._tell()
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         text = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        self._done(step)
         if self._live is not None and self._step is not None:
             self._metrics = text
-            self._bars.update(self._step, completed=step)
         elif self._due() or step in (self._first + 1, self._steps):
-            left = (time.monotonic() - self._start) / max(step - self._first, 1) * (self._steps - step)
-            self.say(f"step {step}/{self._steps}  {text}  ({duration(left)} left)")
+            left = _left(step - self._first, self._steps - step, time.monotonic() - self._start, None)
+            self.say(f"step {step}/{self._steps}  {text}  ({self._pace()}, {left})")
         self._tell()
+
+    def _done(self, steps: float) -> None:
+        """So many steps are done, the share of one that is under way with them."""
+        now = time.monotonic()
+        self._now = (now, steps)
+        if not self._seen or now - self._seen[-1][0] > _APART:
+            self._seen.append(self._now)
+        if self._live is not None and self._step is not None:
+            self._bars.update(self._step, completed=steps, took=now - self._start)
+
+    def _pace(self) -> str:
+        """`1,240 items a second, 1.3 GB of memory`, as they are now."""
+        now, last = self._now
+        before, first = self._seen[0] if self._seen else self._now
+        rate = self._items * (last - first) / (now - before) if now > before else 0.0
+        items = f"{rate:,.{1 if rate < 10 else 0}f} items a second" if rate > 0 else ""
+        return ", ".join(filter(None, (items, memory_in_use())))
+
+    def _show_phase(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if self._phase is None or what != self._work or done <= self._so_far:
+            self._end_phase()
+            self._work, self._began = what, now
+            self._phase = self._bars.add_task(what, first=0, took=0.0)
+        self._so_far = done
+        self._bars.update(self._phase, completed=done, total=total, took=now - self._began)
+
+    def _end_phase(self) -> None:
+        if self._phase is not None:
+            self._bars.remove_task(self._phase)
+            self._phase = None
 
     def _due(self) -> bool:
         """Whether it is time for a line of training where there is no terminal; it counts as said."""
@@ -216,15 +308,16 @@ class RunConsole:
             SpinnerColumn(),
             TextColumn(f"{{task.description:{_LABEL}}}", markup=False),
             BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(compact=True),
+            _Count(),
+            _Left(),
         )
         self._live = Live(get_renderable=self._display, console=self.rich, refresh_per_second=8)
         self._live.start()
 
     def _display(self) -> Group:
-        """The bars, and the last metrics on lines of their own, so that neither crowds the other out."""
-        return Group(self._bars, *([Text(f"  {self._metrics}")] if self._metrics else []))
+        """The bars, and pace and last metrics on lines of their own, so that none crowds another out."""
+        below = [self._pace(), self._metrics] if self._step is not None else []
+        return Group(self._bars, *(Text(f"  {line}") for line in below if line))
 
     def _table(self, title: str, rows: list[dict[str, Any]]) -> None:
         if not rows:

@@ -17,8 +17,9 @@ from torch.nn.parameter import is_lazy
 from gflow_core.errors import GflowError
 from gflow_core.machine.runtime import choose_device
 from gflow_core.parts.spec import Spec
+from gflow_core.runs.memory import gigabytes
 
-__all__ = ["Need", "check_memory", "gigabytes", "growing", "memory_of"]
+__all__ = ["Need", "check_memory", "growing", "memory_of"]
 
 _FLOAT = 4  # bytes
 _TENSORS = 10_000
@@ -85,11 +86,6 @@ def growing(kind: str, times: int = 1) -> Iterator[None]:
         raise
     finally:
         handle.remove()
-
-
-def gigabytes(size: float) -> str:
-    """`1.5 GB`, or `2.3 MB` where it is less than one."""
-    return f"{size / 1e9:.3g} GB" if size >= 1e9 else f"{size / 1e6:.3g} MB"
 
 
 def memory_of(device: torch.device) -> float | None:

@@ -7,7 +7,7 @@ import os
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -49,8 +49,11 @@ class Console(Protocol):
     def progress(self, what: str, done: int, total: int) -> None:
         """Long work outside training."""
 
-    def training(self, first: int, steps: int) -> None:
-        """Training starts after `first` of `steps` steps."""
+    def looking(self, name: str, turn: int = 1, of: int = 0) -> AbstractContextManager[None]:
+        """An analyzer looks within the block, after training the one whose `turn` it is `of` so many."""
+
+    def training(self, first: int, steps: int, items: int = 0) -> None:
+        """Training starts after `first` of `steps` steps, of so many items of the data each."""
 
     def phase(self, step: int, phase: Phase) -> None:
         """A part of a step is done."""
@@ -109,7 +112,7 @@ class Session:
         if spec.train is not None and self.experiment.objective is not None:
             self._step = done + 1
             with self.stop.listening(self.console.stopping):
-                self.console.training(done, spec.train.steps)
+                self.console.training(done, spec.train.steps, spec.items_a_step())
                 try:
                     over = bool(done) and not self._part_way and look(self.experiment, self, done)
                     step = done if over else train(self.experiment, self, done=done)
@@ -213,7 +216,8 @@ class Session:
     def analyze(self, step: int) -> None:
         for analysis in self.experiment.spec.analyze:
             if analysis.due(step):
-                with self._same_data(analysis), self._costing_nothing(analysis.name, step):
+                looking = self.console.looking(analysis.name)
+                with looking, self._same_data(analysis), self._costing_nothing(analysis.name, step):
                     self.run_analyzer(analysis, step, final=False, anew=False)
         if self.experiment.spec.judged_after(step):
             lacking = self.judge.lacking(step) if self.main else None
@@ -280,7 +284,7 @@ class Session:
         failed: dict[str, GflowError] = {}
         for i, analysis in enumerate(analyses):
             try:
-                with self._same_data(analysis):
+                with self.console.looking(analysis.name, i + 1, len(analyses)), self._same_data(analysis):
                     try:
                         self.run_analyzer(analysis, step, final=checkpoint is None, overrides=overrides)
                     except GflowError as error:

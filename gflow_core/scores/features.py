@@ -123,28 +123,27 @@ class Features:
 
     # -------------------------------------------------------------- samples
 
-    def samples(self, n: int, what: str) -> Iterator[Tensor]:
-        """n samples in pieces [B, *shape] on the device, images rounded to 8 bits; `what` names the work."""
-        done = 0
+    def samples(self, n: int) -> Iterator[Tensor]:
+        """n samples in pieces [B, *shape] on the device, images rounded to 8 bits."""
         for x in draw_from(self.subject, n, self.batch_size):
             yield as_stored(x, self.data.shape)
-            done += len(x)
-            self.subject.progress(what, done, n)
 
     def encode(self, x: Tensor, apply: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """x [B, *shape] -> features [B, dim], or what another method of the encoder makes; Diverged if not finite."""
         found = _rows((apply or self.encoder)(x), x, self.encoder.name, None if apply else self.encoder.dim)
         return _finite(found, self.encoder.name, self.subject.step)
 
-    def encoded(self, n: int, what: str, apply: Callable[[Tensor], Tensor] | None = None) -> Iterator[Tensor]:
+    def encoded(
+        self, n: int, what: str = "samples", apply: Callable[[Tensor], Tensor] | None = None
+    ) -> Iterator[Tensor]:
         """Features of n samples in pieces [B, dim] on the device, or what another method of the encoder makes."""
         return (found for found, _ in self._through(n, what, apply or self.encoder, images=False))
 
-    def with_images(self, n: int, what: str) -> Iterator[tuple[Tensor, Tensor]]:
+    def with_images(self, n: int, what: str = "samples") -> Iterator[tuple[Tensor, Tensor]]:
         """Features [B, dim] of n samples and the samples [B, *shape], in pieces on the device."""
         return self._through(n, what, self.encoder, images=True)
 
-    def fake(self, n: int, what: str, apply: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+    def fake(self, n: int, what: str = "samples", apply: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """Features of n samples, [n, dim], on the CPU."""
         return torch.cat([found.cpu() for found in self.encoded(n, what, apply)])
 
@@ -156,11 +155,8 @@ class Features:
         assert subject.sampler is not None
         dim = self.encoder.dim if apply is self.encoder else None
         look = _Look(subject.sampler, self.data.shape, apply, self.encoder.name, dim, subject.step, images)
-        done = 0
-        for found, x in draw_through(subject, look, n, self.batch_size):
+        for found, x in draw_through(subject, look, n, self.batch_size, what):
             yield found.to(device), x.to(device)
-            done += len(found)
-            subject.progress(what, done, n)
 
     # -------------------------------------------------------------- data
 
@@ -175,6 +171,7 @@ class Features:
     def over(self, data: Source, index: Tensor, apply: Callable[[Tensor], Tensor] | None = None) -> Iterator[Tensor]:
         """Features of the items at `index`, in pieces on the device."""
         done = 0
+        self.subject.progress("real features", done, len(index))
         for piece in index.split(self.batch_size):
             x = data.batch(piece, self.subject.runtime.device).x
             found = _rows((apply or self.encoder)(x), x, self.encoder.name, None if apply else self.encoder.dim)

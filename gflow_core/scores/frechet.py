@@ -114,7 +114,7 @@ def frechet(
     if n_real < 4:
         raise GflowError(f"frechet: two halves of the data need two items each, the data set has {n_real}")
     half, other = _real_halves(features, n_real)
-    real, fake = half + other, FeatureMoments.stream(features.encoded(samples, "frechet"))
+    real, fake = half + other, FeatureMoments.stream(features.encoded(samples))
     name = score_name("FID", "FD", features.encoder)
     return Result(
         scores={

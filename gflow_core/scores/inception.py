@@ -39,7 +39,7 @@ def inception(
             f"inception: the data set has {available} items, too few for splits = {splits}; set splits = 1"
         )
     real = features.real(n_real, apply=classify)
-    fake = features.fake(samples, "inception", classify)
+    fake = features.fake(samples, apply=classify)
     mean, std = classifier_score(fake, splits, derive(subject.streams.seed, "splits"))
     calibration, _ = classifier_score(real, splits, derive(0, "evaluation"))
     name = score_name("IS", "classifier_score", features.encoder)

@@ -45,7 +45,7 @@ def kernel(
         )
     device = subject.runtime.device
     real = double(features.real(n_real).to(device))
-    fake = double(features.fake(samples, "kernel").to(device))
+    fake = double(features.fake(samples).to(device))
     mean, std = kernel_distance(real, fake, subsets, subset_size, derive(subject.streams.seed, "subsets"))
     half, other = real.tensor_split(2)
     # Its subsets are the same in every run, so it is the same in every run.

@@ -50,7 +50,7 @@ def memorization(
     real, _, _ = nearest(features.real(n_other, other).to(device), [train])
 
     fake, closest = [], _Closest(pairs)
-    for seen, x in features.with_images(samples, "memorization"):
+    for seen, x in features.with_images(samples):
         distance, neighbour, _ = nearest(seen, [train])
         fake.append(distance)
         closest.add(distance, x, neighbour)

@@ -142,11 +142,7 @@ def _draw(n: int, subject: Subject) -> Tensor:
 
     from gflow_core.nn.sampling import draw_from
 
-    parts: list[Tensor] = []
-    for x in draw_from(subject, n, CHUNK):
-        parts.append(x.float().cpu())
-        subject.progress("mode_coverage", min(len(parts) * CHUNK, n), n)
-    return torch.cat(parts)
+    return torch.cat([x.float().cpu() for x in draw_from(subject, n, CHUNK)])
 
 
 def _count(x: Tensor, modes: Modes, threshold: float) -> tuple[Tensor, float]:

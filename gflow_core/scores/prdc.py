@@ -40,7 +40,7 @@ def prdc(
         )
     device = subject.runtime.device
     real = features.real(n_real).to(device)
-    fake = features.fake(samples, "prdc").to(device)
+    fake = features.fake(samples).to(device)
     scores = prdc_scores(real, fake, k)
     half, other = real.tensor_split(2)
     calibration = prdc_scores(half, other, k)

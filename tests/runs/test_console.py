@@ -169,6 +169,92 @@ def test_a_long_step_says_where_it_is(monkeypatch, capsys):
     assert capsys.readouterr().out == "step 1/3: inner loop 2 of 20\n"
 
 
+def rendered(console: RunConsole) -> str:
+    """What a terminal shows at the moment."""
+    out = Rich(file=io.StringIO(), width=100)
+    out.print(console._display())
+    return out.file.getvalue()
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The time, which tests turn."""
+    now = [1000.0]
+    monkeypatch.setattr("gflow_core.runs.console.time.monotonic", lambda: now[0])
+    return now
+
+
+@pytest.fixture
+def live(monkeypatch):
+    console = RunConsole()
+    console.rich = Rich(file=io.StringIO(), width=100, force_terminal=True, highlight=False)
+    with console:
+        yield console
+
+
+def test_training_shows_its_pace_and_moves_within_a_step(live, clock):
+    live.training(10, 14, items=300)
+    assert "10/14" in rendered(live)
+    shares = []
+    for point in range(1, 5):
+        clock[0] += 1
+        live.phase(11, Phase("inner loop", point, 4))
+        shares.append(live._bars.tasks[0].completed - 10)
+    assert shares == pytest.approx([0.2, 0.4, 0.6, 0.8]), "there may be another point"
+    clock[0] += 1
+    live.phase(11, Phase("projection", 1, 1))
+    live.log(11, {"loss": 0.5})
+    screen = rendered(live)
+    assert "11/14" in screen
+    assert "15 s left" in screen, "a step took 5"
+    assert "60 items a second" in screen
+    assert "B of memory" in screen
+    clock[0] += 2.5
+    live.phase(12, Phase("inner loop", 1, 4))
+    assert live._bars.tasks[0].completed == 11.2, "the step before had five points"
+
+
+def test_a_log_says_the_pace(clock, capsys):
+    console = RunConsole()
+    console.training(0, 4, items=300)
+    clock[0] += 3
+    console.log(1, {"loss": 0.5})
+    line = r"step 1/4  loss 0\.5  \(100 items a second, [\d.]+ [MG]B of memory(, .*)?, 9 s left\)\n"
+    assert re.fullmatch(line, capsys.readouterr().out)
+
+
+def test_an_analysis_is_seen_from_the_beginning_and_says_what_is_left(live, clock):
+    live.training(0, 4)
+    with live.looking("frechet"):
+        assert "frechet" in rendered(live)
+        live.progress("samples", 0, 100)
+        assert "0/100" in rendered(live)
+        clock[0] += 2
+        live.progress("samples", 10, 100)
+        assert "18 s left" in rendered(live)
+        live.progress("samples", 100, 100)
+        assert "samples" not in rendered(live)
+    assert "frechet" not in rendered(live)
+    live.close()
+    with pytest.raises(ZeroDivisionError), live.looking("kernel", 2, 8):
+        live.progress("samples", 0, 100)
+        assert "2/8" in rendered(live)
+        raise ZeroDivisionError
+    assert live._live is None
+
+
+def test_a_log_names_the_analyses_at_the_end(clock, capsys):
+    console = RunConsole()
+    with console.looking("frechet"):
+        pass
+    assert capsys.readouterr().out == ""
+    with console.looking("frechet", 1, 8):
+        console.progress("samples", 0, 10_000)
+        clock[0] += 6
+        console.progress("samples", 2_500, 10_000)
+    assert capsys.readouterr().out == "analysis 1 of 8: frechet\nfrechet, samples: 2,500 of 10,000 (18 s left)\n"
+
+
 def test_quiet_is_quiet(capsys):
     told(RunConsole(quiet=True))
     assert capsys.readouterr() == ("", "")

@@ -145,13 +145,13 @@ def test_images_reach_the_encoder_with_the_8_bits_of_the_data(scene):
 
     encoder = scene.Encoding()
     features = Features.of(scene.subject(scene.Pictures(), Loud()), encoder, 50)
-    (x,) = features.samples(50, "")
+    (x,) = features.samples(50)
     levels = torch.arange(256, dtype=torch.float32).div(127.5).sub(1)
     assert torch.isin(x, levels).all()
     assert x.min() == -1
     assert x.max() == 1
     features = Features.of(scene.subject(scene.Pictures(), scene.Copies), encoder, 50)
-    (x,) = features.samples(50, "")
+    (x,) = features.samples(50)
     items = features.subject.data.batch(torch.arange(600)).x
     assert all((item == items).flatten(1).all(1).any() for item in x)
 

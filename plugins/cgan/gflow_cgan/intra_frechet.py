@@ -38,7 +38,7 @@ def intra_frechet(
         own = attrs.evolve(features, subject=only)
         n_real = own.count(real_samples_per_class)
         half, other = map(FeatureMoments.of, own.real(n_real).tensor_split(2))
-        fake = FeatureMoments.stream(own.encoded(n_fake, f"intra_frechet, class {label}"))
+        fake = FeatureMoments.stream(own.encoded(n_fake, f"class {label}"))
         rows.append(
             {
                 "class": label,

@@ -78,7 +78,7 @@ def label_accuracy(
     seen = []
     for label in range(classes):
         own = attrs.evolve(features, subject=of_class(subject, label, "cgan.label_accuracy"))
-        seen.append(own.fake(n, f"label_accuracy, class {label}", classifier.classify).argmax(1))
+        seen.append(own.fake(n, f"class {label}", classifier.classify).argmax(1))
     counts = confusion(torch.arange(classes).repeat_interleave(n), torch.cat(seen), classes)
 
     by_class = counts.diagonal().double() / n

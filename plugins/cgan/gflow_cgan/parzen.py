@@ -177,7 +177,6 @@ def _samples(n: int, subject: Subject, shape: DataShape) -> Tensor:
                 "a lower rate, or analyze an earlier checkpoint"
             )
         found.append(_unit(x, shape))
-        subject.progress("parzen, sampling", sum(map(len, found)), n)
     return torch.cat(found)
 
 
