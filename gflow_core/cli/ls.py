@@ -27,7 +27,7 @@ __all__ = ["command"]
 
 _SCORES = 3  # in a run's line; --json has all
 _ALWAYS = 5  # columns; the others where a run has something to say there
-_WIDTH = 60  # of options and of a note in a run's line; --json has all
+_WIDTH = 40  # of options and of a note in a run's line; --json has all
 _RUNS = Path("runs")  # where gflow run makes them
 
 

@@ -10,7 +10,6 @@ import logging
 import os
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +38,7 @@ from gflow_core.files.run_folder import read_manifest
 from gflow_core.parts.analysis import Result
 from gflow_core.parts.training import Phase
 from gflow_core.runs.memory import memory_in_use
+from gflow_core.runs.pace import Pace
 from gflow_core.runs.summary import duration
 
 __all__ = ["RunConsole", "terminal"]
@@ -47,7 +47,6 @@ _EVERY, _LONGEST = 5.0, 300.0  # seconds between lines where there is no termina
 _SHARE = 0.05  # and in between this share of the time that training has taken: an hour is some fifty lines
 _ROWS = 120  # rows of a table worth printing; longer ones are read from their files
 _LOG_WIDTH = 160  # columns where there is no terminal
-_PACE, _APART = 50, 0.2  # moments that the pace of training is taken over, and seconds between them at least
 _LABEL = 16  # columns of what is going on
 
 
@@ -70,12 +69,14 @@ class _Left(ProgressColumn):
     """What is left at the pace so far; the time taken where nothing was done yet, or nobody knows how much there is."""
 
     def render(self, task: Task) -> Text:
-        return Text(_left(task.completed - task.fields["first"], task.remaining, task.fields["took"], task.elapsed))
+        done = task.completed - task.fields["first"]
+        if task.remaining is None or done <= 0:
+            return Text(duration(task.elapsed or 0.0))
+        return Text(_left(done, task.remaining, task.fields["took"]))
 
 
-def _left(done: float, remaining: float | None, took: float, elapsed: float | None) -> str:
-    if remaining is None or done <= 0:
-        return duration(elapsed or 0.0)
+def _left(done: float, remaining: float, took: float) -> str:
+    """`12 s left`, if what remains is done as what was `done` in the seconds that it took; 0 < done."""
     return f"{duration(took / done * remaining)} left"
 
 
@@ -136,16 +137,11 @@ class RunConsole:
         self._metrics = ""
         self._step: TaskID | None = None
         self._phase: TaskID | None = None
-        self._steps = self._first = self._items = 0
+        self._steps = 0
         self._start = self._spoke = self._began = 0.0
         self._work = self._looking = ""
-        self._seen: deque[tuple[float, float]] = deque(maxlen=_PACE)
-        """When how many steps were done, of late."""
-        self._now = (0.0, 0.0)
-        """The same, now."""
+        self._pace = Pace(0, 0)
         self._so_far = 0
-        self._in = self._reached = self._points = 0
-        """The step that is made, safe points of it that were reached, and how many the one before had."""
         self._asked = False
         _listen(self.say)
 
@@ -183,7 +179,7 @@ class RunConsole:
             self._work, self._spoke, self._began = what, now, now
         elif now - self._spoke > _EVERY:
             self._spoke = now
-            left = _left(done, total - done, now - self._began, None)
+            left = _left(done, total - done, now - self._began)
             self.say(f"{f'{self._looking}, ' * bool(self._looking)}{what}: {done:,} of {total:,} ({left})")
 
     @contextmanager
@@ -200,7 +196,7 @@ class RunConsole:
             yield
         finally:
             self._looking = ""
-            self._seen.clear()  # it says nothing about the pace of training
+            self._pace.pause()
             if self._live is not None:
                 self._end_phase()
                 if task is not None:
@@ -210,21 +206,15 @@ class RunConsole:
 
     def training(self, first: int, steps: int, items: int = 0) -> None:
         self.close()
-        self._first, self._steps, self._items = first, steps, items
+        self._steps, self._pace = steps, Pace(first, items)
         self._start = self._spoke = time.monotonic()
-        self._in = self._reached = self._points = 0
-        self._seen.clear()
-        self._done(first)
         if self.rich.is_terminal:
             self._open()
             self._step = self._bars.add_task("step", total=steps, completed=first, first=first, took=0.0)
 
     def phase(self, step: int, phase: Phase) -> None:
-        if step != self._in:
-            self._in, self._points, self._reached = step, self._reached, 0
-        self._reached += 1
-        share = self._reached / (self._points or phase.total + 1)  # how many points a step has, the one before tells
-        self._done(step - 1 + min(share, 0.99))
+        self._pace.point(step, phase.total)
+        self._move()
         if self._live is not None and phase.total > 1:
             self._show_phase(phase.name, phase.done, phase.total)
         elif self._live is None and self._due():  # a step may take minutes
@@ -233,30 +223,22 @@ class RunConsole:
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         text = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
-        self._done(step)
+        self._pace.done(step)
+        self._move()
         if self._live is not None and self._step is not None:
             self._metrics = text
-        elif self._due() or step in (self._first + 1, self._steps):
-            left = _left(step - self._first, self._steps - step, time.monotonic() - self._start, None)
-            self.say(f"step {step}/{self._steps}  {text}  ({self._pace()}, {left})")
+        elif self._due() or step in (self._pace.first + 1, self._steps):
+            left = _left(max(step - self._pace.first, 1), self._steps - step, self._pace.took)
+            self.say(f"step {step}/{self._steps}  {text}  ({self._now()}, {left})")
         self._tell()
 
-    def _done(self, steps: float) -> None:
-        """So many steps are done, the share of one that is under way with them."""
-        now = time.monotonic()
-        self._now = (now, steps)
-        if not self._seen or now - self._seen[-1][0] > _APART:
-            self._seen.append(self._now)
+    def _move(self) -> None:
         if self._live is not None and self._step is not None:
-            self._bars.update(self._step, completed=steps, took=now - self._start)
+            self._bars.update(self._step, completed=self._pace.steps, took=self._pace.took)
 
-    def _pace(self) -> str:
-        """`1,240 items a second, 1.3 GB of memory`, as they are now."""
-        now, last = self._now
-        before, first = self._seen[0] if self._seen else self._now
-        rate = self._items * (last - first) / (now - before) if now > before else 0.0
-        items = f"{rate:,.{1 if rate < 10 else 0}f} items a second" if rate > 0 else ""
-        return ", ".join(filter(None, (items, memory_in_use())))
+    def _now(self) -> str:
+        """`1,240 items a second, 1.3 GB of memory`."""
+        return ", ".join(filter(None, (str(self._pace), memory_in_use())))
 
     def _show_phase(self, what: str, done: int, total: int) -> None:
         now = time.monotonic()
@@ -316,7 +298,7 @@ class RunConsole:
 
     def _display(self) -> Group:
         """The bars, and pace and last metrics on lines of their own, so that none crowds another out."""
-        below = [self._pace(), self._metrics] if self._step is not None else []
+        below = [self._now(), self._metrics] if self._step is not None else []
         return Group(self._bars, *(Text(f"  {line}") for line in below if line))
 
     def _table(self, title: str, rows: list[dict[str, Any]]) -> None:
