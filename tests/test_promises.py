@@ -82,6 +82,8 @@ SMALL_PARTS = {
     "DropFeature": {"samples": 30, "rule": "{ region = [0.0, 0.0, 1.0, 1.0] }"},
     "NoiseLaws": {"repeats": 2},
     "SvmFeatures": {"labels": 10, "validation": 10},
+    "Inversion": {"steps": 3, "count": 2},
+    "ClassificationAccuracy": {"epochs": 1, "width": 4},
     "ResampleWeights": {"repeats": 2},
 }
 
