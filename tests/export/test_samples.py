@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from itertools import count
 
 import numpy as np
 import pytest
@@ -20,10 +21,10 @@ def at_most(monkeypatch):
     """The folder's writer is stopped after so many images."""
 
     def stop(most: int) -> None:
-        write, count = samples._write, iter(range(most + 1))
+        write, written = samples._write, count()
 
         def counted(path, content):
-            if path.suffix == ".png" and next(count) >= most:
+            if path.suffix == ".png" and next(written) >= most:
                 raise KeyboardInterrupt
             write(path, content)
 
