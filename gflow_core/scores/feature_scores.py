@@ -291,6 +291,8 @@ class PathLength(_Compared):
     their code does.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("karras2019style",)
+
     samples: int = option(2000, doc="Pairs of samples (the authors: 100,000).", ge=2)
     epsilon: float = option(
         1e-4, doc="Step along the path (the authors'); shorter ones drown in float32's rounding below 1e-5.", gt=0, le=1

@@ -48,6 +48,7 @@ class MsSsim(_OfImages):
     11 x 11 window at all of them the first ones count, their exponents divided by the sum of them.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("wang2003multiscale", "odena2017conditional")
     smallest: ClassVar[int] = 11  # SSIM's window
 
     pairs: int = option(100, doc="Pairs of samples and of data, of each class (Odena et al.: 100) or in all.", ge=2)
@@ -68,6 +69,7 @@ class SlicedWasserstein(_OfImages):
     it, `_real`; it falls as patches grow.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("karras2018progressive",)
     smallest: ClassVar[int] = 7  # a patch
 
     samples: int = option(
@@ -94,6 +96,7 @@ class ClassificationAccuracy(_OfImages):
     or a linear classifier an encoder's features, and the score is called CAS(name) after it.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("ravuri2019classification",)
     smallest: ClassVar[int] = 8
 
     encoder: EncoderPart | None = option(

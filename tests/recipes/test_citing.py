@@ -48,7 +48,7 @@ def test_every_bibliography_is_whole(file):
         assert {"booktitle", "journal", "institution", "howpublished"} & set(fields)
 
 
-@pytest.mark.parametrize(("kind", "name"), PARTS, ids=" ".join)
+@pytest.mark.parametrize(("kind", "name"), PARTS, ids=[" ".join(part) for part in PARTS])
 def test_a_part_whose_docstring_names_a_paper_cites_it(kind, name):
     """Author by author: `(Mao et al. 2017)` asks for an entry of that name and year."""
     part = LOADED.get(kind, name)

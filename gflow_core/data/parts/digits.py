@@ -115,6 +115,7 @@ class StackedMnist(Sized):
     `mode_coverage` counts the modes by a classifier of digits.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("metz2017unrolled", "lecun1998gradient")
     native: ClassVar[int] = 28
     class_names: ClassVar[tuple[str, ...]] = tuple(f"{number:03}" for number in range(1000))
     has_modes: ClassVar[bool] = True

@@ -47,6 +47,7 @@ class ImageNet32(_ImageNet):
     root/Imagenet32 and root.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("chrabaszcz2017downsampled",)
     size: ClassVar[int] = 32
 
 
@@ -58,4 +59,5 @@ class ImageNet64(_ImageNet):
     root/Imagenet64 and root.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("chrabaszcz2017downsampled",)
     size: ClassVar[int] = 64

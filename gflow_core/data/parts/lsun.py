@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 
@@ -29,6 +29,8 @@ class Lsun(Files):
     The folder, zip or tar of the images is called after the category and the published split, such as bedroom_train or
     bedroom_val.zip, and is looked for in root/lsun and root.
     """
+
+    cite: ClassVar[tuple[str, ...]] = ("yu2015lsun",)
 
     root: str = option("data", doc=ROOT)
     category: str = option("bedroom", doc="Such as bedroom, church_outdoor, tower or cat.", check=_plain)
