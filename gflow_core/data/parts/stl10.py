@@ -25,6 +25,8 @@ class Stl10(Coloured):
     train_X.bin, train_y.bin and so on are looked for in root/stl10_binary and root.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("coates2011analysis",)
+
     native: ClassVar[int] = 96
     class_names: ClassVar[tuple[str, ...]] = STL10
 

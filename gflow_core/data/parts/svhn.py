@@ -24,6 +24,8 @@ class Svhn(Coloured):
     From train_32x32.mat, test_32x32.mat and extra_32x32.mat, looked for in root/svhn, root/SVHN and root.
     """
 
+    cite: ClassVar[tuple[str, ...]] = ("netzer2011reading",)
+
     native: ClassVar[int] = 32
     class_names: ClassVar[tuple[str, ...]] = DIGITS
 
