@@ -25,7 +25,7 @@ COMMANDS = {
     "resume": "Continue a run that was stopped.",
     "sweep": "Run a grid of runs, here or on a cluster.",
     "sample": "Draw from a run's sampler: a picture, an array, many files.",
-    "export": "Write a run's sampler into a folder that others load without gflow.",
+    "export": "Write a run's sampler for programs without gflow.",
     "analyze": "Run analyzers over a run.",
     "score": "Score files of images, samples of a run or data against others.",
     "compare": "Put the scores of runs side by side.",
