@@ -17,6 +17,7 @@ import torch
 from gflow_core.errors import Diverged, GflowError, Interrupted, PluginError, raised
 from gflow_core.files.checkpoint import Checkpoint
 from gflow_core.files.inside import unshare
+from gflow_core.files.run_folder import read_recipe
 from gflow_core.machine.signals import noted
 from gflow_core.machine.streams import derive, seeded
 from gflow_core.nn.sampling import dealt
@@ -26,6 +27,7 @@ from gflow_core.parts.source import Source
 from gflow_core.parts.spec import Analysis
 from gflow_core.parts.training import Experiment, Phase
 from gflow_core.runs.analyze import analyze, copied, faults, pool
+from gflow_core.runs.best import goal_of
 from gflow_core.runs.blame import blaming, culprit
 from gflow_core.runs.build import single
 from gflow_core.runs.drawing import COLUMNS, IMAGES, POINTS, chunks, label_grid, some_real
@@ -83,7 +85,8 @@ class Session:
         self.map = map
         self.stop = Stop()
         self.main = experiment.runtime.main
-        self.judge = Judge(folder.path, experiment.spec)
+        # Of the recipe as it stands: a best that is there stays where no analysis is to run.
+        self.judge = Judge(folder.path, experiment.spec, goal_of(read_recipe(folder.path)) if self.main else None)
         self.trackers = Trackers((), folder.path, 0, console.say, here=False)
         self._failed: dict[str, list[tuple[int, GflowError]]] = {}
         """What failed while training, and at which steps."""

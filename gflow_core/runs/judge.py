@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 from gflow_core.errors import did_you_mean
+from gflow_core.parts.goal import Goal
 from gflow_core.parts.spec import Spec
 from gflow_core.runs.best import history, scores_at
 
@@ -15,8 +16,8 @@ __all__ = ["Judge"]
 class Judge:
     """By the score that `train.keep_best` names, from the run folder: whoever resumes judges as who never stopped."""
 
-    def __init__(self, run: Path, spec: Spec) -> None:
-        self.goal = spec.goal
+    def __init__(self, run: Path, spec: Spec, goal: Goal | None) -> None:
+        self.goal = goal
         self._run = run
         self._patience = spec.train.stop_after if spec.train else None
         self._seen: dict[int, float | None] | None = None

@@ -174,12 +174,13 @@ def kill_at(monkeypatch):
 
 @pytest.fixture
 def tree():
-    """What a run folder holds, but for times and who made it when: name -> content."""
+    """What a run folder holds, but for times, who made it when, and what a kill left beside recipe.toml."""
 
     def read(run: Path) -> dict[str, bytes]:
         found = {str(path.relative_to(run)): path.read_bytes() for path in run.rglob("*") if path.is_file()}
         lines = [json.loads(line) | {"seconds": 0} for line in found["metrics.jsonl"].splitlines()]
         own = {"recipe.toml", "manifest.json", ".lock"}
-        return {name: data for name, data in found.items() if name not in own} | {"metrics.jsonl": repr(lines).encode()}
+        found = {name: data for name, data in found.items() if name not in own and not name.startswith(".gflow-")}
+        return found | {"metrics.jsonl": repr(lines).encode()}
 
     return read

@@ -117,6 +117,21 @@ def test_more_may_be_better(run):
     assert saved(run("train.keep_best=min:look.gain", "train.keep=1")) == ["000002", "000012"]
 
 
+def test_without_analyses_a_best_that_is_there_stays(run):
+    done = run("train.keep=1").resume(steps=14, analyze=False, quiet=True)
+    assert saved(done) == ["000004", "000014"]
+
+
+def test_what_was_measured_with_other_options_does_not_count(run, gflow):
+    done = run("train.keep=1")
+    before = summary(done.path).best
+    other = Result(scores={"score(x)": 0.1}, manifest={"overrides": ["analyze.0.n=1"]})
+    done._folder.write_result("look", other, 12, final=True)
+    assert summary(done.path).best == before
+    gflow("analyze", done.path, "look", "--checkpoint", "best")
+    assert summary(done.path).best == before
+
+
 # ------------------------------------------------------------------ killed, and going back
 
 
@@ -158,8 +173,7 @@ def test_going_back_beyond_the_best(run, kill_at, tree, tmp_path):
         assert saved(one)[-1] in ("000008", "000004", "000002"), "where it was, at its best, or where it was to go"
         holds_the_best(one.path)
         if n == 3 or not killed:
-            found = tree(one.resume(checkpoint="000002", quiet=True).path)
-            assert {name: data for name, data in found.items() if not name.startswith(".gflow-")} == whole
+            assert tree(one.resume(checkpoint="000002", quiet=True).path) == whole
         if not killed:
             break
     assert n > 10
@@ -215,7 +229,7 @@ def test_a_run_that_is_killed_ends_early_all_the_same(recipe, run, kill_at, tree
     words = ("train.stop_after=4", "train.checkpoint_every=4", "train.keep=1")
     whole = tree(run(*words, runs="whole").path)
     assert {"checkpoints/000004/checkpoint.json", "checkpoints/000008/checkpoint.json"} <= set(whole)
-    for n in range(40, 10**9, 9):
+    for n in range(40, 10**9, 5):
         runs = f"killed{n}"
         if not kill_at(n, lambda runs=runs: run(*words, runs=runs)):
             break
@@ -223,7 +237,7 @@ def test_a_run_that_is_killed_ends_early_all_the_same(recipe, run, kill_at, tree
         done = api.load_run(tmp_path / runs / "plane-s0-001").resume(quiet=True)
         assert tree(done.path) == whole
         assert summary(done.path).state == "analyzed"
-    assert n > 60
+    assert n > 50
 
 
 def test_what_takes_an_early_end_for_an_end(recipe, run, tmp_path, monkeypatch):
