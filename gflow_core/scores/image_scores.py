@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 import attrs
@@ -71,6 +71,7 @@ class SlicedWasserstein(_OfImages):
 
     cite: ClassVar[tuple[str, ...]] = ("karras2018progressive",)
     smallest: ClassVar[int] = 7  # a patch
+    better: ClassVar[Mapping[str, str]] = {"sliced_wasserstein": "min"}
 
     samples: int = option(
         1000, doc="Samples, and data items in each of two sets (the authors: 16,384); at most half of the data.", ge=1
@@ -98,6 +99,7 @@ class ClassificationAccuracy(_OfImages):
 
     cite: ClassVar[tuple[str, ...]] = ("ravuri2019classification",)
     smallest: ClassVar[int] = 8
+    better: ClassVar[Mapping[str, str]] = {"CAS": "max"}
 
     encoder: EncoderPart | None = option(
         None, doc="Network whose features a linear classifier learns from; without it a small CNN learns from pixels."
