@@ -50,6 +50,7 @@ from .parts.contracts import (
     Penalty as Penalty,
     SamplerPart as SamplerPart,
     Schedule as Schedule,
+    TextEncoderPart as TextEncoderPart,
     Tracker as Tracker,
     TrackerPart as TrackerPart,
     at as at,
@@ -59,6 +60,7 @@ from .parts.nouns import (
     DataShape as DataShape,
     Moments as Moments,
     Progress as Progress,
+    TextEncoder as TextEncoder,
     no_progress as no_progress,
 )
 from .parts.source import Modes as Modes, Source as Source, fingerprint as fingerprint
@@ -131,7 +133,7 @@ from .nn.conditional import (
     Projection as Projection,
 )
 from .nn.fits import attention_faults as attention_faults, batch_norm_faults as batch_norm_faults
-from .nn.labels import as_vectors as as_vectors, label_name as label_name, parse_label as parse_label
+from .nn.labels import as_vectors as as_vectors, label_in as label_in, parse_label as parse_label
 from .nn.latents import (
     Bernoulli as Bernoulli,
     Equicorrelated as Equicorrelated,
@@ -215,6 +217,7 @@ from .testing.parts import (
     check_encoder as check_encoder,
     check_latent as check_latent,
     check_sampler as check_sampler,
+    check_text_encoder as check_text_encoder,
 )
 from .testing.rounding import OwnRounding as OwnRounding
 from .testing.steps import (

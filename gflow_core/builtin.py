@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gflow_core.data import adaptive, augmentations
+from gflow_core.data import adaptive, augmentations, text
 from gflow_core.data import parts as datasets
 from gflow_core.encoders import parts as encoders
 from gflow_core.methods import losses, penalties
@@ -15,6 +15,7 @@ from gflow_core.optim import optimizers, schedules
 from gflow_core.parts.hookspecs import hookimpl
 from gflow_core.runs import trackers
 from gflow_core.scores import feature_scores, image_scores
+from gflow_core.scores.caption_match import CaptionMatch
 from gflow_core.scores.interpolation import Interpolation
 from gflow_core.scores.losses import Losses
 from gflow_core.scores.mode_coverage import ModeCoverage
@@ -37,6 +38,7 @@ def register_latents(add: Add) -> None:
 @hookimpl
 def register_datasets(add: Add) -> None:
     add("mnist5k", datasets.Mnist5k)
+    add("captioned_digits", datasets.CaptionedDigits)
     add("mnist", datasets.Mnist)
     add("fashion_mnist", datasets.FashionMnist)
     add("stacked_mnist", datasets.StackedMnist)
@@ -81,6 +83,7 @@ def register_analyzers(add: Add) -> None:
     add("interpolation", Interpolation)
     add("inversion", image_scores.Inversion)
     add("losses", Losses)
+    add("caption_match", CaptionMatch)
 
 
 @hookimpl
@@ -91,6 +94,12 @@ def register_encoders(add: Add) -> None:
     add("resnet50", encoders.ResNet50)
     add("vgg16", encoders.Vgg16)
     add("densenet201", encoders.DenseNet201)
+
+
+@hookimpl
+def register_text_encoders(add: Add) -> None:
+    add("tfidf", text.TfIdf)
+    add("sentence_transformers", text.SentenceTransformers)
 
 
 @hookimpl

@@ -9,6 +9,7 @@ import os
 import pickle
 import signal
 import struct
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -254,6 +255,30 @@ class Log:
 
     def __contains__(self, what: str) -> bool:
         return any(call[0] == what for call in self.calls)
+
+
+@pytest.fixture
+def sentences(monkeypatch: pytest.MonkeyPatch) -> type:
+    """In place of the package sentence-transformers: a model of 8 numbers, from the letters of a text."""
+    import torch
+
+    class SentenceTransformer(torch.nn.Linear):
+        def __init__(self, model: str, device: str) -> None:
+            if model == "missing":
+                raise OSError("no such model\nand more")
+            super().__init__(26, 8, bias=False)
+            with torch.no_grad():
+                self.weight.copy_(torch.randn(8, 26, generator=torch.Generator().manual_seed(len(model))))
+
+        def get_sentence_embedding_dimension(self) -> int:
+            return 8
+
+        def encode(self, texts: list[str], **_: object) -> np.ndarray:
+            letters = [[text.count(chr(97 + i)) for i in range(26)] for text in texts]
+            return np.array(letters, np.float32) @ self.weight.detach().numpy().T
+
+    monkeypatch.setitem(sys.modules, "sentence_transformers", SimpleNamespace(SentenceTransformer=SentenceTransformer))
+    return SentenceTransformer
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 
 def title_of(kind: str) -> str:
     """The title of the page of a kind's parts."""
-    return "Data sets" if kind == "dataset" else plugins().kinds[kind].plural.capitalize()
+    return "Data sets" if kind == "dataset" else plugins().kinds[kind].plural.replace("_", " ").capitalize()
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

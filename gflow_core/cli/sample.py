@@ -49,6 +49,7 @@ _FILMS = (".gif", ".mp4")
     help="What a conditional sampler is asked for: a class by name or index, or a number for each condition, such as "
     "Smiling=1,Male=-1; without it every class in turn.",
 )
+@click.option("--text", metavar="WORDS", help='What a sampler of captions is asked for, such as "a thick three".')
 @click.option("--scheduler", metavar="ADDRESS|FILE", help="Spread the work over the workers of this dask scheduler.")
 def command(
     run: Path,
@@ -62,6 +63,7 @@ def command(
     checkpoint: str | None,
     replica: int,
     label: str | None,
+    text: str | None,
     scheduler: str | None,
 ) -> None:
     """Draw from a run's sampler (its averaged weights where it keeps them)."""
@@ -84,7 +86,7 @@ def command(
     with of_run(run) as said:
         for line in said:
             click.echo(harmless(line), err=True)
-        drawing = Drawing(run, checkpoint, seed, replica, label)
+        drawing = Drawing(run, checkpoint, seed, replica, label, text)
     shape = drawing.recipe.spec.data_shape()
     if kind == ".png":
         with workers(scheduler) as spread:
@@ -108,7 +110,7 @@ def command(
                 )
             else:
                 write_samples(drawing, n, target, spread, console.progress)
-    which = ""
+    which = "" if text is None else f' of "{text}"'
     if label is not None and shape is not None and drawing.labels is not None:
         which = f" of {label_name(drawing.labels[0], shape, drawing.class_names)}"
     what = f"{frames} frames of {n} walks" if video is not None else f"{n} samples"

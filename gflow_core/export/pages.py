@@ -52,6 +52,9 @@ with the table `sampler` of `architecture.json`.
 """
 
 
+_CAPTION = "the vector of a caption, as the run's text encoder makes it"
+
+
 def program_code(drawing: Drawing) -> str:
     """Lines of Python that draw samples with torch alone."""
     part, shape = drawing.experiment.spec.sampler, drawing.recipe.spec.data_shape()
@@ -68,7 +71,8 @@ def program_code(drawing: Drawing) -> str:
             lines += [f"y = torch.arange(n) % {shape.classes}  # classes in turn"]
         else:
             zeros = ", ".join(["0.0"] * shape.label_size)
-            lines += [f"y = torch.tensor([[{zeros}]] * n)  # {', '.join(shape.conditions)}"]
+            meaning = _CAPTION if shape.text else ", ".join(shape.conditions)
+            lines += [f"y = torch.tensor([[{zeros}]] * n)  # {meaning}"]
     lines += ["with torch.no_grad():", f"    x = sampler({arguments})"]
     if shape is not None and shape.kind == "image":
         low, high = _bounds(shape)
@@ -91,7 +95,7 @@ def _range(shape: DataShape | None) -> str:
 def _labels(drawing: Drawing, shape: DataShape) -> str:
     if shape.classes:
         return f"classes `[n]` of int64: {printable(class_list(shape.classes, drawing.class_names))}"
-    return f"real numbers `[n, {shape.label_size}]`: {', '.join(shape.conditions)}"
+    return f"real numbers `[n, {shape.label_size}]`: {_CAPTION if shape.text else ', '.join(shape.conditions)}"
 
 
 def _of(drawing: Drawing) -> str:

@@ -198,6 +198,7 @@ def _notes(drawing: Drawing, names: list[str]) -> dict[str, str]:
         "n": len(names),
         "seed": drawing.experiment.streams.seed,
         "label": drawing.label,
+        **({} if drawing.text is None else {"text": drawing.text}),
         "step": drawing.step,
         "weights": _digest(module.state_dict()),
     }

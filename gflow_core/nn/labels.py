@@ -10,8 +10,9 @@ from torch import Tensor
 
 from gflow_core.errors import did_you_mean
 from gflow_core.parts.nouns import DataShape
+from gflow_core.parts.source import Source
 
-__all__ = ["as_vectors", "class_list", "label_fault", "label_name", "label_rows", "parse_label"]
+__all__ = ["as_vectors", "class_list", "label_fault", "label_in", "label_name", "label_rows", "parse_label"]
 
 
 def as_vectors(y: Tensor, size: int, like: Tensor) -> Tensor:
@@ -61,7 +62,16 @@ def label_name(y: Tensor, shape: DataShape, class_names: Sequence[str] = ()) -> 
     """One label in words: "cat" (or "3", where classes have no names), or "Smiling 1, Male -1"."""
     if y.dim() == 0:
         return class_names[int(y)] if class_names else str(int(y))
+    if shape.text:
+        return "a caption"
     return ", ".join(f"{name} {float(value):g}" for name, value in zip(shape.conditions, y, strict=True))
+
+
+def label_in(data: Source | None, y: Tensor, shape: DataShape) -> str:
+    """One label in words, as the data have them: their captions too."""
+    if data is not None and data.captions:
+        return data.caption(y)
+    return label_name(y, shape, data.class_names if data is not None else ())
 
 
 def class_list(classes: int, names: Sequence[str] = (), most: int = 100) -> str:
@@ -80,6 +90,8 @@ def parse_label(text: str, shape: DataShape, class_names: Sequence[str] = ()) ->
     """
     if not shape.label_size:
         raise ValueError(f"the data has no labels ({shape})")
+    if shape.text:
+        raise ValueError('the labels are captions; ask in words, --text "..."')
     if shape.classes:
         if text.strip() in class_names:
             return torch.tensor(class_names.index(text.strip()))

@@ -189,6 +189,7 @@ def label_pool(data: Source | None, shape: DataShape | None) -> Tensor:
         return data.y
     if shape is not None and shape.classes:
         return torch.arange(shape.classes)
+    given = "--text" if shape is not None and shape.text else "--label"
     raise GflowError(
-        f"the sampler reads real labels ({shape}), which only the data would tell; give one (gflow sample --label)"
+        f"the sampler reads real labels ({shape}), which only the data would tell; give one (gflow sample {given})"
     )

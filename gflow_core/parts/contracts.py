@@ -9,14 +9,14 @@ Objectives stand in `parts.training`, analyzers in `parts.analysis`: they see th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from attrs import frozen
 
 from gflow_core.parts.kinds import kind
-from gflow_core.parts.nouns import Batch, DataShape, Progress, no_progress
+from gflow_core.parts.nouns import Batch, DataShape, Progress, TextEncoder, no_progress
 
 if TYPE_CHECKING:
     import torch
@@ -40,6 +40,7 @@ __all__ = [
     "Penalty",
     "SamplerPart",
     "Schedule",
+    "TextEncoderPart",
     "Tracker",
     "TrackerPart",
     "at",
@@ -122,7 +123,8 @@ class DatasetPart(Protocol):
     """A data set, by its options.
 
     It may also have `has_modes: ClassVar[bool]`: whether the Source that it loads states the modes of its law, for
-    `mode_coverage` to count. A recipe is checked by it, before anything is loaded; without it there are none.
+    `mode_coverage` to count. A recipe is checked by it, before anything is loaded; without it there are none. One whose
+    labels are captions has an option `text: TextEncoderPart`, and its Source says `captions` and `text`.
     """
 
     def data_shape(self) -> DataShape:
@@ -179,6 +181,25 @@ class EncoderPart(Protocol):
 
     def build(self, data: DataShape, device: torch.device, progress: Progress = no_progress) -> Encoder:
         """Load the network (or train it once and cache it). Raises DataError where weights are missing."""
+
+
+@kind(
+    "text_encoder",
+    members={"dim": "the option dim", "fit": "the method fit", "restored": "the method restored"},
+)
+@runtime_checkable
+class TextEncoderPart(Protocol):
+    """How captions become real labels. A run keeps what was fitted, so that it can be asked for other texts."""
+
+    @property
+    def dim(self) -> int:
+        """Numbers in a text's vector."""
+
+    def fit(self, texts: Sequence[str]) -> TextEncoder:
+        """The encoder that goes with these captions. Raises DataError, or GflowError where something is missing."""
+
+    def restored(self, state: Mapping[str, Any]) -> TextEncoder:
+        """The encoder of that state."""
 
 
 @kind("schedule", members={"at": "the method at"})

@@ -69,6 +69,11 @@ def register_encoders(add: Add) -> None:
 
 
 @hookspec
+def register_text_encoders(add: Add) -> None:
+    """Register what makes vectors of captions: `add(name, part)`, `part` meeting `TextEncoderPart`."""
+
+
+@hookspec
 def register_latents(add: Add) -> None:
     """Register laws of z: `add(name, part)`, `part` meeting `Latent`."""
 
@@ -120,6 +125,7 @@ HOOKS: dict[str, str] = {
     "dataset": "register_datasets",
     "analyzer": "register_analyzers",
     "encoder": "register_encoders",
+    "text_encoder": "register_text_encoders",
     "latent": "register_latents",
     "loss": "register_losses",
     "penalty": "register_penalties",

@@ -34,6 +34,7 @@ from gflow_core.parts.contracts import (
     Penalty,
     SamplerPart,
     Schedule,
+    TextEncoderPart,
     TrackerPart,
 )
 from gflow_core.parts.foreign import foreign, package, place
@@ -67,6 +68,7 @@ KINDS: tuple[Kind, ...] = tuple(
         DatasetPart,
         AnalyzerPart,
         EncoderPart,
+        TextEncoderPart,
         Latent,
         Loss,
         Penalty,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gflow_core.machine.runtime import send
-from gflow_core.parts.nouns import Batch, DataShape
+from gflow_core.parts.nouns import Batch, DataShape, TextEncoder
 
 __all__ = ["ImageModes", "Modes", "Source", "fingerprint"]
 
@@ -86,6 +86,10 @@ class Source:
     """What the classes are called, in the order of their labels; empty where nothing names them."""
     cache: Path | None = None
     """The decoded copy that x is mapped from, where there is one."""
+    captions: Sequence[str] = ()
+    """The text that each label y [N, k] is the vector of; empty where labels are no texts."""
+    text: TextEncoder | None = None
+    """What makes vectors of captions, where there are any."""
 
     def __len__(self) -> int:
         return len(self.x)
@@ -96,6 +100,15 @@ class Source:
         if y is not None and y.is_floating_point():
             y = y.to(torch.get_default_dtype())
         return Batch(self._scale(send(self.x[index], device)), y)
+
+    def caption(self, y: Tensor) -> str:
+        """The caption whose vector is next to y [k]."""
+        assert self.y is not None
+        return self.captions[int((self.y - y).square().sum(1).argmin())]
+
+    def under(self, text: TextEncoder) -> Source:
+        """The same items, with the vectors that another encoder makes of their captions."""
+        return attrs.evolve(self, text=text, y=text(self.captions))
 
     def _scale(self, x: Tensor) -> Tensor:
         if self.shape.kind == "vector":

@@ -122,7 +122,11 @@ TAKEN: Mapping[str, type[FromRun]] = {cls.kind: cls for cls in (SamplerFromRun, 
 
 def other_data(path: str, theirs: DataShape, data: DataShape, *, labels: bool) -> str | None:
     """What is said where `data` does not look as the run's, `theirs`; labels count only where they are read."""
-    ours, known = (shape if labels else attrs.evolve(shape, classes=None, conditions=()) for shape in (data, theirs))
+
+    def read(shape: DataShape) -> DataShape:
+        return shape if labels else attrs.evolve(shape, classes=None, conditions=(), text=None)
+
+    ours, known = read(data), read(theirs)
     return None if ours == known else f"{path} was trained on {theirs}, the data is {data}"
 
 

@@ -79,6 +79,7 @@ class Run:
         n: int,
         *,
         label: str | int | None = None,
+        text: str | None = None,
         seed: int | None = None,
         checkpoint: str | None = None,
         replica: int = 0,
@@ -87,14 +88,14 @@ class Run:
         """n samples [n, *shape] on the CPU, in the data's range ([-1, 1] for images); the same ones at every call.
 
         `label` is what a conditional sampler is asked for: a class, by name ("cat") or index (3), or numbers such as
-        "Smiling=1,Male=-1"; every class in turn without it. `seed` chooses other latents, `checkpoint` an earlier one
-        (such as "000100", or "best", by `train.keep_best`), `replica` one of several, `scheduler` workers to draw
-        them. Raises GflowError for what does not fit the run.
+        "Smiling=1,Male=-1"; every class in turn without it. `text` asks a sampler of captions in words. `seed` chooses
+        other latents, `checkpoint` an earlier one (such as "000100", or "best", by `train.keep_best`), `replica` one of
+        several, `scheduler` workers to draw them. Raises GflowError for what does not fit the run.
         """
         if n < 1:
             raise GflowError(f"n = {n}: ask for one sample or more")
         with session.workers(scheduler) as spread:
-            return drawing.draw(self.path, n, checkpoint, seed, replica, label, spread)[0]
+            return drawing.draw(self.path, n, checkpoint, seed, replica, label, text, spread)[0]
 
     def resume(
         self,

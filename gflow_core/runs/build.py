@@ -20,7 +20,7 @@ from gflow_core.optim.ema import Ema
 from gflow_core.optim.freezing import freeze
 from gflow_core.optim.player import Player
 from gflow_core.optim.replicas import replica, stack
-from gflow_core.parts.nouns import DataShape, Progress, no_progress
+from gflow_core.parts.nouns import DataShape, Progress, TextEncoder, no_progress
 from gflow_core.parts.returned import kind_fault, named, refuse
 from gflow_core.parts.source import Source
 from gflow_core.parts.spec import Spec
@@ -42,18 +42,19 @@ def build(
     precision: str = "auto",
     compiled: bool | None = None,
     data: Source | None = None,
+    text: TextEncoder | None = None,
 ) -> Experiment:
     """Build everything the recipe names. Raises DataError where data is missing, PluginError for what parts do wrong.
 
     `load_data = False` leaves out the data, the players and the objective: enough to sample from a run. `begin = False`
     reads no weights that networks begin from: those of a checkpoint are put in their place. `precision` is the one
     that "auto" stands for, where that is known; so is `compiled`, of `train.compile`. `data` that were read already are
-    not read again.
+    not read again, and `text` is the encoder that a run began with; by default one is fitted to the captions.
     """
     if compiled is None:
         compiled = load_data and compiles(spec)
     with blaming(spec):
-        return _build(spec, progress, load_data, begin, precision, compiled, data)
+        return _build(spec, progress, load_data, begin, precision, compiled, data, text)
 
 
 def _build(
@@ -64,6 +65,7 @@ def _build(
     precision: str,
     compiled: bool,
     data: Source | None,
+    text: TextEncoder | None,
 ) -> Experiment:
     shape = spec.dataset.data_shape() if spec.dataset else None
     runtime = _runtime(spec, precision)
@@ -77,7 +79,8 @@ def _build(
             raise GflowError("train.replicas: replicas share one process; start one, or set train.replicas = 1")
         experiment.replicas = tuple(Streams(seed) for seed in spec.seeds)
     if spec.dataset and load_data:
-        experiment.data = read_data(spec.dataset, progress) if data is None else data
+        data = read_data(spec.dataset, progress) if data is None else data
+        experiment.data = data if text is None else data.under(text)
         check_augmentations(spec, experiment.data.shape)
         augment = spec.train.augment if spec.train else ()
         shelf = Shelf(experiment.data, runtime, spec.storage.on_device)

@@ -30,6 +30,7 @@ from gflow_core.runs.manifest import check_origins, class_names, precision_of
 from gflow_core.runs.pictures import finite
 from gflow_core.runs.record import RunFolder
 from gflow_core.runs.state import load_network
+from gflow_core.runs.texts import kept_text
 
 __all__ = ["COLUMNS", "IMAGES", "POINTS", "Drawing", "anywhere", "chunks", "draw", "label_grid", "made", "some_real"]
 
@@ -55,7 +56,7 @@ class Drawing:
     Averaged weights where the run keeps them, of the newest checkpoint or the one wanted (`RunFolder.checkpoint_name`).
     `seed` chooses other latents than the run's own seed would, `replica` one of several (from 0), and `label` what a
     conditional sampler is asked for: a class by name or index, or numbers (`nn.labels.parse_label`); every class in
-    turn without it. `device` is another than its recipe's.
+    turn without it. Where labels are captions, `text` says it in words. `device` is another than its recipe's.
     """
 
     def __init__(
@@ -65,10 +66,11 @@ class Drawing:
         seed: int | None = None,
         replica: int = 0,
         label: str | int | None = None,
+        text: str | None = None,
         device: str | None = None,
     ) -> None:
         folder = RunFolder(path)
-        self.path, self.label = path, label
+        self.path, self.label, self.text = path, label, text
         self.recipe = load(folder.recipe, begun=True)
         spec = anywhere(self.recipe.spec, device)
         if spec.sampler is None:
@@ -100,7 +102,10 @@ class Drawing:
 
         Raises GflowError where the label that is asked for is none, or only the data would tell them.
         """
-        return _wanted(self.recipe.spec, self.label, self.class_names)
+        spec = self.recipe.spec
+        if self.text is not None:
+            return _vector(self.path, spec, self.label, self.text)
+        return _wanted(spec, self.label, self.class_names)
 
     def chunks(self, n: int, map: Map = map, done: int = 0) -> Iterator[Tensor]:
         """n samples [., *shape] on the CPU, CHUNK at a time; the same ones at every call.
@@ -117,10 +122,11 @@ def draw(
     seed: int | None = None,
     replica: int = 0,
     label: str | int | None = None,
+    text: str | None = None,
     map: Map = map,
 ) -> tuple[Tensor, Recipe]:
     """n samples [n, *shape] of a run's sampler, and its recipe; see Drawing."""
-    drawing = Drawing(path, checkpoint, seed, replica, label)
+    drawing = Drawing(path, checkpoint, seed, replica, label, text)
     return torch.cat(list(drawing.chunks(n, map))), drawing.recipe
 
 
@@ -137,6 +143,19 @@ def _wanted(spec: Spec, label: str | int | None, names: Sequence[str]) -> Tensor
         return parse_label(str(label), shape, names if isinstance(label, str) else ())[None]
     except ValueError as error:
         raise GflowError(f"--label {label}: {error}") from None
+
+
+def _vector(path: Path, spec: Spec, label: str | int | None, text: str) -> Tensor:
+    """The vector [1, k] of a text, as the run's own encoder has it."""
+    if label is not None:
+        raise GflowError("--text and --label ask for the same thing; leave one of them out")
+    encoder = kept_text(path, spec) if spec.sampler.conditional else None
+    if encoder is None:
+        raise GflowError(f"--text: the sampler of {path} reads no captions; leave it out")
+    try:
+        return encoder([text])
+    except ValueError as error:
+        raise GflowError(f"--text: {error}") from None
 
 
 def chunks(

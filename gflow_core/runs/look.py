@@ -17,7 +17,7 @@ from gflow_core.data.feed import Feed
 from gflow_core.errors import GflowError
 from gflow_core.machine.runtime import Runtime
 from gflow_core.machine.streams import Streams
-from gflow_core.nn.labels import label_name
+from gflow_core.nn.labels import label_in, label_name
 from gflow_core.parts.nouns import DataShape, Progress, no_progress
 from gflow_core.parts.source import Source
 from gflow_core.recipes.recipe import Recipe, load
@@ -89,7 +89,7 @@ def look(
         source = data if augmented else attrs.evolve(data, flip=False, dither=False)
         batch = Feed(source, Runtime.of("cpu", "float32"), Streams(spec.seed), augment=augment).next(n)
     if data.shape.kind == "image":
-        names = [] if batch.y is None else [label_name(y, data.shape, data.class_names) for y in batch.y]
+        names = [] if batch.y is None else [label_in(data, y, data.shape) for y in batch.y]
         draw_captioned(path, batch.x, data.shape, names)
     else:
         draw_points(path, batch.x, batch.y if data.shape.classes else None, data.class_names)
@@ -143,6 +143,8 @@ def _labels(data: Source) -> tuple[dict[str, int], dict[str, tuple[float, float,
     if shape.classes:
         counts = torch.bincount(y, minlength=shape.classes).tolist()
         return {label_name(torch.tensor(i), shape, data.class_names): count for i, count in enumerate(counts)}, {}
+    if shape.text:
+        return {}, {}
     columns: Any = zip(shape.conditions, y.double().T, strict=True)
     return {}, {name: _summary(values) for name, values in columns}
 

@@ -22,6 +22,7 @@ from gflow_core.machine.untouched import untouched
 from gflow_core.methods.compiled import compiles
 from gflow_core.parts.analysis import Map
 from gflow_core.parts.loading import check_loaded, copies
+from gflow_core.parts.nouns import TextEncoder
 from gflow_core.parts.plugins import plugins
 from gflow_core.parts.source import Source
 from gflow_core.parts.spec import Spec
@@ -51,6 +52,7 @@ from gflow_core.runs.manifest import (
 )
 from gflow_core.runs.record import RunFolder
 from gflow_core.runs.state import restore
+from gflow_core.runs.texts import keep_text, kept_text
 
 __all__ = ["reanalyze", "resume", "run", "workers"]
 
@@ -94,6 +96,7 @@ def run(
     folder = RunFolder(path[0], elsewhere=not experiment.runtime.main)
     with _held(folder, "gflow run"):
         if experiment.runtime.main:
+            keep_text(folder.path, experiment.data)
             noted = {**({"note": note} if note else {}), **({WRITTEN: written.dumps()} if clock else {})}
             folder.write_manifest({**manifest_of(recipe, experiment), **noted, **_unanalyzed(analyze)})
             copies(folder.path)
@@ -151,8 +154,9 @@ def _resume(
     with _data_of(manifest, recipe.spec):
         precision = precision_of(manifest, recipe.spec, overrides)
         compiled = compiles(recipe.spec, None if stated("train.compile", overrides) else manifest.get("compiled"))
+        text = kept_text(path, recipe.spec)
         looking = recipe.spec if analyze else attrs.evolve(recipe.spec, analyze=())
-        experiment = _build(looking, console, begin=False, precision=precision, compiled=compiled, data=data)
+        experiment = _build(looking, console, begin=False, precision=precision, compiled=compiled, data=data, text=text)
     check_data(manifest, experiment, path)
     check_draws(manifest, experiment, path, overrides)
     for said in check_loaded(manifest, path):
@@ -250,7 +254,9 @@ def _reanalyze(
     with _data_of(manifest, recipe.spec):
         precision = precision_of(manifest, recipe.spec, overrides)
         begin = recipe.spec.objective is None
-        experiment = _build(recipe.spec, console, begin=begin, precision=precision, compiled=False)  # no training
+        text = kept_text(path, recipe.spec)
+        # Nothing is trained.
+        experiment = _build(recipe.spec, console, begin=begin, precision=precision, compiled=False, text=text)
     check_data(manifest, experiment, path)
     for said in check_loaded(manifest, path):
         console.say(said)
@@ -317,8 +323,11 @@ def _build(
     precision: str = "auto",
     compiled: bool | None = None,
     data: Source | None = None,
+    text: TextEncoder | None = None,
 ) -> Experiment:
-    experiment = build(spec, progress=console.progress, begin=begin, precision=precision, compiled=compiled, data=data)
+    experiment = build(
+        spec, progress=console.progress, begin=begin, precision=precision, compiled=compiled, data=data, text=text
+    )
     console.close()
     return experiment
 

@@ -122,7 +122,7 @@ def _by_label(
     """Images with a row for each label; real items of the same labels beside them."""
     import torch
 
-    from gflow_core.nn.labels import label_name, label_rows
+    from gflow_core.nn.labels import label_in, label_rows
     from gflow_core.nn.sampling import by_label, label_pool
     from gflow_core.runs.pictures import image_grid
 
@@ -130,7 +130,7 @@ def _by_label(
     assert sampler is not None
     pool = label_pool(data, shape)
     rows = torch.tensor(classes) if classes else label_rows(pool, shape)
-    names = [label_name(y, shape, data.class_names if data is not None else ()) for y in rows]
+    names = [label_in(data, y, shape) for y in rows]
     columns = columns or -(-samples // len(rows))
     x = by_label(sampler, subject.spec.sampler, rows, columns, streams, subject.runtime).float()
     result = Result(manifest={"n_fake": len(x), "n_real": 0, "labels": names})

@@ -163,7 +163,7 @@ def _run(text: str, path: Path, device: str | None, seed: int | None, progress: 
 
 def bare(shape: DataShape) -> DataShape:
     """The shape without its labels."""
-    return attrs.evolve(shape, classes=None, conditions=())
+    return attrs.evolve(shape, classes=None, conditions=(), text=None)
 
 
 def _bytes(x: Tensor, shape: DataShape) -> Tensor:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         check_encoder,
         check_latent,
         check_sampler,
+        check_text_encoder,
     )
     from gflow_core.testing.rounding import OwnRounding
     from gflow_core.testing.steps import (
@@ -63,6 +64,7 @@ __all__ = [
     "check_penalty",
     "check_sampler",
     "check_schedule",
+    "check_text_encoder",
     "check_tracker",
     "isolated_plugins",
     "tiny_data",

@@ -28,8 +28,8 @@ def tiny_source(shape: DataShape, *, n: int, split: Literal["train", "test", "al
         noise = torch.randn(n, *shape.shape, generator=generator)
         y = torch.arange(n) % (shape.classes or 3)  # the fingerprint reads them where there are no labels, too
         shift = y.float() - 1
-        if shape.conditions:
-            y = torch.randn(n, len(shape.conditions), generator=generator)
+        if shape.label_size and not shape.classes:
+            y = torch.randn(n, shape.label_size, generator=generator)
             shift = y.sum(1)
         if shape.label_size:
             noise += shift.view(-1, *[1] * len(shape.shape))

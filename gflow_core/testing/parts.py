@@ -30,7 +30,15 @@ from gflow_core.testing.promises import (
     weights,
 )
 
-__all__ = ["Untried", "check_dataset", "check_discriminator", "check_encoder", "check_latent", "check_sampler"]
+__all__ = [
+    "Untried",
+    "check_dataset",
+    "check_discriminator",
+    "check_encoder",
+    "check_latent",
+    "check_sampler",
+    "check_text_encoder",
+]
 
 _N = 4
 """Items in a batch."""
@@ -257,6 +265,29 @@ _WORDS = {
     "weights": "a sha256",
     "resizer": "how items reach its input, in words",
 }
+
+
+def check_text_encoder(part: Any) -> None:
+    """Fit it on a few captions: vectors float32 [n, dim], each text's its own, the same from its state."""
+    from gflow_core.files.checkpoint import unsavable
+
+    promises = Promises("text_encoder", part)
+    promises.common()
+    texts = ["a thick three leaning left", "a thin seven", "an eight"]
+    with promises.calling("fit"):
+        encoder = part.fit(texts)
+    with promises.calling("making vectors"):
+        vectors, alone = encoder(texts), encoder(texts[:1])
+    right = isinstance(vectors, Tensor) and vectors.shape == (3, part.dim) and vectors.dtype == torch.float32
+    promises.require(right, f"3 texts are float32 [3, {part.dim}], got {_described(vectors)}")
+    promises.require(bool(vectors.isfinite().all()), "vectors are NaN or infinite")
+    promises.require(torch.allclose(alone, vectors[:1], atol=1e-5), "a text's vector depends on other texts")
+    promises.require(not torch.allclose(vectors[0], vectors[1]), "different texts have the same vector")
+    state = dict(encoder.state())
+    promises.require(not unsavable(state), f"state holds what no file of a run can: {unsavable(state)}")
+    with promises.calling("restored"):
+        again = part.restored(state)(texts)
+    promises.require(same(again, vectors), "restored from its state it makes other vectors")
 
 
 def _described(x: object) -> str:

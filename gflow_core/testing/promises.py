@@ -200,7 +200,7 @@ def batch_of(shape: DataShape, n: int = 4) -> tuple[Tensor, Tensor | None]:
         x = x.contiguous(memory_format=torch.channels_last)  # as the core hands images over
     if shape.classes:
         return x, torch.arange(n) % shape.classes
-    return x, torch.randn(n, len(shape.conditions), generator=generator) if shape.conditions else None
+    return x, torch.randn(n, shape.label_size, generator=generator) if shape.label_size else None
 
 
 def same(a: Any, b: Any) -> bool:

@@ -18,7 +18,14 @@ from gflow_core.recipes.defects import defects
 from gflow_core.recipes.describe import options_of
 from gflow_core.testing.analyzers import check_analyzer
 from gflow_core.testing.objectives import check_objective
-from gflow_core.testing.parts import check_dataset, check_discriminator, check_encoder, check_latent, check_sampler
+from gflow_core.testing.parts import (
+    check_dataset,
+    check_discriminator,
+    check_encoder,
+    check_latent,
+    check_sampler,
+    check_text_encoder,
+)
 from gflow_core.testing.promises import Untried, imports_torch
 from gflow_core.testing.steps import (
     check_augmentation,
@@ -39,6 +46,7 @@ _CHECKS: Mapping[str, Callable[..., None]] = {
     "dataset": check_dataset,
     "analyzer": check_analyzer,
     "encoder": check_encoder,
+    "text_encoder": check_text_encoder,
     "latent": check_latent,
     "augmentation": check_augmentation,
     "loss": check_loss,

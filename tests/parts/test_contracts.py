@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from gflow_core.data import parts as datasets
+from gflow_core.data.text import SentenceTransformers, TfIdf
 from gflow_core.encoders import parts as encoders
 from gflow_core.methods import penalties
 from gflow_core.methods.adversarial import Adversarial
@@ -16,6 +17,7 @@ from gflow_core.optim import schedules
 from gflow_core.parts.plugins import plugins
 from gflow_core.scores import feature_scores as scores
 from gflow_core.scores import image_scores as images
+from gflow_core.scores.caption_match import CaptionMatch
 from gflow_core.scores.interpolation import Interpolation
 from gflow_core.scores.losses import Losses
 from gflow_core.scores.mode_coverage import ModeCoverage
@@ -34,6 +36,7 @@ from gflow_core.testing import (
     check_optimizer,
     check_penalty,
     check_schedule,
+    check_text_encoder,
     check_tracker,
 )
 
@@ -67,6 +70,8 @@ PARTS = [
     (check_dataset, datasets.Checkerboard(n=50), {}),
     (check_dataset, datasets.StackedMnist(n=20), {}),
     (check_dataset, datasets.Mnist5k(limit=20), {}),
+    (check_dataset, datasets.CaptionedDigits(limit=20), {}),
+    (check_text_encoder, TfIdf(dim=5), {}),
     (check_objective, Adversarial(), {}),
     (check_objective, Adversarial(penalty=(penalties.WganGp(),)), {}),
     (check_analyzer, ModeCoverage(samples=40), {}),
@@ -88,6 +93,7 @@ PARTS = [
     (check_analyzer, Interpolation(rows=1, steps=2, frames=2), {}),
     (check_analyzer, images.Inversion(count=2, steps=3, starts=2), {}),
     (check_analyzer, Losses(), {}),
+    (check_analyzer, CaptionMatch(encoder=MNIST_CNN, samples=90), {"dataset": datasets.CaptionedDigits(limit=10)}),
     (check_encoder, MNIST_CNN, {}),
     (check_encoder, encoders.Inception(weights="random"), {"data": RGB}),
     (check_encoder, encoders.EfficientnetLite0(), {"data": RGB}),
@@ -150,6 +156,15 @@ def test_data_sets_of_files(files, part):
     check_dataset(part)
 
 
+# ------------------------------------------------------------------ packages that are not here
+
+BESIDE = [SentenceTransformers(model="some/model", dim=8)]
+
+
+def test_a_text_encoder_of_sentence_transformers(sentences):
+    check_text_encoder(BESIDE[0])
+
+
 # ------------------------------------------------------------------ none is left out
 
 
@@ -158,5 +173,5 @@ def test_every_registered_part_is_among_those_tried(name):
     (record,) = (record for record in plugins().records if record.name == name)
     own = ROOT / "plugins" / name / "tests" / "test_contracts.py"
     tests = {"PARTS": PARTS} if name == "core" else runpy.run_path(str(own))
-    tried = {type(part) for _, part, _ in tests["PARTS"]} | {type(part) for part in FILES}
+    tried = {type(part) for _, part, _ in tests["PARTS"]} | {type(part) for part in (*FILES, *BESIDE)}
     assert [f"{kind} {name}" for kind, name in record.parts if plugins().get(kind, name) not in tried] == []

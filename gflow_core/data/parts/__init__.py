@@ -3,7 +3,7 @@
 from gflow_core.data.parts.array import Array
 from gflow_core.data.parts.celeba import CelebA
 from gflow_core.data.parts.cifar import Cifar10, Cifar100
-from gflow_core.data.parts.digits import FashionMnist, Mnist, Mnist5k, StackedMnist
+from gflow_core.data.parts.digits import CaptionedDigits, FashionMnist, Mnist, Mnist5k, StackedMnist
 from gflow_core.data.parts.image_folder import ImageFolder
 from gflow_core.data.parts.imagenet import ImageNet32, ImageNet64
 from gflow_core.data.parts.lsun import Lsun
@@ -13,6 +13,7 @@ from gflow_core.data.parts.svhn import Svhn
 
 __all__ = [
     "Array",
+    "CaptionedDigits",
     "CelebA",
     "Checkerboard",
     "Cifar10",

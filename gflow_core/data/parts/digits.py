@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
@@ -9,7 +10,9 @@ import attrs
 from gflow_core.data.fit import Fit
 from gflow_core.data.names import DIGITS, FASHION
 from gflow_core.data.parts.shared import DOWNLOAD, ROOT, Sized
-from gflow_core.parts.nouns import Progress, no_progress
+from gflow_core.data.text import TfIdf
+from gflow_core.parts.contracts import TextEncoderPart
+from gflow_core.parts.nouns import DataShape, Progress, no_progress
 from gflow_core.parts.options import option
 
 if TYPE_CHECKING:
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from gflow_core.data.pixels import Pixels
     from gflow_core.parts.source import Source
 
-__all__ = ["FashionMnist", "Mnist", "Mnist5k", "StackedMnist"]
+__all__ = ["CaptionedDigits", "FashionMnist", "Mnist", "Mnist5k", "StackedMnist"]
 
 
 @attrs.frozen(kw_only=True)
@@ -52,6 +55,36 @@ class Mnist5k(_Digits):
         from gflow_core.data.digits import of_class, read_mnist5k
 
         return of_class(*read_mnist5k(self.split), self.only)
+
+
+@attrs.frozen(kw_only=True)
+class CaptionedDigits(Mnist5k):
+    """The digits of mnist5k under captions such as "a thick three leaning left", in place of classes.
+
+    A rule writes them: strokes thinner than 2.25 pixels and thicker than 2.7, digits that lean to the left, and by
+    more than 15 degrees to the right; nothing is said of what lies between.
+    """
+
+    text: TextEncoderPart = option(
+        factory=TfIdf, doc="What makes vectors of captions; it is fitted on every caption that the rule can write."
+    )
+
+    def data_shape(self) -> DataShape:
+        return attrs.evolve(super().data_shape(), classes=None, text=self.text.dim)
+
+    def check(self) -> Iterable[str]:
+        yield from super().check()
+        if self.fit != "pad":
+            yield 'the captions measure in pixels of 28x28; leave fit = "pad"'
+
+    def load(self, progress: Progress = no_progress) -> Source:
+        from gflow_core.data import strokes
+        from gflow_core.data.captions import captioned
+
+        x, y = self._read()
+        seen = zip(y[: self.limit].tolist(), *(kind.tolist() for kind in strokes.seen(x[: self.limit])), strict=True)
+        plain = attrs.evolve(super().load(progress), shape=self.data_shape(), class_names=())
+        return captioned(plain, [strokes.caption(*one) for one in seen], self.text, strokes.every_caption())
 
 
 @attrs.frozen(kw_only=True)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gflow_core.data.pixels import Pixels
+    from gflow_core.parts.nouns import TextEncoder
     from gflow_core.parts.source import Source
 
     Classes = npt.NDArray[np.int64]
@@ -49,6 +50,8 @@ class Augmented:
         fingerprint: str,
         class_names: Sequence[str] = (),
         cache: Path | None = None,
+        captions: Sequence[str] = (),
+        text: TextEncoder | None = None,
     ) -> Source:
         """Items and labels that were read, as these options want them."""
         from gflow_core.parts.source import Source
@@ -62,6 +65,8 @@ class Augmented:
             dither=self.dither,
             class_names=tuple(class_names),
             cache=cache,
+            captions=tuple(captions),
+            text=text,
         )
 
 

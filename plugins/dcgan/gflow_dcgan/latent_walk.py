@@ -24,7 +24,7 @@ from gflow_core import (
     double,
     draw_labels,
     image_grid,
-    label_name,
+    label_in,
     label_pool,
     lerp,
     nearest,
@@ -108,7 +108,7 @@ def latent_walk(
 
     walks = _walks(x, features, len(searched))
     found = {path: measure(walk) for path, walk in walks.items()}
-    names = [label_name(label, data.shape, data.class_names) for label in y] if y is not None else None
+    names = [label_in(data, label, data.shape) for label in y] if y is not None else None
     table = [
         {"path": path, "row": i, **({"label": names[i] if path in PATHS else None} if names else {}), **numbers}
         for path, walked in found.items()
