@@ -65,6 +65,8 @@ class Decoded:
     file: Path
     class_names: Sequence[str] = ()
     unused: str = ""
+    captions: Sequence[str] = ()
+    """A text each, in place of `y`."""
 
 
 def decoded(

@@ -6,6 +6,8 @@ import hashlib
 import logging
 from collections.abc import Sequence
 
+import attrs
+
 from gflow_core.data.cache import Decoded, Selection, decoded, labelled
 from gflow_core.data.decode import SUFFIXES, Decoding
 from gflow_core.data.labelled import Labelling, labels_of, labels_there
@@ -55,6 +57,8 @@ def read_image_folder(
         workers=workers,
         progress=progress,
     )
+    if labels is not None and labelling is not None and labelling.caption is not None:
+        return attrs.evolve(images, captions=labels.captions(images.names))
     if labels is not None:
         return labelled(images, labels.rows(images.names), tuple(labels.class_names))
     if images.unused:

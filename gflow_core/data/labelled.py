@@ -48,12 +48,16 @@ class Labelling:
     """How many there are; None where labels are `conditions`."""
     conditions: tuple[str, ...] = ()
     """Columns of real numbers."""
+    caption: str | None = None
+    """The column of texts, which then are the labels."""
     unmatched: Literal["refuse", "skip"] = "refuse"
     """What becomes of images without a label, and of labels without an image."""
 
     @property
     def columns(self) -> dict[str, str]:
         """The columns to read, and the option that asks for each."""
+        if self.caption is not None:
+            return {self.caption: "dataset.caption"}
         asked = {self.label: "dataset.label"} if self.classes is not None else {}
         return asked | dict.fromkeys(self.conditions, "dataset.conditions")
 
@@ -62,8 +66,8 @@ class Labelling:
 class Labelled:
     """Images with their labels."""
 
-    labels: Mapping[str, int | tuple[float, ...]]
-    """Image, as the store names it -> its class or its numbers."""
+    labels: Mapping[str, int | tuple[float, ...] | str]
+    """Image, as the store names it -> its class, its numbers or its caption."""
     left_out: Sequence[str]
     """Images without a label, in order."""
     class_names: Sequence[str] = ()
@@ -71,6 +75,10 @@ class Labelled:
     def rows(self, names: Sequence[str]) -> Tensor:
         """The labels of these images: int64 [N], or [N, k]."""
         return torch.tensor([self.labels[name] for name in names])
+
+    def captions(self, names: Sequence[str]) -> list[str]:
+        """The captions of these images."""
+        return [str(self.labels[name]) for name in names]
 
 
 def labels_of(store: Store, names: Sequence[str], prefix: str, labelling: Labelling) -> Labelled:
@@ -87,6 +95,9 @@ def labels_of(store: Store, names: Sequence[str], prefix: str, labelling: Labell
         known = {image: row for image, row in rows.items() if all(c[row] is not None for c in table.columns.values())}
         lacking = [name for name in names if name not in known]
         _check_matches(where, lacking, names, [f"{table.names[row]} ({table.lines[row]})" for row in strays], labelling)
+        if labelling.caption is not None:
+            texts = _each(table, labelling.caption, known.values(), as_text)
+            return Labelled(dict(zip(known, (" ".join(text.split()) for text in texts), strict=True)), lacking)
         if labelling.classes is None:
             numbers = [_each(table, name, known.values(), as_number) for name in labelling.conditions]
             return Labelled(dict(zip(known, zip(*numbers, strict=True), strict=True)), lacking)

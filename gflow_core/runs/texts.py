@@ -24,9 +24,9 @@ def keep_text(run: Path, data: Source | None) -> None:
 
 def kept_text(run: Path, spec: Spec) -> TextEncoder | None:
     """The text encoder that the run began with; None where its labels are no captions. Raises CheckpointError."""
-    part = getattr(spec.dataset, "text", None)
-    if not isinstance(part, TextEncoderPart):
+    if spec.dataset is None or not spec.dataset.data_shape().text:
         return None
+    part: TextEncoderPart = spec.dataset.text
     state = checkpoint.read(run / _FOLDER).parts["text"]
     try:
         return part.restored(state)

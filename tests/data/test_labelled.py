@@ -10,6 +10,7 @@ import os
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from gflow_core.cli import main
 from gflow_core.data.parts import ImageFolder
 from gflow_core.data.tables import plain, read_table
+from gflow_core.data.text import TfIdf
 from gflow_core.errors import DataError
 
 NAMES = ["a/0.png", "a/1.png", "b/0.png", "b/1.png", "b/10.png", "c/é.png"]
@@ -147,6 +149,23 @@ def test_classes_are_in_the_order_of_numbers_or_names(tmp_path, make, photos):
 
 
 # ------------------------------------------------------------------ what does not match
+
+
+@pytest.mark.parametrize("kind", ["metadata.csv", "metadata.jsonl"])
+def test_texts_are_labels_too(tmp_path, make, photos, kind):
+    told = [{**row, "said": f"a {i}\n  dog" if i else ""} for i, row in enumerate(rows())]
+    content = separated(told) if kind.endswith("csv") else "\n".join(map(json.dumps, told)).encode()
+    root = make.write(photos | {kind: content}, tmp_path / "photos")
+    with pytest.raises(DataError, match=r"1 of 6 images have no label there: a/0\.png"):
+        loaded(root, labels=kind, caption="said", text=TfIdf(dim=4))
+    source = loaded(root, labels=kind, caption="said", text=TfIdf(dim=4), unmatched="skip")
+    assert source.captions == tuple(f"a {int(x[0, 0, 0])} dog" for x in source.x)
+    assert source.shape.text == 4
+    assert torch.equal(source.y, source.text(source.captions))
+    other = loaded(root, labels=kind, caption="species", text=TfIdf(dim=4))
+    assert other.fingerprint != source.fingerprint
+    with pytest.raises(DataError, match=r"no column 'sad' \(dataset\.caption\)"):
+        loaded(root, labels=kind, caption="sad")
 
 
 def test_images_without_a_label_and_labels_without_an_image(tmp_path, make, photos, caplog):
@@ -346,8 +365,8 @@ def test_options_that_do_not_go_together():
     for options, words in (
         ({"conditions": ("a",)}, "set labels to it"),
         ({"label": "a", "classes": 3}, "set labels to it"),
-        ({"labels": "x.csv"}, "labels go together with either"),
-        ({"labels": "x.csv", "classes": 3, "conditions": ("a",)}, "labels go together with either"),
+        ({"labels": "x.csv"}, "labels go together with one of"),
+        ({"labels": "x.csv", "classes": 3, "conditions": ("a",)}, "labels go together with one of"),
         ({"labels": "x.parquet", "classes": 3}, "ends in .csv, .tsv, .jsonl, .json"),
         ({"labels": "x.csv", "conditions": ("a", "a")}, "names one twice"),
         ({"labels": "x.csv", "conditions": ("a",), "label": "b"}, "set classes"),

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 
 from gflow_core.data.parts.shared import Files
+from gflow_core.data.text import TfIdf
+from gflow_core.parts.contracts import TextEncoderPart
 from gflow_core.parts.nouns import DataShape, Progress, no_progress
 from gflow_core.parts.options import option
 
@@ -44,6 +46,10 @@ class ImageFolder(Files):
     )
     label: str = option("label", doc="Column of `labels` that is the class of each image.")
     conditions: tuple[str, ...] = option((), doc="Columns of `labels` that are read as real numbers.")
+    caption: str | None = option(
+        None, doc="Column of `labels` that holds a text for each image; these are the labels, as vectors of `text`."
+    )
+    text: TextEncoderPart = option(factory=TfIdf, doc="What makes vectors of captions; fitted on those of the images.")
     file_name: str = option("file_name", doc="Column of `labels` that names the images, from the file's own folder.")
     unmatched: Literal["refuse", "skip"] = option(
         "refuse", doc="What becomes of images without a label, and of labels without an image."
@@ -59,7 +65,8 @@ class ImageFolder(Files):
 
     def data_shape(self) -> DataShape:
         shape = (self.channels, self.image_size, self.image_size)
-        return DataShape("image", shape, -1.0, 1.0, self.classes, self.conditions)
+        text = None if self.caption is None else self.text.dim
+        return DataShape("image", shape, -1.0, 1.0, self.classes, self.conditions, text)
 
     def check(self) -> Iterable[str]:
         if len(set(self.conditions)) < len(self.conditions):
@@ -67,17 +74,23 @@ class ImageFolder(Files):
         if self.labels is None:
             if self.conditions:
                 yield "conditions are columns of a file of labels; set labels to it"
-            if self.label != "label" or self.file_name != "file_name":
-                yield "label and file_name are columns of a file of labels; set labels to it"
+            if self.label != "label" or self.file_name != "file_name" or self.caption is not None:
+                yield "label, caption and file_name are columns of a file of labels; set labels to it"
             return
         if PurePosixPath(self.labels).suffix.lower() not in _TABLES:
             yield f'labels = "{self.labels}": a file that ends in {", ".join(_TABLES)} is read'
-        if (self.classes is None) == (not self.conditions):
-            yield "labels go together with either classes (of the column `label`) or conditions (columns of numbers)"
+        if (self.classes is not None) + bool(self.conditions) + (self.caption is not None) != 1:
+            yield (
+                "labels go together with one of classes (of the column `label`), conditions (columns of numbers) and "
+                "caption (a column of texts)"
+            )
+        if self.caption is not None and self.labels.lower().endswith(".json"):
+            yield "caption is a column, and StyleGAN's dataset.json has none; take a .csv, .tsv or .jsonl"
         if self.label != "label" and self.classes is None:
             yield "label is the column of classes; set classes to how many there are"
 
     def load(self, progress: Progress = no_progress) -> Source:
+        from gflow_core.data.captions import captioned
         from gflow_core.data.decode import Decoding
         from gflow_core.data.image_folder import read_image_folder
         from gflow_core.data.labelled import Labelling
@@ -90,6 +103,7 @@ class ImageFolder(Files):
                 label=self.label,
                 classes=self.classes,
                 conditions=self.conditions,
+                caption=self.caption,
                 unmatched=self.unmatched,
             )
         found = read_image_folder(
@@ -103,4 +117,5 @@ class ImageFolder(Files):
             workers=self.workers,
             progress=progress,
         )
-        return self._source(found.x, found.y, found.fingerprint, found.class_names, found.file)
+        source = self._source(found.x, found.y, found.fingerprint, found.class_names, found.file)
+        return captioned(source, found.captions, self.text, found.captions) if found.captions else source
