@@ -162,7 +162,9 @@ def small(source: Path, target: Path) -> None:
     if picture.width > WIDTH:
         picture = picture.resize((WIDTH, round(picture.height * WIDTH / picture.width)), Image.Resampling.LANCZOS)
     target.parent.mkdir(parents=True, exist_ok=True)
-    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(target, optimize=True)
+    # The default, median cut, goes by how many pixels a colour has: the blue of a few would turn green, as more are.
+    every = Image.Quantize.MAXCOVERAGE
+    picture.quantize(COLOURS, method=every, kmeans=3, dither=Image.Dither.NONE).save(target, optimize=True)
 
 
 def main() -> None:

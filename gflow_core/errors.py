@@ -6,8 +6,14 @@ traceback and leaves with exit code 2; anything else that escapes is a defect of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import inspect
+import os
+from collections.abc import Callable, Collection, Iterable, Sequence
 from difflib import get_close_matches
+from functools import cache, wraps
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, ParamSpec, SupportsIndex, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import attrs
 
@@ -23,6 +29,7 @@ __all__ = [
     "UnknownPart",
     "did_you_mean",
     "first_line",
+    "for_people",
     "harmless",
     "own_words",
     "printable",
@@ -152,3 +159,56 @@ def own_words(error: BaseException) -> str:
         return str(error)
     except BaseException as other:
         return f"(its __str__ raised {type(other).__name__})"
+
+
+# ------------------------------------------------------------------ what is passed from Python
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def for_people(function: Callable[P, T]) -> Callable[P, T]:
+    """Of the public door: arguments of other types than its annotations raise GflowError, before anything is done."""
+    signature = inspect.signature(function)
+    name = function.__qualname__.removesuffix(".__init__")
+
+    @cache
+    def hints() -> dict[str, Any]:
+        return get_type_hints(function)
+
+    @wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            given = signature.bind(*args, **kwargs).arguments
+        except TypeError as error:
+            raise GflowError(f"{name}: {error}; it is called as {name}{_called(signature)}") from None
+        for key, value in given.items():
+            parameter = signature.parameters[key]
+            values = value if parameter.kind is parameter.VAR_POSITIONAL else (value,)
+            for one in values if key in hints() else ():
+                if not _fits(one, hints()[key]):
+                    raise GflowError(f"{name}: {key} is to be {parameter.annotation}, got {shown(one)}")
+        return function(*args, **kwargs)
+
+    return checked
+
+
+def _called(signature: inspect.Signature) -> str:
+    own = [parameter for name, parameter in signature.parameters.items() if name not in ("self", "cls")]
+    return f"({', '.join(str(parameter.replace(annotation=parameter.empty)) for parameter in own)})"
+
+
+def _fits(value: object, hint: Any) -> bool:
+    """Whether `value` is of the type that an annotation of the public door names."""
+    origin = get_origin(hint)
+    if origin in (Union, UnionType):
+        return any(_fits(value, one) for one in get_args(hint))
+    if origin is not None:  # Sequence[X], Iterable[X]; a string is none
+        each = value if isinstance(value, Collection) else ()
+        return (
+            isinstance(value, origin) and not isinstance(value, str) and all(_fits(x, get_args(hint)[0]) for x in each)
+        )
+    if isinstance(value, str | os.PathLike) and "\0" in os.fspath(value):  # no path and no name has it
+        return False
+    wider: dict[Any, Any] = {int: SupportsIndex, Path: os.PathLike, bool: object, None: NoneType}
+    return isinstance(value, wider.get(hint, hint))

@@ -130,6 +130,7 @@ OWN_PARTS = {
     "example.energy": "the third-party plugin of docs/plugins.md",
     "swirl": "the plugin that gflow new-plugin writes",
     "mine.tilted": "written by docs/how-to/one-file.md, whose own tests run it",
+    "mine.reverse_kl": "written by docs/vgrow.md",
 }
 
 WORDS = {"RECIPE": "vgrow_ring8", "KIND": "objective", "COMMAND": "run", "RUN": "runs/x-s0-001", "N": "1"}

@@ -31,7 +31,7 @@ TABLES = {
 """Where a part of a kind stands in a recipe, if not in the table of its own name."""
 
 STEPS = "required with an [objective]"
-"""What train.steps = 0, its default, stands for."""
+"""Said of train.steps, in place of the default that it has without one."""
 
 
 def _names(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gflow_core.errors import GflowError, PluginError, RecipeError
+from gflow_core.errors import GflowError, PluginError, RecipeError, for_people
 from gflow_core.files.inside import check_inside
 from gflow_core.files.run_folder import read_manifest
 from gflow_core.files.whole import sha256_of
@@ -41,6 +41,7 @@ _FOLDER = "parts"
 """Where a run folder keeps the files that its parts came from."""
 
 
+@for_people
 def load(file: Path | str) -> PluginRecord:
     """Load parts from a Python file, for this process and those that it starts.
 
@@ -60,6 +61,8 @@ def register(parts: Mapping[str, Mapping[str, type[Any]]] | None = None, **kinds
     was registered so before is replaced: cells of a notebook run twice. Raises PluginError for a name that a plugin
     has, or that is no name; UnknownPart for a kind that no loaded plugin owns.
     """
+    if not isinstance(parts or {}, Mapping):
+        raise PluginError('register takes names and classes by kind, as in register(sampler={"mine.name": Class})')
     for kind, named in {**(parts or {}), **kinds}.items():
         if not isinstance(named, Mapping):
             raise PluginError(f'{kind} takes names and classes, as in register({kind}={{"mine.name": Class}})')

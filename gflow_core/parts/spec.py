@@ -24,7 +24,7 @@ class Ema:
 
     decay: Number = option(0.999, doc="Share of the average kept at each step.", ge=0, lt=1)
     start: int = option(
-        0, doc="Step from which weights are averaged; until then the plain weights count.", unit="steps", ge=0
+        0, doc="Last step at which the plain weights count; averaging begins with the one after it.", unit="steps", ge=0
     )
     half_life: Number | None = option(
         None,
@@ -52,7 +52,13 @@ class Train:
         doc="Run folder that training starts from: both networks, and averaged weights, begin as its last checkpoint "
         "has them; optimizers, random streams and steps anew.",
     )
-    steps: int = option(0, doc="Length of training; required with an [objective].", unit="steps", ge=0)
+    steps: int = option(
+        0,
+        doc="Length of training; required with an [objective]. 0 trains nothing: the networks are saved and looked at "
+        "as they begin.",
+        unit="steps",
+        ge=0,
+    )
     batch_size: int = option(64, doc="Global batch: items over all processes.", ge=1)
     accumulate: int = option(
         1, doc="Pieces in which a batch is computed, one after another, for one update: that share of the memory.", ge=1

@@ -151,8 +151,11 @@ def check_training(
         return
     if "train" not in table:
         yield ("train",), "required with an [objective]: add a [train] table with steps = N"
-    elif train is not None and not train.steps:
-        yield ("train", "steps"), "required with an [objective]: how many steps to train"
+    elif train is not None and "steps" not in table["train"]:
+        yield (
+            ("train", "steps"),
+            "required with an [objective]: how many steps to train (0: look at the networks as they begin)",
+        )
     if spec.objective is None:
         return
     name = plugins.registries["objective"].name_of(type(spec.objective))

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from gflow_core.errors import GflowError, did_you_mean
+from gflow_core.errors import GflowError, did_you_mean, for_people
 from gflow_core.files.inside import check_inside
 from gflow_core.files.reading import MAX_BYTES, MAX_DEPTH, parse_toml, read_bytes
 from gflow_core.parts import plugins as _plugins
@@ -47,6 +47,7 @@ class Recipe:
     spec: Spec
 
     @classmethod
+    @for_people
     def load(cls, path: Path | str, *overrides: str) -> Recipe:
         """The recipe in a file, with overrides such as "train.steps=200"; see the module's `load`."""
         return load(path, overrides)

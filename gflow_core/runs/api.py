@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from gflow_core.errors import GflowError
+from gflow_core.errors import GflowError, for_people
 from gflow_core.files.run_folder import read_result
 from gflow_core.machine.runtime import world_size
 from gflow_core.parts.spec import Spec
@@ -30,6 +30,7 @@ __all__ = ["Run", "load_run", "run"]
 class Run:
     """A run folder, to be looked at, drawn from and continued. Each file is read when it is asked for."""
 
+    @for_people
     def __init__(self, path: Path | str | RunFolder) -> None:
         """Open a run folder. Raises GflowError if it is not one."""
         self._folder = path if isinstance(path, RunFolder) else RunFolder(Path(path))
@@ -74,6 +75,7 @@ class Run:
         assert module is not None
         return module.eval()
 
+    @for_people
     def sample(
         self,
         n: int,
@@ -97,6 +99,7 @@ class Run:
         with session.workers(scheduler) as spread:
             return drawing.draw(self.path, n, checkpoint, seed, replica, label, text, spread)[0]
 
+    @for_people
     def resume(
         self,
         *,
@@ -119,6 +122,7 @@ class Run:
             console.done(folder.path)
         return Run(folder.path)
 
+    @for_people
     def analyze(
         self,
         *names: str,
@@ -148,6 +152,7 @@ class Run:
         return Run(folder.path)
 
 
+@for_people
 def run(
     recipe: Recipe | Path | str,
     *overrides: str,
@@ -177,6 +182,7 @@ def run(
     return Run(folder)
 
 
+@for_people
 def load_run(path: Path | str) -> Run:
     """A run folder, to be looked at, drawn from and continued. Raises GflowError if it is not one."""
     return Run(path)

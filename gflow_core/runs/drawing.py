@@ -90,7 +90,7 @@ class Drawing:
             assert module is not None
             load_network("ema" if self.experiment.ema else "sampler", module, state, folder.path)
             self.step = state.step
-        if replica >= len(spec.seeds):
+        if not 0 <= replica < len(spec.seeds):
             raise GflowError(f"{path}: no replica {replica}; it has {len(spec.seeds)}, numbered from 0")
         self.experiment = single(self.experiment, replica)
         if seed is not None:

@@ -99,7 +99,7 @@ class Session:
     def go(self, done: int) -> None:
         """Train from `done` to the end, then run the analyzers that wait for it."""
         clock = self.experiment.spec.train
-        if clock is not None and done < clock.steps:
+        if clock is not None and (done < clock.steps or not clock.steps):
             here = self.main and self.experiment.objective is not None
             with blaming(self.experiment.spec):
                 self.trackers = Trackers(clock.trackers, self.folder.path, done, self.console.say, here=here)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import attrs
 
-from gflow_core.errors import GflowError
+from gflow_core.errors import GflowError, for_people
 from gflow_core.files.inside import check_inside, is_plain
 from gflow_core.files.locks import in_use
 from gflow_core.files.run_folder import (
@@ -71,13 +71,14 @@ class Summary:
         return max(time.time() - self.created, 0.0)
 
 
-def summaries(*folders: Path) -> list[Summary]:
+@for_people
+def summaries(*folders: Path | str) -> list[Summary]:
     """Every run in the folders, and in the folders there that are no runs themselves; newest first.
 
     A folder that is a run is an only one. Raises GflowError where there is no such folder.
     """
     paths: dict[Path, None] = {}
-    for folder in folders:
+    for folder in map(Path, folders):
         if not folder.is_dir():
             raise GflowError(f"{folder}: no such folder; gflow run makes run folders under runs/")
         paths |= dict.fromkeys([folder] if _is_run(folder) else _runs_in(folder, deeper=True))

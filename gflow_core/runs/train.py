@@ -58,6 +58,11 @@ def train(experiment: Experiment, events: Events, *, done: int = 0) -> int:
     runtime = experiment.runtime
     recent: list[tuple[int, Metrics]] = []
 
+    if not clock.steps:  # nothing is trained: the networks as they begin
+        _estimate(experiment, 0)
+        events.save(0)
+        look(experiment, events, 0)
+
     for step in range(done + 1, clock.steps + 1):
         # The step itself. Between its safe points nothing looks at it.
         if runtime.world > 1:  # dropout's masks, each process its own: by the step, since one process saves

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from gflow_core.errors import GflowError, did_you_mean
+from gflow_core.errors import GflowError, did_you_mean, for_people
 from gflow_core.files.inside import check_inside
 from gflow_core.files.run_folder import read_manifest, read_recipe, read_result
 from gflow_core.recipes.changes import told_apart, training, value_text
@@ -98,7 +98,8 @@ class _Run:
     """Seed -> analyzer -> score -> value."""
 
 
-def compare(paths: Sequence[Path], only: Iterable[str] = ()) -> Comparison:
+@for_people
+def compare(paths: Sequence[Path | str], only: Iterable[str] = ()) -> Comparison:
     """Tabulate the final scores of run folders. `only` names the analyzers that count; all by default.
 
     A folder that is none but holds some, as a sweep's does, stands for these.
@@ -107,7 +108,7 @@ def compare(paths: Sequence[Path], only: Iterable[str] = ()) -> Comparison:
     where scores of one analyzer depend on different things (their manifests differ).
     """
     only = list(dict.fromkeys(only))
-    runs = [_read(path, only) for path in runs_of(paths)]
+    runs = [_read(path, only) for path in runs_of(map(Path, paths))]
     known = list(dict.fromkeys(name for run in runs for name in run.names))
     names = only or known
     for name in names:

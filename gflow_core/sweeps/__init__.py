@@ -20,7 +20,7 @@ from uuid import uuid4
 
 import attrs
 
-from gflow_core.errors import GflowError, Interrupted
+from gflow_core.errors import GflowError, Interrupted, for_people
 from gflow_core.files.inside import check_inside
 from gflow_core.files.run_folder import making_runs, run_name
 from gflow_core.machine import cluster
@@ -88,6 +88,7 @@ def plan(recipe: Path | str, *words: str, runs: Path | str | None = None) -> Swe
     return _Driver(Path(recipe), words, runs).standing()
 
 
+@for_people
 def sweep(
     recipe: Path | str,
     *words: str,
@@ -108,6 +109,8 @@ def sweep(
     answers, and Interrupted where Ctrl-C, SIGTERM or SIGHUP stopped it: the runs are saved, and the same call goes on.
     """
     driver = _Driver(Path(recipe), words, runs)
+    if jobs is not None and jobs < 1:
+        raise GflowError(f"jobs = {jobs}: one run at once or more")
     if scheduler is not None and jobs is not None:
         raise GflowError(
             "--jobs is for the local cluster; the workers of --scheduler take as many runs as their threads"

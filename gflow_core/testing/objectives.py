@@ -16,11 +16,12 @@ from gflow_core.errors import CheckpointError
 from gflow_core.files.checkpoint import Checkpoint, pack, unpack
 from gflow_core.machine.streams import seeded
 from gflow_core.optim.optimizers import Adam
+from gflow_core.parts.nouns import DataShape
 from gflow_core.parts.spec import Spec, Train
 from gflow_core.parts.training import Experiment, Phase
 from gflow_core.runs.build import build
 from gflow_core.runs.state import capture, restore
-from gflow_core.testing.promises import Broken, Promises, Untried, same, weights
+from gflow_core.testing.promises import SIZES, Broken, Promises, Untried, same, weights
 from gflow_core.testing.tiny import TINY, TinyDiscriminator, TinySampler
 
 __all__ = ["check_objective", "recipes"]
@@ -61,11 +62,14 @@ def check_objective(
     right = isinstance(part.players, tuple) and set(part.players) <= set(PLAYERS)
     promises.require(right, f'players is a tuple of "sampler" and "discriminator", got {part.players!r}')
     accepted, said = [], "no tiny data has both labels and networks for it"
-    for spec in recipes(part, dataset, sampler, discriminator):
+    tried = list(recipes(part, dataset, sampler, discriminator))
+    if not tried:
+        raise Untried(f"{promises.who}: the networks given refuse all data that they are tried on; pass dataset=, too")
+    for spec in tried:
         faults = promises.asked(spec, about=f"a recipe on {spec.data_shape()}")
         said = "; ".join(faults) or said
         accepted += [] if faults else [spec]
-    whole = next(recipes(part, dataset, sampler, discriminator))
+    whole = tried[0]
     for kind in ("dataset", *PLAYERS):
         # A recipe that lacks a table is refused, or not; it must not break the check.
         lacking: Any = {kind: None}
@@ -92,25 +96,39 @@ def recipes(
     sampler: Any = None,
     discriminator: Any = None,
 ) -> Iterator[Spec]:
-    """Recipes that train by `part`, on the data given or on each kind of tiny data.
+    """Recipes that train by `part`, on the data given or on each kind of tiny data, images as large as networks need.
 
-    Networks that are not given read labels, where there are any, in one recipe and leave them in another.
+    Networks that are not given read labels, where there are any, in one recipe and leave them in another; data that
+    those given refuse are left out.
     """
     adam: Any = Adam(lr=1e-3)
     choices = _RECIPES if dataset is None else ((dataset, False), (dataset, True))
     for data, conditional in choices:
-        if conditional and not data.data_shape().label_size:
-            continue
         own = sampler if sampler is not None else TinySampler(conditional=conditional)
         judge = discriminator if discriminator is not None else TinyDiscriminator(conditional=own.conditional)
+        labels = conditional or own.conditional or judge.conditional
+        if labels and not data.data_shape().label_size:
+            continue
+        sizes = SIZES if dataset is None and data.kind != "vector" else ()
+        grown = [attrs.evolve(data, image_size=size) for size in sizes] or [data]
+        suiting = next((one for one in grown if _suits(one.data_shape(), part, own, judge)), None)
+        if suiting is None:
+            continue
         yield Spec(
-            dataset=data,
+            dataset=suiting,
             sampler=own,
             discriminator=judge,
             objective=part,
             optimizer=dict.fromkeys(getattr(part, "players", ()), adam),
             train=Train(steps=STEPS, batch_size=BATCH, device=DEVICE, precision="float32"),
         )
+
+
+def _suits(shape: DataShape, part: Any, sampler: Any, discriminator: Any) -> bool:
+    """Whether both networks take such data, the discriminator as the objective packs them."""
+    judged = Spec(objective=part).judged(shape)
+    asked = (getattr(sampler, "check", None), shape), (getattr(discriminator, "check", None), judged)
+    return not any(list(check(data)) for check, data in asked if check is not None)
 
 
 # ------------------------------------------------------------------ a run and its shadow

@@ -469,7 +469,6 @@ CROSS = [
     ({"objective": {"low": 2}}, "objective", "low is above high"),
     ({"discriminator": None}, "objective", "needs a [discriminator]"),
     ({"train": None}, "train", "required with an [objective]: add a [train] table with steps = N"),
-    ({"train": {"steps": 0}}, "train.steps", "required with an [objective]: how many steps to train"),
     (
         {"train": {"batch_size": 10, "devices": 3}},
         "train.batch_size",
@@ -523,6 +522,13 @@ CROSS = [
         'analyze.0 is called "look" too; set `name` to tell them apart',
     ),
 ]
+
+
+def test_steps_are_to_be_said_if_only_as_0(plugins):
+    message = "required with an [objective]: how many steps to train (0: look at the networks as they begin)"
+    table = changed()
+    table["train"] = {key: value for key, value in table["train"].items() if key != "steps"}
+    assert problems(table, plugins) == {"train.steps": message}
 
 
 @pytest.mark.parametrize(("tables", "path", "message"), CROSS)

@@ -104,6 +104,64 @@ def test_the_command_line_trains_what_python_trains(finished, plane):
     assert torch.equal(load_run("runs/plane-s0-001").sample(9), load_run(finished).sample(9))
 
 
+def test_no_steps_look_at_the_networks_as_they_begin(plane):
+    begun = run(plane, "train.steps=0", "train.trackers=[]", quiet=True)
+    assert begun.scores()["mode_coverage"]["modes_total"] == 8
+    assert begun.results()["mode_coverage"]["step"] == 0
+    assert begun.metrics() == []
+    assert (begun.path / "samples" / "000000.png").is_file()
+    before = begun.sample(5)
+    begun = begun.resume(quiet=True)
+    assert torch.equal(begun.sample(5), before)
+    assert torch.equal(begun.resume(steps=4, quiet=True).sample(5), run(plane, quiet=True).sample(5))
+
+
+WRONG = {
+    "a table": lambda path: Recipe.load({"gflow": 1}),  # type: ignore[arg-type]
+    "bytes": lambda path: Recipe.load(b"plane.toml"),  # type: ignore[arg-type]
+    "no character of a name": lambda path: load_run("a\0b"),
+    "an override that is a table": lambda path: Recipe.load("vgrow_ring8", {"train": 1}),  # type: ignore[arg-type]
+    "an option by keyword": lambda path: run("vgrow_ring8", steps=3),  # type: ignore[call-arg]
+    "a run": lambda path: load_run(load_run(path)),  # type: ignore[arg-type]
+    "a folder": lambda path: run("vgrow_ring8", runs=None),  # type: ignore[arg-type]
+    "a number": lambda path: load_run(path).sample("64"),  # type: ignore[arg-type]
+    "a whole number": lambda path: load_run(path).sample(2.5),  # type: ignore[arg-type]
+    "a replica": lambda path: load_run(path).sample(2, replica=-1),
+    "a checkpoint": lambda path: load_run(path).sample(2, checkpoint=4),  # type: ignore[arg-type]
+    "steps": lambda path: load_run(path).resume(steps="9"),  # type: ignore[arg-type]
+    "fewer steps": lambda path: load_run(path).resume(steps=0),
+    "one string of overrides": lambda path: load_run(path).resume(overrides="train.steps=9"),
+    "a list of names": lambda path: load_run(path).analyze(["mode_coverage"]),  # type: ignore[arg-type]
+    "one path": lambda path: gflow_core.compare(str(path)),
+    "a path among the paths": lambda path: gflow_core.compare([path, 3]),  # type: ignore[list-item]
+    "no folder": lambda path: gflow_core.summaries(None),  # type: ignore[arg-type]
+    "jobs": lambda path: gflow_core.sweep("vgrow_ring8", "seeds=0:2", jobs=0),
+    "no file": lambda path: gflow_core.load(3),  # type: ignore[arg-type]
+    "no parts": lambda path: gflow_core.register(3),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_is_passed_wrong_is_a_gflow_error(what, finished, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(GflowError):
+        WRONG[what](finished)
+    assert not list(tmp_path.iterdir())
+
+
+def test_paths_may_be_strings_and_numbers_numpys(finished):
+    assert gflow_core.compare([str(finished)]).rows == gflow_core.compare([finished]).rows
+    assert [one.path for one in gflow_core.summaries(str(finished.parent))] == [finished]
+    assert load_run(finished).sample(np.int64(3)).shape == (3, 2)
+
+
+def test_what_is_wrong_is_said_by_name(finished):
+    with pytest.raises(GflowError, match=r"^Recipe\.load: path is to be Path \| str, got \{'gflow': 1\}$"):
+        Recipe.load({"gflow": 1})  # type: ignore[arg-type]
+    with pytest.raises(GflowError, match=r"argument 'steps'; it is called as run\(recipe, \*overrides, runs='runs'"):
+        run("vgrow_ring8", steps=3)  # type: ignore[call-arg]
+
+
 def test_a_thread_may_train(plane):
     """Signals are the main thread's; notebooks' servers and schedulers call from others."""
     done = []

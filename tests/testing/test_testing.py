@@ -642,6 +642,31 @@ def test_a_good_objective_passes():
     check_objective(Mean())
 
 
+def test_an_objective_is_tried_with_networks_that_take_few_data():
+    @attrs.frozen(kw_only=True)
+    class Rgb(TinySampler):
+        """A sampler of colour images of 28 pixels, and of nothing else."""
+
+        def check(self, data):
+            return () if data is not None and data.shape == (3, 28, 28) else ["makes colour images of 28 pixels"]
+
+    seen = []
+
+    @part
+    class Seeing(Mean):
+        """An objective that remembers what data it is tried on."""
+
+        def build(self, experiment):
+            seen.append(experiment.spec.data_shape())
+            return super().build(experiment)
+
+    check_objective(Seeing(), sampler=Rgb(conditional=True))
+    assert {shape.shape for shape in seen} == {(3, 28, 28)}
+    assert all(shape.label_size for shape in seen)
+    with pytest.raises(Untried, match="networks given refuse all data"):
+        check_objective(Seeing(), sampler=Rgb(conditional=True), dataset=TINY["grey-classes"])
+
+
 OBJECTIVES = {
     "no state": "its build returns an objective whose state is no attrs object",
     "frozen weights": "leaves parameters of the sampler frozen after a step",
