@@ -13,14 +13,14 @@ from gflow_core.files.reading import number
 from gflow_core.report.read import Analysis, Run
 from gflow_core.runs.best import Best
 
-__all__ = ["Chart", "Curve", "curve", "metric_charts", "score_charts", "spread", "stems"]
+__all__ = ["BESIDE", "Chart", "Curve", "curve", "metric_charts", "score_charts", "spread", "stems"]
 
 POINTS = 1000
 """Points of a curve; of longer ones each point is the mean of several logged lines."""
 
 _SMOOTHED = 40  # points from which a moving mean is drawn
 _WINDOW = 0.05  # share of the points in that mean, as in the analyzer `losses`
-_BESIDE = ("real", "chance", "random", "held_out", "bound")
+BESIDE = ("real", "chance", "random", "held_out", "bound")
 """A score NAME_real is what NAME comes to on real items: one chart shows both."""
 
 Series = Mapping[int, float]
@@ -199,7 +199,7 @@ def score_charts(analysis: Analysis, best: Best | None = None) -> tuple[list[Cha
         )
         if drawn is None or len(drawn.steps) < 2:
             continue
-        if name != stem and name[len(stem) + 1 :].startswith(_BESIDE) and stem in charts:
+        if name != stem and name[len(stem) + 1 :].startswith(BESIDE) and stem in charts:
             curves = charts[stem].curves
             curves.append(attrs.evolve(drawn, color=len(curves)))
         else:

@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from gflow_core.errors import GflowError
 from gflow_core.files.reading import number
-from gflow_core.report.curves import Chart, metric_charts, score_charts, spread, stems
+from gflow_core.report.curves import BESIDE, Chart, metric_charts, score_charts, spread, stems
 from gflow_core.report.options import parts
 from gflow_core.report.pictures import Sequel, sequel
 from gflow_core.report.read import Analysis, Finding, Run, Score
@@ -72,6 +72,16 @@ def score_rows(found: Finding) -> list[ScoreRow]:
     return list(rows.values())
 
 
+def headline(rows: Sequence[ScoreRow], found: Finding) -> ScoreRow | None:
+    """The first score that stands beside its value on real items or by chance, else the first that is measured.
+
+    Counts and settings are neither.
+    """
+    measured = (row for row in rows if isinstance(found.scores.get(row.name), float) and row.name not in found.manifest)
+    compared = (row for row in rows if any(name.replace(" ", "_").startswith(BESIDE) for name, _ in row.beside))
+    return next(compared, None) or next(measured, None)
+
+
 def _value(value: Score, error: Score = None) -> Value:
     wide = number(error)
     return Value(short(value), str(value), "" if wide is None else f"{wide:.2g}")
@@ -100,6 +110,11 @@ class Table:
     rows: list[list[str]]
     more: int
     """Rows that are not shown."""
+
+    @property
+    def narrow(self) -> bool:
+        """Whether it has its place beside pictures."""
+        return len(self.columns) <= 5
 
 
 def read_table(path: Path, caption: str, missing: list[str]) -> Table | None:
@@ -135,6 +150,8 @@ class Section:
     step: int
     note: str
     rows: list[ScoreRow]
+    headline: ScoreRow | None
+    """The row that the head of the page shows."""
     sequels: list[Sequel]
     tables: list[Table]
     manifest: list[tuple[str, str]]
@@ -154,7 +171,7 @@ def run_page(run: Run, only: Sequence[str] = ()) -> tuple[str, list[str]]:
         own, still = score_charts(analysis, run.summary.best)
         numbers = list(range(len(charts), len(charts) + len(own)))
         charts += own
-        sections.append(_section(f"analysis-{i}", analysis, numbers, still, missing))
+        sections.append(_section(f"analysis-{i}", analysis, numbers, still, missing, {one.title for one in metrics}))
     samples = sequel("Samples over training", "samples", {step: {"": path} for step, path in run.samples.items()})
     now = datetime.now(UTC)
     html = _render(
@@ -180,8 +197,13 @@ def run_page(run: Run, only: Sequence[str] = ()) -> tuple[str, list[str]]:
     return html, missing
 
 
-def _section(anchor: str, analysis: Analysis, charts: list[int], still: list[str], missing: list[str]) -> Section:
+def _section(
+    anchor: str, analysis: Analysis, charts: list[int], still: list[str], missing: list[str], drawn: set[str]
+) -> Section:
+    """`drawn`: metrics whose curves the page has already. Pictures of an analysis of nothing else would repeat them."""
     found = analysis.findings[-1]
+    rows = score_rows(found)
+    repeats = bool(rows) and {row.name for row in rows} <= drawn
     seeds = [(f"seed {seed}", one) for seed, one in analysis.replicas.items()] or [("", analysis)]
     pictures: dict[str, dict[int, dict[str, Path]]] = {}
     tables = []
@@ -189,6 +211,8 @@ def _section(anchor: str, analysis: Analysis, charts: list[int], still: list[str
         for finding in one.findings:
             for path in finding.files:
                 if path.suffix != ".csv":
+                    if repeats:
+                        continue
                     pictures.setdefault(path.name, {}).setdefault(finding.step, {})[caption] = path
                 elif finding is one.findings[-1] and (table := read_table(path, caption, missing)):
                     tables.append(table)
@@ -200,8 +224,9 @@ def _section(anchor: str, analysis: Analysis, charts: list[int], still: list[str
         anchor,
         analysis.name,
         found.step,
-        str(found.scores.get("note") or ""),
-        score_rows(found),
+        str(found.scores.get("note") or ("The curves stand under Training." if repeats else "")),
+        rows,
+        headline(rows, found),
         [one for one in sequels if one is not None],
         tables,
         _flat(found.manifest),

@@ -20,6 +20,7 @@ from gflow_core.files.whole import written_aside
 from gflow_core.parts.nouns import DataShape
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = [
@@ -207,7 +208,9 @@ def scatter(
             axes.hist(p[:, 0], bins=60, density=True, alpha=0.6, color=colour, label=label)
         else:
             axes.scatter(p[:, 0], p[:, 1], s=4, alpha=0.6, color=colour, label=label, linewidths=0)
-    if x.shape[1] > 1:
+    if x.shape[1] > 1 and real is not None and len(real):
+        _window(axes, x, real)
+    elif x.shape[1] > 1:
         axes.set_aspect("equal", "datalim")
     if len(sets) <= 12:  # more would hide the points
         axes.legend(loc="upper right", markerscale=3)
@@ -219,3 +222,16 @@ def write_gif(path: Path, frames: Iterable[np.ndarray[Any, Any]], fps: int = 20)
     images = map(Image.fromarray, frames)
     duration = 10 * max(round(100 / fps), 1)
     next(images).save(path, format="gif", save_all=True, append_images=images, duration=duration, loop=0)
+
+
+def _window(axes: Axes, x: Tensor, real: Tensor) -> None:
+    """The data's own window: pictures of other steps and runs have the same axes. Who is outside is said."""
+    low, high = (bound.values[:2].cpu() for bound in (real.float().min(0), real.float().max(0)))
+    middle, half = (low + high) / 2, 0.7 * float((high - low).max()) or 1.0
+    axes.set_xlim(float(middle[0]) - half, float(middle[0]) + half)
+    axes.set_ylim(float(middle[1]) - half, float(middle[1]) + half)
+    axes.set_aspect("equal", "box")
+    outside = int(((x.detach().float().cpu()[:, :2] - middle).abs() > half).any(1).sum())
+    if outside:
+        text = f"{outside:,} of {len(x):,} generated points lie outside"
+        axes.text(0.02, 0.02, text, transform=axes.transAxes, fontsize="small", color="0.3")

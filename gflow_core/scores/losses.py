@@ -129,7 +129,9 @@ def _figure(curves: Mapping[str, tuple[Array, Array]], equilibrium: Mapping[str,
         stride = -(-len(steps) // DRAWN)
         span = window * (steps[-1] - steps[0])
         mean = running_mean(steps, values, span)
-        axes.plot(steps[::stride], mean[::stride], color=colour, lw=1.8, label=f"mean over {max(span, 1):,.0f} steps")
+        dot = "o" if len(steps) == 1 else None  # a line of one point shows nothing
+        label = f"mean over {max(span, 1):,.0f} steps"
+        axes.plot(steps[::stride], mean[::stride], color=colour, lw=1.8, marker=dot, label=label)
         if name in equilibrium:
             at = equilibrium[name]
             axes.axhline(at, color="black", lw=1, ls="--", label=f"{at:.4g} where samples follow the data's law")

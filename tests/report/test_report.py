@@ -16,7 +16,7 @@ import pytest
 from gflow_core.files.sealed import sealed
 from gflow_core.recipes.changes import BEGAN
 from gflow_core.report.curves import POINTS, curve, score_charts, stems
-from gflow_core.report.page import short
+from gflow_core.report.page import headline, score_rows, short
 from gflow_core.report.pictures import FRAMES, sequel
 from gflow_core.report.read import Analysis, Finding, read
 
@@ -451,3 +451,24 @@ def test_a_run_at_work_is_running(make):
     with held(lock_of(run)):
         assert read(run).summary.state == "running"
     assert read(run).summary.state == "analyzed"
+
+
+def test_the_head_shows_scores_and_neither_counts_nor_settings(make):
+    found = {"threshold": 3.0, "images": 56, "share": 0.5, "ratio": 2.0, "fd": 7.0, "fd_real_halves": 1.0}
+    for scores, name in (
+        (found, "fd"),
+        ({**found, "share_chance": 0.1}, "share"),  # the first that stands beside its value by chance
+        ({name: found[name] for name in ("threshold", "images", "ratio", "share")}, "ratio"),
+        ({"images": 56}, None),
+    ):
+        finding = Finding(60, scores, {"threshold": 3})
+        row = headline(score_rows(finding), finding)
+        assert (row and row.name) == name
+
+
+def test_curves_of_training_are_drawn_once(page, make):
+    page(path := make(scores={"divergence": 0.1, "divergence_minus_equilibrium": 0.1}))
+    html = (path / "report.html").read_text()
+    assert "The curves stand under Training." in html
+    assert "modes: modes.png" not in html  # its alternative text
+    assert "<summary>modes.csv" in html

@@ -49,7 +49,7 @@ def test_what_is_not_finite_is_not_drawn(tmp_path, shape):
     x[1].view(-1)[0], x[2].view(-1)[1:3] = math.nan, math.inf
     with pytest.raises(Diverged, match=r"^2 of 3 samples are NaN or infinite, and cannot be drawn"):
         draw_samples(tmp_path / "x.png", x, shape)
-    assert list(tmp_path.iterdir()) == []
+    assert [path for path in tmp_path.iterdir() if path.is_file()] == []
 
 
 @pytest.mark.parametrize("dimension", [1, 2, 5])
@@ -92,3 +92,13 @@ def test_a_backend_that_is_not_there_is_not_needed(monkeypatch):
     with own_style():
         assert sys.modules["matplotlib"].rcParams is not matplotlib.rcParams
     assert os.environ["MPLBACKEND"] == "matplotlib_inline", "as it was, for whoever comes next"
+
+
+def test_pictures_of_the_same_data_have_the_same_axes():
+    real = torch.tensor([[-1.0, 0.0], [3.0, 2.0]])
+    near, far = torch.zeros(4, 2), torch.tensor([[0.0, 0.0], [50.0, 0.0], [1.0, -9.0], [3.0, 3.0]])
+    first, second = (scatter(x, real).axes[0] for x in (near, far))
+    assert first.get_xlim() == second.get_xlim() == pytest.approx((1 - 2.8, 1 + 2.8))
+    assert first.get_ylim() == second.get_ylim() == pytest.approx((1 - 2.8, 1 + 2.8))
+    assert not first.texts
+    assert [text.get_text() for text in second.texts] == ["2 of 4 generated points lie outside"]
