@@ -13,7 +13,7 @@ from gflow_core.methods.adversarial import Adversarial
 from gflow_core.nn import latents
 from gflow_core.optim import optimizers, schedules
 from gflow_core.parts.hookspecs import hookimpl
-from gflow_core.runs import trackers
+from gflow_core.runs import loggers, trackers
 from gflow_core.scores import feature_scores, image_scores
 from gflow_core.scores.caption_match import CaptionMatch
 from gflow_core.scores.interpolation import Interpolation
@@ -155,3 +155,6 @@ def register_augmentations(add: Add) -> None:
 def register_trackers(add: Add) -> None:
     add("jsonl", trackers.Jsonl)
     add("tensorboard", trackers.Tensorboard)
+    add("csv", loggers.Csv)
+    add("wandb", loggers.Wandb)
+    add("mlflow", loggers.Mlflow)

@@ -13,8 +13,10 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
+from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,6 +38,35 @@ def pytest_unconfigure(config: pytest.Config) -> None:
             "(Debian, Ubuntu), or install chromium and chromedriver",
             yellow=True,
         )
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """What trackers tell wandb and mlflow, which are stood in for: the name of each call, and its arguments."""
+    calls: list[tuple[Any, ...]] = []
+
+    class Recorder:
+        info = SimpleNamespace(run_id="the run")
+        experiment_id = "1"
+
+        def __init__(self, *args: object, **kwargs: object) -> None:
+            calls.append(("made", args, kwargs))
+
+        def __getattr__(self, name: str) -> Callable[..., Recorder]:
+            def call(*args: object, **kwargs: object) -> Recorder:
+                calls.append((name, args, kwargs))
+                return self
+
+            return call
+
+    for name in ("wandb", "mlflow"):
+        module = ModuleType(name)
+        module.__spec__ = ModuleSpec(name, None)
+        monkeypatch.setitem(sys.modules, name, module)
+    sys.modules["wandb"].__dict__.update(init=Recorder().init, Settings=dict, Image=str)
+    sys.modules["mlflow"].__dict__.update(MlflowClient=Recorder)
+    calls.clear()
+    return calls
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ runs/vgrow_mnist5k-s0-001/
   samples/000100.png
   checkpoints/000100/
   analysis/NAME/      result.json, figures as PNG, tables as CSV
-  tensorboard/        with the tracker tensorboard: the curves and pictures again
+  tensorboard/        with the tracker tensorboard: the curves and pictures again; curves.csv with csv
 """
 
 from __future__ import annotations

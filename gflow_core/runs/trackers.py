@@ -18,9 +18,18 @@ from gflow_core.machine.signals import noted
 from gflow_core.machine.untouched import untouched
 from gflow_core.parts.contracts import Tracker, TrackerPart
 
-__all__ = ["Jsonl", "Tensorboard", "Trackers"]
+__all__ = ["Jsonl", "Scores", "Silent", "Tensorboard", "Trackers", "require"]
 
 Scores = Mapping[str, float | int | str | None]
+
+
+def require(package: str) -> None:
+    """Raise GflowError where the package of the tracker and the extra of this name is not installed."""
+    if find_spec(package) is None:
+        raise GflowError(
+            f"train.trackers: the package {package} is not installed; "
+            f'pip install "gflow-core[{package}]", or leave the tracker {package} out'
+        )
 
 
 class Silent:
@@ -69,11 +78,7 @@ class Tensorboard:
 
     def prepare(self) -> None:
         """Raise GflowError where the package tensorboard is missing."""
-        if find_spec("tensorboard") is None:
-            raise GflowError(
-                "train.trackers: the package tensorboard is not installed; "
-                'pip install "gflow-core[tensorboard]", or leave the tracker tensorboard out'
-            )
+        require("tensorboard")
 
     def open(self, folder: Path, done: int) -> Tracker:
         return _Curves(folder / "tensorboard", done)

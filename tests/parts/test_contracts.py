@@ -105,7 +105,7 @@ PARTS = [
 
 
 @pytest.mark.parametrize(("check", "part", "given"), PARTS, ids=[type(part).__name__ for _, part, _ in PARTS])
-def test_it_keeps_the_promises_of_its_kind(check, part, given):
+def test_it_keeps_the_promises_of_its_kind(check, part, given, told):
     check(part, **given)
 
 
