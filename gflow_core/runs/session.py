@@ -124,7 +124,14 @@ def resume(
     """
     folder = RunFolder(path)
     with _held(folder, "gflow resume"):
-        _resume(folder, console, checkpoint, (*overrides, *([] if steps is None else [f"train.steps={steps}"])), map, analyze)
+        _resume(
+            folder,
+            console,
+            checkpoint,
+            (*overrides, *([] if steps is None else [f"train.steps={steps}"])),
+            map,
+            analyze,
+        )
     return folder
 
 
