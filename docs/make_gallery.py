@@ -39,6 +39,7 @@ RUNS = {
         "analyze.3.train_samples=10000 analyze.3.solver=lbfgs analyze.3.tolerance=3e-4 'analyze.3.C=[0.01, 0.1, 1.0]'",
     ],
     "cgan_mnist5k-s0-001": ["gflow run recipes/cgan_mnist5k.toml train.seed=0"],
+    "cgan_captions-s0-001": ["gflow run recipes/cgan_captions.toml"],
     "cgan_mnist-s0-001": [
         "gflow run recipes/cgan_mnist.toml dataset.root=DATA train.steps=6000 train.sample_every=1000"
     ],
@@ -51,6 +52,7 @@ RUNS = {
 
 # How each figure is read, whichever run drew it.
 CAPTIONS = {
+    "caption_match/asked": "One z under captions: a row for each way of drawing, a digit a column.",
     "cgan.intra_frechet/classes": "A bar a class: samples in blue, two halves of the class's real items in grey.",
     "cgan.label_accuracy/confusion": "Rows are what was asked for, columns what the classifier saw.",
     "cgan.parzen/bandwidths": "Log-likelihood of validation items by the window's width, on samples and on real items.",
