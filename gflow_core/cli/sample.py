@@ -78,10 +78,10 @@ def command(
     from gflow_core.nn.labels import label_name
     from gflow_core.nn.sampling import dealt
     from gflow_core.parts.loading import of_run
+    from gflow_core.runs.around import workers
     from gflow_core.runs.console import RunConsole
     from gflow_core.runs.drawing import Drawing
     from gflow_core.runs.pictures import draw_samples
-    from gflow_core.runs.session import workers
 
     with of_run(run) as said:
         for line in said:

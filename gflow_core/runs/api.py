@@ -20,7 +20,7 @@ from gflow_core.files.run_folder import read_result
 from gflow_core.machine.runtime import world_size
 from gflow_core.parts.spec import Spec
 from gflow_core.recipes.recipe import Recipe, load
-from gflow_core.runs import drawing, session
+from gflow_core.runs import around, drawing, reanalyze, session
 from gflow_core.runs.console import RunConsole
 from gflow_core.runs.record import RunFolder
 
@@ -96,7 +96,7 @@ class Run:
         """
         if n < 1:
             raise GflowError(f"n = {n}: ask for one sample or more")
-        with session.workers(scheduler) as spread:
+        with around.workers(scheduler) as spread:
             return drawing.draw(self.path, n, checkpoint, seed, replica, label, text, spread)[0]
 
     @for_people
@@ -117,7 +117,7 @@ class Run:
         `analyze` as in `run`. Raises as `run` does.
         """
         _check_processes(load(self._folder.recipe, overrides, begun=True).spec)
-        with RunConsole(quiet) as console, session.workers(scheduler) as spread:
+        with RunConsole(quiet) as console, around.workers(scheduler) as spread:
             folder = session.resume(self.path, console, checkpoint, steps, tuple(overrides), spread, analyze)
             console.done(folder.path)
         return Run(folder.path)
@@ -139,8 +139,8 @@ class Run:
         in `run`. While another process is at work on the run, it waits. Raises GflowError for an analysis that fails,
         once the others are written, and for a checkpoint that is not there.
         """
-        with RunConsole(quiet) as console, session.workers(scheduler) as spread:
-            folder = session.reanalyze(
+        with RunConsole(quiet) as console, around.workers(scheduler) as spread:
+            folder = reanalyze.reanalyze(
                 self.path,
                 console,
                 names,
@@ -176,7 +176,7 @@ def run(
     elif overrides:
         raise GflowError("overrides: the recipe is loaded already; give them to Recipe.load")
     _check_processes(recipe.spec)
-    with RunConsole(quiet) as console, session.workers(scheduler) as spread:
+    with RunConsole(quiet) as console, around.workers(scheduler) as spread:
         folder = session.run(recipe, Path(runs), console, spread, analyze, name, note)
         console.done(folder.path)
     return Run(folder)

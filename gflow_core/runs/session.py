@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,36 +11,29 @@ import attrs
 import torch
 from torch import distributed
 
-from gflow_core.errors import DataError, GflowError, did_you_mean
+from gflow_core.errors import GflowError
 from gflow_core.files.run_folder import WRITTEN, check_free, read_recipe, run_name
-from gflow_core.machine import cluster
 from gflow_core.machine.streams import seeded
 from gflow_core.machine.untouched import untouched
 from gflow_core.methods.compiled import compiles
 from gflow_core.parts.analysis import Map
 from gflow_core.parts.loading import check_loaded, copies
-from gflow_core.parts.nouns import TextEncoder
-from gflow_core.parts.plugins import plugins
-from gflow_core.parts.source import Source
 from gflow_core.parts.spec import Spec
 from gflow_core.parts.training import Experiment
 from gflow_core.recipes.changes import BEGAN, check_recipe, stated
 from gflow_core.recipes.files import FILES, check_files, files_of
 from gflow_core.recipes.recipe import Recipe, load
 from gflow_core.recipes.writing import dumps
-from gflow_core.runs.analyze import at_each
+from gflow_core.runs.around import built, held, is_first, reading_again
 from gflow_core.runs.best import goal_of
 from gflow_core.runs.blame import blaming
-from gflow_core.runs.build import build
 from gflow_core.runs.clock import in_steps
-from gflow_core.runs.drawing import anywhere
 from gflow_core.runs.estimates import check_memory
 from gflow_core.runs.events import Console, Session
 from gflow_core.runs.manifest import (
     asked_of,
     check_data,
     check_draws,
-    check_origins,
     computed_on,
     manifest_of,
     now,
@@ -54,7 +44,7 @@ from gflow_core.runs.record import RunFolder
 from gflow_core.runs.state import restore
 from gflow_core.runs.texts import keep_text, kept_text
 
-__all__ = ["reanalyze", "resume", "run", "workers"]
+__all__ = ["resume", "run"]
 
 
 def run(
@@ -71,7 +61,7 @@ def run(
     `map` is what analyzers spread their work with, here and below: see `workers`. Without `analyze` none runs, which
     the manifest states. The folder has the `name` given, or one of recipe and seed; a `note` goes into the manifest.
     """
-    if name is not None and _first():
+    if name is not None and is_first():
         check_free(runs, name)
     if recipe.spec.objective is None and not recipe.spec.analyze:
         raise GflowError(f"{recipe.path}: nothing to do: it has neither an [objective] nor an [[analyze]] table")
@@ -82,7 +72,7 @@ def run(
     written = recipe
     recipe, data, clock = in_steps(recipe, console.progress)
     looking = recipe.spec if analyze else attrs.evolve(recipe.spec, analyze=())
-    experiment = _build(looking, console, data=data)
+    experiment = built(looking, console, data=data)
     check_memory(looking, {"sampler": experiment.sampler, "discriminator": experiment.discriminator})
     experiment.runtime.agree({"the resolved recipe": dumps(recipe.spec), **surroundings(experiment)})
     _prepare(experiment, console)
@@ -94,7 +84,7 @@ def run(
         distributed.broadcast_object_list(path)
     assert path[0] is not None
     folder = RunFolder(path[0], elsewhere=not experiment.runtime.main)
-    with _held(folder, "gflow run"):
+    with held(folder, "gflow run"):
         if experiment.runtime.main:
             keep_text(folder.path, experiment.data)
             noted = {**({"note": note} if note else {}), **({WRITTEN: written.dumps()} if clock else {})}
@@ -123,7 +113,7 @@ def resume(
     GflowError where another process is at work on the run.
     """
     folder = RunFolder(path)
-    with _held(folder, "gflow resume"):
+    with held(folder, "gflow resume"):
         _resume(
             folder,
             console,
@@ -141,7 +131,7 @@ def _resume(
     path = folder.path
     recipe = load(folder.recipe, overrides, begun=True)
     manifest = folder.read_manifest()
-    with _data_of(manifest, recipe.spec):
+    with reading_again(manifest, recipe.spec):
         recipe, data, clock = in_steps(recipe, console.progress, begun=True)  # only overrides have other than steps
     check_recipe(manifest, path, overrides)
     check_files(manifest, path, recipe.spec, overrides)
@@ -158,12 +148,12 @@ def _resume(
         raise GflowError(f"{path}: {state.step} steps are done already, more than {train_options.steps}")
     if state.threads:
         torch.set_num_threads(state.threads)
-    with _data_of(manifest, recipe.spec):
+    with reading_again(manifest, recipe.spec):
         precision = precision_of(manifest, recipe.spec, overrides)
         compiled = compiles(recipe.spec, None if stated("train.compile", overrides) else manifest.get("compiled"))
         text = kept_text(path, recipe.spec)
         looking = recipe.spec if analyze else attrs.evolve(recipe.spec, analyze=())
-        experiment = _build(looking, console, begin=False, precision=precision, compiled=compiled, data=data, text=text)
+        experiment = built(looking, console, begin=False, precision=precision, compiled=compiled, data=data, text=text)
     check_data(manifest, experiment, path)
     check_draws(manifest, experiment, path, overrides)
     for said in check_loaded(manifest, path):
@@ -197,107 +187,6 @@ def _resume(
     _say_unanalyzed(recipe.spec, folder, console, analyze)
 
 
-def reanalyze(
-    path: Path,
-    console: Console,
-    names: tuple[str, ...] = (),
-    overrides: tuple[str, ...] = (),
-    map: Map = map,
-    *,
-    checkpoint: str | None = None,
-    every_checkpoint: bool = False,
-) -> RunFolder:
-    """Run a finished run's analyzers again, those named or all; a name may also be an analyzer's that it lacks.
-
-    They look at the newest checkpoint, whose scores are the run's. Of the one named, or of every one that is kept, what
-    they find stands beside those, under the checkpoint's step, as if they had looked while training.
-
-    Overrides change their options, where the data lies, and the device; nothing that the run was trained with.
-    While another process is at work on the run, it waits.
-    """
-    folder = RunFolder(path)
-    for override in overrides:
-        if not override.removeprefix("~").startswith(("analyze", "dataset.", "train.device", "train.precision")):
-            raise GflowError(f"override {override}: the run is trained; gflow analyze takes analyze.N.OPTION=VALUE")
-    if checkpoint is not None and every_checkpoint:
-        raise GflowError(f"--checkpoint {checkpoint}: --every-checkpoint looks at it as well; leave one of them out")
-    with _held(folder, "gflow analyze", console):
-        at = folder.finished_steps(checkpoint) if checkpoint is not None or every_checkpoint else ()
-        _reanalyze(folder, console, names, overrides, map, at)
-    return folder
-
-
-def _reanalyze(
-    folder: RunFolder,
-    console: Console,
-    names: tuple[str, ...],
-    overrides: tuple[str, ...],
-    map: Map,
-    checkpoints: Sequence[str],
-) -> None:
-    path = folder.path
-    before = folder.analyses()
-    registered = plugins().registries["analyzer"]
-    added = [name for name in dict.fromkeys(names) if name not in before and name in registered]
-    tables = [f"analyze.{len(before) + i}.use={name}" for i, name in enumerate(added)]
-    recipe = load(folder.recipe, [*tables, *overrides], begun=True)
-    for i, name in enumerate(added, start=len(before)):
-        console.say(f"{name} is analyze.{i} here")
-    chosen = [a for a in recipe.spec.analyze if not names or a.name in names]
-    known = [a.name for a in recipe.spec.analyze]
-    for name in names:
-        if name not in known:
-            raise GflowError(
-                f"{path}: no analysis {name} in its recipe (it has {', '.join(known) or 'none'}), nor an analyzer so "
-                f"called{did_you_mean(name, [*known, *registered])} (gflow ls analyzers)"
-            )
-    if not chosen:
-        raise GflowError(f"{path}: its recipe has no [[analyze]] table; name an analyzer (gflow ls analyzers)")
-    recipe = attrs.evolve(recipe, spec=anywhere(recipe.spec))
-    manifest = folder.read_manifest()
-    check_recipe(manifest, path, overrides)
-    looked_at = [f"analyze.{i}" for i, one in enumerate(recipe.spec.analyze) if one in chosen]
-    check_files(manifest, path, recipe.spec, overrides, ("sampler", "discriminator", "objective", *looked_at))
-    with _data_of(manifest, recipe.spec):
-        precision = precision_of(manifest, recipe.spec, overrides)
-        begin = recipe.spec.objective is None
-        text = kept_text(path, recipe.spec)
-        # Nothing is trained.
-        experiment = _build(recipe.spec, console, begin=begin, precision=precision, compiled=False, text=text)
-    check_data(manifest, experiment, path)
-    for said in check_loaded(manifest, path):
-        console.say(said)
-    check_origins(manifest, experiment, path)
-    session = Session(experiment, folder, console, map=map)
-
-    def look(name: str | None) -> None:
-        step = 0
-        if recipe.spec.objective is not None:
-            state = folder.load(name)
-            restore(experiment, state, folder.path)
-            step = state.step
-        session.analyze_all(chosen, step, overrides, name)
-
-    if checkpoints:
-        at_each(checkpoints, look)
-    else:
-        look(None)
-
-
-@contextmanager
-def workers(scheduler: str | None) -> Iterator[Map]:
-    """A map over the workers of the dask scheduler at this address or of this file, within the block.
-
-    Python's own without one, and in all processes but the first, which alone runs analyzers. GflowError where no
-    scheduler answers, or it has no workers.
-    """
-    if scheduler is None or not _first():
-        yield map
-        return
-    with cluster.connected(scheduler) as client:
-        yield partial(cluster.spread, client)
-
-
 def _check_extras(spec: Spec) -> None:
     """What trackers want beyond gflow's own requirements is there. Raises GflowError if not."""
     for part in spec.train.trackers if spec.train is not None else ():
@@ -322,23 +211,6 @@ def _say_unanalyzed(spec: Spec, folder: RunFolder, console: Console, analyze: bo
         console.say(f"trained; gflow analyze {folder.path} makes its analyses")
 
 
-def _build(
-    spec: Spec,
-    console: Console,
-    *,
-    begin: bool = True,
-    precision: str = "auto",
-    compiled: bool | None = None,
-    data: Source | None = None,
-    text: TextEncoder | None = None,
-) -> Experiment:
-    experiment = build(
-        spec, progress=console.progress, begin=begin, precision=precision, compiled=compiled, data=data, text=text
-    )
-    console.close()
-    return experiment
-
-
 def _prepare(experiment: Experiment, console: Console) -> None:
     """What analyzers will need later is there now. Raises GflowError if not."""
     if not experiment.runtime.main:
@@ -349,35 +221,6 @@ def _prepare(experiment: Experiment, console: Console) -> None:
             if prepare is not None:
                 prepare(experiment.spec, experiment.runtime.device, console.progress)
     console.close()
-
-
-@contextmanager
-def _held(folder: RunFolder, doing: str, waits: Console | None = None) -> Iterator[None]:
-    """The run folder is this command's alone within the block; of several processes the first one holds it.
-
-    Where another process is at work on it: GflowError, or with `waits` told there and waited for.
-    """
-    with folder.held(doing, waits.say if waits else None) if _first() else nullcontext():
-        yield
-
-
-def _first() -> bool:
-    """Whether this is the first of the processes that a launcher started."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-@contextmanager
-def _data_of(manifest: Mapping[str, Any], spec: Spec) -> Iterator[None]:
-    """Reading a run's data again within the block; DataError says where a relative path to them counts from."""
-    try:
-        yield
-    except DataError as error:
-        root = getattr(spec.dataset, "root", None)
-        if root is None or Path(root).is_absolute() or not manifest.get("folder"):
-            raise
-        raise DataError(
-            f'{error}\nthe run began in {manifest["folder"]}, where its dataset.root = "{root}" counts from; go there'
-        ) from error
 
 
 def _check_copies(folder: RunFolder, name: str, experiment: Experiment) -> None:

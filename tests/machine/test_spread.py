@@ -36,7 +36,7 @@ from gflow_core.nn.sampling import draw_from, sample
 from gflow_core.nn.spectral import spectral_norm
 from gflow_core.parts.analysis import Subject
 from gflow_core.parts.spec import Spec, Train
-from gflow_core.runs import session
+from gflow_core.runs import around
 from gflow_core.scores.features import Features
 
 CPU = Runtime(torch.device("cpu"))
@@ -300,10 +300,10 @@ def test_workers_of_another_version_are_told_before_anything_is_done(address, mo
     told = versions._version_cached
     monkeypatch.setattr(versions, "_version_cached", lambda name: "0.0.9" if name == "gflow-core" else told(name))
     with pytest.raises(GflowError, match=r"the worker tcp.* has gflow-core .*, here it is 0\.0\.9"):
-        session.workers(address).__enter__()
+        around.workers(address).__enter__()
 
 
 def test_of_several_processes_the_first_one_connects(monkeypatch):
     monkeypatch.setenv("RANK", "1")
-    with session.workers("tcp://127.0.0.1:1") as found:
+    with around.workers("tcp://127.0.0.1:1") as found:
         assert found is map

@@ -16,7 +16,7 @@ from gflow_core.files.checkpoint import Checkpoint
 from gflow_core.files.locks import held
 from gflow_core.files.run_folder import checkpoint_names, lock_of
 from gflow_core.report.read import read
-from gflow_core.runs import api, session
+from gflow_core.runs import api, around
 from gflow_core.runs.console import RunConsole
 from gflow_core.runs.record import RunFolder
 from gflow_core.runs.summary import summary
@@ -38,14 +38,14 @@ def run(trained, tmp_path):
 
 
 def test_resuming_holds_the_run_before_it_reads_it(run, gflow, monkeypatch):
-    build, said = session.build, []
+    build, said = around.build, []
 
     def slow(*arguments, **options):
-        monkeypatch.setattr(session, "build", build)
+        monkeypatch.setattr(around, "build", build)
         said.append(gflow("resume", run, "--steps", 4, code=2).output)  # another one, meanwhile
         return build(*arguments, **options)
 
-    monkeypatch.setattr(session, "build", slow)
+    monkeypatch.setattr(around, "build", slow)
     gflow("resume", run, "--steps", 3)
     assert f"error: {run}: gflow resume (process {os.getpid()} on " in said[0]
     assert "is at work on this run; try again when it is done" in said[0]

@@ -97,7 +97,7 @@ def test_one_that_fails_says_why_and_ends_the_other(folders):
     assert second != 0
     assert "error: objective.pool_size = 63" in failed
     assert "error: another process of this run has ended" in left
-    assert "gflow_core/runs/session.py" not in left + failed, "torchrun's own traceback is enough"
+    assert "gflow_core/runs/" not in left + failed, "torchrun's own traceback is enough"
 
 
 @pytest.fixture
