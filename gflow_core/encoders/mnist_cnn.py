@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -28,6 +27,7 @@ from gflow_core.encoders.learning import learn
 from gflow_core.encoders.network import EncoderNetwork, float32_only, fresh, resized, weights_hash
 from gflow_core.errors import DataError
 from gflow_core.files.cache import cache_folder
+from gflow_core.files.weights import save_tensors
 from gflow_core.files.whole import written_aside
 from gflow_core.machine.streams import derive, seeded
 from gflow_core.parts.nouns import Progress
@@ -165,7 +165,7 @@ def _read(file: Path) -> Trained | None:
 def _write(file: Path, trained: Trained) -> None:
     notes = {"sha256": weights_hash(trained.network), "accuracy": repr(trained.accuracy)}
     with written_aside(file) as aside:
-        save_file({name: tensor.contiguous() for name, tensor in trained.network.state_dict().items()}, aside, notes)
+        save_tensors({name: tensor.contiguous() for name, tensor in trained.network.state_dict().items()}, aside, notes)
 
 
 # ------------------------------------------------------------------ training

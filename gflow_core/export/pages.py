@@ -145,17 +145,17 @@ def model_card(drawing: Drawing, licence: str | None) -> str:
 
 
 def _scores(results: dict[str, dict[str, Any]]) -> str:
-    if not results:
-        return "None was measured."
     parts = []
     for name, found in results.items():
+        if not found["scores"]:  # a picture
+            continue
         rows = "\n".join(f"| {_cell(score)} | {_number(value)} |" for score, value in found["scores"].items())
         depends = json.dumps(found["manifest"], indent=2)
         parts.append(
             f"### {_cell(name)}, after {found.get('step', 0):,} steps\n\n| score | |\n|---|---|\n{rows}\n\n"
             f"It depends on:\n\n```json\n{depends}\n```"
         )
-    return "\n\n".join(parts)
+    return "\n\n".join(parts) or "None was measured."
 
 
 def _number(value: Any) -> str:

@@ -15,12 +15,12 @@ from typing import Any
 
 import attrs
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from gflow_core.errors import GflowError, own_words
 from gflow_core.export.pages import model_card, readme
-from gflow_core.files.weights import load_state
+from gflow_core.files.weights import load_state, save_tensors
 from gflow_core.files.whole import beside
 from gflow_core.machine.runtime import Runtime
 from gflow_core.nn.portable import folded
@@ -61,7 +61,7 @@ def export(drawing: Drawing, folder: Path, *, onnx: bool = False, licence: str |
         raise GflowError(f"--to {folder}: is there already; name another folder, or delete it")
     network = _on_cpu(drawing.experiment.final_sampler)
     with _whole(folder) as aside:
-        save_file({name: tensor.clone() for name, tensor in network.state_dict().items()}, aside / WEIGHTS)
+        save_tensors({name: tensor.clone() for name, tensor in network.state_dict().items()}, aside / WEIGHTS)
         _check(drawing, network, _rebuilt(drawing, aside / WEIGHTS), WEIGHTS)
         program = _traced(drawing, network)
         with warnings.catch_warnings():

@@ -19,13 +19,14 @@ from typing import Any
 import attrs
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from gflow_core.errors import CheckpointError, first_line
 from gflow_core.files.inside import is_plain
 from gflow_core.files.reading import fault, parse_json, read_bytes
 from gflow_core.files.sealed import digest
+from gflow_core.files.weights import save_tensors
 from gflow_core.files.whole import beside, sha256_of
 
 __all__ = ["Checkpoint", "delete", "misfit", "pack", "read", "unpack", "unsavable", "write"]
@@ -150,7 +151,7 @@ def _write(folder: Path, checkpoint: Checkpoint) -> None:
         note = pack(tree, tensors)
         path = folder / f"{name}.safetensors"
         try:
-            save_file(tensors, path)
+            save_tensors(tensors, path)
         except SafetensorError as error:  # a full disk, for one
             raise OSError(str(error)) from error
         files[name] = {"sha256": _sync_and_hash(path), "tree": note}

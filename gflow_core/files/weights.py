@@ -1,8 +1,9 @@
-"""Files of weights, from anywhere: read without running code, and loaded into a network that they fit."""
+"""Files of weights: written, read from anywhere without running code, and loaded into a network that they fit."""
 
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,15 +11,26 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gflow_core.errors import DataError, first_line
 from gflow_core.files.reading import opened
 
-__all__ = ["load_state", "not_finite", "read_state"]
+__all__ = ["load_state", "not_finite", "read_state", "save_tensors"]
 
 logger = logging.getLogger("gflow.weights")
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, notes: Mapping[str, str] | None = None) -> None:
+    """Write a .safetensors, contiguous tensors and notes, that others may read as they may any new file.
+
+    (The library's own are for their owner alone: a run on a shared disk could be copied by nobody else.)
+    """
+    save_file(dict(tensors), path, None if notes is None else dict(notes))
+    mask = os.umask(0o077)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

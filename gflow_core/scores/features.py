@@ -11,11 +11,11 @@ from typing import Any, Literal
 import attrs
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gflow_core.errors import DataError, Diverged, PluginError
 from gflow_core.files.cache import cache_folder
+from gflow_core.files.weights import save_tensors
 from gflow_core.files.whole import written_aside
 from gflow_core.machine.runtime import Runtime
 from gflow_core.machine.streams import derive
@@ -211,7 +211,7 @@ class Features:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with written_aside(path) as aside:
-                save_file(made, aside, {"fingerprint": fingerprint(*made.values())})
+                save_tensors(made, aside, {"fingerprint": fingerprint(*made.values())})
         except (OSError, SafetensorError) as error:
             logger.warning("%s: cannot be kept (%s); set GFLOW_CACHE to a folder with room for it", path, error)
         return made

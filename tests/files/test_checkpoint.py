@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 from hypothesis import given
@@ -89,7 +91,7 @@ def test_a_write_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(checkpoint, "save_tensors", full)
     with pytest.raises(OSError, match="No space"):
         checkpoint.write(folder, Checkpoint(step=1, parts={"a": {"x": torch.zeros(3)}}))
     assert torch.equal(checkpoint.read(folder).parts["a"]["x"], torch.ones(3))
@@ -131,3 +133,14 @@ def test_names_stand_in_the_order_of_training(tmp_path):
         (tmp_path / name).mkdir()
     assert checkpoint_names(tmp_path) == ["000009", "000009-002", "000009-012", "000010", "1000000"]
     assert [checkpoint_order(name) for name in ("000009-012", "1000000")] == [[9, 12], [1_000_000]]
+
+
+def test_others_may_read_what_they_may_read_of_any_new_file(tmp_path):
+    """safetensors writes for the owner alone; a run on a shared disk is everybody's."""
+    before = os.umask(0o027)
+    try:
+        checkpoint.write(tmp_path / "000001", checkpoint.Checkpoint(1, {"sampler": {"w": torch.ones(2)}}))
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "000001").iterdir()}
+    assert modes == {"checkpoint.json": 0o640, "sampler.safetensors": 0o640}

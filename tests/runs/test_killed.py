@@ -173,7 +173,7 @@ def test_a_full_disk_costs_only_what_it_had_no_room_for(watched, whole, tree, tm
         with pytest.raises(GflowError, match="make room, then gflow resume"):
             api.run(watched, runs=tmp_path, quiet=True)
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save_file", full)
+        patch.setattr(checkpoint, "save_tensors", full)
         patch.setattr(record, "_write_table", full)
         with pytest.raises(CheckpointError, match="000004: cannot be written: No space left on device; earlier"):
             api.load_run(run).resume(quiet=True)
