@@ -94,6 +94,7 @@ def register_encoders(add: Add) -> None:
     add("resnet50", encoders.ResNet50)
     add("vgg16", encoders.Vgg16)
     add("densenet201", encoders.DenseNet201)
+    add("dinov2", encoders.Dinov2)
 
 
 @hookimpl

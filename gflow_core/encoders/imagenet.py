@@ -17,7 +17,7 @@ from gflow_core.files.weights import load_state, read_state
 if TYPE_CHECKING:
     from gflow_core.parts.nouns import DataShape
 
-__all__ = ["build_efficientnet_lite0", "build_torchvision", "old_densenet"]
+__all__ = ["build_efficientnet_lite0", "build_torchvision", "by_imagenet", "old_densenet"]
 
 SIZE = 224
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -45,8 +45,8 @@ def build_torchvision(
         return network
 
     url = models.get_model_weights(model)["IMAGENET1K_V1"].url
-    network, name = pretrained(model, make, weights, url, download=download, rename=old_densenet)
-    standardise, whose = {"imagenet": (_by_imagenet, "ImageNet's"), "image": (_by_image, "each image's own")}[
+    network, name = pretrained(model, make, weights, url, download=download, adapt=old_densenet)
+    standardise, whose = {"imagenet": (by_imagenet, "ImageNet's"), "image": (_by_image, "each image's own")}[
         normalisation
     ]
     resizer = (
@@ -78,12 +78,13 @@ def build_efficientnet_lite0(data: DataShape, device: torch.device) -> EncoderNe
     return EncoderNetwork(name, network, "_fc", _from_bytes, resizer, device)
 
 
-def old_densenet(name: str) -> str:
+def old_densenet(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """denselayer1.norm.1.weight -> denselayer1.norm1.weight: torchvision's file has names that torch gave up."""
-    return re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", name)
+    return {re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", name): x for name, x in state.items()}
 
 
-def _by_imagenet(x: Tensor) -> Tensor:
+def by_imagenet(x: Tensor) -> Tensor:
+    """Pixels in [0, 1], each channel less ImageNet's mean, by its standard deviation."""
     mean, std = (x.new_tensor(values).view(3, 1, 1) for values in (MEAN, STD))
     return (x - mean) / std
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +24,18 @@ class EncoderNetwork:
     """An encoder (`Encoder`): images -> prepare -> network without its head -> features -> head -> logits.
 
     `network` is the whole classifier with its weights; `head` names the part of it that turns features into logits.
+    One that is no classifier has an empty head and says how many features it has, `dim`.
     """
 
     def __init__(
-        self, name: str, network: nn.Module, head: str, prepare: Prepare, resizer: str, device: torch.device
+        self,
+        name: str,
+        network: nn.Module,
+        head: str,
+        prepare: Prepare,
+        resizer: str,
+        device: torch.device,
+        dim: int | None = None,
     ) -> None:
         self.name = name
         self.weights = weights_hash(network)
@@ -36,7 +45,7 @@ class EncoderNetwork:
         self.head = network.get_submodule(head).to(device)
         network.set_submodule(head, nn.Identity())
         self.trunk: nn.Module = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.dim = next(layer.in_features for layer in self.head.modules() if isinstance(layer, nn.Linear))
+        self.dim = dim or next(layer.in_features for layer in self.head.modules() if isinstance(layer, nn.Linear))
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
@@ -85,11 +94,11 @@ def weights_hash(network: nn.Module) -> str:
     return fingerprint(*(state[name].cpu() for name in sorted(state)))
 
 
-def resized(x: Tensor, size: int) -> Tensor:
-    """x [B, C, H, W] -> [B, C, size, size], bilinear and antialiased: when shrinking, the filter widens."""
+def resized(x: Tensor, size: int, mode: Literal["bilinear", "bicubic"] = "bilinear") -> Tensor:
+    """x [B, C, H, W] -> [B, C, size, size], antialiased: when shrinking, the filter widens."""
     if x.shape[2:] == (size, size):
         return x
-    return F.interpolate(x, (size, size), mode="bilinear", align_corners=False, antialias=True)
+    return F.interpolate(x, (size, size), mode=mode, align_corners=False, antialias=True)
 
 
 def grey_as_rgb(data: DataShape) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gflow_core.data.places import DAMAGED, fetch, not_found
 from gflow_core.encoders.network import fresh
@@ -16,7 +17,7 @@ from gflow_core.files.whole import sha256_of
 
 __all__ = ["hub_folder", "pretrained"]
 
-Rename = Callable[[str], str]
+State = dict[str, Tensor]
 
 
 def pretrained(
@@ -27,13 +28,15 @@ def pretrained(
     *,
     aliases: Sequence[str] = (),
     download: bool = False,
-    rename: Rename = str,
+    adapt: Callable[[State], State] = dict,
+    mend: str = "give the right file",
 ) -> tuple[nn.Module, str]:
     """The network that `make` builds, with `weights`, and what scores on its features are called after.
 
     `weights` is "cache" (the file published at `url`, or the same file under one of the `aliases`), "random", or the
     path of a file. Only the published file, wherever it lies, gives the bare `name`; others give "name (random)" and
-    "name (FILE)". `rename` brings the file's names of tensors up to date. Raises DataError.
+    "name (FILE)". A published file whose name states no sha256 is known by that name alone. `adapt` brings a file's
+    tensors up to date, and `mend` says what to do about those of another network. Raises DataError.
     """
     if weights == "random":
         return fresh(name, make), f"{name} (random)"
@@ -41,10 +44,11 @@ def pretrained(
         path, published = _cached(name, url, aliases, download), True
     else:
         path = _file(name, weights)
-        published = _sha256(path).startswith(_digest(url))
-    state = {rename(key): value for key, value in read_state(path).items()}
+        digest = _digest(url)
+        published = _sha256(path).startswith(digest) if digest else path.name in (Path(url).name, *aliases)
+    state = adapt(read_state(path))
     network = fresh(name, make)
-    load_state(network, state, path)
+    load_state(network, state, path, mend)
     return network, name if published else f"{name} ({path.stem})"
 
 
@@ -54,7 +58,7 @@ def hub_folder() -> Path:
 
 
 def _cached(name: str, url: str, aliases: Sequence[str], download: bool) -> Path:
-    """The published file in torch hub's cache, verified by the sha256 that its name states."""
+    """The published file in torch hub's cache, verified by the sha256 that its name states, if any."""
     folder = hub_folder()
     places = [folder / file for file in (Path(url).name, *aliases)]
     path = next((place for place in places if place.is_file()), None)
@@ -85,14 +89,15 @@ def _file(name: str, weights: str) -> Path:
 def _download(name: str, url: str, path: Path) -> None:
     def work() -> None:
         if not path.is_file():  # another process may have fetched it meanwhile
-            torch.hub.download_url_to_file(url, str(path), hash_prefix=_digest(url), progress=False)
+            torch.hub.download_url_to_file(url, str(path), hash_prefix=_digest(url) or None, progress=False)
 
     fetch(name, path.parent, work, f"fetch {url} yourself into {path.parent}")
 
 
 def _digest(url: str) -> str:
-    """The start of the file's sha256, which torch hub writes into its name: weights-0123abcd.pth."""
-    return Path(url).stem.rpartition("-")[2]
+    """The start of the file's sha256, which torch hub writes into its name, weights-0123abcd.pth; empty without."""
+    found = re.search(r"-([0-9a-f]{8,})$", Path(url).stem)
+    return found[1] if found else ""
 
 
 def _sha256(path: Path) -> str:

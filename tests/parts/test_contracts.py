@@ -100,6 +100,7 @@ PARTS = [
     (check_encoder, encoders.ResNet50(weights="random"), {"data": RGB}),
     (check_encoder, encoders.Vgg16(weights="random"), {"data": RGB}),
     (check_encoder, encoders.DenseNet201(weights="random"), {"data": RGB}),
+    (check_encoder, encoders.Dinov2(weights="random", size=28), {"data": RGB}),
 ]
 """Check, part, and what the check is given besides."""
 
