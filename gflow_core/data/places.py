@@ -19,7 +19,7 @@ def expand(root: str) -> Path:
     try:
         return Path(root).expanduser()
     except RuntimeError as error:
-        raise DataError(f"{root}: {error}; write the path out in dataset.root") from error
+        raise DataError(f"{root}: {error}; write the path out") from error
 
 
 def not_found(what: str, looked: Iterable[Path], mend: str) -> DataError:

@@ -142,7 +142,7 @@ class ClassificationAccuracy(_OfImages):
 
 @attrs.frozen(kw_only=True)
 class Inversion(_OfImages):
-    """Latents whose samples come nearest to given images: what of held-out data the sampler can make at all.
+    """Latents whose samples come nearest to given images: what of them, or of held-out data, the sampler can make.
 
     Adam on z from several draws of its law, the best of which counts; labels are the images' own. The loss of an
     image is the mean squared error of its pixels and `weight` times that of an encoder's features. Beside it stands the
@@ -151,7 +151,12 @@ class Inversion(_OfImages):
 
     smallest: ClassVar[int] = 1
 
-    count: int = option(8, doc="Held-out images, and as many samples.", ge=1, le=64)
+    images: str | None = option(
+        None,
+        doc="Folder, zip or tar of images to look for, read as image_folder reads them; held-out ones without.",
+        check=lambda value: "expected a folder, zip or tar, got an empty string" if value == "" else None,
+    )
+    count: int = option(8, doc="Images, the first of them, and as many samples.", ge=1, le=64)
     steps: int = option(300, doc="Steps of Adam.", ge=1)
     starts: int = option(4, doc="Draws of z that each image is sought from.", ge=1)
     rate: float = option(0.05, doc="Adam's learning rate at first; it falls to 0 along a cosine.", gt=0)
@@ -160,15 +165,25 @@ class Inversion(_OfImages):
 
     def check(self, spec: Spec) -> Iterable[str]:
         yield from super().check(spec)
+        data = spec.dataset.data_shape()
+        if self.images is not None and data.kind == "image":
+            if spec.sampler.conditional:
+                yield "looks for images, which have no labels, and the sampler reads labels; leave images out"
+            if data.shape[1] != data.shape[2] or data.shape[0] not in (1, 3) or (data.low, data.high) != (-1.0, 1.0):
+                yield f"reads images as squares of 1 or 3 channels in [-1, 1], the data is {data}; leave images out"
         if self.encoder is not None:
             yield from encoder_faults(self.encoder, spec)
             yield from smooth_faults(self.encoder)
 
     def prepare(self, spec: Spec, device: torch.device, progress: Progress) -> None:
-        """Weights and held-out data that are missing are missed before training."""
+        """Weights, images and held-out data that are missing are missed before training."""
         if self.encoder is not None:
             self.encoder.build(spec.dataset.data_shape(), device, progress)
-        if (other := held_out(spec.dataset)) is not None:
+        if self.images is not None:
+            from gflow_core.scores.inversion import images_of
+
+            images_of(self.images, spec.dataset.data_shape(), self.count, progress)
+        elif (other := held_out(spec.dataset)) is not None:
             other.load(progress)
 
     def build(self) -> Callable[[Subject], Result]:
@@ -176,6 +191,7 @@ class Inversion(_OfImages):
 
         return lambda subject: inversion(
             subject,
+            images=self.images,
             count=self.count,
             steps=self.steps,
             starts=self.starts,

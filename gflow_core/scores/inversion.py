@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from gflow_core.data.decode import Decoding
+from gflow_core.data.image_folder import read_image_folder
+from gflow_core.data.places import expand, not_found
+from gflow_core.data.store import open_store
 from gflow_core.encoders.network import float32_only
+from gflow_core.errors import DataError
 from gflow_core.nn.sampling import draw_labels, label_pool, sample
 from gflow_core.parts.analysis import Result, Subject
 from gflow_core.parts.contracts import EncoderPart
-from gflow_core.parts.nouns import DataShape
+from gflow_core.parts.nouns import DataShape, Progress
+from gflow_core.parts.source import Source
 from gflow_core.runs.pictures import image_grid
 from gflow_core.scores.features import Features, real_index
 from gflow_core.scores.held_out import compared_items
 from gflow_core.scores.sample_grid import grid_figure
 
-__all__ = ["inversion"]
+__all__ = ["images_of", "inversion"]
 
 
 def inversion(
     subject: Subject,
     *,
+    images: str | None = None,
     count: int,
     steps: int,
     starts: int,
@@ -33,17 +42,26 @@ def inversion(
 ) -> Result:
     """The root mean squared error of the pixels, in the data's units, of some held-out images and of samples.
 
+    Of the first `count` of other `images` where there is a folder, zip or tar of them.
+
     The figures `data` and `samples` have three rows: what was sought, what was found, and how far they are apart.
     """
     data, part, sampler = subject.data, subject.spec.sampler, subject.sampler
     assert data is not None
     assert sampler is not None
     device = subject.runtime.device
-    real, split = compared_items(subject)
-    count = min(count, len(real))
+    whose: dict[str, Any]
+    if images is None:
+        real, split = compared_items(subject)
+        count = min(count, len(real))
+        index, whose = real_index(real, count), {"held_out_split": split, "held_out_data": real.fingerprint}
+    else:
+        real, sums = images_of(images, data.shape, count, subject.progress)
+        count = len(real)
+        index, whose = torch.arange(count), {"images": sums}
     features = None if encoder is None else Features.of(subject, encoder, count)
 
-    given = real.batch(real_index(real, count), device)
+    given = real.batch(index, device)
     z = part.latent.draw(count, subject.streams["latent"])
     y = draw_labels(label_pool(data, data.shape), count, subject.streams["label"]) if part.conditional else None
     with float32_only(device):
@@ -53,8 +71,7 @@ def inversion(
             **subject.protocol(),
             "n_real": count,
             "n_fake": count,
-            "held_out_split": split,
-            "held_out_data": real.fingerprint,
+            **whose,
             "steps": steps,
             "starts": starts,
             "rate": rate,
@@ -71,6 +88,36 @@ def inversion(
         result.tables[f"errors{suffix}"] = [{"image": i, "error": value} for i, value in enumerate(error.tolist())]
         result.figures[suffix[1:] or "data"] = _figure(x.cpu(), found.cpu(), data.shape)
     return result
+
+
+def images_of(images: str, shape: DataShape, n: int, progress: Progress) -> tuple[Source, dict[str, str]]:
+    """The first n images of a folder, zip or tar, as items of such a shape; and the sha256 of each file, by name.
+
+    They are cropped to the centre square and resized, as image_folder does it. Raises DataError.
+    """
+    path, mend = expand(images), "set images to a folder, zip or tar of images"
+    if not path.exists():
+        raise not_found("inversion: images", [path], mend)
+    store = open_store(path)
+    if not store.names:
+        raise DataError(f"inversion: {path}: holds no images; {mend}")
+    found = read_image_folder(
+        images,
+        Decoding(None, shape.shape[1], shape.shape[0]),
+        folder="",
+        classes=None,
+        labelling=None,
+        limit=n,
+        skip_unreadable=False,
+        workers=1,
+        progress=progress,
+    )
+    sums = {}
+    for name in found.names:
+        member = store.file([name])
+        assert member is not None  # it was decoded
+        sums[name] = hashlib.sha256(member[1]).hexdigest()
+    return Source(found.x, DataShape("image", shape.shape, -1.0, 1.0), found.fingerprint), sums
 
 
 def _nearest(

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import hashlib
+import zipfile
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +10,8 @@ from torch import nn
 
 from gflow_core.data.parts import Mnist5k
 from gflow_core.encoders.parts import Inception
+from gflow_core.errors import DataError
+from gflow_core.parts.nouns import no_progress
 from gflow_core.scores.features import real_index
 from gflow_core.scores.image_scores import Inversion
 
@@ -66,3 +71,43 @@ def test_latents_stay_within_their_law(scene):
     x = Mnist5k(split="test", limit=20).load().batch(ORDER[:2]).x
     even = x.square().flatten(1).mean(1).sqrt().mean()  # the error of an image of zeros
     assert result.scores["error"] == pytest.approx(float(even), rel=0.01)
+
+
+def test_a_folder_of_images_is_looked_for_in_place_of_held_out_ones(scene, make, tmp_path):
+    """One that the sampler can make is found; of the others, the first, only so many are looked for."""
+    sampler = Plane(30)
+    made = sampler(torch.randn(1, 30, generator=torch.Generator().manual_seed(2)))[0, 0].detach()
+    made = (made / made.abs().max() * 127.5 + 127.5).round().byte().numpy()
+    folder = tmp_path / "mine"
+    make.write({"a.png": make.png(made)}, folder)
+    make.write({"b.png": make.png(255 - np.tri(56, 84, dtype=np.uint8) * 200)}, folder)
+    make.write({"c.png": make.png(made)}, folder)
+    files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("a.png", "b.png")}
+    with zipfile.ZipFile(tmp_path / "mine.zip", "w") as archive:
+        for name in ("a.png", "b.png", "c.png"):
+            archive.write(folder / name, name)
+    found = {}
+    for place in (folder, tmp_path / "mine.zip"):
+        part = Inversion(images=str(place), count=2, steps=150, starts=2, rate=0.3)
+        result = scene.score(part, DIGITS, sampler)
+        assert result.manifest["images"] == files
+        assert result.manifest["n_real"] == result.manifest["n_fake"] == 2
+        assert "held_out_split" not in result.manifest
+        found[place] = [row["error"] for row in result.tables["errors"]]
+    assert found[folder] == pytest.approx(found[tmp_path / "mine.zip"])
+    assert found[folder][0] < 0.02 < 0.1 < found[folder][1]
+    few = scene.score(Inversion(images=str(folder), count=8, steps=2, starts=1), DIGITS, sampler)
+    assert (few.manifest["n_real"], few.manifest["n_fake"]) == (3, 3)
+
+
+def test_images_that_are_not_there_are_missed_before_training(scene, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for name, words in {"absent": "images not found; looked for .*set images to", "empty": "holds no images"}.items():
+        part = Inversion(images=str(tmp_path / name))
+        with pytest.raises(DataError, match=words):
+            part.prepare(scene.spec(DIGITS), torch.device("cpu"), no_progress)
+    labelled = scene.spec(DIGITS)
+    labelled.sampler.conditional = True
+    assert "have no labels" in " ".join(part.check(labelled))
+    with pytest.raises(ValueError, match="expected a folder, zip or tar"):
+        Inversion(images="")
