@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 import click
 from click.core import ParameterSource
@@ -50,6 +51,13 @@ _FILMS = (".gif", ".mp4")
     "Smiling=1,Male=-1; without it every class in turn.",
 )
 @click.option("--text", metavar="WORDS", help='What a sampler of captions is asked for, such as "a thick three".')
+@click.option(
+    "--batch-norm",
+    type=click.Choice(["eval", "standing"]),
+    default="eval",
+    show_default=True,
+    help="Statistics of batch norm in the sampler: those of training, or standing ones, over its own samples.",
+)
 @click.option("--scheduler", metavar="ADDRESS|FILE", help="Spread the work over the workers of this dask scheduler.")
 def command(
     run: Path,
@@ -64,6 +72,7 @@ def command(
     replica: int,
     label: str | None,
     text: str | None,
+    batch_norm: Literal["eval", "standing"],
     scheduler: str | None,
 ) -> None:
     """Draw from a run's sampler (its averaged weights where it keeps them)."""
@@ -86,7 +95,7 @@ def command(
     with of_run(run) as said:
         for line in said:
             click.echo(harmless(line), err=True)
-        drawing = Drawing(run, checkpoint, seed, replica, label, text)
+        drawing = Drawing(run, checkpoint, seed, replica, label, text, batch_norm=batch_norm)
     shape = drawing.recipe.spec.data_shape()
     if kind == ".png":
         with workers(scheduler) as spread:
@@ -113,6 +122,8 @@ def command(
     which = "" if text is None else f' of "{text}"'
     if label is not None and shape is not None and drawing.labels is not None:
         which = f" of {label_name(drawing.labels[0], shape, drawing.class_names)}"
+    if batch_norm == "standing":
+        which += ", with standing statistics of batch norm"
     what = f"{frames} frames of {n} walks" if video is not None else f"{n} samples"
     click.echo(harmless(f"{what}{which}: {target}"))
 

@@ -199,6 +199,7 @@ def _notes(drawing: Drawing, names: list[str]) -> dict[str, str]:
         "seed": drawing.experiment.streams.seed,
         "label": drawing.label,
         **({} if drawing.text is None else {"text": drawing.text}),
+        "batch_norm": drawing.batch_norm,
         "step": drawing.step,
         "weights": _digest(module.state_dict()),
     }

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import torch
@@ -16,6 +16,7 @@ from gflow_core.machine.runtime import choose_device
 from gflow_core.machine.streams import Streams
 from gflow_core.nn.labels import label_rows, parse_label
 from gflow_core.nn.sampling import CHUNK, Given, by_label, draw_given, label_pool, made_of
+from gflow_core.optim.ema import has_batch_norm
 from gflow_core.optim.player import evaluating
 from gflow_core.parts.analysis import Map
 from gflow_core.parts.loading import check_loaded
@@ -25,10 +26,11 @@ from gflow_core.recipes.changes import check_recipe
 from gflow_core.recipes.files import check_files
 from gflow_core.recipes.recipe import Recipe, load
 from gflow_core.runs.blame import blaming
-from gflow_core.runs.build import build, single
-from gflow_core.runs.manifest import check_origins, class_names, precision_of
+from gflow_core.runs.build import build, read_data, single
+from gflow_core.runs.manifest import check_data, check_origins, class_names, precision_of
 from gflow_core.runs.pictures import finite
 from gflow_core.runs.record import RunFolder
+from gflow_core.runs.standing import standing
 from gflow_core.runs.state import load_network
 from gflow_core.runs.texts import kept_text
 
@@ -57,6 +59,8 @@ class Drawing:
     `seed` chooses other latents than the run's own seed would, `replica` one of several (from 0), and `label` what a
     conditional sampler is asked for: a class by name or index, or numbers (`nn.labels.parse_label`); every class in
     turn without it. Where labels are captions, `text` says it in words. `device` is another than its recipe's.
+    `batch_norm` is "eval", the statistics of training, or "standing", those that analyzers may ask for: where the
+    sampler reads labels it needs those of the data. Raises GflowError, also where there is no batch norm.
     """
 
     def __init__(
@@ -68,9 +72,10 @@ class Drawing:
         label: str | int | None = None,
         text: str | None = None,
         device: str | None = None,
+        batch_norm: Literal["eval", "standing"] = "eval",
     ) -> None:
         folder = RunFolder(path)
-        self.path, self.label, self.text = path, label, text
+        self.path, self.label, self.text, self.batch_norm = path, label, text, batch_norm
         self.recipe = load(folder.recipe, begun=True)
         spec = anywhere(self.recipe.spec, device)
         if spec.sampler is None:
@@ -93,8 +98,22 @@ class Drawing:
         if not 0 <= replica < len(spec.seeds):
             raise GflowError(f"{path}: no replica {replica}; it has {len(spec.seeds)}, numbered from 0")
         self.experiment = single(self.experiment, replica)
+        if batch_norm == "standing":
+            self._stand(manifest)
         if seed is not None:
             self.experiment.streams = Streams(seed)
+
+    def _stand(self, manifest: Mapping[str, Any]) -> None:
+        """The sampler's batch norm gets standing statistics, the same ones for every seed of samples."""
+        experiment, module = self.experiment, self.experiment.final_sampler
+        assert module is not None
+        if not has_batch_norm(module):
+            raise GflowError(f"--batch-norm standing: the sampler of {self.path} has no batch norm; leave it out")
+        if experiment.spec.sampler.conditional and experiment.spec.dataset is not None:
+            experiment.data = read_data(experiment.spec.dataset)
+            check_data(manifest, experiment, self.path)
+        with evaluating(module):
+            module.load_state_dict(standing(experiment, module, self.step or 0).state_dict())
 
     @cached_property
     def labels(self) -> Tensor | None:

@@ -6,12 +6,18 @@ import json
 import zipfile
 from itertools import count
 
+import attrs
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from gflow_core.export import samples
 from gflow_core.files.whole import sha256_of
+from gflow_core.runs import drawing
+from gflow_core.runs.analyze import looking
+from gflow_core.runs.build import read_data
+from gflow_core.runs.drawing import Drawing
 
 N = 300  # more than one chunk
 
@@ -158,3 +164,44 @@ def test_what_gflow_wrote_it_reads(gflow, run, made, tmp_path):
 
 def test_names_that_say_nothing_are_refused(gflow, run, tmp_path):
     assert ".png, .npy, .npz, .zip" in gflow("sample", run("plane"), "--out", tmp_path / "x.pgn", code=2)
+
+
+def test_samples_with_standing_batch_norm_are_those_that_analyzers_look_at(gflow, run, tmp_path):
+    words = ("sample", run("classes"), "--n", 6, "--out")
+    gflow(*words, tmp_path / "eval.npy")
+    said = gflow(*words, tmp_path / "x.npy", "--batch-norm", "standing")
+    assert said.startswith("6 samples, with standing statistics of batch norm: ")
+    plain, standing = np.load(tmp_path / "eval.npy"), np.load(tmp_path / "x.npy")
+    assert not np.allclose(plain, standing, atol=0.01)
+
+    plainly = Drawing(run("classes"))
+    experiment = plainly.experiment
+    experiment.data = read_data(experiment.spec.dataset)
+    with looking(experiment, "sample_grid", plainly.step, "standing") as subject:
+        assert subject.batch_norm == "standing"
+        statistics = {name: value.clone() for name, value in subject.sampler.state_dict().items()}
+    for seed in (None, 3):
+        module = Drawing(run("classes"), seed=seed, batch_norm="standing").experiment.final_sampler
+        assert all(torch.equal(value, statistics[name]) for name, value in module.state_dict().items())
+    experiment.final_sampler.load_state_dict(statistics)
+    assert np.allclose(torch.cat(list(plainly.chunks(6))).numpy(), standing, atol=1e-6)
+
+
+def test_a_folder_goes_on_with_the_statistics_it_began_with(gflow, run, tmp_path):
+    words = ("sample", run("classes"), "--n", 3, "--out", tmp_path / "x")
+    gflow(*words, "--batch-norm", "standing")
+    assert json.loads((tmp_path / "x" / "samples.json").read_text())["options"]["batch_norm"] == "standing"
+    assert "batch_norm standing there and eval here" in gflow(*words, code=2)
+    gflow(*words, "--batch-norm", "standing")
+
+
+def test_standing_statistics_want_batch_norm(gflow, run, tmp_path):
+    said = gflow("sample", run("plane"), "--batch-norm", "standing", "--out", tmp_path / "x.npy", code=2)
+    assert "has no batch norm; leave it out" in said
+    assert not (tmp_path / "x.npy").exists()
+
+
+def test_standing_statistics_follow_the_labels_of_the_runs_own_data(gflow, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(drawing, "read_data", lambda part: attrs.evolve(read_data(part), fingerprint="0123"))
+    said = gflow("sample", run("classes"), "--batch-norm", "standing", "--out", tmp_path / "x.npy", code=2)
+    assert "the data has changed since the run began" in said
