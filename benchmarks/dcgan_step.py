@@ -28,6 +28,7 @@ from vgrow_outer_loop import Noise, timed
 
 from gflow_core import Adam, Adversarial, Experiment, Spec, Train
 from gflow_core.machine.runtime import choose_device, computes_bf16
+from gflow_core.nn.fits import base_maps
 from gflow_core.nn.strided import widths
 from gflow_core.runs.build import build
 from gflow_dcgan.parts.networks import ConvDiscriminator, ConvSampler
@@ -67,7 +68,7 @@ class To4x4(nn.Module):
 
 def plain_sampler(size: Size, kernel: int) -> nn.Module:
     """Figure 1."""
-    wide = widths(size.image_size, size.width, 1024)
+    wide = widths(base_maps(size.image_size)[0], size.width, 1024)
     options = {"stride": 2, "padding": (kernel - 1) // 2, "output_padding": kernel % 2}
     rows: list[nn.Module] = [nn.Linear(LATENT, 16 * wide[0], bias=False), From4x4(), nn.BatchNorm2d(wide[0]), nn.ReLU()]
     for i, o in pairwise(wide):
@@ -77,7 +78,7 @@ def plain_sampler(size: Size, kernel: int) -> nn.Module:
 
 def plain_discriminator(size: Size, kernel: int) -> nn.Module:
     """Its mirror image, with leaky ReLU."""
-    wide = widths(size.image_size, size.width, 1024)[::-1]
+    wide = widths(base_maps(size.image_size)[0], size.width, 1024)[::-1]
     options = {"stride": 2, "padding": (kernel - 1) // 2}
     rows: list[nn.Module] = [nn.Conv2d(3, wide[0], kernel, **options), nn.LeakyReLU(0.2)]
     for i, o in pairwise(wide):
@@ -201,7 +202,7 @@ def peak(size: Size, device: torch.device, dtype: torch.dtype) -> float:
     """The best GFLOP/s of the discriminator's own convolutions, 5x5 and 4x4, channels-last, forward."""
     best, layout = 0.0, {"device": device, "dtype": dtype}
     side = size.image_size // 2
-    for narrow, wide in pairwise(widths(size.image_size, size.width, 1024)[::-1]):
+    for narrow, wide in pairwise(widths(base_maps(size.image_size)[0], size.width, 1024)[::-1]):
         for kernel in KERNELS.values():
             x = torch.randn(size.batch, narrow, side, side, **layout).contiguous(memory_format=torch.channels_last)
             w = torch.randn(wide, narrow, kernel, kernel, **layout).contiguous(memory_format=torch.channels_last)

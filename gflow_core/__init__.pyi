@@ -132,7 +132,12 @@ from .nn.conditional import (
     LabelledSequential as LabelledSequential,
     Projection as Projection,
 )
-from .nn.fits import attention_faults as attention_faults, batch_norm_faults as batch_norm_faults
+from .nn.fits import (
+    attention_faults as attention_faults,
+    base_maps as base_maps,
+    batch_norm_faults as batch_norm_faults,
+    image_size_faults as image_size_faults,
+)
 from .nn.labels import as_vectors as as_vectors, label_in as label_in, parse_label as parse_label
 from .nn.latents import (
     Bernoulli as Bernoulli,

@@ -66,14 +66,15 @@ def _vectors(data: AnyArray, where: str, shape: DataShape, limit: int | None) ->
 
 
 def _images(data: AnyArray, where: str, shape: DataShape, fit: Fit, limit: int | None) -> Pixels:
-    channels, size, _ = shape.shape
+    channels, height, width = shape.shape
     data = _planes(data, where)
-    if fit == "pad" and max(data.shape[2:]) > size:
+    if fit == "pad" and (data.shape[2] > height or data.shape[3] > width):
+        size = height if height == width else [height, width]
         raise DataError(
             f"{where}: images of {data.shape[2]}x{data.shape[3]} do not fit dataset.image_size = {size}; "
             'make it larger, or set dataset.fit = "resize"'
         )
-    return np.array(fitted(data[:limit], size, channels, fit))
+    return np.array(fitted(data[:limit], (height, width), channels, fit))
 
 
 def _planes(data: AnyArray, where: str) -> Pixels:

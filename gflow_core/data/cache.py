@@ -84,10 +84,11 @@ def decoded(
     `key` holds all that `select` depends on beside the store. `select` is called only to decode.
     """
     options = {"format": FORMAT, **attrs.asdict(decoding), **key}
+    px = decoding.size if isinstance(decoding.size, int) else "{}x{}".format(*decoding.size)
     file, notes = kept(
         store.path,
         store.stamp,
-        f"{decoding.size}px-{decoding.channels}ch",
+        f"{px}px-{decoding.channels}ch",
         options,
         lambda file: _prepare(file, store, decoding, select(), options, skip_unreadable, workers, progress),
         progress,

@@ -24,6 +24,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from gflow_core.data.archives import LARGEST, zip_bytes
+from gflow_core.data.fit import Size, height_width, largest_within, plain_size
 from gflow_core.data.pixels import RESAMPLE, Pixels
 from gflow_core.data.places import first_line
 from gflow_core.files.reading import opened, read_bytes
@@ -44,9 +45,9 @@ _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
 class Decoding:
     """How an image becomes pixels."""
 
-    crop: int | None
-    """Side of the centre square that is kept; the largest that fits where None."""
-    size: int
+    crop: Size | None = attrs.field(converter=attrs.converters.optional(plain_size))
+    """The part at the centre that counts; all of the image where None."""
+    size: Size = attrs.field(converter=plain_size)
     channels: int
 
 
@@ -75,9 +76,10 @@ class Chunk:
 
 
 def decode(raw: bytes, decoding: Decoding) -> Pixels:
-    """[C, size, size] of one image file. Raises whatever Pillow raises, or ValueError.
+    """[C, H, W] of one image file. Raises whatever Pillow raises, or ValueError.
 
-    Turned as EXIF says, cropped to its centre (black where it is smaller), resized by Pillow's bicubic.
+    Turned as EXIF says; of its centre (black where it is smaller than the crop) the largest part of the size's aspect
+    ratio, resized by Pillow's bicubic.
     Transparency lies on white; 16-bit images keep their upper 8 bits, whatever their values; the first frame of an
     animation counts.
     """
@@ -87,11 +89,12 @@ def decode(raw: bytes, decoding: Decoding) -> Pixels:
         if depth > 8:
             image = _upper_eight(image, depth, inverted)
         image = _opaque(image).convert("L" if decoding.channels == 1 else "RGB")
-    side = decoding.crop or min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    image = image.crop((left, top, left + side, top + side))
-    if side != decoding.size:
-        image = image.resize((decoding.size, decoding.size), RESAMPLE)
+    size, area = height_width(decoding.size), (image.height, image.width)
+    height, width = largest_within(height_width(decoding.crop) if decoding.crop else area, size)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    image = image.crop((left, top, left + width, top + height))
+    if (height, width) != size:
+        image = image.resize(size[::-1], RESAMPLE)
     pixels = np.asarray(image)
     return pixels[None] if decoding.channels == 1 else pixels.transpose(2, 0, 1)
 

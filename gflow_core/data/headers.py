@@ -36,10 +36,12 @@ class Held:
     """Of vectors."""
 
     @property
-    def side(self) -> int | None:
-        """Of images that are square and of one size; else None."""
-        (width, height), *others = self.sizes or [(0, 1)]
-        return width if width == height and not others else None
+    def size(self) -> tuple[int, int] | None:
+        """(height, width) of images that are of one size; else None."""
+        if len(self.sizes) != 1:
+            return None
+        ((width, height),) = self.sizes
+        return height, width
 
     def __str__(self) -> str:
         if self.dim is not None:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from gflow_core.data.fit import Fit
+from gflow_core.data.fit import Fit, Size, height_width
 
 __all__ = ["BILINEAR", "RESAMPLE", "Pixels", "fitted", "pad", "resize", "with_channels"]
 
@@ -18,10 +18,10 @@ BILINEAR = Image.Resampling.BILINEAR
 """The same with a triangle's weights, torchvision's default."""
 
 
-def fitted(x: Pixels, size: int, channels: int, fit: Fit) -> Pixels:
-    """x with the given channels, padded or resized to size x size."""
+def fitted(x: Pixels, size: Size, channels: int, fit: Fit) -> Pixels:
+    """x with the given channels, padded or resized to the size."""
     x = with_channels(x, channels)
-    if x.shape[2:] != (size, size):
+    if x.shape[2:] != height_width(size):
         x = pad(x, size) if fit == "pad" else resize(x, size, BILINEAR if fit == "bilinear" else RESAMPLE)
     return x
 
@@ -36,17 +36,17 @@ def with_channels(x: Pixels, channels: int) -> Pixels:
     return ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).astype(np.uint8)[:, None]
 
 
-def pad(x: Pixels, size: int) -> Pixels:
+def pad(x: Pixels, size: Size) -> Pixels:
     """Black around the image; where the border is odd, the larger half goes below and to the right."""
-    height, width = x.shape[2:]
-    top, left = (size - height) // 2, (size - width) // 2
-    return np.pad(x, ((0, 0), (0, 0), (top, size - height - top), (left, size - width - left)))
+    missing = [wanted - there for wanted, there in zip(height_width(size), x.shape[2:], strict=True)]
+    return np.pad(x, [(0, 0), (0, 0), *((more // 2, more - more // 2) for more in missing)])
 
 
-def resize(x: Pixels, size: int, resample: Image.Resampling = RESAMPLE) -> Pixels:
-    """Each image resized to size x size by Pillow."""
-    out = np.empty((*x.shape[:2], size, size), np.uint8)
+def resize(x: Pixels, size: Size, resample: Image.Resampling = RESAMPLE) -> Pixels:
+    """Each image resized to the size by Pillow, each axis by its own factor."""
+    height, width = height_width(size)
+    out = np.empty((*x.shape[:2], height, width), np.uint8)
     for image, place in zip(x, out, strict=True):
         for plane, target in zip(image, place, strict=True):
-            target[:] = Image.fromarray(plane).resize((size, size), resample)
+            target[:] = Image.fromarray(plane).resize((width, height), resample)
     return out

@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from gflow_core.data.decode import Chunk, Decoding, Job, Outcome, decode_chunk, start_worker
+from gflow_core.data.fit import height_width
 from gflow_core.data.pixels import Pixels
 from gflow_core.data.store import Store
 from gflow_core.errors import DataError
@@ -48,7 +49,7 @@ def decode_all(
     """Decode the named images into the part of `file`; which rows could not be read, and why."""
     part, journal = part_of(file)
     total = len(names)
-    shape = (total, decoding.channels, decoding.size, decoding.size)
+    shape = (total, decoding.channels, *height_width(decoding.size))
     layout = _layout(store, names)
     done, unreadable = _resume(part, journal, shape, layout)
     offset = len(_header(shape)) if done else _allocate(part, shape)

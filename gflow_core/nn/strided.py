@@ -5,7 +5,8 @@
 
 Batch norm everywhere but on the sampler's output and the discriminator's input, ReLU in the sampler, leaky ReLU in
 the discriminator, weights N(0, 0.02). With k doublings between 4x4 and the image, maps of 1/2^j of its side have
-w(j) = min(width 2^(j-1), max_width) channels: 64 px at width 128 are the published 1024, 512, 256, 128.
+w(j) = min(width 2^(j-1), max_width) channels: 64 px at width 128 are the published 1024, 512, 256, 128. Of
+images that are not square the smallest maps are not either: their shorter side, which names maps, is 4 (`base_maps`).
 
 What later networks added is there by option: spectral normalisation of every layer, self-attention behind the layer
 that makes maps of a given side, labels by conditional batch norm in the sampler and by projection in the discriminator.
@@ -13,6 +14,7 @@ that makes maps of a given side, labels by conditional batch norm in the sampler
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
@@ -23,6 +25,7 @@ from torch import Tensor, nn
 
 from gflow_core.nn.attention import SelfAttention
 from gflow_core.nn.conditional import ConditionalBatchNorm2d, LabelledSequential, Projection
+from gflow_core.nn.fits import base_maps
 from gflow_core.nn.labels import as_vectors
 from gflow_core.nn.spectral import spectral_norms
 from gflow_core.nn.strided_conv import StridedConv, StridedTransposedConv
@@ -56,13 +59,9 @@ class StridedLabels:
         return self.width or self.size
 
 
-def widths(image_size: int, width: int, max_width: int) -> list[int]:
-    """Channels w(k), ..., w(1) of the maps of 4, 8, ..., image_size / 2 pixels. image_size is 8, 16, 32, ..."""
-    ratio = image_size // 4
-    assert image_size % 4 == 0, "image_size is no multiple of 4"
-    assert ratio >= 2, "image_size is below 8"
-    assert ratio & (ratio - 1) == 0, "image_size is not 4 times a power of two"
-    return [min(width << j, max_width) for j in reversed(range(ratio.bit_length() - 1))]
+def widths(doublings: int, width: int, max_width: int) -> list[int]:
+    """Channels w(k), ..., w(1) of the maps of 1/2^k, ..., 1/2 of the image's side; k doublings."""
+    return [min(width << j, max_width) for j in reversed(range(doublings))]
 
 
 def normal_init(module: nn.Module, *, norms: bool = False) -> None:
@@ -114,13 +113,13 @@ def _attention(features: int, side: int, attention: Sequence[int]) -> list[nn.Mo
 
 
 class StridedSampler(nn.Module):
-    """z [B, latent_dim] (and labels y) -> x [B, image_channels, image_size, image_size] in [-1, 1]."""
+    """z [B, latent_dim] (and labels y) -> x [B, image_channels, height, width] in [-1, 1]."""
 
     def __init__(
         self,
         latent_dim: int,
         image_channels: int,
-        image_size: int,
+        image_size: int | tuple[int, int],
         *,
         width: int = 128,
         max_width: int = 1024,
@@ -135,10 +134,11 @@ class StridedSampler(nn.Module):
         self.join = labels.join if labels else None
         assert self.join != "projection", "projection is of discriminators"
         assert use_batch_norm or self.join != "norm", 'join = "norm" is of batch norm'
-        sizes = widths(image_size, width, max_width)
+        doublings, self.base = base_maps(image_size)
+        sizes = widths(doublings, width, max_width)
         extra = labels.outputs if labels else 0
         inputs = latent_dim + (extra if self.join == "layer" else 0)
-        self.linear = nn.Linear(inputs, 16 * sizes[0], bias=not use_batch_norm)
+        self.linear = nn.Linear(inputs, math.prod(self.base) * sizes[0], bias=not use_batch_norm)
         self.start = LabelledSequential(
             _norm(sizes[0], labels) if use_batch_norm else nn.Identity(),
             nn.ReLU(inplace=True),
@@ -165,8 +165,8 @@ class StridedSampler(nn.Module):
         if self.join == "norm":
             assert self.label is not None
             style = self.label(y, z)
-        # Read as [B, 4, 4, C] the linear layer's output is channels-last as it stands.
-        x = self.start(self.linear(z).unflatten(1, (4, 4, -1)).permute(0, 3, 1, 2), style)
+        # Read as [B, H, W, C] the linear layer's output is channels-last as it stands.
+        x = self.start(self.linear(z).unflatten(1, (*self.base, -1)).permute(0, 3, 1, 2), style)
         if self.join == "planes":
             assert self.label is not None
             x = _beside(x, self.label(y, x))
@@ -174,12 +174,12 @@ class StridedSampler(nn.Module):
 
 
 class StridedDiscriminator(nn.Module):
-    """x [B, image_channels, image_size, image_size] (and labels y) -> logit [B]."""
+    """x [B, image_channels, height, width] (and labels y) -> logit [B]."""
 
     def __init__(
         self,
         image_channels: int,
-        image_size: int,
+        image_size: int | tuple[int, int],
         *,
         width: int = 128,
         max_width: int = 1024,
@@ -195,7 +195,8 @@ class StridedDiscriminator(nn.Module):
         super().__init__()
         self.join, self.head = labels.join if labels else None, head
         assert self.join != "norm", "conditional batch norm is of samplers"
-        sizes = widths(image_size, width, max_width)[::-1]
+        doublings, base = base_maps(image_size)
+        sizes = widths(doublings, width, max_width)[::-1]
         extra = labels.outputs if labels else 0
         first = image_channels + (extra if self.join == "planes" else 0)
         self.blocks = nn.Sequential()
@@ -203,9 +204,9 @@ class StridedDiscriminator(nn.Module):
             normed = use_batch_norm and i > 0
             down = StridedConv(narrow, wide, kernel_size, bias=not normed)
             norm = [nn.BatchNorm2d(wide)] if normed else []
-            look = _attention(wide, image_size >> i + 1, attention)
+            look = _attention(wide, 2 << doublings - i, attention)
             self.blocks.append(nn.Sequential(down, *norm, nn.LeakyReLU(slope, inplace=True), *look))
-        features = sizes[-1] * (16 if head == "flatten" else 1)
+        features = sizes[-1] * (math.prod(base) if head == "flatten" else 1)
         joint: list[nn.Module] = []
         if labels and self.join == "layer":
             joint = [nn.Linear(features + extra, labels.joint), nn.LeakyReLU(slope)]

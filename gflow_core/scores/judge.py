@@ -202,7 +202,7 @@ def _agreed(a: Side, b: Side, image_size: int | None, channels: int | None) -> D
             _check_files(side, fixed, image_size, channels)
         elif side.shape != fixed:
             raise GflowError(f"{side}; the other side is {fixed}: score like with like")
-        elif fixed.kind == "image" and (image_size or fixed.shape[1]) != fixed.shape[1]:
+        elif fixed.kind == "image" and image_size and fixed.shape[1:] != (image_size, image_size):
             raise GflowError(f"--image-size {image_size}: only files are resized, and {side}; leave it out")
         elif fixed.kind == "image" and (channels or fixed.shape[0]) != fixed.shape[0]:
             raise GflowError(f"--channels {channels}: only files are converted, and {side}; leave it out")
@@ -212,12 +212,12 @@ def _agreed(a: Side, b: Side, image_size: int | None, channels: int | None) -> D
 def _of_files(b: Files, image_size: int | None, channels: int | None) -> DataShape:
     if b.held.dim is not None:
         return DataShape("vector", (b.held.dim,))
-    size = image_size or b.held.side
+    size = (image_size, image_size) if image_size else b.held.size
     if size is None:
         raise GflowError(
-            f"{b}, not squares of one size; with --image-size N all are cropped to their centre square and resized"
+            f"{b}, not of one size; with --image-size N all are cropped to their centre square and resized"
         )
-    return DataShape("image", (channels or b.held.channels, size, size), -1.0, 1.0)
+    return DataShape("image", (channels or b.held.channels, *size), -1.0, 1.0)
 
 
 def _check_files(side: Files, shape: DataShape, image_size: int | None, channels: int | None) -> None:
@@ -228,11 +228,11 @@ def _check_files(side: Files, shape: DataShape, image_size: int | None, channels
         if image_size or channels:
             raise GflowError(f"--image-size and --channels are for images; {side}")
         return
-    if image_size is None and held.side != shape.shape[1]:
-        raise GflowError(
-            f"{side}; the reference is {shape}: what is resized scores otherwise, so say --image-size "
-            f"{shape.shape[1]} if all are to be cropped to their centre square and resized to that"
-        )
+    if image_size is None and held.size != shape.shape[1:]:
+        height, width = shape.shape[1:]
+        mend = f"say --image-size {height} if all are to be cropped to their centre square and resized to that"
+        mend = mend if height == width else f"make files of {width}x{height} yourself"
+        raise GflowError(f"{side}; the reference is {shape}: what is resized scores otherwise, so {mend}")
     if channels is None and held.channels > shape.shape[0]:
         raise GflowError(f"{side}; the reference is grey: say --channels 1 to make these grey, or 3 if files are both")
 
@@ -241,8 +241,10 @@ def _changed(side: Side, shape: DataShape) -> str | None:
     """What is done to a side's files; None where nothing is."""
     if not isinstance(side, Files) or side.held.dim is not None:
         return None
-    channels, size, _ = shape.shape
-    done = [] if side.held.side == size else [f"cropped to the centre square, resized to {size}x{size} by bicubic"]
+    channels, *size = shape.shape
+    done = []
+    if side.held.size != shape.shape[1:]:
+        done.append("cropped to the centre square, resized to {}x{} by bicubic".format(*size))
     if side.held.channels != channels:
         done.append("made grey" if channels == 1 else "grey repeated in 3 channels")
     return f"{side.held}, {', '.join(done)}" if done else None

@@ -49,10 +49,11 @@ class Files:
         """The data set that reads them as such items."""
         if shape.kind == "vector":
             return Array(root=str(self.path), key=self.key, shape=shape.shape)
-        channels: Any = shape.shape[0]
+        channels: Any
+        channels, height, width = shape.shape
         if self.path.suffix.lower() in (".npy", ".npz"):
-            return Array(root=str(self.path), key=self.key, image_size=shape.shape[1], channels=channels, fit="resize")
-        return ImageFolder(root=str(self.path), image_size=shape.shape[1], channels=channels)
+            return Array(root=str(self.path), key=self.key, image_size=(height, width), channels=channels, fit="resize")
+        return ImageFolder(root=str(self.path), image_size=(height, width), channels=channels)
 
     def __str__(self) -> str:
         return f"{self.text}: {self.held}"

@@ -63,6 +63,7 @@ def _saved(path, array, **options):
         (np.zeros((4, 2, 8, 8), np.uint8), {"image_size": 8}, r"C = 1 or 3 expected, found shape \[4, 2, 8, 8\]"),
         (np.zeros((4, 8), np.uint8), {"image_size": 8}, "set dataset.shape for vectors"),
         (np.zeros((4, 9, 8), np.uint8), {"image_size": 8}, "9x8 do not fit dataset.image_size = 8"),
+        (np.zeros((4, 9, 8), np.uint8), {"image_size": (8, 12)}, r"9x8 do not fit dataset.image_size = \[8, 12\]"),
         (np.zeros((0, 8, 8), np.uint8), {"image_size": 8}, r"found shape \[0, 8, 8\]"),
         (np.zeros((4, 2)), {"shape": (2,), "key": "x"}, 'leave out dataset.key = "x"'),
         (np.array([[{}, {}]], object), {"shape": (2,)}, "gflow reads no pickle"),

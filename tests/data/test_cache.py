@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -19,6 +20,7 @@ import torch
 
 from gflow_core.data import cache, kept, preparing
 from gflow_core.data.parts import CelebA, ImageFolder
+from gflow_core.data.store import open_store
 from gflow_core.errors import DataError
 from gflow_core.files.sealed import sealed
 from gflow_core.parts.nouns import no_progress
@@ -71,6 +73,19 @@ def test_options_and_source_make_the_key(folder, make, rng):
     after = part_of(folder).load()
     assert after.cache not in caches
     assert (after.x != before.x).flatten(1).any(1).nonzero().flatten().tolist() == [3]
+
+
+def test_a_square_has_the_key_that_it_had_before_there_were_other_shapes(folder):
+    file = part_of(folder).load().cache
+    notes = json.loads(file.with_suffix(".json").read_text())
+    key = {"crop": None, "size": 8, "channels": 3}
+    assert {name: notes["options"][name] for name in key} == key
+    stated = json.dumps([open_store(folder).stamp, notes["options"]], sort_keys=True)
+    assert file.name == f"photos-8px-3ch-{hashlib.sha256(stated.encode()).hexdigest()[:16]}.npy"
+    assert ImageFolder(root=str(folder), image_size=(8, 8)).load().cache == file
+    wide = ImageFolder(root=str(folder), image_size=(8, 12)).load()
+    assert wide.cache.name.startswith("photos-8x12px-3ch-")
+    assert wide.x.shape == (40, 3, 8, 12)
 
 
 def test_several_processes_give_what_one_gives(folder, make, rng, small_chunks, tmp_path):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import struct
 
+import attrs
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -119,6 +120,32 @@ def test_any_shape_becomes_the_size_asked_for(height, width, crop, size, channel
         assert (out == 9).all()
 
 
+@pytest.mark.parametrize(
+    ("size", "crop", "box"),
+    [
+        ((8, 12), None, (0, 2, 30, 22)),  # as wide as the image
+        ((12, 8), None, (7, 0, 23, 24)),  # as high as the image
+        ((8, 12), 18, (6, 6, 24, 18)),  # within the square of 18
+        ((8, 12), (20, 18), (6, 6, 24, 18)),
+        ((8, 12), (24, 36), (-3, 0, 33, 24)),  # black beside it
+        ((12, 8), (12, 8), (11, 6, 19, 18)),  # pixel by pixel
+        ((9, 9), (18, 24), (6, 3, 24, 21)),  # a square from within a rectangle
+    ],
+)
+def test_the_centre_of_the_size_s_aspect_ratio_is_resized(rng, size, crop, box):
+    image = Image.fromarray(rng.integers(0, 256, (24, 30, 3), np.uint8))
+    expected = image.crop(box)
+    if expected.size != size[::-1]:
+        expected = expected.resize(size[::-1], Image.Resampling.BICUBIC)
+    assert np.array_equal(decode(saved(image), Decoding(crop, size, 3)), np.asarray(expected).transpose(2, 0, 1))
+
+
+def test_a_square_is_one_size_however_it_is_given():
+    """So that caches of squares stay valid, and there are no two of one size."""
+    assert Decoding((6, 6), (8, 8), 3) == Decoding(6, 8, 3)
+    assert attrs.asdict(Decoding((6, 6), (8, 8), 3)) == {"crop": 6, "size": 8, "channels": 3}
+
+
 # ------------------------------------------------------------------ arrays
 
 
@@ -137,7 +164,14 @@ def test_resizing_is_pillows_bicubic(rng):
         assert np.array_equal(fitted(x.transpose(0, 3, 1, 2), size, 3, "bilinear"), expected.transpose(0, 3, 1, 2))
 
 
+def test_each_axis_is_resized_by_its_own_factor(rng):
+    x = rng.integers(0, 256, (2, 28, 20), np.uint8)
+    expected = np.stack([np.asarray(Image.fromarray(i).resize((32, 12), Image.Resampling.BICUBIC)) for i in x])
+    assert np.array_equal(fitted(x[:, None], (12, 32), 1, "resize")[:, 0], expected)
+
+
 def test_padding_is_black_and_centred():
+    assert pad(np.full((1, 1, 1, 2), 7, np.uint8), (2, 5))[0, 0].tolist() == [[0, 7, 7, 0, 0], [0] * 5]
     x = np.full((1, 1, 2, 2), 7, np.uint8)
     assert pad(x, 5)[0, 0].tolist() == [[0] * 5, [0, 7, 7, 0, 0], [0, 7, 7, 0, 0], [0] * 5, [0] * 5]
 

@@ -68,7 +68,7 @@ def test_every_shape_of_the_paper(kernel):
 @pytest.mark.parametrize(("size", "maps"), [(8, [4]), (16, [8, 4]), (32, [16, 8, 4]), (256, [24] * 3 + [16, 8, 4])])
 def test_the_rule_at_other_sizes(size, maps):
     """Feature maps double as the side halves, up to max_width."""
-    assert widths(size, 4, 24) == maps
+    assert widths(len(maps), 4, 24) == maps
     g, d = pair(size, width=4, max_width=24)
     shapes, side = shapes_of(g, torch.rand(2, 10)), 4
     assert shapes["start"] == (maps[0], 4, 4)
@@ -80,10 +80,24 @@ def test_the_rule_at_other_sizes(size, maps):
     ]
 
 
-@pytest.mark.parametrize(("size", "message"), [(24, "power of two"), (4, "below 8"), (30, "multiple of 4")])
-def test_impossible_sizes(size, message):
-    with pytest.raises(AssertionError, match=message):
+@pytest.mark.parametrize("size", [24, 4, 30, (16, 30)])
+def test_impossible_sizes(size):
+    with pytest.raises(ValueError, match="image_size"):
         StridedDiscriminator(3, size)
+
+
+@pytest.mark.parametrize("size", [(16, 24), (40, 16)])
+def test_images_that_are_not_square(size):
+    height, width = size
+    g, d = pair(size, width=4, attention=(8,))
+    shapes = shapes_of(g, torch.rand(2, 10))
+    assert [shapes["start"], shapes["blocks.0"]] == [(8, height // 4, width // 4), (4, height // 2, width // 2)]
+    x = g(torch.rand(2, 10))
+    assert x.shape == (2, 3, height, width)
+    assert [tuple(h.shape[1:]) for h in d.conv_features(x)] == [shapes["blocks.0"], shapes["start"]]
+    assert d(x).shape == (2,)
+    for module in (g, d):  # a side of maps is their shorter one
+        assert sum(isinstance(layer, SelfAttention) for layer in module.modules()) == 1
 
 
 def test_guidelines():

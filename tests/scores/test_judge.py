@@ -153,6 +153,22 @@ def test_nothing_is_resized_unasked(place, tmp_path):
     assert not any("not processed alike" in doubt for doubt in both.doubts)
 
 
+def test_files_of_one_size_need_not_be_squares(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 1, 16, 24), dtype=np.uint8)
+    one, other = files(tmp_path / "one", pixels[:20]), files(tmp_path / "other", pixels[20:])
+    np.save(tmp_path / "one.npy", pixels[:20])
+    found = score(one, other, encoder=ENCODER).results["frechet"]
+    assert "processing" not in found.manifest
+    assert score(tmp_path / "one.npy", other, encoder=ENCODER).results["frechet"].scores == found.scores
+    (tmp_path / "wide.toml").write_text(
+        f'gflow = 1\ndataset = {{ use = "array", root = "{tmp_path}/one.npy", image_size = [16, 24], channels = 1 }}\n'
+    )
+    with pytest.raises(GflowError, match=r"images of 16x16; the reference is .*1x16x24.* make files of 24x16 yourself"):
+        score(noise(tmp_path / "square"), tmp_path / "wide.toml", encoder=ENCODER)
+    with pytest.raises(GflowError, match="--image-size 16: only files are resized"):
+        score(one, tmp_path / "wide.toml", encoder=ENCODER, image_size=16)
+
+
 def test_an_array_is_resized_as_files_are(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (30, 1, 20, 20), dtype=np.uint8)
     np.save(tmp_path / "a.npy", pixels)
@@ -197,7 +213,7 @@ def test_vectors_need_no_network(tmp_path):
         (["png", "mine.toml", "--encoder", "ENCODER", "frechet.k=3"], "frechet.k: unknown option"),
         (["png", "mine.toml", "--image-size", "8", "--encoder", "ENCODER"], "only files are resized"),
         (["png", "empty"], "empty: no images found, or none that can be read"),
-        (["png", "mixed", "--encoder", "ENCODER"], "grey images of 16x16, 20x12, not squares of one size"),
+        (["png", "mixed", "--encoder", "ENCODER"], "grey images of 16x16, 20x12, not of one size"),
         (["png", "plane.toml"], "png: grey images of 16x16; the reference is vector 2 unbounded"),
         (["png", "nothing.toml"], "nothing.toml: the recipe has no [dataset]"),
         (["png", "mine.toml", "--samples", "3"], "no such option: --samples"),

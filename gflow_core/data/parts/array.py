@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 
-from gflow_core.data.fit import Fit
+from gflow_core.data.fit import Fit, Size, height_width
 from gflow_core.data.parts.shared import Augmented
 from gflow_core.parts.nouns import DataShape, Progress, no_progress
 from gflow_core.parts.options import option
@@ -28,8 +28,11 @@ class Array(Augmented):
     root: str = option(doc="The .npy or .npz file; ~ is the home folder.")
     key: str | None = option(None, doc="The array's name in a .npz that holds several.")
     shape: tuple[int, ...] | None = option(None, doc="[d]: the file holds vectors of length d.", ge=1)
-    image_size: int | None = option(
-        None, doc="The file holds images; their height and width after `fit`.", unit="pixels", ge=1
+    image_size: Size | None = option(
+        None,
+        doc="The file holds images; their [height, width], or a square's side, after `fit`.",
+        unit="pixels",
+        ge=1,
     )
     channels: Literal[1, 3] = option(3, doc="Of images: 1 for grey, 3 for RGB; converted where the file differs.")
     fit: Fit = option(
@@ -44,7 +47,7 @@ class Array(Augmented):
 
     def data_shape(self) -> DataShape:
         if self.image_size is not None:
-            shape = (self.channels, self.image_size, self.image_size)
+            shape = (self.channels, *height_width(self.image_size))
             return DataShape("image", shape, -1.0, 1.0, self.classes, self.conditions)
         return DataShape("vector", self.shape or (), None, None, self.classes, self.conditions)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 
+from gflow_core.data.fit import Size, height_width
 from gflow_core.data.parts.shared import DOWNLOAD, ROOT, Files
 from gflow_core.parts.nouns import DataShape, Progress, no_progress
 from gflow_core.parts.options import option
@@ -31,10 +32,14 @@ class CelebA(Files):
     split: Literal["all", "train", "valid", "test"] = option(
         "all", doc="All images, or those of one official split by list_eval_partition.txt."
     )
-    crop: int = option(
-        148, doc="Side of the centre square that is kept of 178x218; 178 is the largest.", unit="pixels", ge=1
+    crop: Size = option(
+        148,
+        doc="The centre of 178x218 that counts, the side of a square (178 is the largest) or [height, width]; the "
+        "largest part of it of image_size's aspect ratio is kept.",
+        unit="pixels",
+        ge=1,
     )
-    image_size: int = option(64, doc="Height and width, by Pillow's bicubic.", unit="pixels", ge=1)
+    image_size: Size = option(64, doc="[height, width], or a square's side; by Pillow's bicubic.", unit="pixels", ge=1)
     channels: Literal[1, 3] = option(3, doc="3 for RGB, 1 for its luma.")
     attributes: tuple[str, ...] = option(
         (),
@@ -44,7 +49,7 @@ class CelebA(Files):
     download: bool = option(False, doc=DOWNLOAD)
 
     def data_shape(self) -> DataShape:
-        shape = (self.channels, self.image_size, self.image_size)
+        shape = (self.channels, *height_width(self.image_size))
         return DataShape("image", shape, -1.0, 1.0, conditions=self.attributes)
 
     def check(self) -> Iterable[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 
-from gflow_core.data.fit import Fit
+from gflow_core.data.fit import Fit, Size
 from gflow_core.data.names import DIGITS, FASHION
 from gflow_core.data.parts.shared import DOWNLOAD, ROOT, Sized
 from gflow_core.data.text import TfIdf
@@ -30,7 +30,7 @@ class _Digits(Sized):
     native: ClassVar[int] = 28
     class_names: ClassVar[tuple[str, ...]] = DIGITS
 
-    image_size: int = option(28, doc="Height and width.", unit="pixels", ge=1)
+    image_size: Size = option(28, doc="[height, width], or a square's side.", unit="pixels", ge=1)
     channels: Literal[1, 3] = option(1, doc="1 for grey, 3 repeats it as RGB.")
     fit: Fit = option(
         "pad", doc="How 28x28 becomes image_size: black around it, Pillow's bicubic (resize), or its bilinear."
@@ -164,7 +164,7 @@ class StackedMnist(Sized):
     )
     n: int = option(128_000, doc="Images drawn, once (PacGAN: 128,000).", ge=1)
     data_seed: int = option(0, doc="Seed of the draw; the seed of training does not change it.", ge=0)
-    image_size: int = option(28, doc="Height and width.", unit="pixels", ge=1)
+    image_size: Size = option(28, doc="[height, width], or a square's side.", unit="pixels", ge=1)
     channels: Literal[3] = option(3, doc="A digit each.")
     fit: Fit = option(
         "pad", doc="How 28x28 becomes image_size: black around it, Pillow's bicubic (resize), or its bilinear."

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 
+from gflow_core.data.fit import Size, height_width
 from gflow_core.data.parts.shared import Files
 from gflow_core.data.text import TfIdf
 from gflow_core.parts.contracts import TextEncoderPart
@@ -26,8 +27,8 @@ _TABLES = (".csv", ".tsv", ".jsonl", ".json")
 class ImageFolder(Files):
     """Your own images: a folder, a zip or a tar (.gz, .bz2, .xz) with any folders inside.
 
-    Images are cropped to the centre square and resized. Their order is in turn over the folders they lie in: the
-    first of each, then the second of each, and so on.
+    Images are cropped to their centre, of image_size's aspect ratio, and resized. Their order is in turn over the
+    folders they lie in: the first of each, then the second of each, and so on.
     """
 
     root: str = option(doc="The folder, zip or tar; ~ is the home folder.")
@@ -54,17 +55,18 @@ class ImageFolder(Files):
     unmatched: Literal["refuse", "skip"] = option(
         "refuse", doc="What becomes of images without a label, and of labels without an image."
     )
-    image_size: int = option(64, doc="Height and width, by Pillow's bicubic.", unit="pixels", ge=1)
+    image_size: Size = option(64, doc="[height, width], or a square's side; by Pillow's bicubic.", unit="pixels", ge=1)
     channels: Literal[1, 3] = option(3, doc="3 for RGB, 1 for grey (the luma of RGB).")
-    crop: int | None = option(
+    crop: Size | None = option(
         None,
-        doc="Side of the centre square that is kept, black where the image is smaller; the largest by default.",
+        doc="The centre that counts, black where the image is smaller: the side of a square or [height, width]; the "
+        "largest part of it of image_size's aspect ratio is kept. All of the image by default.",
         unit="pixels",
         ge=1,
     )
 
     def data_shape(self) -> DataShape:
-        shape = (self.channels, self.image_size, self.image_size)
+        shape = (self.channels, *height_width(self.image_size))
         text = None if self.caption is None else self.text.dim
         return DataShape("image", shape, -1.0, 1.0, self.classes, self.conditions, text)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 
+from gflow_core.data.fit import Size, height_width
 from gflow_core.data.parts.shared import ROOT, Files
 from gflow_core.parts.nouns import DataShape, Progress, no_progress
 from gflow_core.parts.options import option
@@ -35,18 +36,18 @@ class Lsun(Files):
     root: str = option("data", doc=ROOT)
     category: str = option("bedroom", doc="Such as bedroom, church_outdoor, tower or cat.", check=_plain)
     split: Literal["train", "test"] = option("train", doc="The training images, or the 300 of validation (test).")
-    image_size: int = option(64, doc="Height and width, by Pillow's bicubic.", unit="pixels", ge=1)
+    image_size: Size = option(64, doc="[height, width], or a square's side; by Pillow's bicubic.", unit="pixels", ge=1)
     channels: Literal[1, 3] = option(3, doc="3 for RGB, 1 for its luma.")
-    crop: int | None = option(
+    crop: Size | None = option(
         None,
-        doc="Side of the centre square that is kept of each image, 256 pixels at its shorter side; the largest by "
-        "default.",
+        doc="The centre of each image, 256 pixels at its shorter side, that counts: the side of a square or [height, "
+        "width]; the largest part of it of image_size's aspect ratio is kept. All of the image by default.",
         unit="pixels",
         ge=1,
     )
 
     def data_shape(self) -> DataShape:
-        return DataShape("image", (self.channels, self.image_size, self.image_size), -1.0, 1.0)
+        return DataShape("image", (self.channels, *height_width(self.image_size)), -1.0, 1.0)
 
     def check(self) -> Iterable[str]:
         return ()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 
-from gflow_core.data.fit import Fit
+from gflow_core.data.fit import Fit, Size, height_width, plain_size
 from gflow_core.parts.nouns import DataShape, Progress, no_progress
 from gflow_core.parts.options import option
 
@@ -77,19 +77,20 @@ class Sized(Augmented):
     native: ClassVar[int]
     class_names: ClassVar[tuple[str, ...]]
 
-    image_size: int
+    image_size: Size
     channels: Literal[1, 3]
     fit: Fit
 
     def data_shape(self) -> DataShape:
-        shape = (self.channels, self.image_size, self.image_size)
+        shape = (self.channels, *height_width(self.image_size))
         return DataShape("image", shape, -1.0, 1.0, len(self.class_names))
 
     def check(self) -> Iterable[str]:
-        if self.fit == "pad" and self.image_size < self.native:
+        if self.fit == "pad" and min(height_width(self.image_size)) < self.native:
+            size = plain_size(self.image_size)
             yield (
-                f"image_size = {self.image_size} is smaller than the images, {self.native}x{self.native}, which can "
-                'be padded only to more; set fit = "resize"'
+                f"image_size = {size if isinstance(size, int) else list(size)} is smaller than the images, "
+                f'{self.native}x{self.native}, which can be padded only to more; set fit = "resize"'
             )
 
     def load(self, progress: Progress = no_progress) -> Source:
@@ -114,7 +115,7 @@ class Coloured(Sized):
     """Options of the published sets of RGB images that come in one size."""
 
     root: str = option("data", doc=ROOT)
-    image_size: int = option(32, doc="Height and width.", unit="pixels", ge=1)
+    image_size: Size = option(32, doc="[height, width], or a square's side.", unit="pixels", ge=1)
     channels: Literal[1, 3] = option(3, doc="3 for RGB, 1 for its luma.")
     fit: Fit = option(
         "resize", doc="How they become image_size: Pillow's bicubic (resize), its bilinear, or black around them."

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 
+from gflow_core.data.fit import Size
 from gflow_core.data.names import STL10
 from gflow_core.data.parts.shared import Coloured
 from gflow_core.parts.nouns import DataShape
@@ -33,7 +34,7 @@ class Stl10(Coloured):
     split: Literal["train", "test", "unlabeled"] = option(
         "train", doc="The official split; images of unlabeled have no labels."
     )
-    image_size: int = option(96, doc="Height and width.", unit="pixels", ge=1)
+    image_size: Size = option(96, doc="[height, width], or a square's side.", unit="pixels", ge=1)
 
     def data_shape(self) -> DataShape:
         shape = super().data_shape()

@@ -19,6 +19,7 @@ from gflow_core import (
     batch_norm_faults,
     encoder_faults,
     held_out,
+    image_size_faults,
     option,
 )
 
@@ -201,13 +202,9 @@ class _Conv:
         if data.kind != "image":
             yield f"works on images, the data is {data}"
             return
-        _, height, width = data.shape
-        if height != width or height not in (16, 32, 64, 128, 256):
-            yield (
-                f"works on square images of 16, 32, 64, 128 or 256 pixels, the data is {data}; set dataset.image_size"
-            )
-        else:
-            yield from attention_faults(self.attention, 4, height // 2)
+        yield from (unfit := list(image_size_faults(data, 16, 256)))
+        if not unfit:
+            yield from attention_faults(self.attention, 4, min(data.shape[1:]) // 2)
 
     def _network(self, data: DataShape) -> dict[str, Any]:
         """What the built networks take."""
@@ -246,8 +243,8 @@ class ConvSampler(_Conv):
         from gflow_core import StridedSampler
 
         assert data is not None
-        channels, size, _ = data.shape
-        return StridedSampler(self.latent.dim, channels, size, **self._network(data))
+        channels, height, width = data.shape
+        return StridedSampler(self.latent.dim, channels, (height, width), **self._network(data))
 
 
 @attrs.frozen(kw_only=True)
@@ -270,10 +267,10 @@ class ConvDiscriminator(_Conv):
         from gflow_core import StridedDiscriminator
 
         assert data is not None
-        channels, size, _ = data.shape
+        channels, height, width = data.shape
         network = self._network(data)
         network["labels"] = attrs.evolve(network["labels"], joint=self.joint)
-        return StridedDiscriminator(channels, size, head=self.head, slope=self.slope, **network)
+        return StridedDiscriminator(channels, (height, width), head=self.head, slope=self.slope, **network)
 
 
 # ------------------------------------------------------------------ analyzers

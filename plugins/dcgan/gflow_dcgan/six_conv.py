@@ -22,9 +22,9 @@ _STRIDES = (1, 2, 1, 2, 1, 2)
 
 
 class SixConv(nn.Module):
-    """x [B, image_channels, image_size, image_size] -> logit [B]; maps of image_size and 1/2, 1/4, 1/8 of it."""
+    """x [B, image_channels, height, width] -> logit [B]; maps of this size and 1/2, 1/4, 1/8 of it."""
 
-    def __init__(self, image_channels: int, image_size: int, *, width: int = 128) -> None:
+    def __init__(self, image_channels: int, image_size: tuple[int, int], *, width: int = 128) -> None:
         super().__init__()
         widths = [width, width, 2 * width, 2 * width, 4 * width, 4 * width]
         self.blocks = nn.Sequential()
@@ -32,8 +32,8 @@ class SixConv(nn.Module):
             conv = nn.Conv2d(narrow, wide, 3, stride=stride, padding=1, bias=i == 0)
             norm = [nn.BatchNorm2d(wide)] if i else []
             self.blocks.append(nn.Sequential(conv, *norm, nn.LeakyReLU(0.2, inplace=True)))
-        side = -(-image_size // 8)
-        self.logit = nn.Linear(widths[-1] * side**2, 1)
+        height, width = (-(-side // 8) for side in image_size)
+        self.logit = nn.Linear(widths[-1] * height * width, 1)
         normal_init(self)
 
     def conv_features(self, x: Tensor, y: Tensor | None = None) -> list[Tensor]:

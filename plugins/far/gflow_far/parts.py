@@ -18,6 +18,7 @@ from gflow_core import (
     Result,
     Subject,
     attention_faults,
+    image_size_faults,
     option,
 )
 
@@ -126,11 +127,9 @@ class _Resnet:
         elif data.kind != "image":
             yield f"works on images, the data is {data}; far.mlp works on vectors"
         else:
-            _, height, width = data.shape
-            if height != width or height < 8 or height & (height - 1):
-                yield (f"works on square images of 8, 16, 32, ... pixels, the data is {data}; set dataset.image_size")
-            else:
-                yield from attention_faults(self.attention, 4, height)
+            yield from (unfit := list(image_size_faults(data)))
+            if not unfit:
+                yield from attention_faults(self.attention, 4, min(data.shape[1:]))
 
     def _network(self, data: DataShape) -> dict[str, Any]:
         """What the built networks take."""
@@ -168,9 +167,9 @@ class ResnetSampler(_Resnet):
         from gflow_far.resnet import Sampler
 
         assert data is not None
-        channels, size, _ = data.shape
+        channels, height, width = data.shape
         network = self._network(data) | {"classes": data.classes is not None, "label_width": self.label_width}
-        return Sampler(self.latent.dim, channels, size, **network)
+        return Sampler(self.latent.dim, channels, (height, width), **network)
 
 
 @attrs.frozen(kw_only=True)
@@ -188,8 +187,8 @@ class ResnetDiscriminator(_Resnet):
         from gflow_far.resnet import Discriminator
 
         assert data is not None
-        image_channels, size, _ = data.shape
-        return Discriminator(image_channels, size, pool=self.pool, **self._network(data))
+        image_channels, height, width = data.shape
+        return Discriminator(image_channels, (height, width), pool=self.pool, **self._network(data))
 
 
 # ------------------------------------------------------------------ the objective

@@ -19,6 +19,7 @@ projection (Miyato and Koyama 2018), w + embed(y), is the same set of functions,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Literal
@@ -27,7 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gflow_core import DownConv, Projection, SelfAttention, UpConv, as_vectors, doubled, spectral_norms
+from gflow_core import DownConv, Projection, SelfAttention, UpConv, as_vectors, base_maps, doubled, spectral_norms
 
 __all__ = ["Block", "Discriminator", "Embedding", "Sampler", "blocks_down", "blocks_up"]
 
@@ -140,16 +141,17 @@ def _with_attention(
 
 
 class Sampler(nn.Module):
-    """z [B, latent_dim] (and labels) -> x [B, image_channels, image_size, image_size] in [-1, 1] (Tables 5 and 7).
+    """z [B, latent_dim] (and labels) -> x [B, image_channels, height, width] in [-1, 1] (Tables 5 and 7).
 
-    Linear to 4x4, the blocks, leaky ReLU, conv, tanh. image_size is 8, 16, 32, ...
+    Linear to 4x4, the blocks, leaky ReLU, conv, tanh. `base_maps` says which sizes, and what stands for 4x4 where
+    images are not square.
     """
 
     def __init__(
         self,
         latent_dim: int,
         image_channels: int,
-        image_size: int,
+        image_size: int | tuple[int, int],
         *,
         per_level: int = 1,
         channels: int = 64,
@@ -165,8 +167,9 @@ class Sampler(nn.Module):
         """`labels` classes, or as many real numbers (classes = False); 0 reads none."""
         super().__init__()
         self.slope = slope
-        plan = list(blocks_up(_doublings(image_size), per_level, channels, max_channels))
-        self.linear = nn.Linear(latent_dim + (label_width if labels else 0), 4 * 4 * plan[0][0])
+        doublings, self.base = base_maps(image_size)
+        plan = list(blocks_up(doublings, per_level, channels, max_channels))
+        self.linear = nn.Linear(latent_dim + (label_width if labels else 0), math.prod(self.base) * plan[0][0])
         blocks = [Block(*p, scale=residual_scale, slope=slope) for p in plan]
         self.blocks = _with_attention(plan, blocks, 4, attention)
         self.conv = nn.Conv2d(plan[-1][1], image_channels, 3, padding=1)
@@ -176,22 +179,22 @@ class Sampler(nn.Module):
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         if self.label is not None:
             z = torch.cat([z, self.label(y, z)], 1)
-        # Read as [B, 4, 4, C] the linear layer's output is channels-last as it stands.
-        x = self.linear(z).unflatten(1, (4, 4, -1)).permute(0, 3, 1, 2)
+        # Read as [B, H, W, C] the linear layer's output is channels-last as it stands.
+        x = self.linear(z).unflatten(1, (*self.base, -1)).permute(0, 3, 1, 2)
         x = self.conv(F.leaky_relu(self.blocks(x), self.slope, inplace=True))
         return torch.tanh(x.to(z.dtype))
 
 
 class Discriminator(nn.Module):
-    """x [B, image_channels, image_size, image_size] (and labels) -> logit [B] (Tables 6 and 8).
+    """x [B, image_channels, height, width] (and labels) -> logit [B] (Tables 6 and 8).
 
-    Conv, the blocks, leaky ReLU, linear on the last 4x4. image_size is 8, 16, 32, ...
+    Conv, the blocks, leaky ReLU, linear on the last 4x4. Sizes as for the sampler.
     """
 
     def __init__(
         self,
         image_channels: int,
-        image_size: int,
+        image_size: int | tuple[int, int],
         *,
         per_level: int = 1,
         channels: int = 64,
@@ -206,12 +209,14 @@ class Discriminator(nn.Module):
         """`labels` classes, or as many real numbers; 0 reads none."""
         super().__init__()
         self.slope = slope
-        plan = list(blocks_down(_doublings(image_size), per_level, channels, max_channels))
+        doublings, base = base_maps(image_size)
+        plan = list(blocks_down(doublings, per_level, channels, max_channels))
         self.conv = nn.Conv2d(image_channels, plan[0][0], 3, padding=1)
         blocks = [Block(*p, scale=residual_scale, slope=slope, pool=pool) for p in plan]
-        self.blocks = _with_attention(plan, blocks, image_size, attention)
-        self.linear = nn.Linear(4 * 4 * plan[-1][1], 1)
-        self.projection = Projection(4 * 4 * plan[-1][1], labels) if labels else None
+        self.blocks = _with_attention(plan, blocks, 4 << doublings, attention)
+        features = math.prod(base) * plan[-1][1]
+        self.linear = nn.Linear(features, 1)
+        self.projection = Projection(features, labels) if labels else None
         spectral_norms(self, spectral_norm)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -222,11 +227,3 @@ class Discriminator(nn.Module):
             if self.projection is not None:
                 logit = logit + self.projection(h, y)
         return logit
-
-
-def _doublings(image_size: int) -> int:
-    ratio = image_size // 4
-    assert image_size % 4 == 0, "image_size is no multiple of 4"
-    assert ratio >= 2, "image_size is below 8"
-    assert ratio & (ratio - 1) == 0, "image_size is not 4 times a power of two"
-    return ratio.bit_length() - 1

@@ -408,10 +408,26 @@ def test_residual_scale_and_slope():
     torch.testing.assert_close(one + other, 2 * both)
 
 
-@pytest.mark.parametrize(("size", "message"), [(24, "power of two"), (4, "below 8"), (30, "multiple of 4")])
-def test_impossible_sizes(size, message):
-    with pytest.raises(AssertionError, match=message):
+@pytest.mark.parametrize("size", [24, 4, 30, (16, 30)])
+def test_impossible_sizes(size):
+    with pytest.raises(ValueError, match="image_size"):
         Discriminator(3, size)
+
+
+def test_images_that_are_not_square():
+    """Maps of the image's aspect ratio; an attention's side is the shorter one."""
+    data = DataShape("image", (3, 16, 24), -1.0, 1.0)
+    for table in ("cifar", "imagenet"):
+        g, d = (part(table=table, channels=4, attention=(8,)) for part in (ResnetSampler, ResnetDiscriminator))
+        assert [*g.check(data), *d.check(data)] == []
+        g, d = g.build(data), d.build(data)
+        x = g(torch.randn(2, 128))
+        assert x.shape == (2, *data.shape)
+        assert d(x).shape == (2,)
+        for module, inputs in ((g, torch.randn(2, 128)), (d, x)):
+            names = [name for name, layer in module.named_modules() if isinstance(layer, SelfAttention)]
+            shapes = shapes_of(module, inputs)
+            assert [shapes[name][1:] for name in names] == [(8, 12)]
 
 
 # ------------------------------------------------------------------ perceptrons
@@ -473,7 +489,7 @@ def test_checks():
         assert "far.mlp works on vectors" in " ".join(part.check(plane))
         assert "needs a [dataset]" in " ".join(part.check(None))
         assert "set dataset.image_size" in " ".join(part.check(image(48)))
-        assert "set dataset.image_size" in " ".join(part.check(DataShape("image", (3, 32, 64), -1.0, 1.0)))
+        assert "set dataset.image_size" in " ".join(part.check(DataShape("image", (3, 32, 36), -1.0, 1.0)))
     assert "tanh" in " ".join(ResnetSampler().check(bounded))
     assert list(ResnetDiscriminator().check(bounded)) == []
     for part in (ResnetSampler, ResnetDiscriminator):

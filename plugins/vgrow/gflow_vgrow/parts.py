@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 
-from gflow_core import DataShape, Experiment, Latent, Normal, ParticleFlow, Result, Subject, option
+from gflow_core import DataShape, Experiment, Latent, Normal, ParticleFlow, Result, Subject, image_size_faults, option
 from gflow_vgrow.divergences import KL, Divergence
 from gflow_vgrow.style import STYLES, Style
 
@@ -66,18 +66,13 @@ class _Resnet:
         return attrs.evolve(STYLES[self.variant], **own)
 
 
-def _square_image(data: DataShape | None, smallest: int) -> Iterable[str]:
+def _image(data: DataShape | None) -> Iterable[str]:
     if data is None:
         yield "needs a [dataset] that says which images to make"
     elif data.kind != "image":
         yield f"works on images, the data is {data}; vgrow.mlp works on vectors"
     else:
-        _, height, width = data.shape
-        if height != width or height < smallest or height & (height - 1):
-            yield (
-                f"works on square images of {smallest}, {2 * smallest}, {4 * smallest}, ... pixels, the data is "
-                f"{data}; set dataset.image_size"
-            )
+        yield from image_size_faults(data)
 
 
 @attrs.frozen(kw_only=True)
@@ -92,7 +87,7 @@ class ResnetSampler(_Resnet):
     latent: Latent = option(factory=lambda: Normal(dim=128), doc="Law of z (the paper: normal, 128).")
 
     def check(self, data: DataShape | None) -> Iterable[str]:
-        yield from _square_image(data, 8)
+        yield from _image(data)
         if data is not None and data.kind == "image" and (data.low, data.high) != (-1.0, 1.0):
             yield f"ends in tanh, the data is {data}"
 
@@ -100,11 +95,11 @@ class ResnetSampler(_Resnet):
         from gflow_vgrow.resnet import Sampler
 
         assert data is not None
-        channels, size, _ = data.shape
+        channels, height, width = data.shape
         return Sampler(
             latent_dim=self.latent.dim,
             image_channels=channels,
-            image_size=size,
+            image_size=(height, width),
             channels=self.channels,
             style=self.style(),
         )
@@ -120,14 +115,14 @@ class ResnetDiscriminator(_Resnet):
     conditional: ClassVar[bool] = False
 
     def check(self, data: DataShape | None) -> Iterable[str]:
-        yield from _square_image(data, 8)
+        yield from _image(data)
 
     def build(self, data: DataShape | None) -> nn.Module:
         from gflow_vgrow.resnet import Discriminator
 
         assert data is not None
-        image_channels, size, _ = data.shape
-        return Discriminator(image_channels=image_channels, image_size=size, channels=self.channels, style=self.style())
+        image_channels, height, width = data.shape
+        return Discriminator(image_channels, (height, width), channels=self.channels, style=self.style())
 
 
 # ------------------------------------------------------------------ multilayer perceptrons

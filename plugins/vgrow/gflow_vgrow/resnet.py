@@ -9,11 +9,13 @@ arithmetic of a ReLU. Table 4's last block is read as 32, 64, 64, 64 (a slip in 
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gflow_core import DownConv, UpConv, doubled, spectral_norm
+from gflow_core import DownConv, UpConv, base_maps, doubled, spectral_norm
 from gflow_vgrow.style import Style
 
 __all__ = ["Discriminator", "DownBlock", "Sampler", "UpBlock"]
@@ -61,35 +63,39 @@ class DownBlock(nn.Module):
 
 
 class Sampler(nn.Module):
-    """z [B, latent_dim] -> x [B, image_channels, image_size, image_size] in [-1, 1] (Tables 2 and 4).
+    """z [B, latent_dim] -> x [B, image_channels, height, width] in [-1, 1] (Tables 2 and 4).
 
-    Linear to 4x4, one UpBlock per doubling, ReLU, conv, tanh. image_size is 4 times a power of two.
+    Linear to 4x4, one UpBlock per doubling, ReLU, conv, tanh. `base_maps` says which sizes, and what stands for 4x4
+    where images are not square.
     """
 
-    def __init__(self, latent_dim: int, image_channels: int, image_size: int, channels: int, style: Style) -> None:
+    def __init__(
+        self, latent_dim: int, image_channels: int, image_size: int | tuple[int, int], channels: int, style: Style
+    ) -> None:
         super().__init__()
-        doublings = _log2(image_size // 4)
-        self.linear = nn.Linear(latent_dim, 4 * 4 * channels)
+        doublings, self.base = base_maps(image_size)
+        self.linear = nn.Linear(latent_dim, math.prod(self.base) * channels)
         self.blocks = nn.Sequential(*(UpBlock(channels, style) for _ in range(doublings)))
         self.conv = nn.Conv2d(channels, image_channels, 3, padding=1, bias=style.conv_bias)
         _finish(self, style)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        # Read as [B, 4, 4, C] the linear layer's output is channels-last as it stands.
-        x = self.linear(z).unflatten(1, (4, 4, -1)).permute(0, 3, 1, 2)
+        # Read as [B, H, W, C] the linear layer's output is channels-last as it stands.
+        x = self.linear(z).unflatten(1, (*self.base, -1)).permute(0, 3, 1, 2)
         x = self.conv(F.relu(self.blocks(x), inplace=True))
         return torch.tanh(x.to(z.dtype))
 
 
 class Discriminator(nn.Module):
-    """x [B, image_channels, image_size, image_size] -> logit [B] (Tables 3 and 5).
+    """x [B, image_channels, height, width] -> logit [B] (Tables 3 and 5).
 
-    Blocks that halve down to 8x8, then plain ones, four in all and at least one plain; ReLU, sum over pixels, linear.
+    Blocks that halve down to 8x8 (or to a shorter side of 8), then plain ones, four in all and at least one plain;
+    ReLU, sum over pixels, linear.
     """
 
-    def __init__(self, image_channels: int, image_size: int, channels: int, style: Style) -> None:
+    def __init__(self, image_channels: int, image_size: int | tuple[int, int], channels: int, style: Style) -> None:
         super().__init__()
-        halvings = _log2(image_size // 8)
+        halvings = base_maps(image_size)[0] - 1
         blocks = [
             DownBlock(channels if i else image_channels, channels, style, down=i < halvings, first=i == 0)
             for i in range(max(4, halvings + 1))
@@ -122,9 +128,3 @@ def _finish(module: nn.Module, style: Style) -> None:
                     nn.init.zeros_(layer.bias)
             if style.spectral_norm:
                 spectral_norm(layer, style.spectral_norm)
-
-
-def _log2(ratio: int) -> int:
-    assert ratio > 0, "image_size is too small"
-    assert ratio & (ratio - 1) == 0, "image_size is not a power of two"
-    return ratio.bit_length() - 1

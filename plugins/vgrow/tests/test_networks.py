@@ -348,8 +348,18 @@ def test_bfloat16_autocast(variant):
 
 @pytest.mark.parametrize("size", [24, 48, 4])
 def test_impossible_sizes(size):
-    with pytest.raises(AssertionError, match="image_size"):
+    with pytest.raises(ValueError, match="image_size"):
         discriminator(8, size=size)
+
+
+def test_images_that_are_not_square():
+    g, d = sampler(4, size=(16, 24)), discriminator(4, size=(16, 24))
+    z = torch.randn(2, 128)
+    assert shapes_of(g, z)["blocks.0"] == (4, 8, 12)
+    x = g(z)
+    assert x.shape == (2, 3, 16, 24)
+    assert shapes_of(d, x)["blocks"] == (4, 8, 12)
+    assert d(x).shape == (2,)
 
 
 # ------------------------------------------------------------------ perceptrons

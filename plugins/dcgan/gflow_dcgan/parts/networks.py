@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import attrs
 
-from gflow_core import DataShape, Latent, Uniform, attention_faults, batch_norm_faults, option
+from gflow_core import DataShape, Latent, Uniform, attention_faults, batch_norm_faults, image_size_faults, option
 
 if TYPE_CHECKING:
     from torch import nn
@@ -15,14 +15,12 @@ if TYPE_CHECKING:
 __all__ = ["ConvDiscriminator", "ConvSampler", "SixConvDiscriminator"]
 
 
-def _square(data: DataShape | None, sizes: str, fits: Callable[[int], bool]) -> Iterable[str]:
-    """Why the data are not square images of these sizes."""
+def _no_image(data: DataShape | None) -> Iterable[str]:
+    """Why the data are not images."""
     if data is None:
         yield "needs a [dataset] that says which images to make"
     elif data.kind != "image":
         yield f"works on images, the data is {data}; set dataset.use to images"
-    elif data.shape[1] != data.shape[2] or not fits(data.shape[1]):
-        yield f"works on square images of {sizes} pixels, the data is {data}; set dataset.image_size"
 
 
 @attrs.frozen(kw_only=True)
@@ -63,10 +61,11 @@ class _Conv:
     join: Literal["layer", "planes", "norm", "projection"]  # each has its own as an option
 
     def check(self, data: DataShape | None) -> Iterable[str]:
-        unfit = list(_square(data, "16, 32, 64, 128 or 256", lambda size: size in (16, 32, 64, 128, 256)))
-        yield from unfit
-        if data is not None and not unfit:
-            yield from attention_faults(self.attention, 4, data.shape[1] // 2)
+        yield from _no_image(data)
+        if data is not None and data.kind == "image":
+            yield from (unfit := list(image_size_faults(data, 16, 256)))
+            if not unfit:
+                yield from attention_faults(self.attention, 4, min(data.shape[1:]) // 2)
         yield from batch_norm_faults(use_batch_norm=self.use_batch_norm, norm_init=self.norm_init, join=self.join)
         if self.join in ("norm", "projection") and not self.conditional:
             yield f'join = "{self.join}" says how labels are read, and they are not; set conditional = true'
@@ -108,8 +107,8 @@ class ConvSampler(_Conv):
         from gflow_core import StridedSampler
 
         assert data is not None
-        channels, size, _ = data.shape
-        return StridedSampler(self.latent.dim, channels, size, **self._network(data))
+        channels, height, width = data.shape
+        return StridedSampler(self.latent.dim, channels, (height, width), **self._network(data))
 
 
 @attrs.frozen(kw_only=True)
@@ -130,8 +129,8 @@ class ConvDiscriminator(_Conv):
         from gflow_core import StridedDiscriminator
 
         assert data is not None
-        channels, size, _ = data.shape
-        return StridedDiscriminator(channels, size, head=self.head, slope=self.slope, **self._network(data))
+        channels, height, width = data.shape
+        return StridedDiscriminator(channels, (height, width), head=self.head, slope=self.slope, **self._network(data))
 
 
 @attrs.frozen(kw_only=True)
@@ -150,11 +149,13 @@ class SixConvDiscriminator:
     )
 
     def check(self, data: DataShape | None) -> Iterable[str]:
-        return _square(data, "16 or more", lambda size: size >= 16)
+        yield from _no_image(data)
+        if data is not None and data.kind == "image" and min(data.shape[1:]) < 16:
+            yield f"works on images of 16 pixels or more, the data is {data}; set dataset.image_size"
 
     def build(self, data: DataShape | None) -> nn.Module:
         from gflow_dcgan.six_conv import SixConv
 
         assert data is not None
-        channels, size, _ = data.shape
-        return SixConv(channels, size, width=self.width)
+        channels, height, width = data.shape
+        return SixConv(channels, (height, width), width=self.width)
