@@ -228,6 +228,8 @@ def _check_files(side: Files, shape: DataShape, image_size: int | None, channels
         if image_size or channels:
             raise GflowError(f"--image-size and --channels are for images; {side}")
         return
+    if image_size and side.is_array and held.size is not None and held.size[0] != held.size[1]:
+        raise GflowError(f"{side}; arrays are resized, not cropped: cut them to squares first")
     if image_size is None and held.size != shape.shape[1:]:
         height, width = shape.shape[1:]
         mend = f"say --image-size {height} if all are to be cropped to their centre square and resized to that"

@@ -45,13 +45,18 @@ class Files:
     held: Held
     key: str | None = None
 
+    @property
+    def is_array(self) -> bool:
+        """Whether they are one file of an array."""
+        return self.path.suffix.lower() in (".npy", ".npz")
+
     def part(self, shape: DataShape) -> Any:
         """The data set that reads them as such items."""
         if shape.kind == "vector":
             return Array(root=str(self.path), key=self.key, shape=shape.shape)
         channels: Any
         channels, height, width = shape.shape
-        if self.path.suffix.lower() in (".npy", ".npz"):
+        if self.is_array:
             return Array(root=str(self.path), key=self.key, image_size=(height, width), channels=channels, fit="resize")
         return ImageFolder(root=str(self.path), image_size=(height, width), channels=channels)
 

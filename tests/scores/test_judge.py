@@ -165,6 +165,8 @@ def test_files_of_one_size_need_not_be_squares(tmp_path):
     )
     with pytest.raises(GflowError, match=r"images of 16x16; the reference is .*1x16x24.* make files of 24x16 yourself"):
         score(noise(tmp_path / "square"), tmp_path / "wide.toml", encoder=ENCODER)
+    with pytest.raises(GflowError, match=r"one.npy: grey images of 24x16; arrays are resized, not cropped"):
+        score(tmp_path / "one.npy", other, encoder=ENCODER, image_size=16)
     with pytest.raises(GflowError, match="--image-size 16: only files are resized"):
         score(one, tmp_path / "wide.toml", encoder=ENCODER, image_size=16)
 
