@@ -14,6 +14,7 @@ import torch
 
 from gflow_core.data.parts import (
     Array,
+    CaptionedDigits,
     CelebA,
     Checkerboard,
     Cifar10,
@@ -44,6 +45,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "datasets.md"
 
 NAMES = {
     "array": Array,
+    "captioned_digits": CaptionedDigits,
     "celeba": CelebA,
     "checkerboard": Checkerboard,
     "cifar10": Cifar10,
