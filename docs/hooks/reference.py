@@ -109,6 +109,8 @@ def recipe() -> Iterator[str]:
         yield f"| `[{kind}]` | `use`, the name of a [{kind}]({kind}s.md), and its options |"
     kept = "[where training reads the data](../datasets.md#on-the-device)"
     yield f"| `[dataset]`: `on_device` | {kept} |"
+    several = "tables of other data sets, each with a `weight`: [several sources](../datasets.md#several-sources)"
+    yield f"| `[[dataset.join]]` | {several} |"
     another = "[the sampler of another run](../recipes.md#the-sampler-of-another-run)"
     yield f"| `[sampler]`, `[discriminator]`: `from_run` | in place of `use`: {another}, or its discriminator |"
     begin = "[what they begin from, and what is not trained](../recipes.md#what-networks-begin-from)"

@@ -44,7 +44,11 @@ def prepare(recipe: Path, overrides: tuple[str, ...]) -> None:
     console.say(f"{len(source):,} items, {source.shape}")
     if source.class_names:
         console.say(f"classes {class_list(len(source.class_names), source.class_names, 20)}")
-    console.say(f"cache {source.cache}" if source.cache else "no cache: this set needs no decoding")
+    caches = [cache for cache in (source.cache, *(one.cache for one in source.joints)) if cache is not None]
+    for cache in caches:
+        console.say(f"cache {cache}")
+    if not caches:
+        console.say("no cache: this set needs no decoding")
     console.say(f"fingerprint {source.fingerprint}")
 
 

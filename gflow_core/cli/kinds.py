@@ -10,6 +10,7 @@ from click.shell_completion import CompletionItem
 from gflow_core.errors import did_you_mean
 from gflow_core.parts.plugins import plugins
 from gflow_core.recipes.from_run import FromRun
+from gflow_core.recipes.joined import Joined, joins
 
 __all__ = ["Kind", "name_of"]
 
@@ -44,5 +45,7 @@ class Kind(click.ParamType[str]):
 
 
 def name_of(kind: str, part: Any) -> str:
-    """What a recipe calls the part: the name it is registered under, or "from RUN"."""
+    """What a recipe calls the part: the name it is registered under, or "from RUN"; "A + B" of joined data sets."""
+    if isinstance(part, Joined):
+        return " + ".join(name_of(kind, one) for _, one in joins(part))
     return f"from {part.from_run}" if isinstance(part, FromRun) else plugins().registries[kind].name_of(type(part))

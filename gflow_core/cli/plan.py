@@ -15,6 +15,7 @@ from gflow_core.cli.kinds import name_of
 from gflow_core.errors import harmless
 from gflow_core.machine.speed import Speed
 from gflow_core.nn.labels import class_list
+from gflow_core.parts.source import Joint
 from gflow_core.recipes.recipe import Recipe
 from gflow_core.runs.build import build
 from gflow_core.runs.clock import in_steps
@@ -65,6 +66,7 @@ def _plan(recipe: Recipe) -> dict[str, Any]:
             "classes": list(data.class_names),
             "cache": None if data.cache is None else str(data.cache),
             "on_device": experiment.feed is not None and experiment.feed.on_device,
+            **({"joined": [_joint(joint) for joint in data.joints]} if data.joints else {}),
         }
     for kind, module in (("sampler", experiment.sampler), ("discriminator", experiment.discriminator)):
         if module is not None:
@@ -105,12 +107,18 @@ def _plan(recipe: Recipe) -> dict[str, Any]:
     return {"recipe": str(recipe.path), "title": spec.title, **plan, **device, "memory": memory}
 
 
+def _joint(joint: Joint) -> dict[str, Any]:
+    """One of several joined data sets, as JSON has it."""
+    cache = None if joint.cache is None else str(joint.cache)
+    return {"use": joint.use, "items": joint.items, "weight": joint.weight, "an_epoch": joint.seen, "cache": cache}
+
+
 def _rows(plan: dict[str, Any]) -> list[tuple[str, str, str]]:
     """The plan as lines of what, which and size."""
     rows: list[tuple[str, str, str]] = []
     if data := plan["dataset"]:
-        if data["cache"]:
-            rows.append(("decoded data", "kept in", data["cache"]))
+        joined = data.get("joined", ())
+        rows += [("decoded data", "kept in", one["cache"]) for one in (data, *joined) if one["cache"]]
         rows.append(
             (
                 "dataset",
@@ -118,6 +126,9 @@ def _rows(plan: dict[str, Any]) -> list[tuple[str, str, str]]:
                 f"{data['items']:,} items, {data['shape']}{', kept on the device' * data['on_device']}",
             )
         )
+        for one in joined:
+            weight = f", weight {one['weight']:g}: {one['an_epoch']:,} an epoch" if one["weight"] != 1 else ""
+            rows.append(("joined", one["use"], f"{one['items']:,} items{weight}"))
         names = data["classes"]
         if names != [str(label) for label in range(len(names))]:
             rows.append(("classes", "", class_list(len(names), names, 20)))

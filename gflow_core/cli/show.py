@@ -93,6 +93,8 @@ def command(kind: str, name: str | None, as_toml: bool, as_json: bool) -> None:
         own = [field for field in options_of(OWN_KEYS[kind]) if not has_option(part, field.name)]
         told = "".join(f"\n  {field.name}: {option_doc(field)}" for field in own)
         other = f"\n  from_run, in place of use: the {kind} of a run." if kind in NETWORKS else ""
+        if kind == "dataset":
+            other = "\n  join: tables [[dataset.join]] of data sets whose items are added, each with a weight."
         click.echo(f"\nOf any [{kind}], beside these options:{told}{other}")
 
 

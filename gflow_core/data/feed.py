@@ -111,11 +111,10 @@ class Feed:
     def _next_index(self, n: int) -> Tensor:
         parts, missing = [], n
         while missing:
-            epoch, start = divmod(self.position, len(self.source))
+            epoch, start = divmod(self.position, self.source.epoch)
             if epoch != self._epoch:
                 generator = torch.Generator().manual_seed(derive(self.streams.seed, f"data.{epoch}"))
-                order = torch.randperm(len(self.source), generator=generator)
-                self._order = send(order, self.shelf.here.x.device)
+                self._order = send(self.source.order(generator), self.shelf.here.x.device)
                 self._epoch = epoch
             part = self._order[start : start + missing]
             parts.append(part)

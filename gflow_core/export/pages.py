@@ -9,6 +9,7 @@ from gflow_core.errors import printable
 from gflow_core.nn.labels import class_list
 from gflow_core.parts.nouns import DataShape
 from gflow_core.parts.plugins import name_of
+from gflow_core.recipes.joined import joins
 from gflow_core.runs.api import Run
 from gflow_core.runs.drawing import Drawing
 from gflow_core.runs.manifest import versions
@@ -111,11 +112,11 @@ def model_card(drawing: Drawing, licence: str | None) -> str:
     run = Run(drawing.path)
     manifest, spec = run.manifest, drawing.experiment.spec
     data = manifest.get("data", {})
-    used = name_of("dataset", spec.dataset) if spec.dataset is not None else "none"
+    datasets = [name_of("dataset", part) for _, part in joins(spec.dataset) if part is not None]
     stated = {
         "run": drawing.path.resolve().name,
         "title": spec.title,
-        "data": used
+        "data": (" + ".join(datasets) or "none")
         + (f": {data['items']} items, {data['shape']}, fingerprint `{data['fingerprint']}`" if data else ""),
         "sampler": f"`{name_of('sampler', spec.sampler)}`{_of(drawing)}",
         "seed": str(spec.seed),

@@ -55,7 +55,7 @@ class AdversarialObjective:
         self._shape = experiment.feed.source.shape
         self._latent = spec.sampler.latent
         self._reads_labels = {"sampler": spec.sampler.conditional, "discriminator": spec.discriminator.conditional}
-        labels = experiment.data.y if experiment.data is not None else None
+        labels = experiment.data.labels if experiment.data is not None else None
         self._labels = None if labels is None else labels.to(self.runtime.draws_on)
         self._itemwise: bool = getattr(spec.discriminator, "itemwise", False)
         self._adaptive = [(i, one) for i, one in enumerate(rules.augment) if isinstance(one, Adaptive)]

@@ -181,12 +181,12 @@ def draw_through(
 
 
 def label_pool(data: Source | None, shape: DataShape | None) -> Tensor:
-    """The labels that conditional samples follow: the data's own; every class alike where the data is not loaded.
+    """The labels that conditional samples follow: those training sees; every class alike where no data is loaded.
 
     Raises GflowError where neither is known: real labels without the data.
     """
-    if data is not None and data.y is not None:
-        return data.y
+    if data is not None and (labels := data.labels) is not None:
+        return labels
     if shape is not None and shape.classes:
         return torch.arange(shape.classes)
     given = "--text" if shape is not None and shape.text else "--label"

@@ -14,7 +14,7 @@ from torch import Tensor
 from gflow_core.machine.runtime import send
 from gflow_core.parts.nouns import Batch, DataShape, TextEncoder
 
-__all__ = ["ImageModes", "Modes", "Source", "fingerprint"]
+__all__ = ["ImageModes", "Joint", "Modes", "Source", "fingerprint"]
 
 
 class Modes(Protocol):
@@ -59,6 +59,24 @@ def fingerprint(*arrays: Tensor | None) -> str:
     return digest.hexdigest()
 
 
+@attrs.frozen
+class Joint:
+    """One of several data sets that a Source is joined of; its items follow those of the one before."""
+
+    use: str
+    """What a recipe calls it."""
+    items: int
+    weight: float
+    """How often an epoch holds an item of it, on average."""
+    fingerprint: str
+    cache: Path | None = None
+
+    @property
+    def seen(self) -> int:
+        """Items of it in an epoch."""
+        return round(self.weight * self.items)
+
+
 @attrs.define(eq=False)
 class Source:
     """A loaded data set: all of it, sliced by index.
@@ -90,9 +108,35 @@ class Source:
     """The text that each label y [N, k] is the vector of; empty where labels are no texts."""
     text: TextEncoder | None = None
     """What makes vectors of captions, where there are any."""
+    joints: Sequence[Joint] = ()
+    """What it is joined of, in the order of the items; empty where it is one data set."""
 
     def __len__(self) -> int:
         return len(self.x)
+
+    @property
+    def epoch(self) -> int:
+        """Items that an epoch of training holds: each once, or as often as its weight says."""
+        return sum(joint.seen for joint in self.joints) or len(self)
+
+    def order(self, generator: torch.Generator) -> Tensor:
+        """The items of an epoch in random order: indices [epoch]."""
+        if all(joint.weight == 1 for joint in self.joints):
+            return torch.randperm(len(self), generator=generator)
+        pieces, start = [], 0
+        for joint in self.joints:
+            times, rest = divmod(joint.seen, joint.items)
+            pieces += [torch.arange(joint.items).repeat(times) + start]
+            pieces += [torch.randperm(joint.items, generator=generator)[:rest] + start]
+            start += joint.items
+        index = torch.cat(pieces)
+        return index[torch.randperm(len(index), generator=generator)]
+
+    @property
+    def labels(self) -> Tensor | None:
+        """The labels, each as often as an epoch holds it; None where there are none."""
+        weighted = self.y is not None and any(joint.weight != 1 for joint in self.joints)
+        return self.y[self.order(torch.Generator().manual_seed(0))] if self.y is not None and weighted else self.y
 
     def batch(self, index: Tensor, device: torch.device | str = "cpu") -> Batch:
         """The items at `index` [B], on `device`, in the range of `shape`; without flip and dither."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -17,6 +17,7 @@ from gflow_core.parts.spec import NETWORKS, Analysis, Spec, Train
 from gflow_core.recipes.asking import DEFECT, ask, judged_by, known_shape, no_number, rates, shape_of
 from gflow_core.recipes.describe import has_option, kinds_of
 from gflow_core.recipes.from_run import FromRun
+from gflow_core.recipes.joined import joins, unlike
 from gflow_core.recipes.tables import PARTS
 from gflow_core.recipes.words import Place
 
@@ -37,9 +38,10 @@ def missing(kind: str, cls: type[Any], plugins: Plugins) -> list[str]:
 def parts_in(spec: Spec) -> Iterator[tuple[Place, str, Any]]:
     """Every part of a recipe, also those inside others: its place, its kind, and the part."""
     for kind in PARTS:
-        if getattr(spec, kind) is not None:
-            yield (kind,), kind, getattr(spec, kind)
-            yield from _parts_below((kind,), getattr(spec, kind))
+        held = getattr(spec, kind)
+        for place, part in () if held is None else joins(held) if kind == "dataset" else [((kind,), held)]:
+            yield place, kind, part
+            yield from _parts_below(place, part)
     for name, optimizer in spec.optimizer.items():
         if optimizer is not None:
             yield ("optimizer", name), "optimizer", optimizer
@@ -73,17 +75,9 @@ def check_members(spec: Spec, plugins: Plugins) -> Iterator[tuple[Place, str]]:
 def check_parts(spec: Spec, plugins: Plugins, known_data: bool) -> Iterator[tuple[Place, str]]:
     """Each part by itself, and networks against the shape of the data."""
     shape: DataShape | None = None
-    if spec.dataset is not None and missing("dataset", type(spec.dataset), plugins):
-        known_data = False
-    elif spec.dataset is not None:
-        wrong = ask(spec.dataset)
-        yield from ((("dataset",), message) for message in wrong)
-        try:
-            shape = shape_of(spec.dataset)
-        except PluginError as error:
-            known_data = False
-            if not wrong:
-                yield ("dataset",), str(error)
+    if spec.dataset is not None:
+        shape = yield from _check_data(spec.dataset, plugins)
+        known_data = known_data and shape is not None
     elif hasattr(spec.sampler, "data_shape"):
         try:
             shape_of(spec.sampler)
@@ -107,6 +101,27 @@ def check_parts(spec: Spec, plugins: Plugins, known_data: bool) -> Iterator[tupl
         data = (shape,) if kind == "augmentation" else ()
         if data != (None,) and not missing(kind, type(part), plugins):
             yield from ((place, message) for message in ask(part, *data))
+
+
+def _check_data(dataset: Any, plugins: Plugins) -> Generator[tuple[Place, str], None, DataShape | None]:
+    """Each data set of a recipe by itself, and those that are joined against the first; gives back its shape."""
+    first: DataShape | None = None
+    for place, part in joins(dataset):
+        if missing("dataset", type(part), plugins):
+            continue
+        wrong = ask(part)
+        yield from ((place, message) for message in wrong)
+        try:
+            shape = shape_of(part)
+        except PluginError as error:
+            if not wrong:
+                yield place, str(error)
+            continue
+        if place == ("dataset",):
+            first = shape
+        elif first is not None:
+            yield from (((*place, *key), message) for key, message in unlike(dataset.first, first, part, shape))
+    return first
 
 
 _ASKED_ELSEWHERE = {*PARTS, "analyzer", "encoder"}

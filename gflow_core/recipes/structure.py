@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 import attrs
 
@@ -15,10 +15,12 @@ from gflow_core.parts.options import option
 from gflow_core.parts.plugins import Plugins
 from gflow_core.parts.spec import NETWORKS, OWN_KEYS, Analysis, Network, Spec, Storage, Train
 from gflow_core.recipes.asking import ask
+from gflow_core.recipes.beside import beside, has_own, read_joins
 from gflow_core.recipes.checks import check_analyses, check_members, check_parts, check_starts, check_training
-from gflow_core.recipes.describe import has_option, kinds_of, options_by_name
+from gflow_core.recipes.describe import kinds_of, options_by_name
 from gflow_core.recipes.from_run import TAKEN, FromRun, no_such_place, other_data, table_of_run
 from gflow_core.recipes.goals import check_goal, directed
+from gflow_core.recipes.joined import Joined
 from gflow_core.recipes.mends import mended
 from gflow_core.recipes.tables import FORMAT, PARTS
 from gflow_core.recipes.values import Reader, a_list, a_table, on_part
@@ -28,8 +30,6 @@ __all__ = ["format_fault", "is_part_place", "structure"]
 
 KEYS = ("gflow", "extends", "title", *PARTS, "optimizer", "train", "analyze")
 
-
-Own = TypeVar("Own")
 
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -84,7 +84,8 @@ def _read_recipe(
     own = {kind: cls() for kind, cls in OWN_KEYS.items()}
     for kind in PARTS:
         if kind in OWN_KEYS and kind in table:
-            both = read(lambda value, kind=kind: _with_own(value, kind, reader, inside), table[kind], kind)
+            reads = _data if kind == "dataset" else _with_own
+            both = read(lambda value, kind=kind, reads=reads: reads(value, kind, reader, inside), table[kind], kind)
             own[kind], found[kind] = both or (own[kind], None)
         elif kind in table:
             found[kind] = read(lambda value, kind=kind: reader.part(value, kind), table[kind], kind)
@@ -128,20 +129,36 @@ def _read_recipe(
     return spec if wrong or None in analyses else directed(spec)
 
 
+def _data(value: Any, kind: str, reader: Reader, inside: tuple[str, ...]) -> tuple[Storage | Network, Any]:
+    """[dataset], and the data sets of its [[dataset.join]] tables, where there are any."""
+    if not isinstance(value, Mapping) or "join" not in value or has_own(value, kind, "join", reader):
+        return _with_own(value, kind, reader, inside)
+    faults: list[tuple[Place, str]] = []
+    both, join = None, None
+    try:
+        both = _with_own({key: given for key, given in value.items() if key != "join"}, kind, reader, inside)
+    except WrongError as error:
+        faults += error.faults
+    try:
+        join = read_joins(value["join"], reader)
+    except WrongError as error:
+        faults += [(("join", *path), message) for path, message in error.faults]
+    if faults or both is None:
+        raise WrongError(faults)
+    return both[0], Joined(both[1], join) if join else both[1]
+
+
 def _with_own(value: Any, kind: str, reader: Reader, inside: tuple[str, ...]) -> tuple[Storage | Network, Any]:
     """A table with keys of the core's own, as `weights` and `freeze`: these, and a part or another run's network.
 
     Where the part has an option of such a name, it is the part's.
     """
     if kind in NETWORKS and isinstance(value, Mapping) and "from_run" in value:
-        return _beside(value, Network, ("freeze",), reader, lambda rest, _: _from_run(rest, kind, reader, inside))
+        return beside(value, Network, ("freeze",), reader, lambda rest, _: _from_run(rest, kind, reader, inside))
     table = {"use": value} if isinstance(value, str) else a_table(value)
     cls = OWN_KEYS[kind]
-    keys = tuple(attrs.fields_dict(cls))
-    name, registry = table.get("use"), reader.plugins.registries[kind]
-    if isinstance(name, str) and name in registry:
-        keys = tuple(key for key in keys if not has_option(registry.get(name), key))
-    return _beside(table, cls, keys, reader, lambda rest, extra: reader.part(rest, kind, extra))
+    keys = tuple(key for key in attrs.fields_dict(cls) if not has_own(table, kind, key, reader))
+    return beside(table, cls, keys, reader, lambda rest, extra: reader.part(rest, kind, extra))
 
 
 def _from_run(value: Mapping[str, Any], kind: str, reader: Reader, inside: tuple[str, ...]) -> FromRun:
@@ -224,34 +241,10 @@ def _not_there(spec: Spec, plugins: Plugins, inside: tuple[str, ...], whole: boo
 def _analysis(value: Any, reader: Reader) -> Analysis:
     """One [[analyze]] table: the core's `name`, `every` and `sampler_batch_norm`, and the analyzer's own options."""
     keys = tuple(attrs.fields_dict(_When))
-    when, part = _beside(value, _When, keys, reader, lambda rest, extra: reader.part(rest, "analyzer", extra))
+    when, part = beside(value, _When, keys, reader, lambda rest, extra: reader.part(rest, "analyzer", extra))
     return Analysis(
         name=when.name or value["use"], every=when.every, part=part, sampler_batch_norm=when.sampler_batch_norm
     )
-
-
-def _beside(
-    value: Any,
-    cls: type[Own],
-    keys: tuple[str, ...],
-    reader: Reader,
-    read: Callable[[Mapping[str, Any], tuple[str, ...]], Any],
-) -> tuple[Own, Any]:
-    """The core's own `keys` of a table as `cls`, and what `read` makes of the others (it is told of `keys`, too)."""
-    table = a_table(value)
-    faults: list[tuple[Place, str]] = []
-    own = part = None
-    try:
-        own = reader.table({key: table[key] for key in keys if key in table}, cls)
-    except WrongError as error:
-        faults += error.faults
-    try:
-        part = read({key: given for key, given in table.items() if key not in keys}, keys)
-    except WrongError as error:
-        faults += error.faults
-    if faults or own is None:
-        raise WrongError(faults)
-    return own, part
 
 
 def format_fault(version: Any) -> str | None:

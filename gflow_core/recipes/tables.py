@@ -11,6 +11,7 @@ from gflow_core.errors import UnknownPart
 from gflow_core.parts.plugins import Plugins
 from gflow_core.parts.spec import Network, Spec, Storage
 from gflow_core.recipes.describe import default_value, kinds_of, options_of
+from gflow_core.recipes.joined import Join, Joined
 
 __all__ = ["FORMAT", "PARTS", "default_of", "part_table", "plain", "table_of", "unstructure"]
 
@@ -30,10 +31,13 @@ def unstructure(spec: Spec, plugins: Plugins) -> dict[str, Any]:
         table["title"] = spec.title
     for kind in PARTS:
         if getattr(spec, kind) is not None:
-            table[kind] = part_table(getattr(spec, kind), {kind}, plugins)
+            part = getattr(spec, kind)
+            table[kind] = part_table(part.first if isinstance(part, Joined) else part, {kind}, plugins)
             core = spec.storage if kind == "dataset" else spec.networks.get(kind)
             if core not in (None, Storage(), Network()):
                 table[kind] |= table_of(core, plugins)
+            if isinstance(part, Joined):
+                table[kind]["join"] = [_join_table(one, plugins) for one in part.join]
     if spec.optimizer:
         table["optimizer"] = {name: part_table(part, {"optimizer"}, plugins) for name, part in spec.optimizer.items()}
     if spec.train is not None:
@@ -47,6 +51,12 @@ def unstructure(spec: Spec, plugins: Plugins) -> dict[str, Any]:
                 own["sampler_batch_norm"] = analysis.sampler_batch_norm
             table["analyze"].append({**own, **part})
     return table
+
+
+def _join_table(join: Join, plugins: Plugins) -> dict[str, Any]:
+    """A [[dataset.join]] table; a weight of 1 is left out."""
+    table = part_table(join.part, {"dataset"}, plugins)
+    return table if join.weight == 1 else {"use": table.pop("use"), "weight": join.weight, **table}
 
 
 def table_of(part: Any, plugins: Plugins) -> dict[str, Any]:

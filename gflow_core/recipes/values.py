@@ -233,10 +233,10 @@ def a_table(value: Any) -> Mapping[str, Any]:
     return value
 
 
-def a_list(value: Any) -> list[Any]:
-    """`value`, if it is a list of tables."""
+def a_list(value: Any, name: str = "analyze") -> list[Any]:
+    """`value` of the key `name`, if it is a list of tables."""
     if not isinstance(value, list):
-        raise WrongError.one(f"expected a list of tables ([[analyze]]), got {in_words(value)}")
+        raise WrongError.one(f"expected a list of tables ([[{name}]]), got {in_words(value)}")
     return value
 
 

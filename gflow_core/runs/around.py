@@ -16,6 +16,8 @@ from gflow_core.parts.nouns import TextEncoder
 from gflow_core.parts.source import Source
 from gflow_core.parts.spec import Spec
 from gflow_core.parts.training import Experiment
+from gflow_core.recipes.joined import joins
+from gflow_core.recipes.words import path_text
 from gflow_core.runs.build import build
 from gflow_core.runs.events import Console
 from gflow_core.runs.record import RunFolder
@@ -61,12 +63,12 @@ def reading_again(manifest: Mapping[str, Any], spec: Spec) -> Iterator[None]:
     try:
         yield
     except DataError as error:
-        root = getattr(spec.dataset, "root", None)
-        if root is None or Path(root).is_absolute() or not manifest.get("folder"):
+        roots = ((path_text((*place, "root")), getattr(part, "root", None)) for place, part in joins(spec.dataset))
+        relative = [f'{place} = "{root}"' for place, root in roots if root is not None and not Path(root).is_absolute()]
+        if not relative or not manifest.get("folder"):
             raise
-        raise DataError(
-            f'{error}\nthe run began in {manifest["folder"]}, where its dataset.root = "{root}" counts from; go there'
-        ) from error
+        counts = f"its {' and '.join(relative)} count{'s' if len(relative) == 1 else ''} from"
+        raise DataError(f"{error}\nthe run began in {manifest['folder']}, where {counts}; go there") from error
 
 
 @contextmanager

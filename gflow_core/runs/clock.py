@@ -27,7 +27,7 @@ def in_steps(
         a_step = recipe.spec.items_a_step()
         if recipe.spec.dataset is not None:
             data = read_data(recipe.spec.dataset, progress)
-            items = len(data)
+            items = data.epoch
     said = {}
     for place, span in written.items():
         steps = span.steps(items, a_step)

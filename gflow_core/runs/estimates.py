@@ -17,6 +17,8 @@ from torch.nn.parameter import is_lazy
 from gflow_core.errors import GflowError
 from gflow_core.machine.runtime import choose_device
 from gflow_core.parts.spec import Spec
+from gflow_core.recipes.joined import joins
+from gflow_core.recipes.words import path_text
 from gflow_core.runs.memory import gigabytes
 
 __all__ = ["Need", "check_memory", "growing", "memory_of"]
@@ -106,10 +108,11 @@ def _by_options(spec: Spec) -> Iterator[Need]:
     """Data, batches, particles, samples of analyses: by the options alone."""
     shape, train = spec.data_shape(), spec.train
     item = math.prod(shape.shape) if shape is not None else 0
-    n = getattr(spec.dataset, "n", None)
-    if isinstance(n, int) and shape is not None:
-        size = 1 if shape.kind == "image" else _FLOAT
-        yield Need("the data", f"dataset.n = {n}", n * item * size, on_device=False)
+    for place, part in joins(spec.dataset):
+        n = getattr(part, "n", None)
+        if isinstance(n, int) and shape is not None:
+            size = 1 if shape.kind == "image" else _FLOAT
+            yield Need("the data", f"{path_text(place)}.n = {n}", n * item * size, on_device=False)
     if spec.objective is not None and train is not None:
         # Of real and of generated items; of replicas each has its own.
         batch = 2 * train.batch_size * item * _FLOAT * train.replicas // train.devices

@@ -97,7 +97,10 @@ def precision_of(manifest: Mapping[str, Any], spec: Spec, overrides: Sequence[st
 
 def _data(data: Source) -> dict[str, Any]:
     named = {"classes": list(data.class_names)} if data.class_names else {}
-    return {"items": len(data), "shape": str(data.shape), "fingerprint": data.fingerprint, **named}
+    keys = ("use", "items", "weight", "fingerprint")
+    parts = [{key: getattr(joint, key) for key in keys} for joint in data.joints]
+    joined = {"joined": parts} if parts else {}
+    return {"items": len(data), "shape": str(data.shape), "fingerprint": data.fingerprint, **named, **joined}
 
 
 def versions() -> dict[str, str]:

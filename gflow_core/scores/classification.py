@@ -138,7 +138,7 @@ def _first(data: Source, n: int) -> Source:
     """The n items that scores are computed on."""
     index = real_index(data, n)
     assert data.y is not None
-    return attrs.evolve(data, x=data.x[index], y=data.y[index])
+    return attrs.evolve(data, x=data.x[index], y=data.y[index], joints=())
 
 
 def _drawn(subject: Subject, n: int) -> Source:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import attrs
 
 from gflow_core.parts.analysis import Subject
+from gflow_core.recipes.joined import Joined
 
 if TYPE_CHECKING:
     from gflow_core.parts.source import Source
@@ -17,12 +18,19 @@ __all__ = ["against_faults", "compared_items", "compared_with", "held_out", "hel
 
 def of_split(dataset: Any, split: str) -> Any:
     """The data set part with its option `split` set so; None where it has no such split."""
+    if isinstance(dataset, Joined):
+        return dataset.each(lambda part: of_split(part, split))
     field = attrs.fields_dict(attrs.resolve_types(type(dataset))).get("split")
     return attrs.evolve(dataset, split=split) if field is not None and split in get_args(field.type) else None
 
 
 def held_out(dataset: Any) -> Any:
-    """The data set part of the other split: test, or train where test is trained on; None where there is none."""
+    """The data set part of the other split: test, or train where test is trained on; None where there is none.
+
+    Of several joined ones, each by itself.
+    """
+    if isinstance(dataset, Joined):
+        return dataset.each(held_out)
     return of_split(dataset, "train" if getattr(dataset, "split", None) == "test" else "test")
 
 

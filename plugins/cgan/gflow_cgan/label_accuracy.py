@@ -44,7 +44,7 @@ def of_class(subject: Subject, label: int, analyzer: str, least: int = 1) -> Sub
             "(dataset.limit), or a data set with items of every class (dataset.classes)"
         )
     own = f"{data.fingerprint}, class {label}"
-    return attrs.evolve(subject, data=attrs.evolve(data, x=data.x[index], y=data.y[index], fingerprint=own))
+    return attrs.evolve(subject, data=attrs.evolve(data, x=data.x[index], y=data.y[index], fingerprint=own, joints=()))
 
 
 def check_classes(encoder: Encoder, data: DataShape, device: torch.device) -> None:

@@ -106,7 +106,8 @@ def _trained_on(spec: Spec) -> str:
         return f"{here}; whether the sampler was trained on it is not known"
     if trained == data:
         return f"{here}, which the sampler was trained on"
-    if split and type(trained) is type(data) and attrs.evolve(trained, split=split) == data:
+    has_split = type(trained) is type(data) and "split" in attrs.fields_dict(type(data))  # joined ones have no option
+    if has_split and attrs.evolve(trained, split=split) == data:
         return f"{here}; the sampler was trained on the {trained.split} split"
     return f"{here}; the sampler was trained on other data, or on these otherwise prepared"
 
