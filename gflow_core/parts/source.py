@@ -11,8 +11,10 @@ import attrs
 import torch
 from torch import Tensor
 
+from gflow_core.machine.paging import read_ahead
 from gflow_core.machine.runtime import send
 from gflow_core.parts.nouns import Batch, DataShape, TextEncoder
+from gflow_core.parts.stacked import Stacked
 
 __all__ = ["ImageModes", "Joint", "Modes", "Source", "fingerprint"]
 
@@ -140,10 +142,22 @@ class Source:
 
     def batch(self, index: Tensor, device: torch.device | str = "cpu") -> Batch:
         """The items at `index` [B], on `device`, in the range of `shape`; without flip and dither."""
+        self._read_ahead(index)
         y = None if self.y is None else send(self.y[index], device)
         if y is not None and y.is_floating_point():
             y = y.to(torch.get_default_dtype())
         return Batch(self._scale(send(self.x[index], device)), y)
+
+    def _read_ahead(self, index: Tensor) -> None:
+        """Have the system read these items from disk all at once, where they are mapped."""
+        mapped = self.cache is not None or any(joint.cache is not None for joint in self.joints)
+        if not mapped or self.x.device.type != "cpu":
+            return
+        if not isinstance(self.x, Stacked):
+            read_ahead(self.x, index)
+            return
+        for part, _, at in self.x.found(index):
+            read_ahead(part, at)
 
     def caption(self, y: Tensor) -> str:
         """The caption whose vector is next to y [k]."""
