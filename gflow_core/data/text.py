@@ -39,7 +39,7 @@ class TfIdf:
 
 @attrs.frozen(kw_only=True)
 class SentenceTransformers:
-    """A sentence-transformers model of yours; `pip install "gflow-core[text]"` brings the package.
+    """A sentence-transformers model of yours; the extra `text` brings the package.
 
     Nothing is downloaded unless the name is one of the Hugging Face hub's, which the package then fetches.
     """

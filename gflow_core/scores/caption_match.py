@@ -40,7 +40,7 @@ class CaptionMatch:
     needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler"})
 
     encoder: EncoderPart = option(doc="Network that classifies digits, such as mnist_cnn.")
-    samples: int = option(9000, doc="Samples, dealt to the 90 captions in turn.", ge=90)
+    samples: int = option(9000, doc="Samples, dealt to the 90 captions in turn.", ge=1)
     batch_size: int = option(128, doc="Items that pass the encoder at once; bounds the memory.", ge=1)
 
     def check(self, spec: Spec) -> Iterable[str]:
@@ -92,7 +92,7 @@ def caption_match(subject: Subject, *, encoder: EncoderPart, samples: int, batch
         }
     right = (shown == wanted).double()
     table = []
-    for i, caption in enumerate(captions):
+    for i, caption in enumerate(captions[:samples]):
         mine = right[i :: len(captions)]
         shares = dict(zip(ASPECTS, mine.mean(0).tolist(), strict=True))
         table.append({"caption": caption, "samples": len(mine), "match": float(mine.prod(1).mean()), **shares})
