@@ -53,12 +53,12 @@ def test_it_is_what_torchmetrics_makes_of_the_same_pairs(size, scales):
     found = ms_ssim(2 * x - 1, 2 * y - 1, picture(*size))
     assert found.tolist() == sorted(found.tolist(), reverse=True), "the more noise, the less alike"
     for a, b, value in zip(x, y, found, strict=True):
-        assert float(value) == pytest.approx(by_torchmetrics(a[None], b[None], powers), rel=1e-4)
+        assert float(value) == pytest.approx(by_torchmetrics(a[None], b[None], powers), rel=1e-3)
 
 
 def test_equal_images_give_one_and_opposite_ones_nothing():
     x = torch.rand(4, 1, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    assert ms_ssim(x, x, picture(1, 32, 32)).tolist() == pytest.approx([1.0] * 4, abs=1e-6)
+    assert ms_ssim(x, x, picture(1, 32, 32)).tolist() == pytest.approx([1.0] * 4, abs=1e-5)
     assert ms_ssim(x, -x, picture(1, 32, 32)).tolist() == [0.0] * 4
 
 
