@@ -63,7 +63,7 @@ from .parts.nouns import (
     TextEncoder as TextEncoder,
     no_progress as no_progress,
 )
-from .parts.source import Modes as Modes, Source as Source, fingerprint as fingerprint
+from .parts.source import Modes as Modes, Source as Source, fingerprint as fingerprint, weights_hash as weights_hash
 from .parts.spec import Analysis as Analysis, Spec as Spec, Train as Train
 from .parts.training import (
     Average as Average,
@@ -192,7 +192,6 @@ from .data.places import not_found as not_found
 from .encoders.network import (
     EncoderNetwork as EncoderNetwork,
     float32_only as float32_only,
-    weights_hash as weights_hash,
 )
 from .files.weights import load_state as load_state, read_state as read_state
 from .files.whole import written_aside as written_aside

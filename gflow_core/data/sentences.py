@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gflow_core.errors import DataError, GflowError, first_line
+from gflow_core.parts.source import weights_hash
 
 __all__ = ["Encoder"]
 
@@ -29,7 +29,7 @@ class Encoder:
             self._model = SentenceTransformer(model, device="cpu")
         except Exception as error:  # the package raises what it meets
             raise DataError(f"dataset.text.model = {model!r}: it cannot be loaded: {first_line(error)}") from error
-        self.weights = _sha256(self._model)
+        self.weights = weights_hash(self._model)
         if weights is not None and weights != self.weights:
             raise DataError(f"dataset.text.model = {model!r}: other weights than when the run began; put those back")
         found = self._model.get_sentence_embedding_dimension()
@@ -44,11 +44,3 @@ class Encoder:
 
     def state(self) -> dict[str, Any]:
         return {"weights": self.weights}
-
-
-def _sha256(model: torch.nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().data)
-    return digest.hexdigest()

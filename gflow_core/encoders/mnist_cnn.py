@@ -24,13 +24,14 @@ from torch.nn import functional as F
 from gflow_core.data.parts import Mnist5k
 from gflow_core.data.places import first_line, locked
 from gflow_core.encoders.learning import learn
-from gflow_core.encoders.network import EncoderNetwork, float32_only, fresh, resized, weights_hash
+from gflow_core.encoders.network import EncoderNetwork, float32_only, fresh, resized
 from gflow_core.errors import DataError
 from gflow_core.files.cache import cache_folder
 from gflow_core.files.weights import save_tensors
 from gflow_core.files.whole import written_aside
 from gflow_core.machine.streams import derive, seeded
 from gflow_core.parts.nouns import Progress
+from gflow_core.parts.source import weights_hash
 
 if TYPE_CHECKING:
     from gflow_core.parts.nouns import DataShape

@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 from gflow_core.machine.streams import derive, seeded
 from gflow_core.parts.nouns import DataShape
-from gflow_core.parts.source import fingerprint
+from gflow_core.parts.source import weights_hash
 
-__all__ = ["EncoderNetwork", "float32_only", "fresh", "grey_as_rgb", "resized", "weights_hash"]
+__all__ = ["EncoderNetwork", "float32_only", "fresh", "grey_as_rgb", "resized"]
 
 Prepare = Callable[[Tensor], Tensor]
 """[B, C, H, W] in [-1, 1] -> what the network was trained on."""
@@ -86,12 +86,6 @@ def fresh(name: str, make: Callable[[], nn.Module]) -> nn.Module:
     """The network that `make` initialises, from a fixed seed of its own; global random state stays as it is."""
     with float32_only(torch.device("cpu")), seeded(derive(0, f"encoder.{name}")):
         return make()
-
-
-def weights_hash(network: nn.Module) -> str:
-    """sha256 over parameters and buffers in the order of their names."""
-    state = network.state_dict()
-    return fingerprint(*(state[name].cpu() for name in sorted(state)))
 
 
 def resized(x: Tensor, size: int, mode: Literal["bilinear", "bicubic"] = "bilinear") -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import math
@@ -10,14 +9,13 @@ import os
 import shutil
 import zipfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -29,6 +27,7 @@ from gflow_core.files.whole import LEFTOVERS, written_aside
 from gflow_core.nn.sampling import CHUNK, dealt
 from gflow_core.parts.analysis import Map
 from gflow_core.parts.nouns import DataShape, Progress, no_progress
+from gflow_core.parts.source import weights_hash
 from gflow_core.runs.drawing import Drawing
 from gflow_core.runs.manifest import versions
 from gflow_core.runs.pictures import bytes_of
@@ -201,7 +200,7 @@ def _notes(drawing: Drawing, names: list[str]) -> dict[str, str]:
         **({} if drawing.text is None else {"text": drawing.text}),
         "batch_norm": drawing.batch_norm,
         "step": drawing.step,
-        "weights": _digest(module.state_dict()),
+        "weights": weights_hash(module),
     }
     about = {"run": str(drawing.path.resolve()), "options": options, "versions": versions()}
     notes = {ABOUT: json.dumps(about, indent=2) + "\n"}
@@ -209,15 +208,6 @@ def _notes(drawing: Drawing, names: list[str]) -> dict[str, str]:
         rows = dealt(drawing.labels, len(names)).tolist()
         notes[LABELS] = json.dumps({"labels": [[name, row] for name, row in zip(names, rows, strict=True)]}) + "\n"
     return notes
-
-
-def _digest(state: Mapping[str, Tensor]) -> str:
-    """The sha256 of a network's weights."""
-    digest = hashlib.sha256()
-    for name, tensor in state.items():
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)} ".encode())
-        digest.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _images(

@@ -9,14 +9,14 @@ from typing import Protocol
 
 import attrs
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gflow_core.machine.paging import read_ahead
 from gflow_core.machine.runtime import send
 from gflow_core.parts.nouns import Batch, DataShape, TextEncoder
 from gflow_core.parts.stacked import Stacked
 
-__all__ = ["ImageModes", "Joint", "Modes", "Source", "fingerprint"]
+__all__ = ["ImageModes", "Joint", "Modes", "Source", "fingerprint", "weights_hash"]
 
 
 class Modes(Protocol):
@@ -57,8 +57,14 @@ def fingerprint(*arrays: Tensor | None) -> str:
     for array in arrays:
         if array is not None:
             digest.update(f"{tuple(array.shape)}{array.dtype}".encode())
-            digest.update(array.contiguous().numpy().data)
+            digest.update(array.contiguous().reshape(-1).view(torch.uint8).numpy().data)  # numpy knows no bfloat16
     return digest.hexdigest()
+
+
+def weights_hash(network: nn.Module) -> str:
+    """sha256 over parameters and buffers in the order of their names."""
+    state = network.state_dict()
+    return fingerprint(*(state[name].cpu() for name in sorted(state)))
 
 
 @attrs.frozen

@@ -67,7 +67,7 @@ def caption_match(subject: Subject, *, encoder: EncoderPart, samples: int, batch
     import torch
 
     from gflow_core.data.strokes import asked, every_caption
-    from gflow_core.scores.features import Features
+    from gflow_core.scores.features import Features, real_index
 
     data = subject.data
     assert data is not None
@@ -75,10 +75,12 @@ def caption_match(subject: Subject, *, encoder: EncoderPart, samples: int, batch
     features = Features.of(subject, encoder, batch_size)
     captions = every_caption()
     wanted = torch.tensor([asked(caption) for caption in captions])[torch.arange(samples) % len(captions)]
-    shown = torch.cat([_shown(features, x) for x in _samples(features, data.text(captions), samples)])
-    index = torch.arange(len(data)).split(batch_size)
-    real = torch.cat([_shown(features, data.batch(piece, subject.runtime.device).x) for piece in index])
-    own = torch.tensor([asked(caption) for caption in data.captions])
+    classify = features.encoder.classify
+    drawn = _samples(features, data.text(captions), samples)
+    shown = torch.cat([_shown(features.encode(x, classify), x.add(1).mul(127.5).round()) for x in drawn])
+    index = real_index(data, len(data))
+    real = _shown(features.real(len(data), apply=classify), data.x[index])
+    own = torch.tensor([asked(data.captions[i]) for i in index.tolist()])
     others = wanted[torch.randperm(samples, generator=subject.streams["others"])]
 
     scores: dict[str, float | int | str | None] = {}
@@ -131,15 +133,14 @@ def _samples(features: Features, pool: Tensor, n: int) -> Iterator[Tensor]:
         subject.progress("captions", done, n)
 
 
-def _shown(features: Features, x: Tensor) -> Tensor:
-    """What images x [B, C, H, W] show, as numbers of the aspects [B, 3], on the CPU."""
+def _shown(logits: Tensor, pixels: Tensor) -> Tensor:
+    """What images of 0 to 255 [B, C, H, W] show, as numbers of the aspects [B, 3], on the CPU."""
     import torch
 
     from gflow_core.data.strokes import seen
 
-    digits = features.encode(x, features.encoder.classify).argmax(1).cpu()
-    pixels = x[:, :1].add(1).mul(127.5).round().to(torch.uint8).cpu().numpy()
-    return torch.stack([digits, *map(torch.from_numpy, seen(pixels))], 1)
+    ways = map(torch.from_numpy, seen(pixels[:, :1].to(torch.uint8).cpu().numpy()))
+    return torch.stack([logits.argmax(1).cpu(), *ways], 1)
 
 
 def _figure(subject: Subject, data: Source) -> Figure:

@@ -13,10 +13,10 @@ from torch.nn import functional as F
 from gflow_core.data.parts import Mnist5k
 from gflow_core.encoders import mnist_cnn
 from gflow_core.encoders.mnist_cnn import DigitsCnn, Training, train, trained
-from gflow_core.encoders.network import weights_hash
 from gflow_core.encoders.parts import MnistCnn
 from gflow_core.errors import DataError
 from gflow_core.parts.nouns import no_progress
+from gflow_core.parts.source import weights_hash
 
 SHORT = Training(digits=160, epochs=1)
 

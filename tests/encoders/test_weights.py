@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from gflow_core.encoders.network import fresh, weights_hash
+from gflow_core.encoders.network import fresh
 from gflow_core.encoders.weights import hub_folder, pretrained
 from gflow_core.errors import DataError
+from gflow_core.parts.source import weights_hash
 
 
 def small():
