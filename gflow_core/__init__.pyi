@@ -85,7 +85,7 @@ from .machine.streams import Streams as Streams, derive as derive, seeded as see
 # ------------------------------------------------------------------ the game and the flow, which plugins extend
 
 from .methods.adversarial import Adversarial as Adversarial
-from .methods.flow import ParticleFlow as ParticleFlow
+from .methods.flow import ParticleFlow as ParticleFlow, VelocityPart as VelocityPart
 from .methods.game import AdversarialObjective as AdversarialObjective
 from .methods.losses import (
     Hinge as Hinge,
@@ -103,8 +103,10 @@ from .methods.gradients import (
 )
 from .methods.pieces import Pieces as Pieces
 from .methods.particles import (
+    Field as Field,
     FlowState as FlowState,
     ParticleFlowObjective as ParticleFlowObjective,
+    Velocity as Velocity,
     clamp_bounds as clamp_bounds,
 )
 from .methods.penalties import (
@@ -116,6 +118,7 @@ from .methods.penalties import (
     WganGp as WganGp,
 )
 from .methods.rules import FlowRules as FlowRules, GameRules as GameRules
+from .methods.velocities import BatchVelocity as BatchVelocity
 
 # ------------------------------------------------------------------ building blocks of networks and steps
 

@@ -8,8 +8,9 @@ from typing import Any
 from gflow_core.data import adaptive, augmentations, text
 from gflow_core.data import parts as datasets
 from gflow_core.encoders import parts as encoders
-from gflow_core.methods import losses, penalties
+from gflow_core.methods import losses, penalties, velocities
 from gflow_core.methods.adversarial import Adversarial
+from gflow_core.methods.flow import VelocityPart
 from gflow_core.nn import latents
 from gflow_core.optim import optimizers, schedules
 from gflow_core.parts.hookspecs import hookimpl
@@ -64,6 +65,7 @@ def register_datasets(add: Add) -> None:
 @hookimpl
 def register_objectives(add: Add) -> None:
     add("adversarial", Adversarial)
+    add("flow", velocities.Flow)
 
 
 @hookimpl
@@ -159,3 +161,16 @@ def register_trackers(add: Add) -> None:
     add("csv", loggers.Csv)
     add("wandb", loggers.Wandb)
     add("mlflow", loggers.Mlflow)
+
+
+@hookimpl
+def register_kinds(add: Callable[[type[Any]], None]) -> None:
+    add(VelocityPart)
+
+
+@hookimpl
+def register_parts(add: Callable[[str, str, type[Any]], None]) -> None:
+    add("flow.velocity", "drifting", velocities.Drifting)
+    add("flow.velocity", "mmd", velocities.Mmd)
+    add("flow.velocity", "sliced_wasserstein", velocities.SlicedWasserstein)
+    add("flow.velocity", "sinkhorn", velocities.Sinkhorn)

@@ -1,33 +1,74 @@
-"""What a particle flow's part begins with: particles move along a velocity, and the sampler is fitted to them."""
+"""What a particle flow's part begins with: particles move along a velocity, and the sampler is fitted to them.
+
+A velocity is a part of the kind `flow.velocity`; `flow` takes any.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 import attrs
 
 from gflow_core.methods.rules import FlowRules
+from gflow_core.parts.kinds import kind
 
 if TYPE_CHECKING:
+    from gflow_core.methods.particles import ParticleFlowObjective, Velocity
     from gflow_core.parts.spec import Spec
+    from gflow_core.parts.training import Experiment
 
-__all__ = ["ParticleFlow"]
+__all__ = ["ParticleFlow", "VelocityPart"]
+
+
+@kind(
+    "flow.velocity",
+    members={
+        "players": "the class attribute players, such as ()",
+        "items_a_move": "the method items_a_move",
+        "build": "the method build",
+    },
+)
+@runtime_checkable
+class VelocityPart(Protocol):
+    """What moves the particles of a flow, by its options."""
+
+    players: ClassVar[tuple[str, ...]]
+    """The networks that it trains: ("discriminator",), or none."""
+
+    def check(self, spec: Spec) -> Iterable[str]:
+        """Why it cannot move the particles of this recipe; nothing if it can."""
+
+    def items_a_move(self, batch_size: int, rules: FlowRules) -> int:
+        """Items of the data that it reads for each move."""
+
+    def build(self, experiment: Experiment, rules: FlowRules) -> Velocity:
+        """The velocity over the built experiment."""
 
 
 @attrs.frozen(kw_only=True)
 class ParticleFlow(FlowRules):
-    """A particle flow. A plugin's part extends it, and its objective `ParticleFlowObjective`.
+    """A particle flow along its `velocity`. A part extends it by that: an option, or what its options come to.
 
     One step is one outer loop: a pool of z is drawn and pushed through the sampler; the particles move `inner_loops`
     times; the sampler is fitted to the pairs (z, moved x).
     """
 
-    players: ClassVar[tuple[str, ...]] = ("sampler",)
     accumulates: ClassVar[bool] = True
 
+    if TYPE_CHECKING:
+
+        @property
+        def velocity(self) -> VelocityPart:
+            """What moves the particles."""
+
+    @property
+    def players(self) -> tuple[str, ...]:
+        """The sampler, and the networks that the velocity trains."""
+        return ("sampler", *self.velocity.players)
+
     def check(self, spec: Spec) -> Iterable[str]:
-        for name in dict.fromkeys(("dataset", "sampler", *self.players)):
+        for name in dict.fromkeys(("dataset", *self.players)):
             if getattr(spec, name) is None:
                 yield f"needs a [{name}]"
         yield from spec.label_faults()
@@ -36,3 +77,17 @@ class ParticleFlow(FlowRules):
         if isinstance(self.clamp, tuple) and self.clamp[0] >= self.clamp[1]:
             low, high = self.clamp
             yield f"clamp = [{low:g}, {high:g}]: the first number must be the smaller"
+        yield from self.velocity.check(spec)
+
+    def items_a_step(self, batch_size: int) -> int:
+        """Real items that one outer loop reads."""
+        return self.inner_loops * self.velocity.items_a_move(batch_size, self)
+
+    def passes(self, step: int) -> int:
+        """Passes over the pool when the sampler is fitted in outer loop `step` (from 1)."""
+        return 1
+
+    def build(self, experiment: Experiment) -> ParticleFlowObjective:
+        from gflow_core.methods.particles import ParticleFlowObjective
+
+        return ParticleFlowObjective(experiment, self, self.velocity.build(experiment, self), passes=self.passes)

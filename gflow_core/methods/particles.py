@@ -1,14 +1,14 @@
-"""The particle flow, built: the outer loop that plugins give a velocity to.
+"""The particle flow, built: the outer loop that a velocity is given to.
 
 Particles x_i = G(z_i) follow dx/dt = v(x); the sampler G is then fitted to where they went (Gao et al. 2019, Section
-4). What moves them, and what that learns between moves, is a plugin's.
+4). What moves them, and what that learns between moves, is the velocity's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from typing import ClassVar, Literal, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Literal, Protocol, TypeVar
 
 import attrs
 import torch
@@ -25,7 +25,7 @@ from gflow_core.parts.contracts import at
 from gflow_core.parts.nouns import DataShape
 from gflow_core.parts.training import Experiment, Metrics, Phase
 
-__all__ = ["FlowState", "ParticleFlowObjective", "clamp_bounds"]
+__all__ = ["Field", "FlowState", "ParticleFlowObjective", "Velocity", "clamp_bounds"]
 
 T = TypeVar("T")
 
@@ -43,11 +43,35 @@ class FlowState:
     x: Tensor | None = None
     """Where they are now [N, *shape]."""
     choices: Tensor | None = None
-    """Indices of particles, a row for each update that `learn` still makes; None where it chooses none, or not yet."""
+    """Indices of particles, a row for each update that the velocity still makes; None where it chooses none, or not
+    yet."""
     moves: int = 0
     passes: int = 0
     sums: Tensor | None = None
-    """What was observed so far: what `learn` observes, then velocity norms and projection errors [. + 2]."""
+    """What was observed so far: what the velocity observes, then velocity norms and projection errors [. + 2]."""
+
+
+Field = Callable[[slice], Tensor]
+"""Where particles go: rows of the pool -> their velocities [rows, *shape], in the pool's type, without gradient."""
+
+
+class Velocity(Protocol):
+    """What moves the particles, built: one field a move.
+
+    A field may couple all particles of the pool, or treat them one by one, and be learnt between moves. All that a
+    velocity needs beyond the move that it is asked for is in `state`, the data's order and the random streams.
+    """
+
+    observes: Sequence[str]
+    """Metrics that it observes: their sums over an outer loop lead `state.sums`, in this order."""
+    updates: int
+    """How often it adds to each of those sums in a move."""
+
+    def at(self, state: FlowState, done: int) -> AbstractContextManager[Field]:
+        """The field in which the pool `state.x` moves now, entered while all particles move once.
+
+        `done` are the steps finished, which schedules follow. Every process is asked for it, with the whole pool.
+        """
 
 
 def clamp_bounds(
@@ -67,24 +91,28 @@ def _chunk(pool: int, device: torch.device) -> int:
 class ParticleFlowObjective:
     """A particle flow. Every process holds the whole pool and moves its slice of it.
 
-    A plugin gives it a `velocity`, and where that is learnt, `learn`; `vgrow.flow` is the example to copy.
+    In outer loop `step` (from 1) the sampler is fitted by `passes(step)` passes over the pool. Names of random streams
+    begin with `stream`.
     """
 
-    stream: ClassVar[str] = "flow"
-    """What the names of its random streams begin with: the plugin's."""
-    learnt: ClassVar[tuple[str, ...]] = ()
-    """Metrics that `learn` observes: their sums over an outer loop lead `state.sums`."""
-
-    def __init__(self, experiment: Experiment, rules: FlowRules) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        rules: FlowRules,
+        velocity: Velocity,
+        *,
+        passes: Callable[[int], int] = lambda step: 1,
+        stream: str = "flow",
+    ) -> None:
         spec, train = experiment.spec, experiment.spec.train
         assert train is not None
         assert experiment.data is not None
-        assert experiment.feed is not None
         self.experiment = experiment
         self.rules = rules
-        self.feed = experiment.feed
+        self.velocity = velocity
+        self.passes = passes
+        self.stream = stream
         self.runtime = experiment.runtime
-        self.streams = experiment.streams
         self.sampler = experiment.players["sampler"]
         self.latent = spec.sampler.latent
         self.batch_size = train.batch_size
@@ -93,9 +121,7 @@ class ParticleFlowObjective:
         self.state = FlowState()
         self._auto = rules.chunk_size == "auto"
         self._chunk = rules.chunk_size if rules.chunk_size != "auto" else _chunk(rules.pool_size, self.runtime.device)
-        networks = {name: getattr(spec, name) for name in ("sampler", "discriminator")}
-        self._reads_labels = {name: bool(p is not None and p.conditional) for name, p in networks.items()}
-        conditional = any(self._reads_labels.values())
+        conditional = any(part is not None and part.conditional for part in (spec.sampler, spec.discriminator))
         self._labels = label_pool(experiment.data, None).to(self.runtime.draws_on) if conditional else None
         pool = rules.pool_size
         for name, size in (("pool_size", pool), ("the pool's last batch", pool % self.batch_size)):
@@ -105,27 +131,6 @@ class ParticleFlowObjective:
                     f"{self.runtime.world} processes"
                 )
 
-    # ------------------------------------------------------------------ what a plugin gives
-
-    def velocity(self, x: Tensor, y: Tensor | None) -> Tensor:
-        """Where particles x [B, *shape], of the labels y, go: [B, *shape], each item's its own."""
-        raise NotImplementedError
-
-    def learn(self) -> None:
-        """What the velocity learns before each move; nothing by default. Adds what it observes to `state.sums`."""
-
-    def observations(self) -> int:
-        """How often `learn` adds to the sums of `learnt` in an outer loop."""
-        return self.rules.inner_loops
-
-    def moving(self) -> AbstractContextManager[object]:
-        """Entered while all particles move once."""
-        return nullcontext()
-
-    def passes(self, step: int) -> int:
-        """Passes over the pool when the sampler is fitted in outer loop `step` (from 1); one by default."""
-        return 1
-
     # ------------------------------------------------------------------ the outer loop
 
     def step(self, step: int) -> Iterator[Phase | Metrics]:
@@ -134,8 +139,7 @@ class ParticleFlowObjective:
         if state.z is None:
             self._draw_pool()
         while state.moves < rules.inner_loops:
-            self.learn()
-            self._move(at(rules.step_size, step - 1))
+            self._move(step - 1)
             state.moves += 1
             yield Phase("inner loop", state.moves, rules.inner_loops)
         passes = self.passes(step)
@@ -151,31 +155,31 @@ class ParticleFlowObjective:
         """Fresh latents, and the particles G(z) in eval mode."""
         state = self.state
         size, pool = self.rules.pool_size, self._labels
-        state.z = self.drawn(lambda streams: self.latent.draw(size, streams[f"{self.stream}.latent"]))
+        state.z = self._drawn(lambda streams: self.latent.draw(size, streams[f"{self.stream}.latent"]))
         if pool is not None:
-            state.y = self.drawn(lambda streams: draw_labels(pool, size, streams[f"{self.stream}.label"]))
+            state.y = self._drawn(lambda streams: draw_labels(pool, size, streams[f"{self.stream}.label"]))
         with torch.no_grad(), evaluating(self.sampler.module), self.runtime.autocast(), self.sampler.cast():
-            items = self._by_chunks(lambda z, y: self.run("sampler", z, y), state.z, state.y)
+            items = self._by_chunks(self._sampled)
         state.start = self._whole(torch.cat(items))
         state.x = state.start.clone()
-        state.sums = state.z.new_zeros(len(self.learnt) + 2)
+        state.sums = state.z.new_zeros(len(self.velocity.observes) + 2)
 
-    def _move(self, step_size: float) -> None:
+    def _move(self, done: int) -> None:
         """Every particle moves along its velocity."""
-        state = self.state
+        state, step_size = self.state, at(self.rules.step_size, done)
         assert state.x is not None
         assert state.sums is not None
         mine = len(state.x) / self.runtime.world
 
-        def moved(x: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
-            with self.runtime.autocast():
-                v = self.velocity(x, y)
+        def moved(rows: slice) -> tuple[Tensor, Tensor]:
+            assert state.x is not None
+            v = field(rows)
             speed = v.flatten(1).norm(dim=1).sum() / mine
-            x = x + step_size * v
+            x = state.x[rows] + step_size * v
             return x if self.bounds == (None, None) else x.clamp(*self.bounds), speed
 
-        with self.moving():
-            found = self._by_chunks(moved, state.x, state.y)
+        with self.velocity.at(state, done) as field:
+            found = self._by_chunks(moved)
         for _, speed in found:
             state.sums[-2].add_(speed)
         state.x = self._whole(torch.cat([x for x, _ in found]))
@@ -186,7 +190,7 @@ class ParticleFlowObjective:
         assert state.z is not None
         assert state.sums is not None
         size = len(state.z)
-        order = self.drawn(lambda streams: torch.randperm(size, generator=streams[f"{self.stream}.projection"]))
+        order = self._drawn(lambda streams: torch.randperm(size, generator=streams[f"{self.stream}.projection"]))
         for batch in in_batches(order, self.batch_size, self.runtime.world):
             seen: list[Tensor] = []
             self.sampler.minimize(self._distances(self.runtime.shard(batch), seen))
@@ -197,11 +201,10 @@ class ParticleFlowObjective:
     def _distances(self, index: Tensor, seen: list[Tensor]) -> Iterator[Tensor]:
         """Mean squared errors of the sampler on the pairs at `index`, by pieces that add up to one mean."""
         state = self.state
-        assert state.z is not None
         assert state.x is not None
         for piece in in_batches(index, -(-len(index) // self.pieces.number)):  # the last batch may not divide
             with self.runtime.autocast():
-                x = self.run("sampler", state.z[piece], self.labels_at(piece))
+                x = self._sampled(piece)
             loss = F.mse_loss(x, state.x[piece])
             if len(piece) < len(index):
                 loss = loss * (len(piece) / len(index))
@@ -213,41 +216,39 @@ class ParticleFlowObjective:
         assert state.x is not None
         assert state.start is not None
         assert state.sums is not None
-        *learnt, speed, projection = self.runtime.mean(state.sums)
+        *observed, speed, projection = self.runtime.mean(state.sums)
+        times = rules.inner_loops * self.velocity.updates
         return {
-            **{name: total / self.observations() for name, total in zip(self.learnt, learnt, strict=True)},
+            **{name: total / times for name, total in zip(self.velocity.observes, observed, strict=True)},
             "velocity": speed / rules.inner_loops,
             "displacement": (state.x - state.start).flatten(1).norm(dim=1).mean(),
             "projection_loss": projection,
         }
 
-    # ------------------------------------------------------------------ for plugins
-
-    def drawn(self, function: Callable[[Streams], Tensor]) -> Tensor:
+    def _drawn(self, function: Callable[[Streams], Tensor]) -> Tensor:
         """What `function` draws from the run's streams, all of it, on the device."""
         return self.runtime.to_device(self.experiment.draw(function))
 
-    def run(self, name: str, x: Tensor, y: Tensor | None) -> Tensor:
-        """The output of the network `name` in the type of x, with the labels where it reads them."""
-        player = self.experiment.players[name]
-        with player.cast():
-            out: Tensor = player.module(x, y) if self._reads_labels[name] else player.module(x)
-        return out.to(x.dtype)
+    def _sampled(self, rows: slice | Tensor) -> Tensor:
+        """What the sampler makes of the latents there, in their type, with the labels if it reads them."""
+        z, y = self.state.z, self.state.y
+        assert z is not None
+        given = (z[rows],) if y is None or not self.experiment.spec.sampler.conditional else (z[rows], y[rows])
+        with self.sampler.cast():
+            out: Tensor = self.sampler.module(*given)
+        return out.to(z.dtype)
 
-    def labels_at(self, index: Tensor) -> Tensor | None:
-        """Labels of the particles at `index`; None where there are none."""
-        return None if self.state.y is None else self.state.y[index]
-
-    def _by_chunks(self, work: Callable[[Tensor, Tensor | None], T], x: Tensor, y: Tensor | None) -> list[T]:
-        """What comes of this process's slice of the pool, a chunk at a time, each with its labels.
+    def _by_chunks(self, work: Callable[[slice], T]) -> list[T]:
+        """What comes of the rows of this process's slice of the pool, a chunk at a time.
 
         Chunks that follow the memory are half as large from where it does not suffice.
         """
+        size = self.rules.pool_size // self.runtime.world
+        first, end = self.runtime.rank * size, (self.runtime.rank + 1) * size
         while True:
-            here = self.runtime.shard(x).split(self._chunk)
-            labels = [None] * len(here) if y is None else self.runtime.shard(y).split(self._chunk)
+            starts = range(first, end, self._chunk)
             try:
-                return [work(*chunk) for chunk in zip(here, labels, strict=True)]
+                return [work(slice(start, min(start + self._chunk, end))) for start in starts]
             except torch.OutOfMemoryError:
                 if not self._auto or self._chunk == 1:
                     raise

@@ -4,7 +4,8 @@
     class Velocity(Protocol): ...
 
 An option of that type holds a part of that kind; which ones there are is a registry's matter. The core's own kinds
-have bare names (`sampler`); those that a plugin owns, and registers with the hook `register_kinds`, are `plugin.kind`.
+have bare names (`sampler`), or say which of its parts holds them (`flow.velocity`); those that a plugin owns are
+`plugin.kind`. What is not in the core's list of kinds is registered with the hook `register_kinds`.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class Kind:
     def owner(self) -> str:
         """The plugin whose kind it is; "core" for the core's own."""
         plugin, dot, _ = self.name.partition(".")
-        return plugin if dot else "core"
+        cores = self.contract.__module__.partition(".")[0] == __name__.partition(".")[0]
+        return plugin if dot and not cores else "core"
 
 
 _KINDS: dict[type[Any], Kind] = {}

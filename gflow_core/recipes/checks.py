@@ -124,8 +124,8 @@ def _check_data(dataset: Any, plugins: Plugins) -> Generator[tuple[Place, str], 
     return first
 
 
-_ASKED_ELSEWHERE = {*PARTS, "analyzer", "encoder"}
-"""Kinds whose `check` sees the recipe, or the data: an encoder's is its analyzer's to call."""
+_ASKED_ELSEWHERE = {*PARTS, "analyzer", "encoder", "flow.velocity"}
+"""Kinds whose `check` sees the recipe, or the data: an encoder's is its analyzer's to call, a velocity's its flow's."""
 
 
 def check_training(

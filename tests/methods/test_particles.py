@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import ClassVar
 
 import attrs
 import pytest
 import torch
 
-from gflow_core import Experiment, FlowRules, ParticleFlow, ParticleFlowObjective, Phase, check_objective, option
+from gflow_core import ParticleFlow, Phase, VelocityPart, check_objective, kind, option
 from gflow_core.errors import GflowError
 from gflow_core.methods.pieces import in_batches
+from gflow_core.parts.kinds import kind_of
+from gflow_core.parts.plugins import plugins
 from gflow_core.recipes.recipe import load
 from gflow_core.runs.build import build
 from gflow_rmt.parts.networks import MlpSampler
@@ -42,32 +45,64 @@ batch_size = 24
 """
 
 
+class Homewards:
+    """Every particle flows to one point: v(x) = -rate x. Counts its moves."""
+
+    observes = ("moves",)
+    updates = 1
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+
+    @contextmanager
+    def at(self, state, done):
+        state.sums[0] += 1
+        yield lambda rows: self.velocity(state.x[rows])
+
+    def velocity(self, x):
+        return -self.rate * x
+
+
 @attrs.frozen(kw_only=True)
-class Home(ParticleFlow):
-    """Every particle flows to one point: v(x) = rate (0 - x)."""
+class ToHome:
+    """Velocity to one point."""
+
+    players: ClassVar[tuple[str, ...]] = ()
 
     rate: float = option(1.0, doc="Inverse of the time that it takes.", gt=0)
 
-    def build(self, experiment):
-        return HomeObjective(experiment, self, rate=self.rate)
+    def check(self, spec):
+        return ()
+
+    def items_a_move(self, batch_size, rules):
+        return 0
+
+    def build(self, experiment, rules):
+        return Homewards(self.rate)
 
 
-class HomeObjective(ParticleFlowObjective):
-    stream: ClassVar[str] = "home"
-    learnt: ClassVar[tuple[str, ...]] = ("called",)
+@attrs.frozen(kw_only=True)
+class Home(ParticleFlow):
+    """Every particle flows to one point."""
 
-    def __init__(self, experiment: Experiment, rules: FlowRules, *, rate: float) -> None:
-        super().__init__(experiment, rules)
-        self.rate = rate
-
-    def velocity(self, x, y):
-        return -self.rate * x
-
-    def learn(self):
-        self.state.sums[0] += 1
+    @property
+    def velocity(self):
+        return ToHome()
 
     def passes(self, step):
         return 2
+
+
+def test_the_kind_of_velocities_is_the_cores():
+    assert kind_of(VelocityPart).owner == "core"
+    assert plugins().registries["flow.velocity"].entry("mmd").provider.startswith("gflow-core")
+
+    @kind("theirs.thing", members={})
+    class Thing:
+        pass
+
+    Thing.__module__ = "another_module"
+    assert kind_of(Thing).owner == "theirs"
 
 
 def test_it_keeps_an_objectives_promises():
@@ -92,7 +127,7 @@ def test_particles_go_where_the_velocity_says(experiment):
     start = objective.state.start
     assert next(events) == Phase("projection pass", 2, 2)
     (metrics,) = events
-    assert float(metrics["called"]) == 1.0, "a mean over the moves"
+    assert float(metrics["moves"]) == 1.0, "a mean over the moves"
     speeds = [start.norm(dim=1).mean() * 0.5**move for move in range(3)]
     assert float(metrics["velocity"]) == pytest.approx(float(sum(speeds) / 3), rel=1e-5)
     assert float(metrics["displacement"]) == pytest.approx(float(start.norm(dim=1).mean() * 0.875), rel=1e-5)
@@ -102,14 +137,14 @@ def test_particles_go_where_the_velocity_says(experiment):
 def test_chunks_are_halved_where_memory_ends_unless_they_are_named(experiment):
     sizes = []
 
-    def velocity(x, y):
+    def velocity(x):
         sizes.append(len(x))
         if len(x) > 12:
             raise torch.OutOfMemoryError
         return -x
 
     objective = Home(pool_size=48, inner_loops=2, step_size=0.5).build(experiment)
-    objective.velocity = velocity
+    objective.velocity.velocity = velocity
     events = objective.step(1)
     assert [next(events).done, next(events).done] == [1, 2]
     assert sizes == [48, 32, 16, *[8] * 6, *[8] * 6]
@@ -117,7 +152,7 @@ def test_chunks_are_halved_where_memory_ends_unless_they_are_named(experiment):
     torch.testing.assert_close(objective.state.x, start * 0.25)
     torch.testing.assert_close(objective.state.sums[-2], 1.5 * start.norm(dim=1).mean())
     objective = Home(pool_size=48, chunk_size=16).build(experiment)
-    objective.velocity = velocity
+    objective.velocity.velocity = velocity
     with pytest.raises(torch.OutOfMemoryError):
         next(objective.step(1))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from gflow_core.data import parts as datasets
 from gflow_core.data.text import SentenceTransformers, TfIdf
 from gflow_core.encoders import parts as encoders
-from gflow_core.methods import penalties
+from gflow_core.methods import penalties, velocities
 from gflow_core.methods.adversarial import Adversarial
 from gflow_core.optim import schedules
 from gflow_core.parts.plugins import plugins
@@ -34,6 +35,7 @@ from gflow_core.testing import (
     check_loss,
     check_objective,
     check_optimizer,
+    check_part,
     check_penalty,
     check_schedule,
     check_text_encoder,
@@ -41,9 +43,11 @@ from gflow_core.testing import (
 )
 
 ROOT = Path(__file__).parents[2]
-LAWS, OPTIMIZERS, LOSSES, PENALTIES, AUGMENTATIONS, TRACKERS = (
-    plugins().registries[kind] for kind in ("latent", "optimizer", "loss", "penalty", "augmentation", "tracker")
+LAWS, OPTIMIZERS, LOSSES, PENALTIES, AUGMENTATIONS, TRACKERS, VELOCITIES = (
+    plugins().registries[kind]
+    for kind in ("latent", "optimizer", "loss", "penalty", "augmentation", "tracker", "flow.velocity")
 )
+OWN_VELOCITIES = [VELOCITIES.get(name) for name in VELOCITIES if "." not in name]
 MNIST_CNN = encoders.MnistCnn(weights="random")
 RGB = TINY["rgb"].data_shape()
 
@@ -74,6 +78,11 @@ PARTS = [
     (check_text_encoder, TfIdf(dim=5), {}),
     (check_objective, Adversarial(), {}),
     (check_objective, Adversarial(penalty=(penalties.WganGp(),)), {}),
+    *((partial(check_part, "flow.velocity"), velocity(), {}) for velocity in OWN_VELOCITIES),
+    *(
+        (check_objective, velocities.Flow(pool_size=32, inner_loops=2, velocity=velocity()), {})
+        for velocity in OWN_VELOCITIES
+    ),
     (check_analyzer, ModeCoverage(samples=40), {}),
     (check_analyzer, scores.Frechet(samples=40, real_samples=40), {}),
     (check_analyzer, scores.Kernel(samples=40, subset_size=10, subsets=2), {}),

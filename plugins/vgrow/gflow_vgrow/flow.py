@@ -1,24 +1,24 @@
-"""VGrow's outer loop (Gao et al. 2019, Section 4 and Table 1; order of operations as in the authors' code).
+"""VGrow's velocity (Gao et al. 2019, Section 4 and Table 1; order of operations as in the authors' code).
 
-Particles x_i = G(z_i) follow the gradient flow of D_f(q || p): with r = q/p learnt as exp(-d) by logistic
-regression, dx/dt = -f''(r) grad r = s(x) grad d(x). The sampler G is then fitted to where they went.
+Particles follow the gradient flow of D_f(q || p): with r = q/p learnt as exp(-d) by logistic regression between moves,
+dx/dt = -f''(r) grad r = s(x) grad d(x).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
-from gflow_core import Batch, Experiment, FlowRules, ParticleFlowObjective, Streams, evaluating, frozen
+from gflow_core import Batch, Experiment, Field, FlowRules, FlowState, Pieces, Streams, evaluating, frozen
 from gflow_vgrow.divergences import Divergence
 
-__all__ = ["FlowObjective", "discriminator_loss", "projection_passes", "velocity"]
+__all__ = ["LearntRatio", "discriminator_loss", "projection_passes", "velocity"]
 
 Passes = int | Literal["authors", "authors_cifar10"]
 
@@ -65,11 +65,10 @@ def projection_passes(rule: Passes, step: int) -> int:
     return 20
 
 
-class FlowObjective(ParticleFlowObjective):
-    """`vgrow.flow`, built: the particle flow along s(x) grad d(x), d learnt between moves."""
+class LearntRatio:
+    """`vgrow.ratio`, built: the velocity s(x) grad d(x), d learnt before each move."""
 
-    stream: ClassVar[str] = "vgrow"
-    learnt: ClassVar[tuple[str, ...]] = ("discriminator_loss", "divergence")
+    observes: Sequence[str] = ("discriminator_loss", "divergence")
 
     def __init__(
         self,
@@ -78,41 +77,50 @@ class FlowObjective(ParticleFlowObjective):
         *,
         divergence: Divergence,
         discriminator_steps: int,
-        projection_passes: Passes,
         ratio_clip: tuple[float, float] | None,
     ) -> None:
-        super().__init__(experiment, rules)
+        assert experiment.spec.train is not None
+        assert experiment.feed is not None
+        self.experiment = experiment
+        self.rules = rules
         self.divergence = divergence
-        self.discriminator_steps = discriminator_steps
-        self.projection_passes = projection_passes
+        self.updates = discriminator_steps
         self.ratio_clip = ratio_clip
+        self.feed = experiment.feed
+        self.runtime = experiment.runtime
         self.discriminator = experiment.players["discriminator"]
-
-    def velocity(self, x: Tensor, y: Tensor | None) -> Tensor:
-        given = y if self._reads_labels["discriminator"] else None
-        return velocity(self.discriminator.module, x, self.divergence, self.ratio_clip, given)
+        self.batch_size = experiment.spec.train.batch_size
+        self.pieces = Pieces(experiment.spec.train.accumulate)
+        self._reads_labels: bool = experiment.spec.discriminator.conditional
 
     @contextmanager
-    def moving(self) -> Iterator[None]:
-        """The discriminator stands still; its weights are normalised and cast once for all chunks."""
+    def at(self, state: FlowState, done: int) -> Iterator[Field]:
+        """The field after the updates of one move."""
+        self.learn(state)
+        with self.standing(state) as field:
+            yield field
+
+    @contextmanager
+    def standing(self, state: FlowState) -> Iterator[Field]:
+        """The field of the discriminator as it is: it stands still, its weights normalised and cast once for all."""
         module = self.discriminator.module
+
+        def field(rows: slice) -> Tensor:
+            assert state.x is not None
+            y = state.y[rows] if self._reads_labels and state.y is not None else None
+            with self.runtime.autocast():
+                return velocity(module, state.x[rows], self.divergence, self.ratio_clip, y)
+
         with frozen(module), evaluating(module), parametrize.cached(), self.discriminator.cast():
-            yield
+            yield field
 
-    def passes(self, step: int) -> int:
-        return projection_passes(self.projection_passes, step)
-
-    def observations(self) -> int:
-        return self.rules.inner_loops * self.discriminator_steps
-
-    def learn(self) -> None:
-        """`discriminator_steps` logistic-regression steps."""
-        state, steps = self.state, self.discriminator_steps
-        left = (self.rules.inner_loops - state.moves) * steps
+    def learn(self, state: FlowState) -> None:
+        """The logistic-regression steps before a move."""
+        left = (self.rules.inner_loops - state.moves) * self.updates
         if state.choices is None:  # all of the outer loop's at once, or of what is left of it
             state.choices = self._choose(left)
-        for number in range(left, left - steps, -1):
-            self._teach(state.choices[-number])
+        for number in range(left, left - self.updates, -1):
+            self._teach(state, state.choices[-number])
 
     def _choose(self, updates: int) -> Tensor:
         """Random particles for so many updates, indices [updates, B] on the device."""
@@ -121,24 +129,29 @@ class FlowObjective(ParticleFlowObjective):
             size, generator = self.rules.pool_size, streams["vgrow.particles"]
             return torch.stack([torch.randperm(size, generator=generator)[: self.batch_size] for _ in range(updates)])
 
-        return self.drawn(rows)
+        return self.runtime.to_device(self.experiment.draw(rows))
 
-    def _teach(self, choice: Tensor) -> None:
+    def _judge(self, batch: Batch) -> Tensor:
+        """Logits in the items' type, with the labels where the discriminator reads them."""
+        with self.discriminator.cast():
+            given = (batch.x, batch.y) if self._reads_labels else (batch.x,)
+            d: Tensor = self.discriminator.module(*given)
+        return d.to(batch.x.dtype)
+
+    def _teach(self, state: FlowState, choice: Tensor) -> None:
         """One logistic-regression step: a batch of real data against the particles chosen for it."""
-        state = self.state
         assert state.x is not None
         assert state.sums is not None
         real = self.feed.next(self.batch_size)
         index = self.runtime.shard(choice)
-        fake = Batch(state.x[index], self.labels_at(index))
+        fake = Batch(state.x[index], None if state.y is None else state.y[index])
         seen: list[tuple[Tensor, Tensor, Tensor]] = []
 
         def losses() -> Iterator[Tensor]:
             for ours, theirs in zip(self.pieces.of_batch(real), self.pieces.of_batch(fake), strict=True):
                 # Two forwards, so that batch statistics of real and generated items do not mix.
                 with self.runtime.autocast():
-                    d_real = self.run("discriminator", ours.x, ours.y)
-                    d_fake = self.run("discriminator", theirs.x, theirs.y)
+                    d_real, d_fake = self._judge(ours), self._judge(theirs)
                 loss = discriminator_loss(d_real, d_fake)
                 seen.append((loss.detach(), d_real.detach(), d_fake.detach()))
                 yield loss / self.pieces.number

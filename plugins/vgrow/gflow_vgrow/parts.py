@@ -4,25 +4,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 
-from gflow_core import DataShape, Experiment, Latent, Normal, ParticleFlow, Result, Subject, image_size_faults, option
+from gflow_core import (
+    DataShape,
+    Experiment,
+    FlowRules,
+    Latent,
+    Normal,
+    ParticleFlow,
+    Result,
+    Subject,
+    image_size_faults,
+    option,
+)
 from gflow_vgrow.divergences import KL, Divergence
 from gflow_vgrow.style import STYLES, Style
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from gflow_core import Spec
-    from gflow_vgrow.flow import FlowObjective
+    from gflow_core import ParticleFlowObjective, Spec
+    from gflow_vgrow.flow import LearntRatio
 
 __all__ = [
     "Flow",
     "FlowField",
     "MlpDiscriminator",
     "MlpSampler",
+    "Ratio",
     "ResnetDiscriminator",
     "ResnetSampler",
     "Theory",
@@ -173,11 +186,54 @@ class MlpDiscriminator(_Mlp):
         return MlpLogit(data.shape[0], width=self.width, depth=self.depth, activation=self.activation)
 
 
-# ------------------------------------------------------------------ the objective
+# ------------------------------------------------------------------ the flow
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class _Ratio:
+    """Options of the velocity, which the objective has, too."""
+
+    cite: ClassVar[tuple[str, ...]] = ("gao2019vgrow",)
+
+    divergence: Divergence = option(factory=KL, doc="The f-divergence that the flow decreases.")
+    discriminator_steps: int = option(1, doc="Discriminator updates before each move.", ge=1)
+    ratio_clip: tuple[float, float] | None = option(
+        None, doc="Bounds [low, high] on the factor s(x) (the authors' 2-D runs with jeffreys: [1, 100]).", ge=0
+    )
 
 
 @attrs.frozen(kw_only=True)
-class Flow(ParticleFlow):
+class Ratio(_Ratio):
+    """The velocity of an f-divergence's gradient flow (Gao et al. 2019), its density ratio learnt between moves.
+
+    v(x) = s(x) grad d(x), where s(x) = r f''(r) at r = exp(-d(x)). Before each move the discriminator takes
+    `discriminator_steps` logistic-regression steps on `train.batch_size` real items against as many random particles.
+    """
+
+    players: ClassVar[tuple[str, ...]] = ("discriminator",)
+
+    def check(self, spec: Spec) -> Iterable[str]:
+        if self.ratio_clip is not None and self.ratio_clip[0] >= self.ratio_clip[1]:
+            low, high = self.ratio_clip
+            yield f"ratio_clip = [{low:g}, {high:g}]: the first number must be the smaller"
+
+    def items_a_move(self, batch_size: int, rules: FlowRules) -> int:
+        return batch_size * self.discriminator_steps
+
+    def build(self, experiment: Experiment, rules: FlowRules) -> LearntRatio:
+        from gflow_vgrow.flow import LearntRatio
+
+        return LearntRatio(
+            experiment,
+            rules,
+            divergence=self.divergence,
+            discriminator_steps=self.discriminator_steps,
+            ratio_clip=self.ratio_clip,
+        )
+
+
+@attrs.frozen(kw_only=True)
+class Flow(_Ratio, ParticleFlow):
     """Variational gradient flow (Gao et al. 2019): one step is one outer loop.
 
     1. A pool of z is drawn and pushed through the sampler: the particles.
@@ -191,11 +247,6 @@ class Flow(ParticleFlow):
     defaults: 1280 particles, 20 moves of 0.5.
     """
 
-    cite: ClassVar[tuple[str, ...]] = ("gao2019vgrow",)
-    players: ClassVar[tuple[str, ...]] = ("sampler", "discriminator")
-
-    divergence: Divergence = option(factory=KL, doc="The f-divergence that the flow decreases.")
-    discriminator_steps: int = option(1, doc="Discriminator updates before each move.", ge=1)
     projection_passes: int | Literal["authors", "authors_cifar10"] = option(
         "authors",
         doc="Passes over the pool when the sampler is fitted: a number, or 5 below outer loop 200, 10 below 1000, "
@@ -203,34 +254,24 @@ class Flow(ParticleFlow):
         "(authors_cifar10, the one it means for CIFAR-10 but never reaches).",
         ge=1,
     )
-    ratio_clip: tuple[float, float] | None = option(
-        None, doc="Bounds [low, high] on the factor s(x) (the authors' 2-D runs with jeffreys: [1, 100]).", ge=0
-    )
 
-    def check(self, spec: Spec) -> Iterable[str]:
-        yield from super().check(spec)
-        if self.ratio_clip is not None and self.ratio_clip[0] >= self.ratio_clip[1]:
-            low, high = self.ratio_clip
-            yield f"ratio_clip = [{low:g}, {high:g}]: the first number must be the smaller"
-
-    def items_a_step(self, batch_size: int) -> int:
-        """Real items that one outer loop reads."""
-        return batch_size * self.discriminator_steps * self.inner_loops
+    @property
+    def velocity(self) -> Ratio:
+        """`vgrow.ratio`, with these options."""
+        return Ratio(
+            divergence=self.divergence, discriminator_steps=self.discriminator_steps, ratio_clip=self.ratio_clip
+        )
 
     def equilibrium(self) -> Mapping[str, float]:
         return {"discriminator_loss": 2 * math.log(2), "divergence": 0.0, "velocity": 0.0}
 
-    def build(self, experiment: Experiment) -> FlowObjective:
-        from gflow_vgrow.flow import FlowObjective
+    def build(self, experiment: Experiment) -> ParticleFlowObjective:
+        from gflow_core import ParticleFlowObjective
+        from gflow_vgrow.flow import projection_passes
 
-        return FlowObjective(
-            experiment,
-            self,
-            divergence=self.divergence,
-            discriminator_steps=self.discriminator_steps,
-            projection_passes=self.projection_passes,
-            ratio_clip=self.ratio_clip,
-        )
+        velocity = self.velocity.build(experiment, self)
+        passes = partial(projection_passes, self.projection_passes)
+        return ParticleFlowObjective(experiment, self, velocity, passes=passes, stream="vgrow")
 
 
 # ------------------------------------------------------------------ analyzers

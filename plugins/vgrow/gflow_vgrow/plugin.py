@@ -43,3 +43,4 @@ def register_kinds(add: Callable[[type[Any]], None]) -> None:
 def register_parts(add: Callable[[str, str, type[Any]], None]) -> None:
     for name, divergence in divergences.PUBLISHED.items():
         add("vgrow.divergence", name, type(divergence))
+    add("flow.velocity", "vgrow.ratio", parts.Ratio)

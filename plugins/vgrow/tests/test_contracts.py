@@ -22,6 +22,7 @@ PARTS = [
     (check_objective, FLOW, {}),
     (check_analyzer, parts.FlowField(particles=8, arrows=3, resolution=10), {"objective": FLOW}),
     *((partial(check_part, "vgrow.divergence"), divergence, {}) for divergence in PUBLISHED.values()),
+    (partial(check_part, "flow.velocity"), parts.Ratio(), {}),
     (check_analyzer, parts.Theory(), {"run": False}),  # 8 s at its smallest; tests/test_promises.py runs its recipe
 ]
 """Check, part, and what the check is given besides."""

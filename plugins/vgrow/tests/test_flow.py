@@ -7,10 +7,10 @@ from copy import deepcopy
 import attrs
 import pytest
 import torch
-from torch.nn.utils import parametrize
 
 from gflow_core import Adam, FlowState, Normal, Phase, RMSprop, Spec, Streams, Train, derive, evaluating, frozen
 from gflow_core.data.parts import Mnist5k, Ring
+from gflow_core.methods.velocities import Flow as CoreFlow
 from gflow_core.runs.build import build
 from gflow_vgrow.divergences import PUBLISHED
 from gflow_vgrow.flow import projection_passes, velocity
@@ -180,9 +180,8 @@ def test_moving_leaves_the_discriminator_as_it_is():
     objective = experiment.objective
     objective._draw_pool()
     before = {k: v.clone() for k, v in experiment.discriminator.state_dict().items()}
-    start = objective.state.x.clone()
-    objective._move(objective.rules.step_size)
-    assert not torch.equal(objective.state.x, start)
+    with objective.velocity.standing(objective.state) as field:
+        assert field(slice(0, 24)).abs().max() > 0
     assert all(torch.equal(v, before[k]) for k, v in experiment.discriminator.state_dict().items())
     assert all(p.grad is None and p.requires_grad for p in experiment.discriminator.parameters())
     assert experiment.discriminator.training
@@ -193,12 +192,12 @@ def test_clamping_defaults_to_the_data():
         experiment = build(images("seed", step_size=1000.0, **options))
         objective = experiment.objective
         objective._draw_pool()
-        objective._move(objective.rules.step_size)
+        objective._move(0)
         top = objective.state.x.max().item()
         assert top == limit if limit is not None else top > 1
     objective = build(plane(step_size=1000.0)).objective
     objective._draw_pool()
-    objective._move(objective.rules.step_size)
+    objective._move(0)
     assert objective.state.x.abs().max() > 1, "unbounded data is not clamped"
 
 
@@ -267,6 +266,16 @@ def test_an_outer_loop_that_chose_no_particles_ahead_goes_on():
     assert largest_difference(whole.sampler, earlier.sampler) == 0
 
 
+def test_its_velocity_is_one_that_flow_takes(float64):
+    """The same loop but for the names of streams, and so for what is drawn."""
+    spec = plane()
+    ratio = spec.objective.velocity
+    experiment = build(attrs.evolve(spec, objective=CoreFlow(velocity=ratio, pool_size=40, inner_loops=3)))
+    metrics = run_step(experiment)
+    assert set(metrics) == set(run_step(build(spec)))
+    assert experiment.feed.position == experiment.spec.items_a_step() == 3 * 16
+
+
 def test_metrics_say_what_happened():
     experiment = build(plane())
     metrics = run_step(experiment)
@@ -282,6 +291,5 @@ def test_a_memory_of_one_chunk(monkeypatch):
     seen = []
     experiment.discriminator.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
     experiment.objective._draw_pool()
-    with parametrize.cached():
-        experiment.objective._move(experiment.objective.rules.step_size)
-    assert max(seen) == 8
+    experiment.objective._move(0)
+    assert seen == [16, 16, *[8] * 5], "the update's two batches, then the pool"

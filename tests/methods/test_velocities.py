@@ -1,0 +1,282 @@
+"""Velocities against slow programs, closed forms, and where the particles' law is the data's."""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+import pytest
+import torch
+
+from gflow_core import Adam, Experiment, Phase, Spec, TinySampler, Train
+from gflow_core.data.parts import Ring
+from gflow_core.methods.velocities import Drifting, Flow, Mmd, Sinkhorn, SlicedWasserstein
+from gflow_core.optim.schedules import Linear
+from gflow_core.runs.build import build
+
+TRIED = [
+    Drifting(temperatures=(0.7,)),
+    Drifting(temperatures=(0.7, 2.0), kernel="gaussian"),
+    Drifting(temperatures=(0.2, 0.5), scaled=True),
+    Mmd(bandwidth=1.3),
+    Mmd(bandwidth=1.3, noise=0.4),
+    SlicedWasserstein(projections=7),
+    Sinkhorn(epsilon=1.0, iterations=40),
+]
+ids = ["drifting", "drifting, gaussian", "drifting, scaled", "mmd", "mmd, noise", "sliced_wasserstein", "sinkhorn"]
+every_velocity = pytest.mark.parametrize("velocity", TRIED, ids=ids)
+
+
+def cloud(n: int, seed: int, d: int = 3) -> torch.Tensor:
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def normals(seed: int):
+    generator = torch.Generator().manual_seed(seed)
+    return lambda n, d: torch.randn(n, d, generator=generator, dtype=torch.float64)
+
+
+def of(velocity, x, y, seed=0):
+    return velocity.of(x, y, normals(seed), 0)
+
+
+# ------------------------------------------------------------------ slow programs
+
+
+def slow_drifting(part, x, y):
+    """As the paper's formulas read, one pair at a time."""
+    targets = [*y, *x]
+    n, m = len(x), len(y)
+    pairs = {(i, j): float((x[i] - targets[j]).norm()) for i in range(n) for j in range(n + m) if j != m + i}
+    scale = sum(pairs.values()) / len(pairs) if part.scaled else 1.0
+    total = torch.zeros_like(x)
+    for tau in part.temperatures:
+        width = tau * scale
+        if part.kernel == "laplace":
+            k = {pair: math.exp(-r / width) for pair, r in pairs.items()}
+        else:
+            k = {pair: math.exp(-(r**2) / (2 * width**2)) for pair, r in pairs.items()}
+        rows = [sum(k.get((i, j), 0.0) for j in range(n + m)) for i in range(n)]
+        columns = [sum(k.get((i, j), 0.0) for i in range(n)) for j in range(n + m)]
+        v = torch.zeros_like(x)
+        for i in range(n):
+            a = [k.get((i, j), 0.0) / math.sqrt(rows[i] * columns[j]) for j in range(n + m)]
+            p, q = sum(a[:m]), sum(a[m:])
+            v[i] = q * sum(a[j] * y[j] for j in range(m)) - p * sum(a[m + j] * x[j] for j in range(n))
+        if part.scaled:  # in coordinates where the mean distance is sqrt(d), then back
+            unit = scale / math.sqrt(x.shape[1])
+            v = v / unit
+            v = v / v.square().mean().sqrt() * unit
+        total += v
+    return total
+
+
+def slow_mmd(part, x, y):
+    """The witness, differentiated by autograd, one particle at a time."""
+    draws = normals(0)(*x.shape) if part.noise else torch.zeros_like(x)
+    v = torch.zeros_like(x)
+    for i in range(len(x)):
+        at = (x[i] + part.noise * draws[i]).requires_grad_()
+
+        def k(z, at=at):
+            return torch.exp(-((at - z) ** 2).sum() / (2 * part.bandwidth**2))
+
+        others = [x[j] for j in range(len(x)) if j != i]
+        witness = sum(map(k, others)) / len(others) - sum(map(k, y)) / len(y)
+        v[i] = -torch.autograd.grad(witness, at)[0]
+    return v
+
+
+def slow_sliced_wasserstein(part, x, y):
+    """Ranks by counting."""
+    directions = normals(0)(part.projections, x.shape[1])
+    v = torch.zeros_like(x)
+    for u in directions:
+        u = u / u.norm()
+        sorted_y = sorted(float(u @ point) for point in y)
+        for i in range(len(x)):
+            rank = sum(float(u @ other) < float(u @ x[i]) for other in x)
+            target = sorted_y[int((rank + 0.5) / len(x) * len(y))]
+            v[i] += u * (target - float(u @ x[i])) / part.projections
+    return v
+
+
+def slow_sinkhorn(part, x, y):
+    """The gradient of the divergence by finite differences, with potentials of plain alternating scaling."""
+
+    def ot(a, b):
+        cost = ((a[:, None] - b[None]) ** 2).sum(2) / 2
+        kernel = torch.exp(-cost / part.epsilon) / (len(a) * len(b))
+        u, w = torch.ones(len(a), dtype=a.dtype), torch.ones(len(b), dtype=a.dtype)
+        for _ in range(200):
+            u = 1 / (len(a) * (kernel @ w))
+            w = 1 / (len(b) * (kernel.T @ u))
+        return part.epsilon * (u.log().mean() + w.log().mean())
+
+    def divergence(a):
+        return ot(a, y) - ot(a, a) / 2 - ot(y, y) / 2
+
+    v, h = torch.zeros_like(x), 1e-4
+    for i in range(len(x)):
+        for j in range(x.shape[1]):
+            step = torch.zeros_like(x)
+            step[i, j] = h
+            v[i, j] = -len(x) * (divergence(x + step) - divergence(x - step)) / (2 * h)
+    return v
+
+
+SLOW = {
+    Drifting: slow_drifting,
+    Mmd: slow_mmd,
+    SlicedWasserstein: slow_sliced_wasserstein,
+    Sinkhorn: slow_sinkhorn,
+}
+
+
+@every_velocity
+@pytest.mark.parametrize("m", [8, 5])
+def test_equals_a_slow_program(velocity, m):
+    x, y = cloud(6, 1), 0.7 * cloud(m, 2) + 0.5
+    slow = SLOW[type(velocity)](velocity, x, y)
+    assert slow.norm() > 0.1
+    torch.testing.assert_close(of(velocity, x, y), slow, rtol=1e-5, atol=1e-6)
+
+
+# ------------------------------------------------------------------ one law
+
+
+@every_velocity
+def test_vanishes_in_expectation_where_particles_follow_the_datas_law(velocity):
+    """Mean outward velocity x'v(x) over independent pools: 0 within its standard error, and not for other data."""
+
+    def outward(scale):
+        found = []
+        for seed in range(20):
+            x, y = cloud(120, 2 * seed, 2), scale * cloud(120, 2 * seed + 1, 2)
+            found.append((x * of(velocity, x, y, seed)).sum(1).mean())
+        mean = torch.stack(found)
+        return float(mean.mean()), float(mean.std() / math.sqrt(len(found)))
+
+    mean, error = outward(1.0)
+    assert abs(mean) < 4 * error
+    wide, error = outward(2.0)
+    assert wide > 8 * error
+    narrow, error = outward(0.5)
+    assert narrow < -8 * error
+
+
+# ------------------------------------------------------------------ closed forms
+
+
+def test_mmds_gradient_between_gaussians():
+    """E exp(-|x - Y|^2 / 2 s^2) with Y ~ N(a, t^2 I) is a Gaussian in x again, of variance s^2 + t^2."""
+    s, n, d = 1.2, 4000, 2
+    x = cloud(n, 0, d)
+    data, other = 0.5 * cloud(n, 1, d) + 1.0, x[:50].clone().requires_grad_()
+
+    def smoothed(mean, t):
+        variance = s**2 + t**2
+        return (s**2 / variance) ** (d / 2) * torch.exp(-((other - mean) ** 2).sum(1) / (2 * variance))
+
+    witness = smoothed(0.0, 1.0) - smoothed(1.0, 0.5)
+    (gradient,) = torch.autograd.grad(witness.sum(), other)
+    found = of(Mmd(bandwidth=s), x, data)[:50]
+    assert float((found + gradient).abs().max()) < 5 / math.sqrt(n)
+    assert float(gradient.abs().max()) > 0.2
+
+
+def test_sliced_maps_of_scaled_and_shifted_particles_are_known():
+    """Along every direction the map is u'x -> u'(a + 3 x), so v = mean(u u') (a + 2 x)."""
+    x, a = cloud(50, 0), torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
+    y = (a + 3 * x)[torch.randperm(50, generator=torch.Generator().manual_seed(5))]
+    u = torch.nn.functional.normalize(normals(0)(9, 3), dim=1)
+    torch.testing.assert_close(of(SlicedWasserstein(projections=9), x, y), (a + 2 * x) @ (u.T @ u) / 9)
+
+
+def test_entropy_costs_a_shift_nothing():
+    """Of data that are the particles, shifted by a, every particle's velocity is a; of the particles themselves, 0."""
+    x, a = cloud(40, 0), torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
+    part = Sinkhorn(epsilon=1.0, iterations=400)
+    torch.testing.assert_close(of(part, x, x + a), a.expand(40, 3), rtol=0, atol=1e-6)
+    torch.testing.assert_close(of(part, x, x), torch.zeros_like(x), rtol=0, atol=1e-6)
+
+
+@every_velocity
+def test_particles_flow_to_a_gaussian(velocity):
+    """From N(0, 1) towards N((2, -1), 1/4): the mean goes there."""
+    mean = torch.tensor([2.0, -1.0], dtype=torch.float64)
+    x, y = cloud(100, 0, 2), 0.5 * cloud(100, 1, 2) + mean
+    v = of(velocity, x, y).mean(0)
+    assert float(v @ mean / (v.norm() * mean.norm())) > 0.95
+    assert all(of(velocity, x + 1e3, y).isfinite().flatten()), "particles far from all data"
+
+
+@every_velocity
+def test_float32_is_float64_within_rounding(velocity):
+    x, y = cloud(60, 0, 2) + 7, 0.5 * cloud(60, 1, 2) + 8
+
+    def single(n, d, draw=normals(0)):  # noqa: B008
+        return draw(n, d).float()
+
+    found = velocity.of(x.float(), y.float(), single, 0)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), of(velocity, x, y), rtol=1e-2, atol=1e-3)
+
+
+# ------------------------------------------------------------------ in the flow
+
+
+def recipe(velocity, **options) -> Spec:
+    return Spec(
+        dataset=Ring(n=100),
+        sampler=TinySampler(),
+        objective=Flow(velocity=velocity, **{"pool_size": 40, "inner_loops": 3, "chunk_size": 16, **options}),
+        optimizer={"sampler": Adam(lr=1e-3)},
+        train=Train(steps=2, batch_size=20, device="cpu"),
+    )
+
+
+def whole_step(experiment: Experiment):
+    *phases, metrics = experiment.objective.step(1)
+    assert all(isinstance(phase, Phase) for phase in phases)
+    return metrics
+
+
+def test_every_move_reads_its_own_batch_of_data():
+    for velocity, size in ((Mmd(), 40), (Mmd(data_size=12), 12)):
+        experiment = build(recipe(velocity))
+        metrics = whole_step(experiment)
+        assert experiment.feed.position == experiment.spec.items_a_step() == 3 * size
+        assert set(metrics) == {"velocity", "displacement", "projection_loss"}
+        assert metrics["velocity"] > 0
+
+
+def test_particles_move_by_the_velocity_of_the_whole_pool():
+    part = SlicedWasserstein(projections=5)
+    experiment = build(recipe(part, step_size=0.5, inner_loops=1))
+    next(experiment.objective.step(1))
+    state = experiment.objective.state
+    y = experiment.feed.source.batch(experiment.feed._order[:40]).x
+    generator = build(recipe(part)).streams["flow.velocity"]
+    v = part.of(state.start, y, lambda n, d: torch.randn(n, d, generator=generator), 0)
+    torch.testing.assert_close(state.x, state.start + 0.5 * v)
+
+
+def test_numbers_of_a_velocity_follow_schedules():
+    x, y = cloud(20, 0), cloud(20, 1)
+    falling = Mmd(bandwidth=Linear(start=2.0, end=1.0, steps=10))
+    torch.testing.assert_close(falling.of(x, y, normals(0), 10), of(Mmd(bandwidth=1.0), x, y))
+    places = [place for place, *_ in recipe(falling).schedules()]
+    assert places[:1] == [("objective", "velocity", "bandwidth")]
+
+
+def test_what_cannot_flow_is_refused():
+    spec = recipe(Drifting(temperatures=()), pool_size=1)
+    assert [message.partition(";")[0] for message in spec.objective.check(spec)] == [
+        "pool_size = 1 is smaller than train.batch_size = 20",
+        "velocity: temperatures is empty",
+        "velocity: a particle drifts away from others",
+    ]
+    labelled = attrs.evolve(recipe(Mmd()), sampler=TinySampler(conditional=True))
+    (message,) = labelled.objective.check(labelled)
+    assert "whatever their labels" in message
