@@ -167,9 +167,16 @@ dataset = {{ use = "{dataset}" }}
 sampler = {{ use = "{sampler}" }}
 discriminator = {{ use = "{discriminator}" }}
 objective = {{ use = "{objective}" }}
-optimizer = {{ sampler = {{ use = "adam", lr = 1e-4 }}, discriminator = {{ use = "adam", lr = 1e-4 }} }}
+optimizer = {{ {optimizers} }}
 train = {{ steps = 2, batch_size = 16 }}
 """
+
+
+def twin(path: Path, **chosen: str) -> None:
+    """Write a recipe of these parts, with an optimizer for each network that the objective trains."""
+    players = LOADED.registries["objective"].get(chosen["objective"])().players
+    optimizers = ", ".join(f'{player} = {{ use = "adam", lr = 1e-4 }}' for player in players)
+    path.write_text(TWIN.format(optimizers=optimizers, **chosen))
 
 
 def networks(kind: str) -> list[str]:
@@ -193,7 +200,7 @@ def test_every_combination_trains_or_is_refused_with_a_reason(tmp_path, dataset,
     for kind, name in chosen.items():
         chosen[kind], _, conditional = name.partition(", ")
         words += [f"{kind}.{conditional}"] if conditional else []
-    path.write_text(TWIN.format(dataset=dataset, **chosen))
+    twin(path, dataset=dataset, **chosen)
     for kind, name in chosen.items():
         names = {field.name for field in options_of(LOADED.registries[kind].get(name))}
         words += [f"{kind}.{option}={SMALL[option]}" for option in names & SMALL.keys()]
@@ -216,9 +223,11 @@ def test_some_combinations_train_and_some_are_refused(tmp_path):
     """The test above would pass if everything were refused."""
     path = tmp_path / "twin.toml"
     good = {"sampler": "vgrow.mlp", "discriminator": "vgrow.mlp", "objective": "vgrow.flow"}
-    path.write_text(TWIN.format(dataset="ring", **good))
+    twin(path, dataset="ring", **good)
     load(path)
-    path.write_text(TWIN.format(dataset="ring", **{**good, "sampler": "vgrow.resnet"}))
+    twin(path, dataset="ring", **{**good, "objective": "flow"})
+    load(path)
+    twin(path, dataset="ring", **{**good, "sampler": "vgrow.resnet"})
     with pytest.raises(RecipeError, match=r"sampler: works on images, the data is vector 2"):
         load(path)
 

@@ -20,12 +20,16 @@ LONGEST = 14  # lines
 # Protocols and bases are met more than named: for each a class that meets it.
 MEETS = {
     "AnalyzerPart": ("docs/plugins.md", "MeanGap"),
+    "BatchVelocity": ("docs/flows.md", "Home"),
     "Average": ("gflow_core/optim/ema.py", "Ema"),
     "DatasetPart": ("docs/plugins.md", "Csv"),
     "DiscriminatorPart": ("plugins/far/gflow_far/parts.py", "MlpDiscriminator"),
     "GradientPenalty": ("gflow_core/methods/penalties.py", "R1"),
     "Objective": ("docs/plugins.md", "EnergyObjective"),
     "ObjectivePart": ("docs/plugins.md", "Energy"),
+    "ParticleFlow": ("gflow_core/methods/velocities.py", "Flow"),
+    "Velocity": ("gflow_core/methods/coupled.py", "Coupled"),
+    "VelocityPart": ("gflow_core/methods/velocities.py", "BatchVelocity"),
 }
 
 

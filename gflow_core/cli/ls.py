@@ -39,8 +39,8 @@ def command(what: str | None, folders: tuple[Path, ...], as_json: bool) -> None:
     """List every part, the parts of one KIND, the recipes in ./recipes and of installed plugins, or the
     runs in each FOLDER (./runs).
 
-    KIND is samplers, discriminators, objectives, datasets, analyzers, encoders, latents, optimizers, schedules, or a
-    kind that a plugin owns, such as vgrow.divergences.
+    KIND is samplers, discriminators, objectives, datasets, analyzers, encoders, latents, optimizers, schedules,
+    flow.velocities, or a kind that a plugin owns, such as vgrow.divergences.
 
     A run is running, stopped, diverged, trained (analyses are lacking, or it has none), analyzed, or broken. The newest
     comes first, with its best and the step of that checkpoint where train.keep_best names a score, with the options in

@@ -76,16 +76,15 @@ class Drifting(BatchVelocity):
 
     cite: ClassVar[tuple[str, ...]] = ("deng2026drifting",)
 
-    temperatures: tuple[float, ...] = option(
-        (0.05,), doc="Every tau, in units of the data; their velocities are added.", gt=0
-    )
+    temperatures: tuple[float, ...] = option((0.02, 0.05, 0.2), doc="Every tau; their velocities are added.", gt=0)
     kernel: Literal["laplace", "gaussian"] = option(
         "laplace", doc="exp(-|x - t| / tau), or exp(-|x - t|^2 / (2 tau^2))."
     )
     scaled: bool = option(
-        False,
+        True,
         doc="Each tau is in units of the mean distance s over the batch, each velocity divided by its root mean "
-        "square, and their sum in units of s / sqrt(d): the paper's rule for features.",
+        "square, and their sum in units of s / sqrt(d): the paper's rule for features. Without it all is in units of "
+        "the data, as in the paper's plane.",
     )
 
     def check(self, spec: Spec) -> Iterable[str]:
@@ -112,7 +111,10 @@ class Drifting(BatchVelocity):
             to_data, to_particles = a.split([len(y), n], 1)
             pull = to_particles.sum(1, keepdim=True) * (to_data @ y)
             v = pull - to_data.sum(1, keepdim=True) * (to_particles @ x)
-            found += v * (scale / math.sqrt(d) / v.square().mean().sqrt().clamp(min=1e-30)) if self.scaled else v
+            if self.scaled:
+                v = v / v.abs().amax().clamp(min=torch.finfo(v.dtype).tiny)  # which square roots of squares may miss
+                v = v * (scale / math.sqrt(d) / v.square().mean().sqrt().clamp(min=1e-9))
+            found += v
         return found
 
 
@@ -120,9 +122,9 @@ class Drifting(BatchVelocity):
 class Mmd(BatchVelocity):
     """Steepest descent of the squared maximum mean discrepancy (Arbel et al. 2019).
 
-    v(x) = -grad f(x + noise u) with u ~ N(0, I) and the witness f = E_q k(x', .) - E_p k(y, .), k(x, y) = exp(-|x -
-    y|^2 / (2 bandwidth^2)), over the batch: v(x_i) = mean over data of k (y_j - x_i) / bandwidth^2, less the same over
-    the other particles.
+    v(x) = -grad f(x + noise u) with u ~ N(0, I) and the witness f = E_q k(x', .) - E_p k(y, .), where k(x, y) = s^2
+    exp(-|x - y|^2 / (2 s^2)) for the bandwidth s. Over the batch that is the mean over data of (y_j - x_i) exp(-|x_i -
+    y_j|^2 / (2 s^2)), less the same over the other particles: steps of up to 1 suit every bandwidth.
     """
 
     cite: ClassVar[tuple[str, ...]] = ("arbel2019maximum",)
@@ -138,13 +140,13 @@ class Mmd(BatchVelocity):
             yield "velocity: a particle is compared with others; pool_size must be 2 at least"
 
     def of(self, x: Tensor, y: Tensor, normal: Callable[[int, int], Tensor], done: int) -> Tensor:
-        variance, noise = at(self.bandwidth, done) ** 2, at(self.noise, done)
+        double, noise = 2 * at(self.bandwidth, done) ** 2, at(self.noise, done)
         seen = x + noise * normal(*x.shape) if noise else x
-        to_data = (squares(seen, y) / (-2 * variance)).exp() / len(y)
-        to_particles = (squares(seen, x) / (-2 * variance)).exp().fill_diagonal_(0.0) / (len(x) - 1)
+        to_data = (squares(seen, y) / -double).exp() / len(y)
+        to_particles = (squares(seen, x) / -double).exp().fill_diagonal_(0.0) / (len(x) - 1)
         pull = to_data @ y - to_data.sum(1, keepdim=True) * seen
         push = to_particles @ x - to_particles.sum(1, keepdim=True) * seen
-        return (pull - push) / variance
+        return pull - push
 
 
 @attrs.frozen(kw_only=True)

@@ -15,9 +15,9 @@ from gflow_core.optim.schedules import Linear
 from gflow_core.runs.build import build
 
 TRIED = [
-    Drifting(temperatures=(0.7,)),
-    Drifting(temperatures=(0.7, 2.0), kernel="gaussian"),
-    Drifting(temperatures=(0.2, 0.5), scaled=True),
+    Drifting(temperatures=(0.7,), scaled=False),
+    Drifting(temperatures=(0.7, 2.0), kernel="gaussian", scaled=False),
+    Drifting(temperatures=(0.2, 0.5)),
     Mmd(bandwidth=1.3),
     Mmd(bandwidth=1.3, noise=0.4),
     SlicedWasserstein(projections=7),
@@ -38,6 +38,11 @@ def normals(seed: int):
 
 def of(velocity, x, y, seed=0):
     return velocity.of(x, y, normals(seed), 0)
+
+
+def of_float(velocity, x, y):
+    draw = normals(0)
+    return velocity.of(x, y, lambda n, d: draw(n, d).float(), 0)
 
 
 # ------------------------------------------------------------------ slow programs
@@ -79,7 +84,7 @@ def slow_mmd(part, x, y):
         at = (x[i] + part.noise * draws[i]).requires_grad_()
 
         def k(z, at=at):
-            return torch.exp(-((at - z) ** 2).sum() / (2 * part.bandwidth**2))
+            return part.bandwidth**2 * torch.exp(-((at - z) ** 2).sum() / (2 * part.bandwidth**2))
 
         others = [x[j] for j in range(len(x)) if j != i]
         witness = sum(map(k, others)) / len(others) - sum(map(k, y)) / len(y)
@@ -176,7 +181,7 @@ def test_mmds_gradient_between_gaussians():
 
     def smoothed(mean, t):
         variance = s**2 + t**2
-        return (s**2 / variance) ** (d / 2) * torch.exp(-((other - mean) ** 2).sum(1) / (2 * variance))
+        return s**2 * (s**2 / variance) ** (d / 2) * torch.exp(-((other - mean) ** 2).sum(1) / (2 * variance))
 
     witness = smoothed(0.0, 1.0) - smoothed(1.0, 0.5)
     (gradient,) = torch.autograd.grad(witness.sum(), other)
@@ -214,13 +219,18 @@ def test_particles_flow_to_a_gaussian(velocity):
 @every_velocity
 def test_float32_is_float64_within_rounding(velocity):
     x, y = cloud(60, 0, 2) + 7, 0.5 * cloud(60, 1, 2) + 8
-
-    def single(n, d, draw=normals(0)):  # noqa: B008
-        return draw(n, d).float()
-
-    found = velocity.of(x.float(), y.float(), single, 0)
+    found = of_float(velocity, x.float(), y.float())
     assert found.dtype == torch.float32
     torch.testing.assert_close(found.double(), of(velocity, x, y), rtol=1e-2, atol=1e-3)
+
+
+def test_drifting_reaches_data_from_afar():
+    """Where the kernel comes to exp(-40), whose square is below float32, its direction is still a direction."""
+    x, y = cloud(30, 0, 256).float() / 1000, cloud(30, 1, 256).float() / 1000 + 1
+    v = of_float(Drifting(temperatures=(0.02,)), x, y)
+    distance = torch.cdist(x, torch.cat([x, y])).sum() / (30 * 59)
+    assert float(v.square().mean().sqrt()) == pytest.approx(float(distance) / 16, rel=1e-3)
+    assert float((v / v.norm(dim=1, keepdim=True)).sum(1).mean()) / 16 > 0.9
 
 
 # ------------------------------------------------------------------ in the flow

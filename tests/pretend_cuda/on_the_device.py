@@ -102,7 +102,7 @@ def test_a_step_waits_for_nothing_and_goes_on_from_its_checkpoint(_: Any, part: 
                 pass
         assert found.lines("wait") == []
         assert found.count("launch") > 0
-        assert (found.count("cast") > 10) == experiment.runtime.bf16
+        assert (found.count("cast") >= 10) == experiment.runtime.bf16
 
         tensors: dict[str, torch.Tensor] = {}
         saved = json.loads(json.dumps(pack(capture(experiment), tensors)))

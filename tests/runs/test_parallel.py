@@ -131,6 +131,23 @@ def test_adversarial_steps_over_processes(plane, compute, options):
     assert difference(alone, first) < 1e-10
 
 
+def test_a_velocity_of_the_whole_pool_over_processes(tmp_path, compute):
+    """Every process moves its slice by what all particles and all data of the batch say."""
+    path = tmp_path / "flow.toml"
+    path.write_text(
+        'gflow = 1\n[dataset]\nuse = "ring"\nn = 200\n[sampler]\nuse = "vgrow.mlp"\nwidth = 16\n'
+        '[discriminator]\nuse = "vgrow.mlp"\n'  # which nobody trains
+        '[objective]\nuse = "flow"\nvelocity = { use = "mmd", noise = 0.5, bandwidth = 5.0 }\n'
+        'pool_size = 24\nchunk_size = 5\n[optimizer.sampler]\nuse = "sgd"\nlr = 0.05\n'
+        '[train]\nsteps = 3\nbatch_size = 12\nprecision = "float32"\ndevice = "cpu"\n'
+    )
+    words = (path, "float64", 2)
+    (alone,) = compute(1, *words)
+    first, second = compute(2, *words)
+    assert difference(first, second) == 0, "the processes disagree"
+    assert difference(alone, first) < 1e-10
+
+
 @pytest.fixture
 def labelled(tmp_path, rng) -> Path:
     """A recipe whose networks read labels of two real numbers; no batch norm, no dropout."""

@@ -294,8 +294,8 @@ class FlowField:
     resolution: int = option(200, doc="Points along each axis of the heat map.", unit="points", ge=10)
 
     def check(self, spec: Spec) -> Iterable[str]:
-        if spec.objective is not None and not isinstance(spec.objective, Flow):
-            yield "draws the flow of vgrow.flow; the recipe has another objective"
+        if spec.objective is not None and not isinstance(getattr(spec.objective, "velocity", None), Ratio):
+            yield "draws the flow of vgrow.flow, along vgrow.ratio; the recipe has another objective"
         if any(part is not None and part.conditional for part in (spec.sampler, spec.discriminator)):
             yield "draws one flow for all points; a network reads labels, and each has a flow of its own"
         if spec.dataset is not None and spec.dataset.data_shape().shape != (2,):
@@ -305,13 +305,14 @@ class FlowField:
         from gflow_vgrow.flow_field import flow_field
 
         def look(subject: Subject) -> Result:
-            flow: Flow = subject.spec.objective
+            flow: ParticleFlow = subject.spec.objective
+            ratio: Ratio = flow.velocity  # type: ignore[assignment]
             return flow_field(
                 subject,
                 flow,
-                divergence=flow.divergence,
-                discriminator_steps=flow.discriminator_steps,
-                ratio_clip=flow.ratio_clip,
+                divergence=ratio.divergence,
+                discriminator_steps=ratio.discriminator_steps,
+                ratio_clip=ratio.ratio_clip,
                 particles=self.particles,
                 loops=self.inner_loops or flow.inner_loops,
                 arrows=self.arrows,
