@@ -51,7 +51,7 @@ def apply(tree: dict[str, Any], text: str, plugins: Plugins) -> None:
         return
     node = to_node(_override_value(value, origin), origin)
     table = {k: to_value(n) for k, n in tree.items()}
-    if isinstance(node, Leaf) and isinstance(node.value, str) and is_part_place(place, table, plugins):
+    if isinstance(node, Leaf) and isinstance(node.value, str) and is_part_place(place, node.value, table, plugins):
         node = {"use": node}
     if isinstance(at, dict):
         merge(at, {key: node}, path)

@@ -17,7 +17,7 @@ from gflow_core.parts.spec import NETWORKS, OWN_KEYS, Analysis, Network, Spec, S
 from gflow_core.recipes.asking import ask
 from gflow_core.recipes.beside import beside, has_own, read_joins
 from gflow_core.recipes.checks import check_analyses, check_members, check_parts, check_starts, check_training
-from gflow_core.recipes.describe import kinds_of, options_by_name
+from gflow_core.recipes.describe import kinds_of, options_by_name, origin_of
 from gflow_core.recipes.from_run import TAKEN, FromRun, no_such_place, other_data, table_of_run
 from gflow_core.recipes.goals import check_goal, directed
 from gflow_core.recipes.joined import Joined
@@ -275,10 +275,11 @@ class _When:
     )
 
 
-def is_part_place(path: Place, table: Mapping[str, Any], plugins: Plugins) -> bool:
-    """Whether a string at `path` names a part: `sampler=NAME` means `sampler.use=NAME`."""
+def is_part_place(path: Place, word: str, table: Mapping[str, Any], plugins: Plugins) -> bool:
+    """Whether `word` at `path` names a part, as in `sampler=NAME` for `sampler.use=NAME`, and is no value by itself."""
     kind: str | None = None
     cls: type[Any] = Train
+    words: list[Any] = []
     node: Any
     match path:
         case (str() as one,) if one in PARTS:
@@ -302,9 +303,10 @@ def is_part_place(path: Place, table: Mapping[str, Any], plugins: Plugins) -> bo
                 cls = TAKEN[kind] if taken else plugins.registries[kind].get(node["use"])
             held = options_by_name(cls)[str(key)].type
             kind = next(iter(kinds_of(held)), None)
+            words = [one for arm in get_args(held) if origin_of(arm) is Literal for one in get_args(arm)]
             if kind is None:  # a table of its own, such as train.ema
                 (cls,) = (arm for arm in (held, *get_args(held)) if attrs.has(arm))
             node = {} if node is None else node.get(key)
     except (GflowError, KeyError, TypeError, ValueError, AttributeError):
         return False  # no such option, or none that holds a part
-    return kind is not None
+    return kind is not None and word not in words
