@@ -12,6 +12,7 @@ from gflow_core.methods import losses, penalties, velocities
 from gflow_core.methods.adversarial import Adversarial
 from gflow_core.methods.flow import VelocityPart
 from gflow_core.nn import latents
+from gflow_core.nn.cloud import Cloud
 from gflow_core.optim import optimizers, schedules
 from gflow_core.parts.hookspecs import hookimpl
 from gflow_core.runs import loggers, trackers
@@ -34,6 +35,11 @@ def register_latents(add: Add) -> None:
     add("bernoulli", latents.Bernoulli)
     add("equicorrelated", latents.Equicorrelated)
     add("student_t", latents.StudentT)
+
+
+@hookimpl
+def register_samplers(add: Add) -> None:
+    add("cloud", Cloud)
 
 
 @hookimpl
@@ -174,3 +180,4 @@ def register_parts(add: Callable[[str, str, type[Any]], None]) -> None:
     add("flow.velocity", "mmd", velocities.Mmd)
     add("flow.velocity", "sliced_wasserstein", velocities.SlicedWasserstein)
     add("flow.velocity", "sinkhorn", velocities.Sinkhorn)
+    add("flow.velocity", "svgd", velocities.Svgd)

@@ -79,6 +79,7 @@ SMALL_FEATURES = {
 
 # Where one number does not suit all. (Half of an untrained sampler's pixels are above 0, wherever one looks.)
 SMALL_PARTS = {
+    "Cloud": {"particles": SMALL["pool_size"]},
     "DropFeature": {"samples": 30, "rule": "{ region = [0.0, 0.0, 1.0, 1.0] }"},
     "NoiseLaws": {"repeats": 2},
     "SvmFeatures": {"labels": 10, "validation": 10},

@@ -56,8 +56,11 @@ def write_walk(
     """n walks at a time, each through so many latents and back, as a .gif or .mp4 of `frames` frames, `fps` a second.
 
     Paths are spherical; straight where z has an interval that a circle would leave. A conditional sampler's walks keep
-    their label. Raises GflowError: samples that are no images, an .mp4 without the program ffmpeg, which writes it.
+    their label. Raises GflowError: samples that are no images or particles, an .mp4 without the program ffmpeg, which
+    writes it.
     """
+    if drawing.recipe.spec.particles is not None:
+        raise GflowError(f"--video {out}: {drawing.path} has particles, and there is nothing between two of them")
     shape = drawing.recipe.spec.data_shape()
     if shape is None or shape.kind != "image":
         raise GflowError(

@@ -18,7 +18,8 @@ __all__ = ["Coupled"]
 class Coupled:
     """Every process reads the whole batch, and computes the velocity of every particle: each depends on all.
 
-    `velocity(x, y, normal, done)` gives [n, d] for particles x [n, d] and data y [m, d], as `BatchVelocity.of` does.
+    `velocity(x, y, normal, done)` gives [n, d] for particles x [n, d] and data y [m, d], as `BatchVelocity.of` does; m
+    is `data_size`, which may be 0.
     """
 
     observes: Sequence[str] = ()
@@ -46,7 +47,8 @@ class Coupled:
     def at(self, state: FlowState, done: int) -> Iterator[Field]:
         """The velocities of all particles, each row at hand."""
         assert state.x is not None
-        y = self.runtime.gather(self.feed.next(self.data_size).x)
+        read = self.data_size > 0
+        y = self.runtime.gather(self.feed.next(self.data_size).x) if read else state.x[:0]
         with torch.no_grad():
             v = self.velocity(state.x.flatten(1), y.flatten(1), self._normal, done).view(state.x.shape)
         yield lambda rows: v[rows]

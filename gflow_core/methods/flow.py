@@ -51,7 +51,8 @@ class ParticleFlow(FlowRules):
     """A particle flow along its `velocity`. A part extends it by that: an option, or what its options come to.
 
     One step is one outer loop: a pool of z is drawn and pushed through the sampler; the particles move `inner_loops`
-    times; the sampler is fitted to the pairs (z, moved x).
+    times; the sampler is fitted to the pairs (z, moved x). With `sampler = "none"` the same particles move in every
+    step, and that is all.
     """
 
     accumulates: ClassVar[bool] = True
@@ -64,13 +65,15 @@ class ParticleFlow(FlowRules):
 
     @property
     def players(self) -> tuple[str, ...]:
-        """The sampler, and the networks that the velocity trains."""
-        return ("sampler", *self.velocity.players)
+        """The sampler, if it is fitted, and the networks that the velocity trains."""
+        return (*(("sampler",) if self.sampler == "fit" else ()), *self.velocity.players)
 
     def check(self, spec: Spec) -> Iterable[str]:
-        for name in dict.fromkeys(("dataset", *self.players)):
+        for name in dict.fromkeys(("dataset", "sampler", *self.players)):
             if getattr(spec, name) is None:
                 yield f"needs a [{name}]"
+        if self.sampler == "none" and spec.sampler is not None:
+            yield from self._check_cloud(spec.particles)
         yield from spec.label_faults()
         if spec.train is not None and spec.train.batch_size > self.pool_size:
             yield f"pool_size = {self.pool_size} is smaller than train.batch_size = {spec.train.batch_size}"
@@ -79,12 +82,19 @@ class ParticleFlow(FlowRules):
             yield f"clamp = [{low:g}, {high:g}]: the first number must be the smaller"
         yield from self.velocity.check(spec)
 
+    def _check_cloud(self, particles: int | None) -> Iterable[str]:
+        """Why all of so many particles of the sampler cannot be the pool; None where it has none."""
+        if particles is None:
+            yield 'sampler = "none" moves particles, and [sampler] makes items of z; set sampler.use = "cloud"'
+        elif particles != self.pool_size:
+            yield f"pool_size = {self.pool_size}, and [sampler] has {particles} particles; set both to one number"
+
     def items_a_step(self, batch_size: int) -> int:
         """Real items that one outer loop reads."""
         return self.inner_loops * self.velocity.items_a_move(batch_size, self)
 
     def passes(self, step: int) -> int:
-        """Passes over the pool when the sampler is fitted in outer loop `step` (from 1)."""
+        """Passes over the pool when the sampler, if any, is fitted in outer loop `step` (from 1)."""
         return 1
 
     def build(self, experiment: Experiment) -> ParticleFlowObjective:

@@ -1,7 +1,7 @@
 """The particle flow, built: the outer loop that a velocity is given to.
 
 Particles x_i = G(z_i) follow dx/dt = v(x); the sampler G is then fitted to where they went (Gao et al. 2019, Section
-4). What moves them, and what that learns between moves, is the velocity's.
+4), unless it is the particles themselves. What moves them, and what that learns between moves, is the velocity's.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gflow_core.nn.sampling import draw_labels, label_pool
 from gflow_core.optim.player import evaluating
 from gflow_core.parts.contracts import at
 from gflow_core.parts.nouns import DataShape
-from gflow_core.parts.training import Experiment, Metrics, Phase
+from gflow_core.parts.training import Experiment, Metrics, Phase, Player
 
 __all__ = ["Field", "FlowState", "ParticleFlowObjective", "Velocity", "clamp_bounds"]
 
@@ -35,11 +35,11 @@ class FlowState:
     """An outer loop in progress; all empty between two of them. N is the pool's size."""
 
     z: Tensor | None = None
-    """Latents of the particles [N, latent]."""
+    """Latents of the particles [N, latent]; None where no sampler is fitted."""
     y: Tensor | None = None
     """Their labels [N] or [N, k]; None where no network reads labels."""
     start: Tensor | None = None
-    """Where the particles left the sampler [N, *shape]."""
+    """Where the particles were when it began [N, *shape]."""
     x: Tensor | None = None
     """Where they are now [N, *shape]."""
     choices: Tensor | None = None
@@ -91,8 +91,9 @@ def _chunk(pool: int, device: torch.device) -> int:
 class ParticleFlowObjective:
     """A particle flow. Every process holds the whole pool and moves its slice of it.
 
-    In outer loop `step` (from 1) the sampler is fitted by `passes(step)` passes over the pool. Names of random streams
-    begin with `stream`.
+    In outer loop `step` (from 1) the sampler is fitted by `passes(step)` passes over the pool; with `rules.sampler =
+    "none"` the pool is the sampler's `particles`, written back when the loop ends. Names of random streams begin with
+    `stream`.
     """
 
     def __init__(
@@ -110,10 +111,9 @@ class ParticleFlowObjective:
         self.experiment = experiment
         self.rules = rules
         self.velocity = velocity
-        self.passes = passes
+        self.passes = passes if rules.sampler == "fit" else lambda step: 0
         self.stream = stream
         self.runtime = experiment.runtime
-        self.sampler = experiment.players["sampler"]
         self.latent = spec.sampler.latent
         self.batch_size = train.batch_size
         self.pieces = Pieces(train.accumulate)
@@ -124,7 +124,8 @@ class ParticleFlowObjective:
         conditional = any(part is not None and part.conditional for part in (spec.sampler, spec.discriminator))
         self._labels = label_pool(experiment.data, None).to(self.runtime.draws_on) if conditional else None
         pool = rules.pool_size
-        for name, size in (("pool_size", pool), ("the pool's last batch", pool % self.batch_size)):
+        fitted = {"the pool's last batch": pool % self.batch_size} if rules.sampler == "fit" else {}
+        for name, size in {"pool_size": pool, **fitted}.items():
             if size % self.runtime.world:
                 raise GflowError(
                     f"objective.pool_size = {pool}: {name} ({size}) does not divide among "
@@ -136,8 +137,8 @@ class ParticleFlowObjective:
     def step(self, step: int) -> Iterator[Phase | Metrics]:
         """One outer loop."""
         state, rules = self.state, self.rules
-        if state.z is None:
-            self._draw_pool()
+        if state.x is None:
+            self._begin()
         while state.moves < rules.inner_loops:
             self._move(step - 1)
             state.moves += 1
@@ -148,10 +149,32 @@ class ParticleFlowObjective:
             state.passes += 1
             yield Phase("projection pass", state.passes, passes)
         metrics = self._metrics()
+        if rules.sampler == "none" and state.x is not None:
+            self._particles.copy_(state.x)
         self.state = FlowState()
         yield metrics
 
-    def _draw_pool(self) -> None:
+    @property
+    def sampler(self) -> Player:
+        """What is fitted to the particles."""
+        return self.experiment.players["sampler"]
+
+    @property
+    def _particles(self) -> Tensor:
+        """The sampler itself, where it is not fitted: [N, *shape], without gradient."""
+        assert self.experiment.sampler is not None
+        particles = self.experiment.sampler.particles
+        assert isinstance(particles, Tensor)
+        return particles
+
+    def _begin(self) -> None:
+        """Where the particles are before they move."""
+        state = self.state
+        state.start = self._particles.clone() if self.rules.sampler == "none" else self._draw_pool()
+        state.x = state.start.clone()
+        state.sums = state.x.new_zeros(len(self.velocity.observes) + 2)
+
+    def _draw_pool(self) -> Tensor:
         """Fresh latents, and the particles G(z) in eval mode."""
         state = self.state
         size, pool = self.rules.pool_size, self._labels
@@ -160,9 +183,7 @@ class ParticleFlowObjective:
             state.y = self._drawn(lambda streams: draw_labels(pool, size, streams[f"{self.stream}.label"]))
         with torch.no_grad(), evaluating(self.sampler.module), self.runtime.autocast(), self.sampler.cast():
             items = self._by_chunks(self._sampled)
-        state.start = self._whole(torch.cat(items))
-        state.x = state.start.clone()
-        state.sums = state.z.new_zeros(len(self.velocity.observes) + 2)
+        return self._whole(torch.cat(items))
 
     def _move(self, done: int) -> None:
         """Every particle moves along its velocity."""
@@ -218,11 +239,12 @@ class ParticleFlowObjective:
         assert state.sums is not None
         *observed, speed, projection = self.runtime.mean(state.sums)
         times = rules.inner_loops * self.velocity.updates
+        fitted = {"projection_loss": projection} if rules.sampler == "fit" else {}
         return {
             **{name: total / times for name, total in zip(self.velocity.observes, observed, strict=True)},
             "velocity": speed / rules.inner_loops,
             "displacement": (state.x - state.start).flatten(1).norm(dim=1).mean(),
-            "projection_loss": projection,
+            **fitted,
         }
 
     def _drawn(self, function: Callable[[Streams], Tensor]) -> Tensor:

@@ -40,6 +40,11 @@ class GameRules:
 class FlowRules:
     """What every particle flow has as options: `ParticleFlow` checks them, `ParticleFlowObjective` flows by them."""
 
+    sampler: Literal["fit", "none"] = option(
+        "fit",
+        doc="fit: particles are drawn from the sampler, which is fitted to where they went. none: they are the sampler "
+        "`cloud` itself, and stay where they went; nothing is fitted.",
+    )
     step_size: Number = option(0.5, doc="How far particles move along the velocity.", gt=0)
     pool_size: int = option(1280, doc="Particles.", ge=1)
     inner_loops: int = option(20, doc="Moves of the particles in one outer loop.", ge=1)

@@ -78,7 +78,9 @@ class SamplerPart(Protocol):
 
     A part that knows by its options alone what it makes has a `data_shape() -> DataShape` too: recipes with it can do
     without a [dataset]. One with batch norm of single numbers says `least_batch: ClassVar[int] = 2`, the items that
-    training must give it at once: recipes are checked by it.
+    training must give it at once: recipes are checked by it. One that is particles and no network, of which z
+    picks, says how many in `particles: int`; what it builds has them as a tensor of that name [N, *shape], without
+    gradient, for flows to move.
     """
 
     @property
@@ -123,8 +125,9 @@ class DatasetPart(Protocol):
     """A data set, by its options.
 
     It may also have `has_modes: ClassVar[bool]`: whether the Source that it loads states the modes of its law, for
-    `mode_coverage` to count. A recipe is checked by it, before anything is loaded; without it there are none. One whose
-    labels are captions has an option `text: TextEncoderPart`, and its Source says `captions` and `text`.
+    `mode_coverage` to count; and `has_density: ClassVar[bool]`: whether it states `log_density`, for `svgd` to follow.
+    A recipe is checked by them, before anything is loaded; without them there are none. One whose labels are captions
+    has an option `text: TextEncoderPart`, and its Source says `captions` and `text`.
     """
 
     def data_shape(self) -> DataShape:

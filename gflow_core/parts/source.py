@@ -107,7 +107,8 @@ class Source:
     modes: Modes | ImageModes | None = None
     """The modes of the law that x is drawn from; the part that loads them says `has_modes = True`."""
     log_density: Callable[[Tensor], Tensor] | None = None
-    """log p(x) [n] (nats, float64) of x [n, d] where the law is known."""
+    """log p(x) [n] (nats, float64) of x [n, d] where the law is known, differentiable; the part that loads them says
+    `has_density = True`."""
     class_names: Sequence[str] = ()
     """What the classes are called, in the order of their labels; empty where nothing names them."""
     cache: Path | None = None
@@ -121,6 +122,14 @@ class Source:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def score(self, x: Tensor) -> Tensor:
+        """The gradient of log p at x [n, d], of the same shape and type, where `log_density` is known."""
+        assert self.log_density is not None
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(self.log_density(x).sum(), x)
+        return gradient
 
     @property
     def epoch(self) -> int:

@@ -183,6 +183,11 @@ class Spec:
                 return shape
         return None
 
+    @property
+    def particles(self) -> int | None:
+        """How many particles the sampler is; None where it is a network, or there is none."""
+        return getattr(self.sampler, "particles", None)
+
     def judged(self, data: DataShape | None) -> DataShape | None:
         """What the discriminator judges of such data: items as they are, unless the objective packs them."""
         packs = getattr(self.objective, "judged_shape", None)

@@ -184,6 +184,13 @@ def check_training(
     for player in players:
         if player not in table:
             yield ("objective",), f"needs a [{player}]"
+        if player == "sampler" and spec.particles is not None:
+            yield (
+                ("sampler",),
+                f"{name} trains a network, and these are particles: only a flow moves them, with objective.sampler = "
+                '"none"',
+            )
+            continue
         if player not in spec.optimizer and isinstance(table.get("optimizer", {}), Mapping):
             yield (
                 ("optimizer", player),
@@ -316,5 +323,7 @@ def check_analyses(
                 path,
                 f"judges items one by one, and the discriminator takes packs: objective.pack = {spec.objective.pack}",
             )
+        elif getattr(analysis.part, "walks", False) and spec.particles is not None:
+            yield path, "goes from one z to another, and there is nothing between two particles of [sampler]; remove it"
         elif whole and not missing:
             yield from ((path, message) for message in ask(analysis.part, spec))

@@ -87,6 +87,11 @@ class SamplerFromRun(FromRun):
     latent: Latent = option(doc="Law of z; the run's own by default, and of its length.")
 
     @property
+    def particles(self) -> int | None:
+        """How many particles it is; None where it is a network."""
+        return getattr(self._part, "particles", None)
+
+    @property
     def averaged(self) -> bool:
         """Whether its weights are an average over training."""
         return self.run.train is not None and self.run.train.ema is not None

@@ -16,6 +16,7 @@ from gflow_core.optim.ema import Ema
 from gflow_core.parts.training import Experiment, Metrics, Phase
 from gflow_core.runs.promised import checked_step
 from gflow_core.runs.standing import latent_batches
+from gflow_core.runs.state import networks
 
 __all__ = ["Events", "look", "train"]
 
@@ -166,8 +167,8 @@ def _check_state(experiment: Experiment, step: int) -> None:
     """Raise Diverged if a weight, a running statistic or the objective's state is NaN or infinite: do not save it."""
     state = experiment.objective.state if experiment.objective else None
     found: dict[str, Tensor] = {}
-    for network, player in experiment.players.items():
-        found |= {f"{network} {name}": tensor for name, tensor in player.module.state_dict().items()}
+    for network, module in networks(experiment).items():
+        found |= {f"{network} {name}": tensor for name, tensor in module.state_dict().items()}
     if state is not None:
         found |= {f"the objective's {field.name}": getattr(state, field.name) for field in attrs.fields(type(state))}
     found = {name: x for name, x in found.items() if isinstance(x, Tensor) and x.is_floating_point()}

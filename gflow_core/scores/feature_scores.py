@@ -293,6 +293,7 @@ class PathLength(_Compared):
 
     cite: ClassVar[tuple[str, ...]] = ("karras2019style",)
     better: ClassVar[Mapping[str, str]] = {"PPL": "min", "PPL_trimmed": "min"}
+    walks: ClassVar[bool] = True
 
     samples: int = option(2000, doc="Pairs of samples (the authors: 100,000).", ge=2)
     epsilon: float = option(

@@ -150,6 +150,7 @@ class Inversion(_OfImages):
     """
 
     smallest: ClassVar[int] = 1
+    walks: ClassVar[bool] = True
 
     images: str | None = option(
         None,

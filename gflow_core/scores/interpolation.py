@@ -37,6 +37,7 @@ class Interpolation:
 
     cite: ClassVar[tuple[str, ...]] = ("shoemake1985animating", "white2016sampling")
     needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler"})
+    walks: ClassVar[bool] = True
 
     path: Literal["linear", "spherical"] = option(
         "linear", doc="(1-t) z0 + t z1, or along the great circle (Shoemake 1985; White 2016), for normal latents."

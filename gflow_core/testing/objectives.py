@@ -156,7 +156,7 @@ def _trains(promises: Promises, spec: Spec, *, resumed: bool, own_networks: bool
             promises.require(moved, f"players names the {name}, and three steps leave its weights as they are")
             still = [key for key, p in module.named_parameters() if not p.requires_grad]
             promises.require(not still, f"leaves parameters of the {name} frozen after a step: {', '.join(still[:3])}")
-        else:
+        elif name != "sampler" or spec.particles is None:  # which move without an optimizer
             promises.require(not moved, f"trains the {name}, which players does not name")
     if not resumed:
         return

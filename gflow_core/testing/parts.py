@@ -206,10 +206,15 @@ def check_dataset(part: Any) -> None:
             index, distance = source.modes.nearest(batch.x)
         right = index.shape == distance.shape == (len(batch.x),) and bool((index < source.modes.count).all())
         promises.require(right, "modes.nearest gives an index below modes.count and a distance [n] for each item")
+    known = getattr(part, "has_density", False)
+    promises.require(known == (source.log_density is not None), "has_density is True where its Source has log_density=")
     if source.log_density is not None:
         with promises.calling("log_density"):
             density = source.log_density(batch.x)
         promises.require(density.shape == (len(batch.x),), "log_density gives one number for each item")
+        with promises.calling("the gradient of log_density"):
+            score = source.score(batch.x)
+        promises.require(bool(score.isfinite().all()), "the gradient of log_density is not finite at its own items")
     second = part.load()
     promises.require(
         second.fingerprint == source.fingerprint and same(second.batch(torch.arange(1)).x, batch.x[:1]),

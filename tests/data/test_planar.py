@@ -270,3 +270,16 @@ def test_a_density_stays_finite_far_out_and_an_unknown_one_is_not_stated():
         assert part.load().log_density(far).isfinite().all()
         assert part.load().log_density(far).dtype == torch.float64
     assert Swissroll(n=9).load().log_density is None
+
+
+@pytest.mark.parametrize(
+    "part", [Gaussian(n=9), Ring(n=9, std=0.5), Grid(n=9, std=0.5), Circles(n=9), MIXED, Checkerboard(n=9)]
+)
+def test_a_score_is_the_densitys_gradient_in_the_items_type(part):
+    source, h = part.load(), 1e-5
+    x = torch.cat([source.x, torch.zeros(1, 2), torch.tensor([[9.0, -7.0]])]).double()
+    steps = h * torch.eye(2, dtype=torch.float64)
+    slopes = [(source.log_density(x + step) - source.log_density(x - step)) / (2 * h) for step in steps]
+    torch.testing.assert_close(source.score(x), torch.stack(slopes, 1), rtol=1e-4, atol=1e-4)
+    with torch.no_grad():
+        torch.testing.assert_close(source.score(x.float()), source.score(x.float().double()).float())

@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from gflow_core import ParticleFlow, Phase, VelocityPart, check_objective, kind, option
-from gflow_core.errors import GflowError
+from gflow_core.errors import GflowError, RecipeError
 from gflow_core.methods.pieces import in_batches
+from gflow_core.nn.cloud import Cloud
 from gflow_core.parts.kinds import kind_of
+from gflow_core.parts.nouns import DataShape
 from gflow_core.parts.plugins import plugins
 from gflow_core.recipes.recipe import load
 from gflow_core.runs.build import build
@@ -224,3 +226,55 @@ def test_batch_norm_on_one_item_is_refused(tmp_path, monkeypatch):
             assert "train.batch_size = 4 / 2 (processes) / 2 (train.accumulate) is 1; raise it" in both
         monkeypatch.delattr(MlpSampler, "least_batch", raising=False)
     build(load(tmp_path / "recipe.toml", [*words, "train.batch_size=2"]).spec)
+
+
+# ------------------------------------------------------------------ without a sampler
+
+CLOUD = ("sampler=cloud", "sampler.particles=48", "~optimizer.sampler", "objective.sampler=none")
+
+
+def test_a_cloud_moves_and_nothing_is_fitted(tmp_path):
+    path = tmp_path / "flow.toml"
+    path.write_text(RECIPE)
+    experiment = build(load(path, [*CLOUD, "sampler.mean=[3, -1]", "sampler.std=0.5"]).spec)
+    assert set(experiment.players) == {"discriminator"}
+    start = experiment.sampler.particles.clone()
+    torch.testing.assert_close(start.mean(0), torch.tensor([3.0, -1.0]), rtol=0, atol=0.3)
+    objective = Home(pool_size=48, inner_loops=3, step_size=0.5, sampler="none").build(experiment)
+    for step in (1, 2):
+        *phases, metrics = objective.step(step)
+        assert phases == [Phase("inner loop", moves, 3) for moves in (1, 2, 3)]
+        assert set(metrics) == {"moves", "velocity", "displacement"}
+        assert objective.state.x is None
+        torch.testing.assert_close(experiment.sampler.particles, start * 0.125**step)
+
+
+def test_samples_are_particles_each_as_likely_as_any_other():
+    part = Cloud(particles=50)
+    module = part.build(DataShape("vector", (1,)))
+    module.particles.copy_(torch.arange(50.0)[:, None])
+    x = module(part.latent.draw(20_000, torch.Generator().manual_seed(0)))[:, 0]
+    counts = torch.bincount(x.long(), minlength=50)
+    assert float(((counts - 400) ** 2 / 400).sum()) < 90  # chi^2 with 49 degrees of freedom
+    assert module(torch.tensor([[1.0], [-3.0]])).flatten().tolist() == [49.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (CLOUD[:2], "sampler: vgrow.flow trains a network, and these are particles"),
+        (CLOUD[2:], 'objective: sampler = "none" moves particles, and [sampler] makes items of z'),
+        (CLOUD[3:], "optimizer.sampler: vgrow.flow trains the discriminator; remove this table"),
+        ((*CLOUD[:2], "objective=adversarial"), "sampler: adversarial trains a network, and these are particles"),
+        ((*CLOUD, "objective.pool_size=40"), "pool_size = 40, and [sampler] has 48 particles"),
+        ((*CLOUD, "sampler.mean=[1, 2, 3]"), "mean has 3 numbers, the data is vector 2"),
+        ((*CLOUD, 'analyze=[{ use = "interpolation" }]'), "there is nothing between two particles"),
+    ],
+)
+def test_what_goes_together_only_with_a_cloud_or_never(words, said, tmp_path):
+    path = tmp_path / "flow.toml"
+    path.write_text(RECIPE)
+    with pytest.raises(RecipeError) as error:
+        load(path, list(words))
+    assert said in str(error.value)
+    assert len(error.value.problems) == (1 if len(words) != 1 else 2)

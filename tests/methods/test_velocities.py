@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import attrs
 import pytest
 import torch
 
 from gflow_core import Adam, Experiment, Phase, Spec, TinySampler, Train
-from gflow_core.data.parts import Ring
-from gflow_core.methods.velocities import Drifting, Flow, Mmd, Sinkhorn, SlicedWasserstein
-from gflow_core.optim.schedules import Linear
+from gflow_core.data.parts import Mixture, Ring, Swissroll
+from gflow_core.methods.velocities import Drifting, Flow, Mmd, Sinkhorn, SlicedWasserstein, Svgd
+from gflow_core.nn.cloud import Cloud
+from gflow_core.optim.schedules import Cosine, Linear
+from gflow_core.recipes.recipe import load
 from gflow_core.runs.build import build
 
 TRIED = [
@@ -231,6 +234,86 @@ def test_drifting_reaches_data_from_afar():
     distance = torch.cdist(x, torch.cat([x, y])).sum() / (30 * 59)
     assert float(v.square().mean().sqrt()) == pytest.approx(float(distance) / 16, rel=1e-3)
     assert float((v / v.norm(dim=1, keepdim=True)).sum(1).mean()) / 16 > 0.9
+
+
+# ------------------------------------------------------------------ by the data's score
+
+
+@pytest.mark.parametrize("part", [Svgd(bandwidth=0.8), Svgd()], ids=["fixed", "median"])
+def test_svgd_equals_a_slow_program(part):
+    x, score = cloud(7, 1) + 5, cloud(7, 2)
+    s = part.bandwidth
+    if s == "median":
+        every = sorted(float((a - b).norm()) for a in x for b in x)
+        s = every[(len(every) - 1) // 2] / math.sqrt(2 * math.log(len(x) + 1))
+    slow = torch.zeros_like(x)
+    for i in range(len(x)):
+        for j in range(len(x)):
+            other = x[j].clone().requires_grad_()
+            k = torch.exp(-((other - x[i]) ** 2).sum() / (2 * s**2))
+            slow[i] += (k.detach() * score[j] + torch.autograd.grad(k, other)[0]) / len(x)
+    torch.testing.assert_close(part.of(x, score, 0), slow)
+    torch.testing.assert_close(part.of(x.float(), score.float(), 0).double(), slow, rtol=1e-4, atol=1e-5)
+
+
+def test_svgds_velocity_between_gaussians():
+    """Of particles N(a, t^2 I) and p = N(0, I): k times N(a, t^2 I) is a Gaussian in y again, of mean m, times w."""
+    s, t, n, d = 1.2, 0.6, 4000, 2
+    x, a = t * cloud(n, 0, d) + 1.0, 1.0
+    found, at = Svgd(bandwidth=s).of(x, -x, 0)[:50], x[:50]
+    variance = s**2 + t**2
+    w = (s**2 / variance) ** (d / 2) * torch.exp(-(at - a).square().sum(1, keepdim=True) / (2 * variance))
+    m = (t**2 * at + s**2 * a) / variance
+    wanted = w * (-m + (at - m) / s**2)
+    assert float((found - wanted).abs().max()) < 5 / math.sqrt(n)
+    assert float(wanted.abs().max()) > 0.5
+
+
+def test_svgd_vanishes_in_expectation_where_particles_follow_the_datas_law():
+    """Stein's identity: another particle's part of x'v(x) is 0 on average, its own x'grad log p(x) / n is -d / n."""
+    n, found = 120, []
+    for seed in range(40):
+        x = cloud(n, seed, 2)
+        found.append((x * Svgd(bandwidth=1.0).of(x, -x, 0)).sum(1).mean() + 2 / n)
+    mean = torch.stack(found)
+    error = float(mean.std()) / math.sqrt(len(found))
+    assert abs(float(mean.mean())) < 4 * error
+    assert error < 0.01
+    wide = 2 * cloud(n, 0, 2)
+    assert float((wide * Svgd(bandwidth=1.0).of(wide, -wide, 0)).sum(1).mean()) < -0.2
+
+
+def test_svgd_takes_a_cloud_to_a_gaussian():
+    covariance = ((1.0, 0.8), (0.8, 0.89))
+    spec = attrs.evolve(
+        recipe(Svgd(), sampler="none", pool_size=100, inner_loops=400, step_size=0.5, chunk_size=100),
+        dataset=Mixture(n=10, means=((2.0, -1.0),), covariances=(covariance,)),
+        sampler=Cloud(particles=100),
+        optimizer={},
+    )
+    assert not list(spec.objective.check(spec))
+    experiment = build(spec)
+    whole_step(experiment)
+    assert experiment.feed.position == 0
+    x = experiment.sampler.particles
+    torch.testing.assert_close(x.mean(0), torch.tensor([2.0, -1.0]), rtol=0, atol=0.02)
+    torch.testing.assert_close(x.T.cov(), torch.tensor(covariance), rtol=0, atol=0.08)
+
+
+def test_a_bandwidths_rule_is_a_word_and_no_schedule():
+    recipe = Path(__file__).parents[2] / "recipes" / "svgd_ring8.toml"
+    for word, found in (("median", "median"), ("3", 3.0)):
+        assert load(recipe, [f"objective.velocity.bandwidth={word}"]).spec.objective.velocity.bandwidth == found
+    words = [f"objective.velocity.bandwidth{end}" for end in ("=cosine", ".end=1", ".steps=9")]
+    assert isinstance(load(recipe, words).spec.objective.velocity.bandwidth, Cosine)
+
+
+def test_one_particle_climbs_and_no_density_is_refused():
+    x, score = cloud(1, 0), cloud(1, 1)
+    torch.testing.assert_close(Svgd().of(x, score, 0), score)
+    spec = attrs.evolve(recipe(Svgd()), dataset=Swissroll(n=10))
+    (message,) = spec.objective.check(spec)
+    assert "the data set states no density" in message
 
 
 # ------------------------------------------------------------------ in the flow

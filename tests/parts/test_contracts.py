@@ -14,6 +14,7 @@ from gflow_core.data.text import SentenceTransformers, TfIdf
 from gflow_core.encoders import parts as encoders
 from gflow_core.methods import penalties, velocities
 from gflow_core.methods.adversarial import Adversarial
+from gflow_core.nn.cloud import Cloud
 from gflow_core.optim import schedules
 from gflow_core.parts.plugins import plugins
 from gflow_core.scores import feature_scores as scores
@@ -37,6 +38,7 @@ from gflow_core.testing import (
     check_optimizer,
     check_part,
     check_penalty,
+    check_sampler,
     check_schedule,
     check_text_encoder,
     check_tracker,
@@ -80,8 +82,18 @@ PARTS = [
     (check_objective, Adversarial(penalty=(penalties.WganGp(),)), {}),
     *((partial(check_part, "flow.velocity"), velocity(), {}) for velocity in OWN_VELOCITIES),
     *(
-        (check_objective, velocities.Flow(pool_size=32, inner_loops=2, velocity=velocity()), {})
+        (
+            check_objective,
+            velocities.Flow(pool_size=32, inner_loops=2, velocity=velocity()),
+            {"dataset": datasets.Ring(n=50)} if velocity is velocities.Svgd else {},
+        )
         for velocity in OWN_VELOCITIES
+    ),
+    (check_sampler, Cloud(particles=32), {}),
+    (
+        check_objective,
+        velocities.Flow(sampler="none", pool_size=32, inner_loops=2, velocity=velocities.Mmd()),
+        {"sampler": Cloud(particles=32)},
     ),
     (check_analyzer, ModeCoverage(samples=40), {}),
     (check_analyzer, scores.Frechet(samples=40, real_samples=40), {}),

@@ -13,6 +13,7 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -116,6 +117,29 @@ def test_resuming_twice_inside_one_step(plane, gflow, signal_at, tmp_path, weigh
     assert "000000-011" in [p.name for p in (run / "checkpoints").iterdir()]
     gflow("resume", run)
     assert weights(run) == weights(tmp_path / "whole" / "plane-s0-001")
+
+
+def test_a_cloud_resumes_inside_a_step(plane, gflow, signal_at, tmp_path, weights):
+    overrides = (
+        "sampler=cloud",
+        "sampler.particles=64",
+        "~optimizer.sampler",
+        "objective.sampler=none",
+        "train.steps=3",
+    )
+    gflow("run", plane, *overrides, "--runs", tmp_path / "whole")
+    whole, run = (tmp_path / where / "plane-s0-001" for where in ("whole", "stopped"))
+    signal_at(signal.SIGINT, 5)
+    gflow("run", plane, *overrides, "--runs", tmp_path / "stopped", code=130)
+    assert "000001-002" in [p.name for p in (run / "checkpoints").iterdir()]
+    gflow("resume", run)
+    assert weights(run) == weights(whole)
+    assert lines(run) == lines(whole)
+    gflow("sample", run, "--n", "5", "--out", tmp_path / "five.npy")
+    x = np.load(tmp_path / "five.npy")
+    particles = checkpoint.read(whole / "checkpoints" / "000003").parts["sampler"]["particles"]
+    assert set(map(tuple, x.tolist())) <= set(map(tuple, particles.tolist()))
+    assert "nothing between" in gflow("sample", run, "--video", tmp_path / "walk.gif", code=2).output
 
 
 def test_a_finished_run_resumes_to_itself(gflow, plane, tmp_path, weights):

@@ -88,7 +88,7 @@ def test_isolated_plugins_are_the_core_and_what_a_test_registers(isolated_plugin
             add("mine.wide", Wide)
 
     assert [record.name for record in isolated_plugins.records] == ["core"]
-    assert list(isolated_plugins.registries["sampler"]) == ["tiny"]
+    assert list(isolated_plugins.registries["sampler"]) == ["cloud", "tiny"]
     assert isolated_plugins.register(Mine()).error == ""
     assert plugins() is isolated_plugins
     assert plugins().get("latent", "mine.wide") is Wide
@@ -483,6 +483,10 @@ DATASETS = {
     "modes that it lacks": (
         part(type("Data", (type(data(points)),), {"__doc__": "A data set.", "has_modes": True}))(),
         "has_modes is True; its Source has no modes=",
+    ),
+    "a density that it does not announce": (
+        data(lambda s: attrs.evolve(points(s), log_density=lambda x: x.sum(1))),
+        "has_density is True where its Source has log_density=",
     ),
     "no source": (data(lambda s: torch.zeros(6, 2)), "load returns a Source, not Tensor"),
     "other items each time": (data(lambda s: points(s, torch.full((6, 2), float(next(COUNT))))), "loads other items"),

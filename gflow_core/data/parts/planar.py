@@ -26,6 +26,8 @@ class _Planar:
 
     has_modes: ClassVar[bool] = True
     """Whether mode coverage can be counted."""
+    has_density: ClassVar[bool] = True
+    """Whether log p is known."""
 
     n: int = option(50_000, doc="Points drawn, once.", ge=1)
     data_seed: int = option(0, doc="Seed of the points; the seed of training does not change them.", ge=0)
@@ -118,6 +120,7 @@ class Swissroll(_Planar):
     """A spiral, scale * ((t cos t, t sin t) + noise), t uniform on (1.5 pi, 4.5 pi). It has no modes."""
 
     has_modes: ClassVar[bool] = False
+    has_density: ClassVar[bool] = False
 
     convention: Literal["gan"] = option("gan", doc="Noise .25 and scale 10/7.5.")
     noise: float | None = option(

@@ -41,6 +41,7 @@ class LatentWalk:
 
     cite: ClassVar[tuple[str, ...]] = ("radford2016dcgan",)
     needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler"})
+    walks: ClassVar[bool] = True
 
     path: Literal["linear", "spherical", "both"] = option(
         "both", doc="(1-t) z0 + t z1, or along the great circle, or both between the same pairs."
@@ -102,6 +103,7 @@ class VectorArithmetic(ArithmeticOptions):
 
     cite: ClassVar[tuple[str, ...]] = ("radford2016dcgan",)
     needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler"})
+    walks: ClassVar[bool] = True
 
     def check(self, spec: Spec) -> Iterable[str]:
         yield from _only_images(spec)
