@@ -21,6 +21,7 @@ from gflow_core.scores.caption_match import CaptionMatch
 from gflow_core.scores.interpolation import Interpolation
 from gflow_core.scores.losses import Losses
 from gflow_core.scores.mode_coverage import ModeCoverage
+from gflow_core.scores.refine import Refine
 from gflow_core.scores.sample_grid import SampleGrid
 from gflow_core.scores.two_sample import TwoSample
 
@@ -90,6 +91,7 @@ def register_analyzers(add: Add) -> None:
     add("sample_grid", SampleGrid)
     add("interpolation", Interpolation)
     add("inversion", image_scores.Inversion)
+    add("refine", Refine)
     add("losses", Losses)
     add("caption_match", CaptionMatch)
 

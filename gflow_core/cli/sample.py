@@ -58,6 +58,23 @@ _FILMS = (".gif", ".mp4")
     show_default=True,
     help="Statistics of batch norm in the sampler: those of training, or standing ones, over its own samples.",
 )
+@click.option(
+    "--refine",
+    metavar="STEPS",
+    type=click.IntRange(min=1),
+    help="Move z so many steps along the discriminator first (DGflow, Ansari et al. 2021: 25).",
+)
+@click.option("--eta", default=0.1, show_default=True, type=click.FloatRange(min=0), help="Step size of --refine.")
+@click.option(
+    "--temperature", default=0.01, show_default=True, type=click.FloatRange(min=0), help="Of the noise of --refine."
+)
+@click.option(
+    "--divergence",
+    type=click.Choice(["kl", "js", "logd"]),
+    default="kl",
+    show_default=True,
+    help="What --refine decreases.",
+)
 @click.option("--scheduler", metavar="ADDRESS|FILE", help="Spread the work over the workers of this dask scheduler.")
 def command(
     run: Path,
@@ -73,17 +90,22 @@ def command(
     label: str | None,
     text: str | None,
     batch_norm: Literal["eval", "standing"],
+    refine: int | None,
+    eta: float,
+    temperature: float,
+    divergence: str,
     scheduler: str | None,
 ) -> None:
     """Draw from a run's sampler (its averaged weights where it keeps them)."""
     from gflow_core.errors import GflowError, harmless
 
-    target, kind = _target(out, video, n)
+    target, kind = _target(out, video, n, refine)
 
     import torch
 
     from gflow_core.export.samples import write_samples
     from gflow_core.export.walk import write_walk
+    from gflow_core.methods.refinement import Refinement
     from gflow_core.nn.labels import label_name
     from gflow_core.nn.sampling import dealt
     from gflow_core.parts.loading import of_run
@@ -95,7 +117,8 @@ def command(
     with of_run(run) as said:
         for line in said:
             click.echo(harmless(line), err=True)
-        drawing = Drawing(run, checkpoint, seed, replica, label, text, batch_norm=batch_norm)
+        refinement = None if refine is None else Refinement.of(refine, eta, temperature, divergence)
+        drawing = Drawing(run, checkpoint, seed, replica, label, text, batch_norm=batch_norm, refinement=refinement)
     shape = drawing.recipe.spec.data_shape()
     if kind == ".png":
         with workers(scheduler) as spread:
@@ -124,11 +147,13 @@ def command(
         which = f" of {label_name(drawing.labels[0], shape, drawing.class_names)}"
     if batch_norm == "standing":
         which += ", with standing statistics of batch norm"
+    if refinement is not None:
+        which += f", refined ({refinement})"
     what = f"{frames} frames of {n} walks" if video is not None else f"{n} samples"
     click.echo(harmless(f"{what}{which}: {target}"))
 
 
-def _target(out: Path | None, video: Path | None, n: int) -> tuple[Path, str]:
+def _target(out: Path | None, video: Path | None, n: int, refine: int | None) -> tuple[Path, str]:
     """What is to be written, and the suffix that says how; "" of a folder. Raises GflowError where it cannot be."""
     from gflow_core.errors import GflowError
 
@@ -136,6 +161,11 @@ def _target(out: Path | None, video: Path | None, n: int) -> tuple[Path, str]:
     for name in ("latents", "frames", "fps") if video is None else ():
         if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
             raise GflowError(f"--{name}: is for a film; ask for one with --video FILE.gif, or leave it out")
+    for name in ("eta", "temperature", "divergence") if refine is None else ():
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise GflowError(f"--{name}: is for refined samples; ask for them with --refine 25, or leave it out")
+    if refine is not None and video is not None:
+        raise GflowError("--refine: a film walks through latents as they are; leave --refine or --video out")
     if (target := video or out) is None or (video is not None and out is not None):
         raise GflowError("what is to be written? Give --out for samples, or --video for a film of them")
     option = "--out" if video is None else "--video"

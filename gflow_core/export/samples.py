@@ -199,6 +199,7 @@ def _notes(drawing: Drawing, names: list[str]) -> dict[str, str]:
         "label": drawing.label,
         **({} if drawing.text is None else {"text": drawing.text}),
         "batch_norm": drawing.batch_norm,
+        "refine": None if drawing.refinement is None else str(drawing.refinement),
         "step": drawing.step,
         "weights": weights_hash(module),
     }

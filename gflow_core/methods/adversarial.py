@@ -51,6 +51,11 @@ class Adversarial(GameRules):
                 of = f" in {share} pieces" if share > 1 else ""
                 yield f"pack = {self.pack} does not divide train.batch_size = {spec.train.batch_size}{of}"
 
+    @property
+    def log_ratio(self) -> bool:
+        """Whether the logit that the discriminator learns is log p/q of data and samples."""
+        return getattr(self.loss, "log_ratio", False) and self.pack == 1
+
     def judged_shape(self, data: DataShape) -> DataShape:
         """What the discriminator judges: `pack` items behind one another."""
         first, *rest = data.shape

@@ -31,7 +31,10 @@ __all__ = ["ParticleFlow", "VelocityPart"]
 )
 @runtime_checkable
 class VelocityPart(Protocol):
-    """What moves the particles of a flow, by its options."""
+    """What moves the particles of a flow, by its options.
+
+    It may also have `log_ratio: ClassVar[bool]`, as an objective has it, of the discriminator that it trains.
+    """
 
     players: ClassVar[tuple[str, ...]]
     """The networks that it trains: ("discriminator",), or none."""
@@ -67,6 +70,11 @@ class ParticleFlow(FlowRules):
     def players(self) -> tuple[str, ...]:
         """The sampler, if it is fitted, and the networks that the velocity trains."""
         return (*(("sampler",) if self.sampler == "fit" else ()), *self.velocity.players)
+
+    @property
+    def log_ratio(self) -> bool:
+        """Whether the logit that the velocity's discriminator learns is log p/q of data and samples."""
+        return getattr(self.velocity, "log_ratio", False)
 
     def check(self, spec: Spec) -> Iterable[str]:
         for name in dict.fromkeys(("dataset", "sampler", *self.players)):

@@ -33,6 +33,7 @@ class Nonsaturating:
 
     cite: ClassVar[tuple[str, ...]] = ("goodfellow2014gan",)
     reads_real: ClassVar[bool] = False
+    log_ratio: ClassVar[bool] = True
 
     def discriminator(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
         return _softplus(-d_real).mean(-1) + _softplus(d_fake).mean(-1)

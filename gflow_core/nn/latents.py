@@ -33,6 +33,10 @@ class Normal:
 
         return torch.randn(n, self.dim, generator=generator)
 
+    def project(self, z: Tensor) -> Tensor:
+        """The nearest points to z [n, dim] that may be drawn: z itself."""
+        return z
+
     def code(self) -> str:
         """Lines of Python that draw z [n, dim] with torch alone: the same numbers as `draw`."""
         return f"z = torch.randn(n, {self.dim})"
@@ -67,6 +71,10 @@ class TruncatedNormal:
         z = math.sqrt(2) * torch.erfinv(inside * (2 * u - 1))  # the inverse of its distribution function
         return (self.scale * z.clamp(-self.bound, self.bound)).to(torch.get_default_dtype())
 
+    def project(self, z: Tensor) -> Tensor:
+        """z [n, dim] cut off at +-bound, times `scale`."""
+        return z.clamp(-self.scale * self.bound, self.scale * self.bound)
+
     def code(self) -> str:
         """Lines of Python, as a normal law has them."""
         inside = f"math.erf({self.bound} / math.sqrt(2))"
@@ -99,6 +107,10 @@ class Uniform:
         import torch
 
         return torch.rand(n, self.dim, generator=generator) * (self.high - self.low) + self.low
+
+    def project(self, z: Tensor) -> Tensor:
+        """z [n, dim] cut off at the ends of the interval."""
+        return z.clamp(self.low, self.high)
 
     def code(self) -> str:
         """Lines of Python, as a normal law has them."""
@@ -150,6 +162,10 @@ class Equicorrelated:
         own = torch.randn(n, self.dim, generator=generator)
         return math.sqrt(self.rho) * shared + math.sqrt(1 - self.rho) * own
 
+    def project(self, z: Tensor) -> Tensor:
+        """z [n, dim] itself; at rho = 1 the mean of its components in each of them."""
+        return z if self.rho < 1 else z.mean(1, keepdim=True).expand_as(z)
+
     def code(self) -> str:
         """Lines of Python, as a normal law has them."""
         shared = f"math.sqrt({self.rho}) * torch.randn(n, 1)"
@@ -180,6 +196,10 @@ class StudentT:
         radius = (self.nu * torch.expm1(-2 / self.nu * torch.log1p(-u))).sqrt()  # 1 - u is never 0
         z = radius * torch.cos(2 * math.pi * v) * math.sqrt((self.nu - 2) / self.nu)
         return z.to(torch.get_default_dtype())
+
+    def project(self, z: Tensor) -> Tensor:
+        """z [n, dim] itself."""
+        return z
 
     def code(self) -> str:
         """Lines of Python, as a normal law has them."""

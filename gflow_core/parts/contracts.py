@@ -59,9 +59,10 @@ class Latent(Protocol):
     def draw(self, n: int, generator: Generator) -> Tensor:
         """n independent draws, [n, dim], in torch's default dtype, by functions that are told no device.
 
-        A law whose components are alike may also state its `moments() -> Moments`; and any law in `code() -> str`
-        lines of Python that draw `z` [n, dim] with torch and math alone, for `gflow export`. All that the core
-        registers have both.
+        A law whose components are alike may also state its `moments() -> Moments`; any law in `code() -> str` lines of
+        Python that draw `z` [n, dim] with torch and math alone, for `gflow export`; and one that is not discrete in
+        `project(z: Tensor) -> Tensor` the nearest points to z [n, dim] that it may draw, for what moves z along a
+        gradient. All that the core registers have them, save the discrete one `project`.
         """
 
 
@@ -256,8 +257,9 @@ class Loss(Protocol):
 
     Leading axes are replicas; item i of one batch and of the other are a pair. It may also have
     `equilibrium() -> tuple[float, float | None]`, what (discriminator, sampler) come to where samples and data are one
-    law and the discriminator is optimal, None where that leaves it open; and `bounded: ClassVar[bool]`, False where
-    the discriminator's half has no minimum without a penalty.
+    law and the discriminator is optimal, None where that leaves it open; `bounded: ClassVar[bool]`, False where
+    the discriminator's half has no minimum without a penalty; and `log_ratio: ClassVar[bool]`, True where the optimal
+    d is log p/q of data and samples (`gflow sample --refine`).
     """
 
     reads_real: ClassVar[bool]

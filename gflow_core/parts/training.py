@@ -126,7 +126,8 @@ class ObjectivePart(Protocol):
     it trains one run (`train.replicas`); `accumulates: ClassVar[bool]`, whether it computes batches in pieces
     (`train.accumulate`); `compiles: ClassVar[bool]`, whether it has its steps compiled (`train.compile`);
     `items_a_step(batch_size: int) -> int`, the items of the data that one step reads, where these are not `batch_size`;
-    and `judged_shape(data: DataShape) -> DataShape`, where its discriminator judges others than items of the data.
+    `judged_shape(data: DataShape) -> DataShape`, where its discriminator judges others than items of the data; and
+    `log_ratio: bool`, whether the logit that its discriminator learns is log p/q of data and samples.
     """
 
     players: ClassVar[tuple[str, ...]]

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from gflow_core.errors import GflowError, for_people
 from gflow_core.files.run_folder import read_result
 from gflow_core.machine.runtime import world_size
+from gflow_core.methods.refinement import Refinement
 from gflow_core.parts.spec import Spec
 from gflow_core.recipes.recipe import Recipe, load
 from gflow_core.runs import around, drawing, reanalyze, session
@@ -86,18 +87,25 @@ class Run:
         checkpoint: str | None = None,
         replica: int = 0,
         scheduler: str | None = None,
+        refine: int | None = None,
+        eta: int | float = 0.1,
+        temperature: int | float = 0.01,
+        divergence: str = "kl",
     ) -> Tensor:
         """n samples [n, *shape] on the CPU, in the data's range ([-1, 1] for images); the same ones at every call.
 
         `label` is what a conditional sampler is asked for: a class, by name ("cat") or index (3), or numbers such as
         "Smiling=1,Male=-1"; every class in turn without it. `text` asks a sampler of captions in words. `seed` chooses
         other latents, `checkpoint` an earlier one (such as "000100", or "best", by `train.keep_best`), `replica` one of
-        several, `scheduler` workers to draw them. Raises GflowError for what does not fit the run.
+        several, `scheduler` workers to draw them. `refine` is a number of moves along the discriminator, in steps of
+        `eta` with noise of a `temperature`, that decrease a `divergence` ("kl", "js" or "logd"; Ansari et al. 2021).
+        Raises GflowError for what does not fit the run.
         """
         if n < 1:
             raise GflowError(f"n = {n}: ask for one sample or more")
+        refinement = None if refine is None else Refinement.of(refine, eta, temperature, divergence)
         with around.workers(scheduler) as spread:
-            return drawing.draw(self.path, n, checkpoint, seed, replica, label, text, spread)[0]
+            return drawing.draw(self.path, n, checkpoint, seed, replica, label, text, spread, refinement)[0]
 
     @for_people
     def resume(

@@ -14,7 +14,9 @@ from torch import Tensor
 from gflow_core.errors import GflowError
 from gflow_core.machine.runtime import choose_device
 from gflow_core.machine.streams import Streams
+from gflow_core.methods.refinement import Refined, Refinement, numbered, refinement_faults
 from gflow_core.nn.labels import label_rows, parse_label
+from gflow_core.nn.portable import Portable
 from gflow_core.nn.sampling import CHUNK, Given, by_label, draw_given, label_pool, made_of
 from gflow_core.optim.ema import has_batch_norm
 from gflow_core.optim.player import evaluating
@@ -60,7 +62,8 @@ class Drawing:
     conditional sampler is asked for: a class by name or index, or numbers (`nn.labels.parse_label`); every class in
     turn without it. Where labels are captions, `text` says it in words. `device` is another than its recipe's.
     `batch_norm` is "eval", the statistics of training, or "standing", those that analyzers may ask for: where the
-    sampler reads labels it needs those of the data. Raises GflowError, also where there is no batch norm.
+    sampler reads labels it needs those of the data. `refinement` moves the latents along the discriminator. Raises
+    GflowError, also where there is no batch norm, or nothing to refine by.
     """
 
     def __init__(
@@ -73,13 +76,17 @@ class Drawing:
         text: str | None = None,
         device: str | None = None,
         batch_norm: Literal["eval", "standing"] = "eval",
+        refinement: Refinement | None = None,
     ) -> None:
         folder = RunFolder(path)
         self.path, self.label, self.text, self.batch_norm = path, label, text, batch_norm
+        self.refinement = refinement
         self.recipe = load(folder.recipe, begun=True)
         spec = anywhere(self.recipe.spec, device)
         if spec.sampler is None:
             raise GflowError(f"{path}: its recipe has no [sampler]")
+        for fault in refinement_faults(spec) if refinement is not None else ():
+            raise GflowError(f"{path}: --refine {fault}")
         manifest = folder.read_manifest()
         check_recipe(manifest, path)
         check_files(manifest, path, spec, tables=NETWORKS)
@@ -90,10 +97,14 @@ class Drawing:
         check_origins(manifest, self.experiment, path)
         self.step: int | None = None  # that its weights are of; a run that trains nothing has none
         if spec.objective is not None:
-            state = folder.load(checkpoint, only=("sampler", "ema"))
+            judge = () if refinement is None else ("discriminator",)
+            state = folder.load(checkpoint, only=("sampler", "ema", *judge))
             module = self.experiment.final_sampler
             assert module is not None
             load_network("ema" if self.experiment.ema else "sampler", module, state, folder.path)
+            if refinement is not None:
+                assert self.experiment.discriminator is not None
+                load_network("discriminator", self.experiment.discriminator, state, folder.path)
             self.step = state.step
         if not 0 <= replica < len(spec.seeds):
             raise GflowError(f"{path}: no replica {replica}; it has {len(spec.seeds)}, numbered from 0")
@@ -131,7 +142,7 @@ class Drawing:
 
         Without the chunks that the first `done` samples fill.
         """
-        return chunks(self.experiment, n, "sample", self.labels, map, done)
+        return chunks(self.experiment, n, "sample", self.labels, map, done, self.refinement)
 
 
 def draw(
@@ -143,9 +154,10 @@ def draw(
     label: str | int | None = None,
     text: str | None = None,
     map: Map = map,
+    refinement: Refinement | None = None,
 ) -> tuple[Tensor, Recipe]:
     """n samples [n, *shape] of a run's sampler, and its recipe; see Drawing."""
-    drawing = Drawing(path, checkpoint, seed, replica, label, text)
+    drawing = Drawing(path, checkpoint, seed, replica, label, text, refinement=refinement)
     return torch.cat(list(drawing.chunks(n, map))), drawing.recipe
 
 
@@ -178,19 +190,27 @@ def _vector(path: Path, spec: Spec, label: str | int | None, text: str) -> Tenso
 
 
 def chunks(
-    experiment: Experiment, n: int, stream: str, labels: Tensor | None = None, map: Map = map, done: int = 0
+    experiment: Experiment,
+    n: int,
+    stream: str,
+    labels: Tensor | None = None,
+    map: Map = map,
+    done: int = 0,
+    refinement: Refinement | None = None,
 ) -> Iterator[Tensor]:
     """n samples on the CPU, in eval mode, from a stream that starts afresh: sample i has the same latent at every call.
 
     A conditional sampler's labels are dealt from `labels` in turn, or drawn as in the data. Chunks that the first
-    `done` samples fill are left out.
+    `done` samples fill are left out. With a `refinement` each chunk moves by noise of its own.
     """
     spec, streams = experiment.spec, experiment.streams.fork(stream)
     in_turn = labels is not None
     if labels is None and spec.sampler.conditional:
         labels = label_pool(experiment.data, spec.data_shape())
     given = draw_given(spec.sampler, n, streams, labels=labels, in_turn=in_turn, chunk=CHUNK, prefix=True, done=done)
-    return made(experiment, given, map)
+    if refinement is None:
+        return made(experiment, given, map)
+    return _refined(experiment, numbered(given, streams, done // CHUNK), refinement, map)
 
 
 def made(experiment: Experiment, given: Iterable[Given], map: Map = map) -> Iterator[Tensor]:
@@ -200,6 +220,19 @@ def made(experiment: Experiment, given: Iterable[Given], map: Map = map) -> Iter
     spec = experiment.spec
     with evaluating(module), blaming(spec, experiment):
         for x in made_of(given, module, experiment.runtime, map, spec.train):
+            yield finite(x.cpu())
+
+
+def _refined(
+    experiment: Experiment, given: Iterable[tuple[int, Given]], rule: Refinement, map: Map
+) -> Iterator[Tensor]:
+    """What the sampler makes of each piece once it is refined, as `made` has it."""
+    sampler, discriminator, spec = experiment.final_sampler, experiment.discriminator, experiment.spec
+    assert sampler is not None
+    assert discriminator is not None
+    function = Portable(Refined.of(spec, sampler, discriminator, rule), experiment.runtime, spec.train)
+    with evaluating(sampler), evaluating(discriminator), blaming(spec, experiment):
+        for x in map(function, given):
             yield finite(x.cpu())
 
 

@@ -136,7 +136,7 @@ def _nearest(
     assert sampler is not None
     latent, n = part.latent, len(x)
     z = latent.draw(n * starts, subject.streams["start"]).to(device, x.dtype)
-    low, high = getattr(latent, "low", None), getattr(latent, "high", None)
+    project = getattr(latent, "project", None)
     labels = () if y is None else (y.to(device).repeat_interleave(starts, 0),)
     target = x.repeat_interleave(starts, 0)
     # An encoder that reads images with gradient says so by `smooth`, which the options ask for.
@@ -155,9 +155,9 @@ def _nearest(
             (z.grad,) = torch.autograd.grad(losses.sum(), z)  # of z alone: networks keep no gradient
             optimizer.param_groups[0]["lr"] = rate * 0.5 * (1 + math.cos(math.pi * step / steps))
             optimizer.step()
-            if low is not None and high is not None:
+            if project is not None:
                 with torch.no_grad():
-                    z.clamp_(low, high)
+                    z.copy_(project(z))
             subject.progress("inversion", step + 1, steps)
     best = losses.detach().view(n, starts).argmin(1)
     found: Tensor = made.detach()[torch.arange(n, device=device) * starts + best]

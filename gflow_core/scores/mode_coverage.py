@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gflow_core.parts.source import Modes
     from gflow_core.parts.spec import Spec
 
-__all__ = ["ModeCoverage", "mode_coverage"]
+__all__ = ["ModeCoverage", "count_modes", "mode_coverage"]
 
 CHUNK = 10_000
 """Samples drawn at once."""
@@ -110,8 +110,8 @@ def mode_coverage(subject: Subject, *, samples: int, threshold: float) -> Result
     if data is None or data.modes is None or isinstance(data.modes, ImageModes):
         raise GflowError("mode_coverage: the data set's Source has no modes of vectors; ring and grid have them")
     fake = _draw(samples, subject)
-    counts, share = _count(fake, data.modes, threshold)
-    counts_real, share_real = _count(data.x, data.modes, threshold)
+    counts, share = count_modes(fake, data.modes, threshold)
+    counts_real, share_real = count_modes(data.x, data.modes, threshold)
     captured = counts > 0
     rows = [
         {"mode": i, "high_quality": int(a), "share": a.item() / samples, "share_real": b.item() / len(data)}
@@ -145,7 +145,7 @@ def _draw(n: int, subject: Subject) -> Tensor:
     return torch.cat([x.float().cpu() for x in draw_from(subject, n, CHUNK)])
 
 
-def _count(x: Tensor, modes: Modes, threshold: float) -> tuple[Tensor, float]:
+def count_modes(x: Tensor, modes: Modes, threshold: float) -> tuple[Tensor, float]:
     """High-quality points at each mode [count], and their share of all. NaN is never of high quality."""
     index, distance = modes.nearest(x)
     good = distance <= threshold

@@ -337,6 +337,11 @@ def check_latent(part: Any) -> None:
             moments = part.moments()
         promises.require(isinstance(moments, Moments), f"moments gives Moments, not {type(moments).__name__}")
         _moments(promises, moments, draw(_DRAWS).double())
+    if hasattr(part, "project"):
+        with promises.calling("project"):
+            z = part.project(first)
+        right = isinstance(z, Tensor) and z.shape == first.shape and torch.allclose(z, first)
+        promises.require(right, "project leaves draws where they are")
     if hasattr(part, "code"):
         made: dict[str, Any] = {"torch": torch, "math": math, "n": 3}
         with promises.calling("code"), seeded(0):

@@ -226,6 +226,11 @@ class FakeAsReal(Adversarial):
                 f"fake_as_real = {self.fake_as_real} leaves no real item in train.batch_size = {spec.train.batch_size}"
             )
 
+    @property
+    def log_ratio(self) -> bool:
+        """As the game has it; not where samples count as real."""
+        return super().log_ratio and not self.fake_as_real
+
     def items_a_step(self, batch_size: int) -> int:
         """Real items that one step reads: those of N that are no fakes."""
         return (batch_size - self.fake_as_real) * self.discriminator_steps

@@ -211,6 +211,7 @@ class Ratio(_Ratio):
     """
 
     players: ClassVar[tuple[str, ...]] = ("discriminator",)
+    log_ratio: ClassVar[bool] = True
 
     def check(self, spec: Spec) -> Iterable[str]:
         if self.ratio_clip is not None and self.ratio_clip[0] >= self.ratio_clip[1]:
