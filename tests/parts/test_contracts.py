@@ -23,6 +23,7 @@ from gflow_core.scores.caption_match import CaptionMatch
 from gflow_core.scores.interpolation import Interpolation
 from gflow_core.scores.losses import Losses
 from gflow_core.scores.mode_coverage import ModeCoverage
+from gflow_core.scores.refine import Refine
 from gflow_core.scores.sample_grid import SampleGrid
 from gflow_core.scores.two_sample import TwoSample
 from gflow_core.testing import (
@@ -113,6 +114,8 @@ PARTS = [
     (check_analyzer, SampleGrid(), {}),
     (check_analyzer, Interpolation(rows=1, steps=2, frames=2), {}),
     (check_analyzer, images.Inversion(count=2, steps=3, starts=2), {}),
+    (check_analyzer, Refine(steps=2, samples=12), {}),
+    (check_analyzer, Refine(steps=2, samples=12, encoder=MNIST_CNN), {}),
     (check_analyzer, Losses(), {}),
     (check_analyzer, CaptionMatch(encoder=MNIST_CNN, samples=90), {"dataset": datasets.CaptionedDigits(limit=10)}),
     (check_encoder, MNIST_CNN, {}),
