@@ -81,7 +81,9 @@ def refinement_faults(spec: Spec) -> Iterator[str]:
             "another number; the losses nonsaturating and minimax teach it that, of items one by one that are all real"
         )
     latent = getattr(spec.sampler, "latent", None)
-    if latent is not None and not hasattr(latent, "project"):
+    if spec.particles is not None:
+        yield "moves z along a gradient, and the run has particles, which z only picks"
+    elif latent is not None and not hasattr(latent, "project"):
         law = name_of("latent", latent)
         yield f"moves z along a gradient, and its law {law} is discrete, or does not say where z may be (project)"
 

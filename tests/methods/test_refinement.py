@@ -131,6 +131,12 @@ def test_what_cannot_be_refined_is_said(tmp_path):
         assert "nonsaturating and minimax" in fault
     (fault,) = faults("objective={ use = 'flow', velocity = 'mmd', pool_size = 8 }", "~optimizer.discriminator")
     assert "the recipe trains none" in fault
+    (fault,) = faults(
+        "objective={ use = 'vgrow.flow', pool_size = 8, sampler = 'none' }",
+        "sampler={ use = 'cloud', particles = 8 }",
+        "~optimizer.sampler",
+    )
+    assert "has particles" in fault
     (fault,) = faults("sampler.latent={ use = 'bernoulli', dim = 4 }")
     assert "its law bernoulli is discrete" in fault
     assert not hasattr(Bernoulli(dim=2), "project")
