@@ -216,15 +216,14 @@ from .scores.sample_grid import grid_figure as grid_figure
 # ------------------------------------------------------------------ the test kit
 
 from .testing.analyzers import check_analyzer as check_analyzer
+from .testing.encoders import check_encoder as check_encoder, check_text_encoder as check_text_encoder
 from .testing.objectives import check_objective as check_objective
 from .testing.parts import (
     Untried as Untried,
     check_dataset as check_dataset,
     check_discriminator as check_discriminator,
-    check_encoder as check_encoder,
     check_latent as check_latent,
     check_sampler as check_sampler,
-    check_text_encoder as check_text_encoder,
 )
 from .testing.rounding import OwnRounding as OwnRounding
 from .testing.steps import (

@@ -101,6 +101,7 @@ def register_encoders(add: Add) -> None:
     add("inception", encoders.Inception)
     add("efficientnet_lite0", encoders.EfficientnetLite0)
     add("mnist_cnn", encoders.MnistCnn)
+    add("digits_encoder", encoders.DigitsEncoder)
     add("resnet50", encoders.ResNet50)
     add("vgg16", encoders.Vgg16)
     add("densenet201", encoders.DenseNet201)

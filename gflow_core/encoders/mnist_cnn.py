@@ -1,77 +1,25 @@
-"""A small classifier of digits, trained on the 5,000 that come with gflow's dependencies, once, and cached.
+"""A small classifier of digits, trained on the 5,000 that come with gflow's dependencies.
 
 Two 3x3 convolutions, 1 -> 32 -> 64, and one 2x2 max-pool make 64 x 12 x 12 = 9216 features of a 28x28 digit, the
-representation in Seddik et al. 2020 (arXiv 2001.08370). Training always runs on the CPU, in float32, on one thread
-and from a fixed seed, so a machine makes the same weights whatever it is otherwise doing.
+representation in Seddik et al. 2020 (arXiv 2001.08370).
 """
 
 from __future__ import annotations
 
-import hashlib
-import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import attrs
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gflow_core.data.parts import Mnist5k
-from gflow_core.data.places import first_line, locked
-from gflow_core.encoders.learning import learn
-from gflow_core.encoders.network import EncoderNetwork, float32_only, fresh, resized
-from gflow_core.errors import DataError
-from gflow_core.files.cache import cache_folder
-from gflow_core.files.weights import save_tensors
-from gflow_core.files.whole import written_aside
-from gflow_core.machine.streams import derive, seeded
+from gflow_core.encoders.digits import Training, build_digits
 from gflow_core.parts.nouns import Progress
-from gflow_core.parts.source import weights_hash
 
 if TYPE_CHECKING:
+    from gflow_core.encoders.network import EncoderNetwork
     from gflow_core.parts.nouns import DataShape
 
-__all__ = ["DigitsCnn", "Trained", "Training", "build_mnist_cnn", "train", "trained"]
-
-SIZE = 28
-MEAN, STD = 0.1307, 0.3081
-"""Of MNIST's pixels in [0, 1]."""
-
-logger = logging.getLogger("gflow")
-
-
-@attrs.frozen(kw_only=True)
-class Training:
-    """How the digits are learned; the cached file is named after it."""
-
-    version: int = 1
-    """Raised when the same numbers give another network."""
-    digits: int | None = None
-    """Training digits; all 4,500 by default. The last 50 of each class are held out."""
-    epochs: int = 5
-    batch_size: int = 16
-    rate: float = 2.5e-3
-    """AdamW's learning rate at its height: it rises over the first fifth and falls to 0 over the rest."""
-
-    @property
-    def file(self) -> Path:
-        """Where its result is kept."""
-        digest = hashlib.sha256(repr(self).encode()).hexdigest()[:8]
-        return cache_folder() / "encoders" / f"mnist_cnn-{digest}.safetensors"
-
-
-@attrs.frozen(eq=False)
-class Trained:
-    """A network that learned the digits."""
-
-    network: nn.Module
-    accuracy: float
-    """Share of the held-out digits that it gets right."""
+__all__ = ["MNIST_CNN", "DigitsCnn", "build_mnist_cnn"]
 
 
 class DigitsCnn(nn.Module):
@@ -79,16 +27,19 @@ class DigitsCnn(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(1, 32, 3)
-        self.conv2 = nn.Conv2d(32, 64, 3)
+        self.conv1, self.relu1 = nn.Conv2d(1, 32, 3), nn.ReLU()
+        self.conv2, self.relu2 = nn.Conv2d(32, 64, 3), nn.ReLU()
         self.head = nn.Sequential(nn.Linear(9216, 128), nn.ReLU(), nn.Dropout(0.25), nn.Linear(128, 10))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.conv1(x))
+        x = self.relu1(self.conv1(x))
         # The same as pooling last, with a quarter of the work: max and ReLU commute.
-        x = F.relu(F.max_pool2d(self.conv2(x), 2))
+        x = self.relu2(F.max_pool2d(self.conv2(x), 2))
         logits: Tensor = self.head(x.flatten(1))
         return logits
+
+
+MNIST_CNN = Training(name="mnist_cnn", make=DigitsCnn)
 
 
 def build_mnist_cnn(
@@ -101,126 +52,13 @@ def build_mnist_cnn(
 ) -> EncoderNetwork:
     """The encoder of `data` on its device, in eval mode; trained first where the cache has none. Raises DataError."""
     head, name = {"pool": ("head", "mnist_cnn"), "hidden": ("head.3", "mnist_cnn.hidden")}[layer]
-    if weights == "random":
-        network, name = fresh("mnist_cnn", DigitsCnn), f"{name} (random)"
-    else:
-        network = trained(Training(), progress).network
-    fit, words = _fit(data)
-    resizer = f"{words}; [-1, 1] to [0, 1]; less MNIST's mean {MEAN}, by its standard deviation {STD}"
-
-    def prepare(x: Tensor) -> Tensor:
-        return _standardised((fit(x) + 1) / 2)
-
-    return EncoderNetwork(name, network, head, prepare, resizer, device)
-
-
-def _fit(data: DataShape) -> tuple[Callable[[Tensor], Tensor], str]:
-    """How images become 28x28, and the words for it."""
-    if data.shape[1:] == (SIZE, SIZE):
-        return lambda x: x, "28x28 as they are"
-    if data.shape[1:] == (32, 32):  # digits that were padded
-        return lambda x: x[:, :, 2:30, 2:30], "the 28x28 in the middle of 32x32"
-    return lambda x: resized(x, SIZE), "bilinear to 28x28, antialiased"
-
-
-def _standardised(x: Tensor) -> Tensor:
-    return (x - MEAN) / STD
-
-
-# ------------------------------------------------------------------ once
-
-
-def trained(training: Training, progress: Progress) -> Trained:
-    """The network from the cache, trained and put there first if need be. DataError where it cannot be kept."""
-    file = training.file
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with locked(file.with_name(file.name + ".lock")):
-            found = _read(file)
-            if found is None:
-                found = train(training, progress)
-                _write(file, found)
-                logger.info("mnist_cnn: %.1f %% of the held-out digits right; kept in %s", 100 * found.accuracy, file)
-            return found
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"{file}: {first_line(error)}; set GFLOW_CACHE to a folder that can be written") from error
-
-
-def _read(file: Path) -> Trained | None:
-    """What `_write` wrote; None where there is nothing or it is damaged, for then it is made again."""
-    network = fresh("mnist_cnn", DigitsCnn)
-    try:
-        with safe_open(file, "pt") as tensors:
-            notes = tensors.metadata()
-            network.load_state_dict({name: tensors.get_tensor(name) for name in network.state_dict()})
-        if weights_hash(network) != notes["sha256"]:
-            raise ValueError("its weights are not those that it states")
-        return Trained(network, float(notes["accuracy"]))
-    except FileNotFoundError:
-        return None
-    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
-        logger.warning("%s: %s; made again", file, first_line(error))
-        return None
-
-
-def _write(file: Path, trained: Trained) -> None:
-    notes = {"sha256": weights_hash(trained.network), "accuracy": repr(trained.accuracy)}
-    with written_aside(file) as aside:
-        save_tensors({name: tensor.contiguous() for name, tensor in trained.network.state_dict().items()}, aside, notes)
-
-
-# ------------------------------------------------------------------ training
-
-
-def train(training: Training, progress: Progress) -> Trained:
-    """Learn the digits: cross-entropy, AdamW, every digit a little turned, stretched, sheared and shifted."""
-    with _alone():
-        x, y = _digits("train", training.digits)
-        network = fresh("mnist_cnn", DigitsCnn).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-        def batch(index: Tensor) -> tuple[Tensor, Tensor]:
-            return _standardised(_warped(x[index])), y[index]
-
-        learn(
-            network,
-            batch,
-            len(x),
-            epochs=training.epochs,
-            batch_size=training.batch_size,
-            rate=training.rate,
-            progress=partial(progress, "training mnist_cnn"),
-        )
-        return Trained(network.eval(), _accuracy(network))
-
-
-def _warped(x: Tensor) -> Tensor:
-    """Each of x [B, 1, 28, 28] under its own map, the identity plus uniform noise; at most 1.75 pixels of shift."""
-    noise = torch.tensor([0.2, 0.2, 0.125]) * (2 * torch.rand(len(x), 2, 3) - 1)
-    grid = F.affine_grid(torch.eye(2, 3) + noise, list(x.shape), align_corners=False)
-    return F.grid_sample(x, grid, align_corners=False)
-
-
-@torch.no_grad()
-def _accuracy(network: nn.Module) -> float:
-    x, y = _digits("test")
-    return float((network(_standardised(x)).argmax(1) == y).float().mean())
-
-
-def _digits(split: Literal["train", "test"], limit: int | None = None) -> tuple[Tensor, Tensor]:
-    """Images [n, 1, 28, 28] in [0, 1] and their classes [n]."""
-    data = Mnist5k(split=split, limit=limit).load()
-    assert data.y is not None
-    return data.x.float() / 255, data.y
-
-
-@contextmanager
-def _alone() -> Iterator[None]:
-    """What the bits depend on, fixed within the block and as it was after it: seed, precision, threads, gradients."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        cpu = torch.device("cpu")
-        with float32_only(cpu), seeded(derive(0, "mnist_cnn")), torch.inference_mode(False), torch.enable_grad():
-            yield
-    finally:
-        torch.set_num_threads(threads)
+    return build_digits(
+        data,
+        device,
+        MNIST_CNN,
+        weights=weights,
+        head=head,
+        depths=("relu1", "relu2"),
+        name=name,
+        progress=progress,
+    )

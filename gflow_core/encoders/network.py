@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import Literal
 
 import torch
@@ -24,7 +24,8 @@ class EncoderNetwork:
     """An encoder (`Encoder`): images -> prepare -> network without its head -> features -> head -> logits.
 
     `network` is the whole classifier with its weights; `head` names the part of it that turns features into logits.
-    One that is no classifier has an empty head and says how many features it has, `dim`.
+    One that is no classifier has an empty head and says how many features it has, `dim`. `depths` names the layers,
+    shallow to deep, whose outputs [B, C, h, w] are its `maps`.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class EncoderNetwork:
         resizer: str,
         device: torch.device,
         dim: int | None = None,
+        depths: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.weights = weights_hash(network)
@@ -44,6 +46,7 @@ class EncoderNetwork:
         network = network.requires_grad_(False).eval()
         self.head = network.get_submodule(head).to(device)
         network.set_submodule(head, nn.Identity())
+        self.depths = [network.get_submodule(depth) for depth in depths]
         self.trunk: nn.Module = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.dim = dim or next(layer.in_features for layer in self.head.modules() if isinstance(layer, nn.Linear))
 
@@ -59,6 +62,21 @@ class EncoderNetwork:
             features: Tensor = self.trunk(images)
         return features
 
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """x as in a call -> feature maps [B, C, h, w], shallow to deep, float32, with gradient with respect to x."""
+        found: list[Tensor] = []
+
+        def keep(layer: nn.Module, _: object, out: Tensor) -> None:
+            found.append(out)
+            if layer is self.depths[-1]:
+                raise _Enough
+
+        with ExitStack() as hooks, suppress(_Enough):
+            for layer in self.depths:
+                hooks.enter_context(layer.register_forward_hook(keep))
+            self.features(x)
+        return found
+
     @torch.no_grad()
     def classify(self, x: Tensor) -> Tensor:
         """x [B, C, H, W] in [-1, 1], on the device -> logits [B, classes], float32."""
@@ -66,6 +84,10 @@ class EncoderNetwork:
         with float32_only(x.device):
             logits: Tensor = self.head(features)
         return logits
+
+
+class _Enough(Exception):
+    """The deepest map is there; what comes after it need not be computed."""
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from gflow_core.parts.options import option
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["DenseNet201", "Dinov2", "EfficientnetLite0", "Inception", "MnistCnn", "ResNet50", "Vgg16"]
+__all__ = ["DenseNet201", "DigitsEncoder", "Dinov2", "EfficientnetLite0", "Inception", "MnistCnn", "ResNet50", "Vgg16"]
 
 
 @attrs.frozen(kw_only=True)
@@ -183,11 +183,8 @@ class EfficientnetLite0(_Images):
 
 
 @attrs.frozen(kw_only=True)
-class MnistCnn(_Images):
-    """Two convolutions and one max-pool for digits: 9216 features at 28x28 (or the 128 after them), ten classes.
-
-    It is trained on the digits of mnist5k the first time it is needed, and kept in gflow's cache.
-    """
+class _Digits(_Images):
+    """A network that is trained on the digits of mnist5k the first time it is needed, and kept in gflow's cache."""
 
     channels: ClassVar[tuple[int, ...]] = (1,)
 
@@ -196,6 +193,15 @@ class MnistCnn(_Images):
         doc="Trained on the digits that come with gflow's dependencies (embedded), or a fresh initialisation from a "
         "fixed seed (random), whose scores are named so.",
     )
+
+
+@attrs.frozen(kw_only=True)
+class MnistCnn(_Digits):
+    """Two convolutions and one max-pool for digits: 9216 features at 28x28 (or the 128 after them), ten classes.
+
+    It is trained on the digits of mnist5k the first time it is needed, and kept in gflow's cache.
+    """
+
     layer: Literal["pool", "hidden"] = option(
         "pool",
         doc="Features: 9216 after the pool, or the 128 of the hidden layer after it (hidden), few enough for `frechet` "
@@ -206,3 +212,17 @@ class MnistCnn(_Images):
         from gflow_core.encoders.mnist_cnn import build_mnist_cnn
 
         return build_mnist_cnn(data, device, weights=self.weights, layer=self.layer, progress=progress)
+
+
+@attrs.frozen(kw_only=True)
+class DigitsEncoder(_Digits):
+    """Four convolutions with SiLU for digits: maps at 28x28, 14x14 and 7x7, 128 pooled features, ten classes.
+
+    Every pixel has a gradient. It is another network than `mnist_cnn`, which can score what is trained on its maps;
+    as that one it is trained when first needed.
+    """
+
+    def build(self, data: DataShape, device: torch.device, progress: Progress = no_progress) -> Encoder:
+        from gflow_core.encoders.digits_encoder import build_digits_encoder
+
+        return build_digits_encoder(data, device, weights=self.weights, progress=progress)

@@ -174,7 +174,9 @@ class EncoderPart(Protocol):
     """A representation network, by its options.
 
     It may also have `smooth: ClassVar[bool]`: features follow every small change of an item, as they do not in a
-    network that rounds its input; what it builds then has `features(x)`, as a call, with gradient.
+    network that rounds its input. What it builds then has, both with gradient with respect to x and none for weights,
+    `features(x)`, as a call, and `maps(x) -> list[Tensor]`: feature maps at several depths, shallow to deep, none finer
+    than the one before, [B, C, h, w] (of a vector h = w = 1), float32.
     """
 
     classifies: ClassVar[bool]

@@ -22,15 +22,14 @@ if TYPE_CHECKING:
 
     from gflow_core.parts.plugins import Plugins
     from gflow_core.testing.analyzers import check_analyzer
+    from gflow_core.testing.encoders import check_encoder, check_text_encoder
     from gflow_core.testing.objectives import check_objective
     from gflow_core.testing.parts import (
         Untried,
         check_dataset,
         check_discriminator,
-        check_encoder,
         check_latent,
         check_sampler,
-        check_text_encoder,
     )
     from gflow_core.testing.rounding import OwnRounding
     from gflow_core.testing.steps import (
@@ -72,6 +71,7 @@ __all__ = [
 
 _IN = {
     "gflow_core.testing.analyzers": ("check_analyzer",),
+    "gflow_core.testing.encoders": ("check_encoder", "check_text_encoder"),
     "gflow_core.testing.objectives": ("check_objective",),
     "gflow_core.testing.rounding": ("OwnRounding",),
     "gflow_core.testing.steps": (

@@ -1,4 +1,4 @@
-"""Checks of networks, data sets, encoders and laws of z against `gflow_core.parts.contracts`.
+"""Checks of networks, data sets and laws of z against `gflow_core.parts.contracts`.
 
 Each takes a part, returns nothing, and raises AssertionError with a sentence that names the part and the promise it
 does not keep. GflowErrors pass: data or weights that are missing on this machine are no fault of the part.
@@ -24,6 +24,7 @@ from gflow_core.testing.promises import (
     Promises,
     Untried,
     batch_of,
+    described,
     same,
     shapes_for,
     untouched,
@@ -34,10 +35,8 @@ __all__ = [
     "Untried",
     "check_dataset",
     "check_discriminator",
-    "check_encoder",
     "check_latent",
     "check_sampler",
-    "check_text_encoder",
 ]
 
 _N = 4
@@ -222,83 +221,6 @@ def check_dataset(part: Any) -> None:
     )
 
 
-# ------------------------------------------------------------------ encoders
-
-
-def check_encoder(part: Any, data: DataShape | None = None) -> None:
-    """Build the encoder on `data`, or on each kind of tiny data that it accepts, and read its features.
-
-    They are float32 [B, dim], without gradient, the same at every call, and those of an item do not depend on the batch
-    it stands in; the input stays as it is. Raises DataError, as the part does, where its weights are not here.
-    """
-    promises = Promises("encoder", part)
-    promises.common()
-    promises.require(isinstance(part.classifies, bool), "classifies is True or False")
-    cpu = torch.device("cpu")
-    for shape in shapes_for(promises, data):
-        assert shape is not None
-        with promises.calling(f"build on {shape}"):
-            encoder = part.build(shape, cpu)
-        for name, kind in (("name", str), ("dim", int), ("weights", str), ("resizer", str)):
-            value = getattr(encoder, name, None)
-            promises.require(isinstance(value, kind) and value, f"the built encoder has no {name}, {_WORDS[name]}")
-        x, _ = batch_of(shape, _N)
-        before = x.clone()
-        with promises.calling(f"reading items of {shape}"):
-            features, again = encoder(x.requires_grad_()), encoder(x)
-            alone = encoder(x[:1].detach())
-        right = isinstance(features, Tensor) and features.shape == (_N, encoder.dim) and features.dtype == torch.float32
-        promises.require(
-            right, f"features are float32 [{_N}, {encoder.dim}] for {_N} items, got {_described(features)}"
-        )
-        promises.require(not features.requires_grad, "features carry a gradient; encoders are frozen")
-        promises.require(bool(features.isfinite().all()), "features are NaN or infinite")
-        promises.require(same(features, again), "the same items have other features the second time")
-        near = torch.allclose(alone, features[:1], rtol=1e-3, atol=1e-4 * float(features.abs().max()))
-        promises.require(near, "an item's features depend on the batch it stands in; an encoder is in eval mode")
-        promises.require(same(x.detach(), before), "changes the items it reads")
-        if part.classifies:
-            with promises.calling("classify"):
-                logits = encoder.classify(before)
-            right = isinstance(logits, Tensor) and logits.dim() == 2 and len(logits) == _N
-            promises.require(right, f"classify gives logits [{_N}, classes], got {_described(logits)}")
-
-
-_WORDS = {
-    "name": "what scores on its features are called after",
-    "dim": "the number of features",
-    "weights": "a sha256",
-    "resizer": "how items reach its input, in words",
-}
-
-
-def check_text_encoder(part: Any) -> None:
-    """Fit it on a few captions: vectors float32 [n, dim], each text's its own, the same from its state."""
-    from gflow_core.files.checkpoint import unsavable
-
-    promises = Promises("text_encoder", part)
-    promises.common()
-    texts = ["a thick three leaning left", "a thin seven", "an eight"]
-    with promises.calling("fit"):
-        encoder = part.fit(texts)
-    with promises.calling("making vectors"):
-        vectors, alone = encoder(texts), encoder(texts[:1])
-    right = isinstance(vectors, Tensor) and vectors.shape == (3, part.dim) and vectors.dtype == torch.float32
-    promises.require(right, f"3 texts are float32 [3, {part.dim}], got {_described(vectors)}")
-    promises.require(bool(vectors.isfinite().all()), "vectors are NaN or infinite")
-    promises.require(torch.allclose(alone, vectors[:1], atol=1e-5), "a text's vector depends on other texts")
-    promises.require(not torch.allclose(vectors[0], vectors[1]), "different texts have the same vector")
-    state = dict(encoder.state())
-    promises.require(not unsavable(state), f"state holds what no file of a run can: {unsavable(state)}")
-    with promises.calling("restored"):
-        again = part.restored(state)(texts)
-    promises.require(same(again, vectors), "restored from its state it makes other vectors")
-
-
-def _described(x: object) -> str:
-    return f"{x.dtype} {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-
-
 # ------------------------------------------------------------------ laws of z
 
 
@@ -314,7 +236,7 @@ def check_latent(part: Any) -> None:
         with promises.calling("draw"):
             z: Tensor = part.draw(n, Generator().manual_seed(seed))
         right = isinstance(z, Tensor) and tuple(z.shape) == (n, part.dim)
-        promises.require(right, f"draw({n}) gives [{n}, {part.dim}], got {_described(z)}")
+        promises.require(right, f"draw({n}) gives [{n}, {part.dim}], got {described(z)}")
         right = z.device.type == "cpu" and z.dtype == torch.get_default_dtype()
         promises.require(right, f"draws are on the CPU in torch's default type, got {z.dtype} on {z.device}")
         return z

@@ -28,6 +28,7 @@ __all__ = [
     "Promises",
     "Untried",
     "batch_of",
+    "described",
     "imports_torch",
     "same",
     "shapes_for",
@@ -212,6 +213,11 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
         return type(a) is type(b) and len(a) == len(b) and all(map(same, a, b))
     return type(a) is type(b) and (a == b or a != a)
+
+
+def described(x: object) -> str:
+    """Type and shape of a tensor, in words, or the type of something else."""
+    return f"{x.dtype} {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
 
 
 def _bits(x: Tensor) -> bytes:

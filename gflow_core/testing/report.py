@@ -17,14 +17,13 @@ from gflow_core.parts.plugins import ONLY, PluginRecord, plugins
 from gflow_core.recipes.defects import defects
 from gflow_core.recipes.describe import options_of
 from gflow_core.testing.analyzers import check_analyzer
+from gflow_core.testing.encoders import check_encoder, check_text_encoder
 from gflow_core.testing.objectives import check_objective
 from gflow_core.testing.parts import (
     check_dataset,
     check_discriminator,
-    check_encoder,
     check_latent,
     check_sampler,
-    check_text_encoder,
 )
 from gflow_core.testing.promises import Untried, imports_torch
 from gflow_core.testing.steps import (

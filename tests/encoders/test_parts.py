@@ -2,7 +2,16 @@ from __future__ import annotations
 
 import pytest
 
-from gflow_core.encoders.parts import DenseNet201, Dinov2, EfficientnetLite0, Inception, MnistCnn, ResNet50, Vgg16
+from gflow_core.encoders.parts import (
+    DenseNet201,
+    DigitsEncoder,
+    Dinov2,
+    EfficientnetLite0,
+    Inception,
+    MnistCnn,
+    ResNet50,
+    Vgg16,
+)
 from gflow_core.parts.contracts import EncoderPart
 from gflow_core.parts.nouns import DataShape
 from gflow_core.parts.plugins import plugins
@@ -15,7 +24,8 @@ COLOUR = {
     "densenet201": DenseNet201,
     "dinov2": Dinov2,
 }
-ALL = {**COLOUR, "mnist_cnn": MnistCnn}
+DIGITS = {"mnist_cnn": MnistCnn, "digits_encoder": DigitsEncoder}
+ALL = {**COLOUR, **DIGITS}
 
 
 @pytest.mark.parametrize(("name", "part"), ALL.items())
@@ -40,9 +50,10 @@ def test_one_and_three_channels_are_read(part, shape):
     assert said.startswith("reads images of 1 or 3 channels, the data is image 2x32x32")
 
 
-def test_the_digits_network_reads_grey_only(shape):
-    assert list(MnistCnn().check(shape(1))) == []
-    (said,) = MnistCnn().check(shape(3))
+@pytest.mark.parametrize("part", DIGITS.values())
+def test_the_digits_networks_read_grey_only(part, shape):
+    assert list(part().check(shape(1))) == []
+    (said,) = part().check(shape(3))
     assert said.startswith("reads images of 1 channel, the data is image 3x32x32")
     assert said.endswith("set dataset.channels = 1")
 

@@ -119,6 +119,7 @@ PARTS = [
     (check_analyzer, Losses(), {}),
     (check_analyzer, CaptionMatch(encoder=MNIST_CNN, samples=90), {"dataset": datasets.CaptionedDigits(limit=10)}),
     (check_encoder, MNIST_CNN, {}),
+    (check_encoder, encoders.DigitsEncoder(weights="random"), {}),
     (check_encoder, encoders.Inception(weights="random"), {"data": RGB}),
     (check_encoder, encoders.EfficientnetLite0(), {"data": RGB}),
     (check_encoder, encoders.ResNet50(weights="random"), {"data": RGB}),

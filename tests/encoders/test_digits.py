@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import logging
-from functools import partial
 
+import attrs
 import pytest
 import torch
 from safetensors import safe_open
 from torch.nn import functional as F
 
 from gflow_core.data.parts import Mnist5k
-from gflow_core.encoders import mnist_cnn
-from gflow_core.encoders.mnist_cnn import DigitsCnn, Training, train, trained
+from gflow_core.encoders import digits, mnist_cnn
+from gflow_core.encoders.digits import train, trained
+from gflow_core.encoders.digits_encoder import DIGITS_ENCODER
+from gflow_core.encoders.mnist_cnn import MNIST_CNN, DigitsCnn
+from gflow_core.encoders.parts import DigitsEncoder as DigitsEncoderPart
 from gflow_core.encoders.parts import MnistCnn
 from gflow_core.errors import DataError
 from gflow_core.parts.nouns import no_progress
 from gflow_core.parts.source import weights_hash
 
-SHORT = Training(digits=160, epochs=1)
+SHORT = attrs.evolve(MNIST_CNN, digits=160, epochs=1)
 
 
 @pytest.fixture
 def short(monkeypatch):
     """Training that takes a moment."""
-    monkeypatch.setattr(mnist_cnn, "Training", partial(Training, digits=160, epochs=1))
+    monkeypatch.setattr(mnist_cnn, "MNIST_CNN", SHORT)
 
 
 @pytest.fixture
@@ -80,7 +83,7 @@ def test_it_is_trained_once_and_found_again(short, shape, cpu, log, monkeypatch,
     assert encoder.name == "mnist_cnn"
     assert log.calls[-1] == ("training mnist_cnn", 10, 10)
     (file,) = (tmp_path / "user-cache" / "gflow" / "encoders").glob("*.safetensors")
-    monkeypatch.setattr(mnist_cnn, "train", None)  # not called again
+    monkeypatch.setattr(digits, "train", None)  # not called again
     again = MnistCnn().build(shape(1, 28), cpu, log)
     assert again.weights == encoder.weights
     with safe_open(file, "pt") as tensors:
@@ -96,7 +99,8 @@ def test_it_is_trained_once_and_found_again(short, shape, cpu, log, monkeypatch,
 def test_every_way_of_training_has_a_file_of_its_own(monkeypatch, tmp_path):
     monkeypatch.setenv("GFLOW_CACHE", str(tmp_path / "own"))
     assert SHORT.file.parent == tmp_path / "own" / "encoders"
-    assert len({SHORT.file, Training().file, Training(version=2).file, Training(rate=1e-3).file}) == 4
+    assert len({way.file for way in (SHORT, MNIST_CNN, DIGITS_ENCODER)}) == 3
+    assert len({attrs.evolve(MNIST_CNN, **change).file for change in ({}, {"version": 2}, {"rate": 1e-3})}) == 3
 
 
 def test_a_damaged_file_is_made_again(log, caplog):
@@ -141,9 +145,10 @@ def test_the_same_bits_whatever_is_around_and_nothing_around_changes():
     assert again == plain
 
 
-def test_it_learns_the_digits():
+@pytest.mark.parametrize(("way", "least"), [(MNIST_CNN, 0.8), (DIGITS_ENCODER, 0.4)])
+def test_it_learns_the_digits(way, least):
     """A fraction of the real training; docs/encoders.md shows what all of it reaches."""
-    assert train(Training(digits=1000, epochs=2), no_progress).accuracy > 0.8
+    assert train(attrs.evolve(way, digits=1000, epochs=2), no_progress).accuracy > least
 
 
 def test_dropout_and_the_head_are_off_in_features(random, images):
@@ -157,3 +162,40 @@ def test_dropout_and_the_head_are_off_in_features(random, images):
 
 def test_its_size():
     assert sum(p.numel() for p in DigitsCnn().parameters()) == 320 + 18_496 + 9217 * 128 + 1290
+
+
+def test_maps_are_what_the_layers_make_and_no_more_is_computed(random, shape, cpu, images, monkeypatch):
+    x = images(3, channels=1, size=28)
+    first, second = random(28).maps(x)
+    assert first.shape == (3, 32, 26, 26)
+    assert torch.equal(second.flatten(1), random(28)(x)), "the features of mnist_cnn are its second map"
+    encoder = DigitsEncoderPart(weights="random").build(shape(1, 28), cpu)
+    monkeypatch.setattr(encoder.trunk.head, "forward", None)  # beyond the deepest map
+    maps = encoder.maps(x)
+    assert [tuple(one.shape[1:]) for one in maps] == [(32, 28, 28), (64, 14, 14), (128, 7, 7)]
+    y = (((x + 1) / 2) - 0.1307) / 0.3081
+    for made, depth in zip(maps, (encoder.trunk.depth1, encoder.trunk.depth2, encoder.trunk.depth3), strict=True):
+        y = depth(y)
+        assert torch.allclose(made, y, atol=1e-5)
+
+
+def test_every_pixel_moves_the_maps_of_the_digits_encoder(shape, cpu, images):
+    x = images(1, channels=1, size=28).requires_grad_()
+    for made in DigitsEncoderPart(weights="random").build(shape(1, 28), cpu).maps(x):
+        (slope,) = torch.autograd.grad(made.square().sum(), x, retain_graph=True)
+        assert (slope != 0).all()
+
+
+def test_maps_leave_nothing_behind_also_after_an_error(random, images):
+    """Interrupted within a layer, then read again: no hook of the first time is left."""
+    encoder = random(28)
+    x = images(2, channels=1, size=28)
+    before, wanted = torch.get_default_dtype(), encoder.maps(x)
+    fail = encoder.trunk.conv2.register_forward_hook(lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        encoder.maps(x)
+    fail.remove()
+    assert torch.get_default_dtype() == before
+    assert not any(layer._forward_hooks for layer in encoder.trunk.modules())
+    assert all(map(torch.equal, encoder.maps(x), wanted))
+    assert encoder(x).shape == (2, 9216)
