@@ -58,7 +58,15 @@ def build_dinov2(
     def prepare(x: Tensor) -> Tensor:
         return by_imagenet(resized((x + 1) / 2, size, "bicubic").expand(-1, 3, -1, -1))
 
-    return EncoderNetwork(name, network, "head", prepare, resizer, device, dim=width)
+    side = size // PATCH
+
+    def grid(tokens: Tensor) -> Tensor:
+        """[B, tokens, width] without class and registers -> [B, width, side, side]."""
+        patches: Tensor = tokens[:, -(side**2) :].mT.unflatten(2, (side, side))
+        return patches
+
+    depths = [f"blocks.{depth * quarter // 4 - 1}" for quarter in (1, 2, 3, 4)]
+    return EncoderNetwork(name, network, "head", prepare, resizer, device, dim=width, depths=depths, as_map=grid)
 
 
 def as_the_authors(state: dict[str, Tensor]) -> dict[str, Tensor]:

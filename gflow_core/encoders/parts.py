@@ -79,6 +79,8 @@ class _Torchvision(_Published):
     """Its name in torchvision.models."""
     head: ClassVar[str]
     """The layer from features to logits."""
+    depths: ClassVar[tuple[str, ...]]
+    """The layers whose outputs are its maps."""
 
     normalisation: Literal["imagenet", "image"] = option(
         "imagenet",
@@ -94,6 +96,7 @@ class _Torchvision(_Published):
             device,
             model=self.model,
             head=self.head,
+            depths=self.depths,
             weights=self.weights,
             normalisation=self.normalisation,
             download=self.download,
@@ -107,18 +110,20 @@ class ResNet50(_Torchvision):
     cite: ClassVar[tuple[str, ...]] = ("he2016deep",)
     model: ClassVar[str] = "resnet50"
     head: ClassVar[str] = "fc"
+    depths: ClassVar[tuple[str, ...]] = ("layer1", "layer2", "layer3", "layer4")
 
 
 @attrs.frozen(kw_only=True)
 class Vgg16(_Torchvision):
     """VGG-16 (Simonyan & Zisserman 2015, torchvision's IMAGENET1K_V1): 4096 features, logits of 1000 classes.
 
-    The features are the second linear layer's, after its ReLU.
+    The features are the second linear layer's, after its ReLU; the maps are LPIPS's, the last ReLU before each pool.
     """
 
     cite: ClassVar[tuple[str, ...]] = ("simonyan2015very",)
     model: ClassVar[str] = "vgg16"
     head: ClassVar[str] = "classifier.6"
+    depths: ClassVar[tuple[str, ...]] = ("features.3", "features.8", "features.15", "features.22", "features.29")
 
 
 @attrs.frozen(kw_only=True)
@@ -131,6 +136,7 @@ class DenseNet201(_Torchvision):
     cite: ClassVar[tuple[str, ...]] = ("huang2017densely",)
     model: ClassVar[str] = "densenet201"
     head: ClassVar[str] = "classifier"
+    depths: ClassVar[tuple[str, ...]] = tuple(f"features.denseblock{i}" for i in (1, 2, 3, 4))
 
 
 def _whole_patches(size: int) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 
@@ -145,7 +145,7 @@ class Inversion(_OfImages):
     """Latents whose samples come nearest to given images: what of them, or of held-out data, the sampler can make.
 
     Adam on z from several draws of its law, the best of which counts; labels are the images' own. The loss of an
-    image is the mean squared error of its pixels and `weight` times that of an encoder's features. Beside it stands the
+    image is the mean squared error of its pixels and `weight` times an encoder's `distance`. Beside it stands the
     same of samples of the model itself, which it certainly can make: their error is what the search leaves over.
     """
 
@@ -161,8 +161,13 @@ class Inversion(_OfImages):
     steps: int = option(300, doc="Steps of Adam.", ge=1)
     starts: int = option(4, doc="Draws of z that each image is sought from.", ge=1)
     rate: float = option(0.05, doc="Adam's learning rate at first; it falls to 0 along a cosine.", gt=0)
-    encoder: EncoderPart | None = option(None, doc="Network whose features are to agree, too.")
-    weight: float = option(1.0, doc="Weight of the features' mean squared error.", ge=0)
+    encoder: EncoderPart | None = option(None, doc="Network that is to see the same, too.")
+    distance: Literal["maps", "features"] = option(
+        "maps",
+        doc="How far apart images are to it: by its maps at several depths as LPIPS measures it (maps), or by the mean "
+        "squared error of its features (features).",
+    )
+    weight: float = option(1.0, doc="Weight of that distance.", ge=0)
 
     def check(self, spec: Spec) -> Iterable[str]:
         yield from super().check(spec)
@@ -198,5 +203,6 @@ class Inversion(_OfImages):
             starts=self.starts,
             rate=self.rate,
             encoder=self.encoder,
+            distance=self.distance,
             weight=self.weight,
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 from matplotlib.figure import Figure
@@ -28,6 +29,9 @@ from gflow_core.scores.sample_grid import grid_figure
 
 __all__ = ["images_of", "inversion"]
 
+Distance = Literal["maps", "features"]
+Read = Callable[[Tensor], Tensor]
+
 
 def inversion(
     subject: Subject,
@@ -38,6 +42,7 @@ def inversion(
     starts: int,
     rate: float,
     encoder: EncoderPart | None,
+    distance: Distance,
     weight: float,
 ) -> Result:
     """The root mean squared error of the pixels, in the data's units, of some held-out images and of samples.
@@ -75,14 +80,13 @@ def inversion(
             "steps": steps,
             "starts": starts,
             "rate": rate,
-            **({} if features is None else {"encoder": features.encoder.name, "weight": weight}),
+            **({} if features is None else {"encoder": features.encoder.name, "distance": distance, "weight": weight}),
         }
     )
+    read = None if features is None else _reader(features.encoder, distance)
     sought = {"": (given.x, given.y if part.conditional else None), "_samples": (own, y)}
     for suffix, (x, labels) in sought.items():
-        found = _nearest(
-            subject, x, labels, steps=steps, starts=starts, rate=rate, features=features, weight=weight
-        ).to(x)
+        found = _nearest(subject, x, labels, steps=steps, starts=starts, rate=rate, read=read, weight=weight).to(x)
         error = (found - x).square().flatten(1).mean(1).sqrt().cpu()
         result.scores[f"error{suffix}"] = float(error.mean())
         result.tables[f"errors{suffix}"] = [{"image": i, "error": value} for i, value in enumerate(error.tolist())]
@@ -120,6 +124,32 @@ def images_of(images: str, shape: DataShape, n: int, progress: Progress) -> tupl
     return Source(found.x, DataShape("image", shape.shape, -1.0, 1.0), found.fingerprint), sums
 
 
+def _reader(encoder: Any, distance: Distance) -> Read:
+    """What an encoder sees of images, as vectors whose squared distances are those asked for.
+
+    By maps as LPIPS has it (Zhang et al. 2018, without learnt weights): channels of length 1 at each position, means
+    over positions, summed over depths. By features their mean squared error.
+    """
+    # An encoder that reads images with gradient says so by `smooth`, which the options ask for.
+    if distance == "features":
+
+        def features(x: Tensor) -> Tensor:
+            read: Tensor = encoder.features(x)
+            return read / math.sqrt(read.shape[1])
+
+        return features
+
+    def maps(x: Tensor) -> Tensor:
+        return torch.cat([_unit(one).flatten(1) / math.sqrt(one.shape[2] * one.shape[3]) for one in encoder.maps(x)], 1)
+
+    return maps
+
+
+def _unit(x: Tensor) -> Tensor:
+    """Channels [B, C, h, w] by their length at each position; 0 where all are."""
+    return x * (x.square().sum(1, keepdim=True) + 1e-10).rsqrt()
+
+
 def _nearest(
     subject: Subject,
     x: Tensor,
@@ -128,7 +158,7 @@ def _nearest(
     steps: int,
     starts: int,
     rate: float,
-    features: Features | None,
+    read: Read | None,
     weight: float,
 ) -> Tensor:
     """For each image x [n, *shape] under its label the best of `starts` samples: [n, *shape]."""
@@ -139,8 +169,6 @@ def _nearest(
     project = getattr(latent, "project", None)
     labels = () if y is None else (y.to(device).repeat_interleave(starts, 0),)
     target = x.repeat_interleave(starts, 0)
-    # An encoder that reads images with gradient says so by `smooth`, which the options ask for.
-    read = None if features is None else features.encoder.features  # type: ignore[attr-defined]
     with torch.inference_mode(False), torch.enable_grad(), float32_only(device):
         wanted = None if read is None else read(target).detach()
         z = z.clone().requires_grad_()
@@ -148,8 +176,8 @@ def _nearest(
         for step in range(steps + 1):
             made = sampler(z, *labels)
             losses = (made - target).square().flatten(1).mean(1)
-            if read is not None:
-                losses = losses + weight * (read(made) - wanted).square().mean(1)
+            if read is not None and wanted is not None:
+                losses = losses + weight * (read(made) - wanted).square().sum(1)
             if step == steps:
                 break
             (z.grad,) = torch.autograd.grad(losses.sum(), z)  # of z alone: networks keep no gradient

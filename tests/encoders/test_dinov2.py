@@ -201,3 +201,15 @@ def test_files_that_are_not_its_weights_get_one_message(small, tmp_path, shape, 
             Dinov2(weights=str(path)).build(shape(), cpu)
         assert "\n" not in str(caught.value)
     assert "stranger" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("model", ["vits14", "vits14_reg"])
+def test_maps_are_the_patches_of_four_blocks(model, shape, cpu, images):
+    encoder = Dinov2(weights="random", model=model, size=42).build(shape(), cpu)
+    x, tokens = images(1), []
+    encoder.trunk.blocks[8].register_forward_hook(lambda block, given, out: tokens.append(out))
+    maps = encoder.maps(x)
+    assert [tuple(one.shape) for one in maps] == [(1, 384, 3, 3)] * 4
+    first = 5 if model.endswith("reg") else 1
+    for row, column in ((0, 0), (0, 2), (2, 1)):
+        assert torch.equal(maps[2][0, :, row, column], tokens[0][0, first + 3 * row + column])

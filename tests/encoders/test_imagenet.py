@@ -41,6 +41,10 @@ def test_logits_are_those_of_the_whole_network(part, dim, shape, images, cpu, tm
     assert bool((features >= 0).all())
     assert torch.allclose(encoder.classify(x), network(standardised(x)), atol=1e-3, rtol=1e-3)
     assert torch.equal(encoder(x), features)
+    maps = encoder.maps(x[:1])
+    assert [one.shape[2] for one in maps] == [56, 28, 14, 7]
+    if part is ResNet50:
+        assert torch.allclose(maps[-1].mean((2, 3)), features[:1], rtol=1e-3, atol=1e-4)
     assert "antialiased" in encoder.resizer
     assert "grey" not in encoder.resizer
 
@@ -55,6 +59,11 @@ def test_vgg16_features_are_the_second_linear_layers_after_relu(shape, images, c
     features = encoder(x)
     assert seen[0].min() < 0
     assert torch.equal(features, F.relu(seen[0]))
+    maps = encoder.maps(x)
+    assert [tuple(one.shape[1:3]) for one in maps] == [(64, 224), (128, 112), (256, 56), (512, 28), (512, 14)]
+    assert all((one >= 0).all() for one in maps), "after their ReLU"
+    pooled = F.max_pool2d(maps[-1], 2).flatten(1)
+    assert torch.allclose(encoder.trunk.classifier(pooled), features, atol=1e-4)
     assert encoder.classify(x).shape == (1, 1000)
     assert "grey repeated" in encoder.resizer
 

@@ -104,6 +104,9 @@ class Projection:
     def features(self, x):
         return x.flatten(1) @ self.matrix
 
+    def maps(self, x):
+        return [x, self.features(x)[:, :, None, None]]
+
     def classify(self, x):
         return 3 * self(x)
 

@@ -2,18 +2,21 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+from itertools import product
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from gflow_core.data.parts import Mnist5k
-from gflow_core.encoders.parts import Inception
+from gflow_core.encoders.parts import DigitsEncoder, Inception
 from gflow_core.errors import DataError
 from gflow_core.parts.nouns import no_progress
 from gflow_core.scores.features import real_index
 from gflow_core.scores.image_scores import Inversion
+from gflow_core.scores.inversion import _reader
 
 
 class Plane(nn.Module):
@@ -52,7 +55,9 @@ def test_what_the_sampler_made_is_found_back_and_data_up_to_their_projection(sce
 def test_features_are_made_to_agree_where_there_is_an_encoder(scene):
     """An encoder that sees little beside pixels draws the found image to the one of equal features."""
     plain = Inversion(count=2, steps=100, starts=1, rate=0.3)
-    seen = Inversion(count=2, steps=100, starts=1, rate=0.3, encoder=scene.Encoding(dim=3), weight=100.0)
+    seen = Inversion(
+        count=2, steps=100, starts=1, rate=0.3, encoder=scene.Encoding(dim=3), distance="features", weight=100.0
+    )
 
     def gap(part):
         result = scene.score(part, DIGITS, Plane(30))
@@ -60,6 +65,37 @@ def test_features_are_made_to_agree_where_there_is_an_encoder(scene):
 
     assert gap(seen) > gap(plain) * 1.001, "pixels give way"
     assert "rounds images" in " ".join(Inversion(encoder=Inception()).check(scene.spec(DIGITS)))
+
+
+def test_maps_are_compared_as_lpips_does_it(scene):
+    """Position by position: channels by their length, squared differences, means over positions, sums over depths."""
+
+    class Maps:
+        def maps(self, x):
+            return [x, x[:, :, ::2, ::2].relu() ** 2]
+
+    read = _reader(Maps(), "maps")
+    x, y = torch.randn(2, 3, 5, 4, 4, generator=torch.Generator().manual_seed(0)).unbind()
+    x[0, :, 0, 0] = -1  # a position where a map is 0 in all channels
+    wanted = torch.zeros(3)
+    for a, b in zip(Maps().maps(x), Maps().maps(y), strict=True):
+        for i, row, column in product(range(3), range(a.shape[2]), range(a.shape[3])):
+            one, other = (F.normalize(m[i, :, row, column], dim=0) for m in (a, b))
+            wanted[i] += (one - other).square().sum() / (a.shape[2] * a.shape[3])
+    assert torch.allclose((read(x) - read(y)).square().sum(1), wanted, atol=1e-4)
+    (slope,) = torch.autograd.grad(read(x.requires_grad_()).square().sum(), x)
+    assert slope.isfinite().all()
+
+
+@pytest.mark.parametrize("distance", ["maps", "features"])
+def test_a_known_sample_is_found_again_by_what_an_encoder_sees(scene, distance):
+    """Weighed so that pixels count for nothing beside it."""
+    part = Inversion(
+        count=2, steps=150, starts=3, rate=0.3, encoder=DigitsEncoder(weights="random"), distance=distance, weight=1e4
+    )
+    result = scene.score(part, DIGITS, Plane(10))
+    assert result.scores["error_samples"] < 0.02
+    assert result.manifest["distance"] == distance
 
 
 def test_latents_stay_within_their_law(scene):

@@ -562,8 +562,70 @@ def test_an_encoder_with(what):
     broken(check_encoder, *ENCODERS[what])
 
 
+def smooth(maps=None, features=None) -> Any:
+    """Two maps of the first two numbers, 2 x 1 x 1 and 3 x 1 x 1, unless `maps` says otherwise."""
+    deeper = torch.tensor([[1.0, 2.0], [0.5, -1.0], [0.0, 1.0]])
+
+    def both(x):
+        first = torch.tanh(x[:, :2].float())
+        return [one[:, :, None, None] for one in (first, first @ deeper.T)]
+
+    part = encoder(features=lambda x: x.detach()[:, :2].float(), maps=maps or both)
+    type(part).smooth = True
+    build = type(part).build
+
+    def built(self, *given):
+        made = build(self, *given)
+        made.features = features or (lambda x: x[:, :2].float())
+        return made
+
+    type(part).build = built
+    return part
+
+
+WEIGHT = nn.Parameter(torch.ones(()))
+
+
+class Detour(torch.autograd.Function):
+    """x**3 with the gradient of x**2."""
+
+    @staticmethod
+    def forward(context, x):
+        context.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    def backward(context, slope):
+        (x,) = context.saved_tensors
+        return 2 * x * slope
+
+
+def one(x):
+    return x[:, :2, None, None].float()
+
+
+SMOOTH = {
+    "no gradient": (smooth(lambda x: [one(x).detach()]), "maps have no gradient"),
+    "features of something else": (smooth(features=lambda x: 2 * x[:, :2]), "features(x) are not those of a call"),
+    "features without gradient": (smooth(features=lambda x: x[:, :2].detach()), "features(x) have no gradient"),
+    "trained weights": (smooth(lambda x: [one(x) * WEIGHT]), "weights have a gradient"),
+    "steps": (smooth(lambda x: [one(x).round()]), "no gradient of maps reaches the items"),
+    "another gradient": (smooth(lambda x: [Detour.apply(one(x))]), "the gradient of maps is not theirs"),
+    "vectors": (smooth(lambda x: [x[:, :2]]), "maps(x) is a list of float32 [1, C, h, w], got torch.float32 [1, 2]"),
+    "no maps": (smooth(lambda x: []), "maps(x) is a list of float32 [1, C, h, w], got list"),
+    "deep ones first": (smooth(lambda x: [one(x), one(x).expand(-1, -1, 2, 2)]), "from shallow to deep"),
+    "noise": (smooth(lambda x: [one(x) + torch.rand(1)]), "other maps the second time"),
+}
+
+
+@pytest.mark.parametrize("what", SMOOTH)
+def test_a_smooth_encoder_with(what):
+    broken(check_encoder, *SMOOTH[what])
+
+
 def test_a_good_encoder_passes():
     check_encoder(encoder(classify=lambda x: x))
+    check_encoder(smooth())
 
 
 # ------------------------------------------------------------------ objectives
