@@ -91,6 +91,7 @@ from .methods.losses import (
     Hinge as Hinge,
     LeastSquares as LeastSquares,
     Minimax as Minimax,
+    Monoflow as Monoflow,
     Nonsaturating as Nonsaturating,
     Relativistic as Relativistic,
     Wasserstein as Wasserstein,

@@ -137,6 +137,7 @@ def register_schedules(add: Add) -> None:
 def register_losses(add: Add) -> None:
     add("nonsaturating", losses.Nonsaturating)
     add("minimax", losses.Minimax)
+    add("monoflow", losses.Monoflow)
     add("hinge", losses.Hinge)
     add("least_squares", losses.LeastSquares)
     add("wasserstein", losses.Wasserstein)

@@ -33,7 +33,7 @@ __all__ = ["ParticleFlow", "VelocityPart"]
 class VelocityPart(Protocol):
     """What moves the particles of a flow, by its options.
 
-    It may also have `log_ratio: ClassVar[bool]`, as an objective has it, of the discriminator that it trains.
+    It may also have `log_ratio: bool`, as an objective has it, of the discriminator that it trains.
     """
 
     players: ClassVar[tuple[str, ...]]

@@ -8,14 +8,19 @@ imported when a loss is computed: recipes are checked, and reports read the equi
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
+
+from gflow_core.parts.options import option
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Hinge", "LeastSquares", "Minimax", "Nonsaturating", "Relativistic", "Wasserstein"]
+__all__ = ["Hinge", "LeastSquares", "Minimax", "Monoflow", "Nonsaturating", "Relativistic", "Wasserstein"]
+
+
+OfLogit = Literal["logit", "arcsinh", "log_sigmoid", "exp", "saturating", "forward_kl", "chi2", "hellinger", "js"]
 
 
 def _softplus(d: Tensor) -> Tensor:
@@ -56,6 +61,53 @@ class Minimax(Nonsaturating):
 
     def equilibrium(self) -> tuple[float, float | None]:
         return 2 * math.log(2), -math.log(2)
+
+
+@attrs.frozen(kw_only=True)
+class Monoflow(Nonsaturating):
+    """The sampler maximises E h(d(G(z))), d the logit of logistic regression (Yi, Zhu and Liu 2023).
+
+    Samples move along h'(d) grad d. For any h that increases that is the flow of an f-divergence, f'(u) = -h(-log u).
+    `forward_kl`, `chi2`, `hellinger` and `js` are h = -f(r) of r = exp(d), estimates of E f(p/q). They turn at r = 1
+    (`forward_kl` at 1/e), so that samples leave the data where p > q: they fail, as published.
+    """
+
+    cite: ClassVar[tuple[str, ...]] = ("yi2023monoflow",)
+
+    h: OfLogit = option(
+        "logit",
+        doc="d, arcsinh(d), log sigmoid(d), exp(1.5 d) or -log(1 - sigmoid(d)), which increase; or -f(r), f = r log r, "
+        "(r - 1)^2, (sqrt(r) - 1)^2 or r log r - (r + 1) log((r + 1) / 2).",
+    )
+    shift: float = option(0.0, doc="C of h(d + C); 5 keeps saturating from it where samples are far from data.")
+
+    def sampler(self, d_fake: Tensor, d_real: Tensor | None = None) -> Tensor:
+        return -self._h(d_fake + self.shift).mean(-1)
+
+    def equilibrium(self) -> tuple[float, float | None]:
+        at_0 = {"log_sigmoid": math.log(2), "exp": -1.0, "saturating": -math.log(2)}.get(self.h, 0.0)
+        return 2 * math.log(2), at_0 if self.shift == 0 else None
+
+    def _h(self, d: Tensor) -> Tensor:
+        match self.h:
+            case "logit":
+                return d
+            case "arcsinh":
+                return d.arcsinh()
+            case "log_sigmoid":
+                return -_softplus(-d)
+            case "exp":
+                return (1.5 * d).exp()
+            case "saturating":
+                return _softplus(d)
+            case "forward_kl":
+                return -d * d.exp()
+            case "chi2":
+                return -d.expm1().square()
+            case "hellinger":
+                return -(d / 2).expm1().square()
+            case "js":
+                return (d.exp() + 1) * (_softplus(d) - math.log(2)) - d * d.exp()
 
 
 @attrs.frozen

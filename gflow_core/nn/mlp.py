@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -14,11 +15,21 @@ def _activation(name: str) -> nn.Module:
 
 
 class Mlp(nn.Module):
-    """z [..., inputs] -> [..., outputs]: `depth` hidden layers of `width` units; the last layer is linear."""
+    """z [..., inputs] -> [..., outputs]: hidden layers, `depth` of `width` units or of the `widths` given; the last
+    layer is linear."""
 
-    def __init__(self, inputs: int, outputs: int, *, width: int, depth: int, activation: str = "relu") -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        width: int,
+        depth: int,
+        widths: Sequence[int] = (),
+        activation: str = "relu",
+    ) -> None:
         super().__init__()
-        sizes = [inputs] + [width] * depth
+        sizes = [inputs, *(widths or [width] * depth)]
         layers = [layer for i, o in pairwise(sizes) for layer in (nn.Linear(i, o), _activation(activation))]
         self.layers = nn.Sequential(*layers, nn.Linear(sizes[-1], outputs))
 
@@ -30,8 +41,10 @@ class Mlp(nn.Module):
 class MlpLogit(Mlp):
     """x [..., inputs] -> logit [...]."""
 
-    def __init__(self, inputs: int, *, width: int, depth: int, activation: str = "relu") -> None:
-        super().__init__(inputs, 1, width=width, depth=depth, activation=activation)
+    def __init__(
+        self, inputs: int, *, width: int, depth: int, widths: Sequence[int] = (), activation: str = "relu"
+    ) -> None:
+        super().__init__(inputs, 1, width=width, depth=depth, widths=widths, activation=activation)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         logit: Tensor = self.layers(x)

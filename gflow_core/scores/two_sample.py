@@ -53,6 +53,9 @@ class TwoSample:
         gt=0,
         check=lambda values: None if values else "name at least one bandwidth",
     )
+    moments: bool = option(
+        False, doc="Mean and covariance of the samples as scores, too (mean_1, cov_12, ...); up to 9 dimensions."
+    )
     seed: int = option(0, doc="Seed of the directions and of the choice of real items.", ge=0)
     against: Literal["train", "test"] | None = option(
         None, doc="Split of the data set that samples are compared with; the one not trained on by default."
@@ -63,6 +66,8 @@ class TwoSample:
             yield from against_faults(spec.dataset, self.against)
         if spec.dataset is not None and spec.dataset.data_shape().kind != "vector":
             yield f"compares vectors, the data is {spec.dataset.data_shape()}"
+        elif spec.dataset is not None and self.moments and spec.dataset.data_shape().shape[0] > 9:
+            yield f"moments: names every number, up to 9 dimensions; the data is {spec.dataset.data_shape()}"
 
     def prepare(self, spec: Spec, device: torch.device, progress: Progress) -> None:
         """Held-out data that is missing is missed before training."""
@@ -77,6 +82,7 @@ class TwoSample:
             projections=self.projections,
             mmd_samples=self.mmd_samples,
             bandwidths=self.bandwidths,
+            moments=self.moments,
             seed=self.seed,
             against=self.against,
         )
@@ -90,6 +96,7 @@ def two_sample(
     mmd_samples: int,
     bandwidths: Sequence[float],
     seed: int,
+    moments: bool = False,
     against: str | None = None,
 ) -> Result:
     """Both distances, samples against real items, and other real items against the same ones.
@@ -124,6 +131,9 @@ def two_sample(
         scores[f"sliced_w2{suffix}"] = sliced_wasserstein(x, reference, directions, 2, subject.progress)
     for suffix, x in sets.items():
         scores[f"mmd2{suffix}"] = mmd2(x[:few], reference[:few], widths)
+    if moments:
+        found = {suffix: _moments(x) for suffix, x in sets.items()}
+        scores |= {f"{name}{suffix}": found[suffix][name] for name in found[""] for suffix in sets}
     return Result(
         scores=scores,
         manifest={
@@ -148,6 +158,15 @@ def _draw(n: int, subject: Subject) -> Tensor:
     from gflow_core.nn.sampling import draw_from
 
     return torch.cat([x.cpu().double() for x in draw_from(subject, n, CHUNK)])
+
+
+def _moments(x: Tensor) -> dict[str, float]:
+    """The mean and the upper half of the covariance of x [n, d], n >= 2, by name."""
+    found = {f"mean_{i}": float(value) for i, value in enumerate(x.mean(0), 1)}
+    covariance = x.T.cov()
+    for i in range(x.shape[1]):
+        found |= {f"cov_{i + 1}{j + 1}": float(covariance[i, j]) for j in range(i, x.shape[1])}
+    return found
 
 
 def median_distance(x: Tensor) -> float:

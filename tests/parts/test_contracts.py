@@ -5,6 +5,7 @@ from __future__ import annotations
 import runpy
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from gflow_core.data import parts as datasets
 from gflow_core.data.text import SentenceTransformers, TfIdf
 from gflow_core.encoders import parts as encoders
-from gflow_core.methods import penalties, velocities
+from gflow_core.methods import losses, penalties, velocities
 from gflow_core.methods.adversarial import Adversarial
 from gflow_core.nn.cloud import Cloud
 from gflow_core.optim import schedules
@@ -65,6 +66,7 @@ PARTS = [
     (check_schedule, schedules.Warmup(steps=10), {}),
     (check_schedule, schedules.Chain(schedules=(schedules.Warmup(steps=5), schedules.Constant()), milestones=(5,)), {}),
     *((check_loss, LOSSES.get(name)(), {}) for name in LOSSES),
+    *((check_loss, losses.Monoflow(h=h), {}) for h in get_args(losses.OfLogit)),
     *((check_penalty, PENALTIES.get(name)(), {}) for name in PENALTIES),
     *((check_augmentation, AUGMENTATIONS.get(name)(), {}) for name in AUGMENTATIONS),
     *((check_tracker, TRACKERS.get(name)(), {}) for name in TRACKERS),
@@ -110,7 +112,7 @@ PARTS = [
     ),
     (check_analyzer, images.MsSsim(pairs=4), {}),
     (check_analyzer, images.SlicedWasserstein(samples=20, patches=4, projections=10), {}),
-    (check_analyzer, TwoSample(samples=40, projections=10), {}),
+    (check_analyzer, TwoSample(samples=40, projections=10, moments=True), {}),
     (check_analyzer, SampleGrid(), {}),
     (check_analyzer, Interpolation(rows=1, steps=2, frames=2), {}),
     (check_analyzer, images.Inversion(count=2, steps=3, starts=2), {}),

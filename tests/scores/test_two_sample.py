@@ -134,6 +134,14 @@ def test_held_out_items_are_compared_with_and_the_manifest_says_so(tmp_path):
     assert own.manifest["ema"] is True
 
 
+def test_moments_are_those_of_the_samples_and_of_real_ones():
+    scores = measure(Gaussian(n=20_000), Affine(2.0, 0.5), samples=10_000, projections=2, moments=True).scores
+    names = ["mean_1", "mean_2", "cov_11", "cov_12", "cov_22"]
+    assert [scores[name] for name in names] == pytest.approx([2, 2, 0.25, 0, 0.25], abs=0.02)
+    assert [scores[f"{name}_real"] for name in names] == pytest.approx([0, 0, 1, 0, 1], abs=0.06)
+    assert not set(names) & set(measure(Gaussian(n=400), Affine(), **SMALL).scores)
+
+
 def test_samples_that_are_not_a_number_score_nan():
     scores = measure(Gaussian(n=400), Affine(shift=math.nan), **SMALL).scores
     assert math.isnan(scores["sliced_w2"])

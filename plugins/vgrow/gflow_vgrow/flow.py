@@ -1,12 +1,12 @@
-"""VGrow's velocity (Gao et al. 2019, Section 4 and Table 1; order of operations as in the authors' code).
+"""Velocities along a discriminator that is learnt between moves: s(x) grad d(x), s a function of d(x).
 
-Particles follow the gradient flow of D_f(q || p): with r = q/p learnt as exp(-d) by logistic regression between moves,
-dx/dt = -f''(r) grad r = s(x) grad d(x).
+VGrow's (Gao et al. 2019, Section 4 and Table 1; order of operations as in the authors' code) is the gradient flow of
+D_f(q || p): with r = q/p learnt as exp(-d) by logistic regression, dx/dt = -f''(r) grad r = s(x) grad d(x).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
@@ -15,10 +15,33 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
-from gflow_core import Batch, Experiment, Field, FlowRules, FlowState, Pieces, Streams, evaluating, frozen
-from gflow_vgrow.divergences import Divergence
+from gflow_core import (
+    Batch,
+    Experiment,
+    Field,
+    FlowRules,
+    FlowState,
+    Pieces,
+    Streams,
+    evaluating,
+    frozen,
+    squared_gradient_norm,
+    zero_centred,
+)
 
-__all__ = ["LearntRatio", "discriminator_loss", "projection_passes", "velocity"]
+__all__ = [
+    "LearntRatio",
+    "Lesson",
+    "comparing",
+    "discriminator_loss",
+    "factor_of",
+    "least_squares",
+    "projection_passes",
+    "velocity",
+]
+
+Lesson = Callable[[Callable[[Batch], Tensor], Batch, Batch], tuple[Tensor, Tensor, Tensor]]
+"""judge, real, fake -> the discriminator's loss, d(real) and d(fake); `judge` gives a batch's logits."""
 
 Passes = int | Literal["authors", "authors_cifar10"]
 
@@ -34,14 +57,50 @@ def discriminator_loss(d_real: Tensor, d_fake: Tensor) -> Tensor:
     return F.softplus(-d_real).mean() + F.softplus(d_fake).mean()
 
 
+def comparing(loss: Callable[[Tensor, Tensor], Tensor]) -> Lesson:
+    """A lesson by logits alone, from a loss of d(real) and d(fake)."""
+
+    def lesson(judge: Callable[[Batch], Tensor], real: Batch, fake: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        # Two forwards, so that batch statistics of real and generated items do not mix.
+        d_real, d_fake = judge(real), judge(fake)
+        return loss(d_real, d_fake), d_real, d_fake
+
+    return lesson
+
+
+def least_squares(over: Literal["real", "generated"], penalty: float) -> Lesson:
+    """Least squares for R, the ratio of the other law to that `over` which squares are taken (Gao et al. 2020).
+
+    E R^2 - 2 E_other R + penalty E|grad R|^2, with E over the law named.
+    """
+
+    def lesson(judge: Callable[[Batch], Tensor], real: Batch, fake: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        below, above = (real, fake) if over == "real" else (fake, real)
+        below = Batch(below.x.detach().requires_grad_(), below.y)
+        lower, upper = judge(below), judge(above)
+        loss = lower.square().mean() - 2 * upper.mean()
+        if penalty:
+            loss = loss + penalty * zero_centred(squared_gradient_norm(lower, below.x))
+        return (loss, lower, upper) if over == "real" else (loss, upper, lower)
+
+    return lesson
+
+
+def factor_of(loss: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """d [B] -> h'(d) [B] where a game's sampler minimises the mean of -h(d), `loss` of logits [..., B]."""
+
+    def factor(d: Tensor) -> Tensor:
+        alone = d.detach().unsqueeze(-1).requires_grad_()  # each item a batch
+        (slope,) = torch.autograd.grad(loss(alone).sum(), alone)
+        return -slope.squeeze(-1)
+
+    return factor
+
+
 def velocity(
-    discriminator: nn.Module,
-    x: Tensor,
-    divergence: Divergence,
-    ratio_clip: tuple[float, float] | None = None,
-    y: Tensor | None = None,
+    discriminator: nn.Module, x: Tensor, factor: Callable[[Tensor], Tensor], y: Tensor | None = None
 ) -> Tensor:
-    """v(x) = s(x) grad d(x) at x [B, *shape], s detached and clipped to `ratio_clip`. Same shape as x.
+    """v(x) = s(x) grad d(x) at x [B, *shape], where s = factor(d(x)) [B], detached. Same shape as x.
 
     A conditional discriminator judges x under the labels y [B] or [B, k]. Each item's velocity is its own only if the
     discriminator treats items separately: call it in eval mode.
@@ -49,9 +108,7 @@ def velocity(
     x = x.detach().requires_grad_()
     d = discriminator(x) if y is None else discriminator(x, y)
     (gradient,) = torch.autograd.grad(d.sum(), x)
-    s = divergence.scale(d.detach().to(x.dtype))
-    if ratio_clip is not None:
-        s = s.clamp(*ratio_clip)
+    s = factor(d.detach().to(x.dtype))
     return gradient * s.view(-1, *[1] * (x.dim() - 1))
 
 
@@ -66,26 +123,31 @@ def projection_passes(rule: Passes, step: int) -> int:
 
 
 class LearntRatio:
-    """`vgrow.ratio`, built: the velocity s(x) grad d(x), d learnt before each move."""
+    """The velocity s(x) grad d(x), built: s = factor(d(x)), d learnt before each move by `updates` lessons.
 
-    observes: Sequence[str] = ("discriminator_loss", "divergence")
+    `observes` names the lesson's loss and what `observe` finds in d(real) and d(fake), a number.
+    """
 
     def __init__(
         self,
         experiment: Experiment,
         rules: FlowRules,
         *,
-        divergence: Divergence,
+        factor: Callable[[Tensor], Tensor],
+        lesson: Lesson,
         discriminator_steps: int,
-        ratio_clip: tuple[float, float] | None,
+        observe: Callable[[Tensor, Tensor], Tensor],
+        observes: Sequence[str] = ("discriminator_loss", "divergence"),
     ) -> None:
         assert experiment.spec.train is not None
         assert experiment.feed is not None
         self.experiment = experiment
         self.rules = rules
-        self.divergence = divergence
+        self.factor = factor
+        self.lesson = lesson
         self.updates = discriminator_steps
-        self.ratio_clip = ratio_clip
+        self.observe = observe
+        self.observes = observes
         self.feed = experiment.feed
         self.runtime = experiment.runtime
         self.discriminator = experiment.players["discriminator"]
@@ -109,13 +171,13 @@ class LearntRatio:
             assert state.x is not None
             y = state.y[rows] if self._reads_labels and state.y is not None else None
             with self.runtime.autocast():
-                return velocity(module, state.x[rows], self.divergence, self.ratio_clip, y)
+                return velocity(module, state.x[rows], self.factor, y)
 
         with frozen(module), evaluating(module), parametrize.cached(), self.discriminator.cast():
             yield field
 
     def learn(self, state: FlowState) -> None:
-        """The logistic-regression steps before a move."""
+        """The discriminator's steps before a move."""
         left = (self.rules.inner_loops - state.moves) * self.updates
         if state.choices is None:  # all of the outer loop's at once, or of what is left of it
             state.choices = self._choose(left)
@@ -139,7 +201,7 @@ class LearntRatio:
         return d.to(batch.x.dtype)
 
     def _teach(self, state: FlowState, choice: Tensor) -> None:
-        """One logistic-regression step: a batch of real data against the particles chosen for it."""
+        """One step: a batch of real data against the particles chosen for it."""
         assert state.x is not None
         assert state.sums is not None
         real = self.feed.next(self.batch_size)
@@ -149,10 +211,8 @@ class LearntRatio:
 
         def losses() -> Iterator[Tensor]:
             for ours, theirs in zip(self.pieces.of_batch(real), self.pieces.of_batch(fake), strict=True):
-                # Two forwards, so that batch statistics of real and generated items do not mix.
                 with self.runtime.autocast():
-                    d_real, d_fake = self._judge(ours), self._judge(theirs)
-                loss = discriminator_loss(d_real, d_fake)
+                    loss, d_real, d_fake = self.lesson(self._judge, ours, theirs)
                 seen.append((loss.detach(), d_real.detach(), d_fake.detach()))
                 yield loss / self.pieces.number
 
@@ -162,4 +222,4 @@ class LearntRatio:
             loss = torch.stack([piece[0] for piece in seen]).mean()
             d_real, d_fake = (torch.cat([piece[i] for piece in seen]) for i in (1, 2))
         state.sums[0].add_(loss)
-        state.sums[1].add_(self.divergence.estimate(d_real, d_fake))
+        state.sums[1].add_(self.observe(d_real, d_fake))

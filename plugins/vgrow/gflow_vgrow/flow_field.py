@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import attrs
 import numpy as np
@@ -39,8 +40,8 @@ def flow_field(
     rules: FlowRules,
     *,
     divergence: Divergence,
+    factor: Callable[[Tensor], Tensor],
     discriminator_steps: int,
-    ratio_clip: tuple[float, float] | None,
     particles: int,
     loops: int,
     arrows: int,
@@ -48,9 +49,10 @@ def flow_field(
 ) -> Result:
     """Move fresh particles as one outer loop does, with a copy of the discriminator that goes on learning.
 
-    `rules`, `divergence`, `discriminator_steps` and `ratio_clip` are those of the flow, `loops` the moves; `arrows`
-    and `resolution` are points along an axis. Scores: the particles' mean displacement, their mean speed ||v|| at the
-    first and last move, and the divergence estimated then. The run's own networks and streams stay as they are.
+    `rules`, `divergence`, its `factor` on grad d and `discriminator_steps` are those of the flow, `loops` the moves;
+    `arrows` and `resolution` are points along an axis. Scores: the particles' mean displacement, their mean speed
+    ||v|| at the first and last move, and the divergence estimated then. The run's own networks and streams stay as they
+    are.
     """
     spec, runtime, streams = subject.spec, subject.runtime, subject.streams
     assert subject.data is not None
@@ -81,7 +83,7 @@ def flow_field(
     def v(x: Tensor) -> Tensor:
         """The velocity at x [n, 2], the discriminator in eval mode and frozen: [n, 2]."""
         with torch.enable_grad(), frozen(discriminator), evaluating(discriminator), runtime.autocast():
-            return velocity(discriminator, x, divergence, ratio_clip)
+            return velocity(discriminator, x, factor)
 
     def look(x: Tensor) -> _Moment:
         with frozen(discriminator), evaluating(discriminator), torch.no_grad(), runtime.autocast():

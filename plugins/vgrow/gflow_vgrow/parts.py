@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import attrs
 
 from gflow_core import (
     DataShape,
     Experiment,
-    FlowRules,
     Latent,
     Normal,
     ParticleFlow,
@@ -21,21 +20,20 @@ from gflow_core import (
     image_size_faults,
     option,
 )
-from gflow_vgrow.divergences import KL, Divergence
 from gflow_vgrow.style import STYLES, Style
+from gflow_vgrow.velocities import Ratio, RatioOptions
 
 if TYPE_CHECKING:
     from torch import nn
 
     from gflow_core import ParticleFlowObjective, Spec
-    from gflow_vgrow.flow import LearntRatio
 
 __all__ = [
+    "AffineSampler",
     "Flow",
     "FlowField",
     "MlpDiscriminator",
     "MlpSampler",
-    "Ratio",
     "ResnetDiscriminator",
     "ResnetSampler",
     "Theory",
@@ -156,10 +154,16 @@ class _Mlp:
 
     width: int = option(128, doc="Units of each hidden layer.", ge=1)
     depth: int = option(3, doc="Hidden layers.", ge=1)
+    widths: tuple[int, ...] = option(
+        (), doc="Units of each hidden layer by itself, such as [512, 256], in place of width and depth.", ge=1
+    )
     activation: Literal["relu", "leaky_relu", "tanh"] = option("relu", doc="Nonlinearity; leaky_relu has slope 0.2.")
 
     def check(self, data: DataShape | None) -> Iterable[str]:
         yield from _vector(data)
+
+    def _layers(self) -> dict[str, Any]:
+        return {"width": self.width, "depth": self.depth, "widths": self.widths, "activation": self.activation}
 
 
 @attrs.frozen(kw_only=True)
@@ -172,7 +176,7 @@ class MlpSampler(_Mlp):
         from gflow_core import Mlp
 
         assert data is not None
-        return Mlp(self.latent.dim, data.shape[0], width=self.width, depth=self.depth, activation=self.activation)
+        return Mlp(self.latent.dim, data.shape[0], **self._layers())
 
 
 @attrs.frozen(kw_only=True)
@@ -183,58 +187,35 @@ class MlpDiscriminator(_Mlp):
         from gflow_core import MlpLogit
 
         assert data is not None
-        return MlpLogit(data.shape[0], width=self.width, depth=self.depth, activation=self.activation)
+        return MlpLogit(data.shape[0], **self._layers())
+
+
+@attrs.frozen(kw_only=True)
+class AffineSampler:
+    """x = A z + b for vector data, beginning at A = I and b = `start`: Gaussian samples where z is normal."""
+
+    conditional: ClassVar[bool] = False
+
+    latent: Latent = option(factory=lambda: Normal(dim=2), doc="Law of z.")
+    start: tuple[float, ...] = option((), doc="b at the start, such as [1, 1]; 0 by default.")
+
+    def check(self, data: DataShape | None) -> Iterable[str]:
+        yield from _vector(data)
+        if data is not None and data.kind == "vector" and self.start and len(self.start) != data.shape[0]:
+            yield f"start has {len(self.start)} numbers, the data {data.shape[0]}"
+
+    def build(self, data: DataShape | None) -> nn.Module:
+        from gflow_vgrow.affine import Affine
+
+        assert data is not None
+        return Affine(self.latent.dim, start=self.start or (0.0,) * data.shape[0])
 
 
 # ------------------------------------------------------------------ the flow
 
 
-@attrs.frozen(kw_only=True, slots=False)
-class _Ratio:
-    """Options of the velocity, which the objective has, too."""
-
-    cite: ClassVar[tuple[str, ...]] = ("gao2019vgrow",)
-
-    divergence: Divergence = option(factory=KL, doc="The f-divergence that the flow decreases.")
-    discriminator_steps: int = option(1, doc="Discriminator updates before each move.", ge=1)
-    ratio_clip: tuple[float, float] | None = option(
-        None, doc="Bounds [low, high] on the factor s(x) (the authors' 2-D runs with jeffreys: [1, 100]).", ge=0
-    )
-
-
 @attrs.frozen(kw_only=True)
-class Ratio(_Ratio):
-    """The velocity of an f-divergence's gradient flow (Gao et al. 2019), its density ratio learnt between moves.
-
-    v(x) = s(x) grad d(x), where s(x) = r f''(r) at r = exp(-d(x)). Before each move the discriminator takes
-    `discriminator_steps` logistic-regression steps on `train.batch_size` real items against as many random particles.
-    """
-
-    players: ClassVar[tuple[str, ...]] = ("discriminator",)
-    log_ratio: ClassVar[bool] = True
-
-    def check(self, spec: Spec) -> Iterable[str]:
-        if self.ratio_clip is not None and self.ratio_clip[0] >= self.ratio_clip[1]:
-            low, high = self.ratio_clip
-            yield f"ratio_clip = [{low:g}, {high:g}]: the first number must be the smaller"
-
-    def items_a_move(self, batch_size: int, rules: FlowRules) -> int:
-        return batch_size * self.discriminator_steps
-
-    def build(self, experiment: Experiment, rules: FlowRules) -> LearntRatio:
-        from gflow_vgrow.flow import LearntRatio
-
-        return LearntRatio(
-            experiment,
-            rules,
-            divergence=self.divergence,
-            discriminator_steps=self.discriminator_steps,
-            ratio_clip=self.ratio_clip,
-        )
-
-
-@attrs.frozen(kw_only=True)
-class Flow(_Ratio, ParticleFlow):
+class Flow(RatioOptions, ParticleFlow):
     """Variational gradient flow (Gao et al. 2019): one step is one outer loop.
 
     1. A pool of z is drawn and pushed through the sampler: the particles.
@@ -312,8 +293,8 @@ class FlowField:
                 subject,
                 flow,
                 divergence=ratio.divergence,
+                factor=ratio.factor,
                 discriminator_steps=ratio.discriminator_steps,
-                ratio_clip=ratio.ratio_clip,
                 particles=self.particles,
                 loops=self.inner_loops or flow.inner_loops,
                 arrows=self.arrows,

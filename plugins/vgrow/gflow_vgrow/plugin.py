@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gflow_core import hookimpl
-from gflow_vgrow import divergences, parts
+from gflow_vgrow import divergences, parts, velocities
 
 Add = Callable[[str, type[Any]], None]
 
@@ -15,6 +15,7 @@ Add = Callable[[str, type[Any]], None]
 def register_samplers(add: Add) -> None:
     add("vgrow.resnet", parts.ResnetSampler)
     add("vgrow.mlp", parts.MlpSampler)
+    add("vgrow.affine", parts.AffineSampler)
 
 
 @hookimpl
@@ -43,4 +44,6 @@ def register_kinds(add: Callable[[type[Any]], None]) -> None:
 def register_parts(add: Callable[[str, str, type[Any]], None]) -> None:
     for name, divergence in divergences.PUBLISHED.items():
         add("vgrow.divergence", name, type(divergence))
-    add("flow.velocity", "vgrow.ratio", parts.Ratio)
+    add("flow.velocity", "vgrow.ratio", velocities.Ratio)
+    add("flow.velocity", "vgrow.monoflow", velocities.MonoflowVelocity)
+    add("flow.velocity", "vgrow.ept", velocities.Ept)

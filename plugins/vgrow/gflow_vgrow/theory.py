@@ -288,7 +288,7 @@ def _functional_gradient(pair: Pair, name: str, divergence: Divergence) -> Itera
     measured = _slope(lambda s: pair.pushed(divergence, s, g, jacobian))
     yield _check("Theorem 1.1", name, pair.dim, "dD_f(pushforward)/ds = <f''(r) grad r, g>", predicted, measured)
     weight = (pair.q.log(pair.x) / 2).exp()[:, None]
-    code = velocity(_Logit(pair), pair.x, divergence)
+    code = velocity(_Logit(pair), pair.x, divergence.scale)
     yield _check("Theorem 1.1", name, pair.dim, "gflow's velocity = -f''(r) grad r", -gradient * weight, code * weight)
 
 

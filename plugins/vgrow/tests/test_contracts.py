@@ -7,9 +7,11 @@ from functools import partial
 import pytest
 
 from gflow_core import check_analyzer, check_discriminator, check_objective, check_part, check_sampler
-from gflow_vgrow import parts
+from gflow_core.methods.velocities import Flow
+from gflow_vgrow import parts, velocities
 from gflow_vgrow.divergences import PUBLISHED
 
+VELOCITIES = velocities.Ratio(), velocities.MonoflowVelocity(), velocities.Ept(), velocities.Ept(ratio="p/q")
 FLOW = parts.Flow(pool_size=32, inner_loops=2, projection_passes=1)
 
 PARTS = [
@@ -18,11 +20,13 @@ PARTS = [
     (check_discriminator, parts.ResnetDiscriminator(channels=4, variant="seed"), {}),
     (check_discriminator, parts.ResnetDiscriminator(channels=4, variant="authors"), {}),
     (check_sampler, parts.MlpSampler(width=8), {}),
+    (check_sampler, parts.AffineSampler(), {}),
     (check_discriminator, parts.MlpDiscriminator(width=8), {}),
     (check_objective, FLOW, {}),
     (check_analyzer, parts.FlowField(particles=8, arrows=3, resolution=10), {"objective": FLOW}),
     *((partial(check_part, "vgrow.divergence"), divergence, {}) for divergence in PUBLISHED.values()),
-    (partial(check_part, "flow.velocity"), parts.Ratio(), {}),
+    *((partial(check_part, "flow.velocity"), velocity, {}) for velocity in VELOCITIES),
+    *((check_objective, Flow(pool_size=32, inner_loops=2, velocity=velocity), {}) for velocity in VELOCITIES[1:]),
     (check_analyzer, parts.Theory(), {"run": False}),  # 8 s at its smallest; tests/test_promises.py runs its recipe
 ]
 """Check, part, and what the check is given besides."""

@@ -15,6 +15,7 @@ from gflow_core.runs.build import build
 from gflow_vgrow.divergences import PUBLISHED
 from gflow_vgrow.flow import projection_passes, velocity
 from gflow_vgrow.parts import Flow, MlpDiscriminator, MlpSampler, ResnetDiscriminator, ResnetSampler
+from gflow_vgrow.velocities import Ratio
 
 
 @pytest.fixture
@@ -165,9 +166,9 @@ def test_bf16_velocities_are_float32s_within_rounding():
     x = torch.randn(32, 1, 16, 16, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
     module = experiment.discriminator
     with frozen(module), evaluating(module):
-        exact = velocity(module, x, PUBLISHED["js"])
+        exact = velocity(module, x, PUBLISHED["js"].scale)
         with torch.autocast("cpu", torch.bfloat16):
-            rounded = velocity(module, x, PUBLISHED["js"])
+            rounded = velocity(module, x, PUBLISHED["js"].scale)
     assert rounded.dtype == torch.float32
     error = (rounded - exact).flatten(1).norm(dim=1) / exact.flatten(1).norm(dim=1)
     # bf16 keeps 8 bits, 0.4 % a layer; a ReLU that flips adds to it.
@@ -178,7 +179,7 @@ def test_bf16_velocities_are_float32s_within_rounding():
 def test_moving_leaves_the_discriminator_as_it_is():
     experiment = build(images("authors"))
     objective = experiment.objective
-    objective._draw_pool()
+    objective._begin()
     before = {k: v.clone() for k, v in experiment.discriminator.state_dict().items()}
     with objective.velocity.standing(objective.state) as field:
         assert field(slice(0, 24)).abs().max() > 0
@@ -191,12 +192,12 @@ def test_clamping_defaults_to_the_data():
     for options, limit in (({}, 1.0), ({"clamp": (-0.25, 0.5)}, 0.5), ({"clamp": "none"}, None)):
         experiment = build(images("seed", step_size=1000.0, **options))
         objective = experiment.objective
-        objective._draw_pool()
+        objective._begin()
         objective._move(0)
         top = objective.state.x.max().item()
         assert top == limit if limit is not None else top > 1
     objective = build(plane(step_size=1000.0)).objective
-    objective._draw_pool()
+    objective._begin()
     objective._move(0)
     assert objective.state.x.abs().max() > 1, "unbounded data is not clamped"
 
@@ -207,8 +208,8 @@ def test_ratio_clip_bounds_the_factor():
             return 3 * x[:, 0]
 
     x = torch.tensor([[-4.0], [0.0], [4.0]])
-    free = velocity(Slope(), x, PUBLISHED["jeffreys"])
-    clipped = velocity(Slope(), x, PUBLISHED["jeffreys"], (1.5, 100.0))
+    free = velocity(Slope(), x, PUBLISHED["jeffreys"].scale)
+    clipped = velocity(Slope(), x, Ratio(divergence=PUBLISHED["jeffreys"], ratio_clip=(1.5, 100.0)).factor)
     assert torch.allclose(free[:, 0], 3 * (1 + torch.exp(3 * x[:, 0])))
     assert torch.allclose(clipped[:, 0], 3 * torch.tensor([1.5, 2.0, 100.0]))
 
@@ -290,6 +291,6 @@ def test_a_memory_of_one_chunk(monkeypatch):
     experiment = build(plane(chunk_size=8))
     seen = []
     experiment.discriminator.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
-    experiment.objective._draw_pool()
+    experiment.objective._begin()
     experiment.objective._move(0)
     assert seen == [16, 16, *[8] * 5], "the update's two batches, then the pool"

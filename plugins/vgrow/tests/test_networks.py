@@ -9,7 +9,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
-from gflow_core import Mlp, MlpLogit
+from gflow_core import DataShape, Mlp, MlpLogit
+from gflow_vgrow.parts import AffineSampler, MlpDiscriminator
 from gflow_vgrow.resnet import Discriminator, Sampler
 from gflow_vgrow.style import STYLES
 
@@ -363,6 +364,23 @@ def test_images_that_are_not_square():
 
 
 # ------------------------------------------------------------------ perceptrons
+
+
+VECTOR = DataShape("vector", (2,))
+
+
+def test_an_affine_sampler_begins_at_the_latent_moved():
+    part = AffineSampler(start=(1.0, -2.0))
+    net = part.build(VECTOR)
+    assert sum(p.numel() for p in net.parameters()) == 6
+    z = torch.randn(5, 2)
+    assert torch.equal(net(z), z + torch.tensor([1.0, -2.0]))
+    assert "start has 3 numbers, the data 2" in list(AffineSampler(start=(0.0,) * 3).check(VECTOR))
+
+
+def test_widths_are_the_hidden_layers_by_themselves():
+    net = MlpDiscriminator(widths=(512, 256), activation="leaky_relu").build(VECTOR)
+    assert [tuple(p.shape) for p in net.parameters()][::2] == [(512, 2), (256, 512), (1, 256)]
 
 
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "tanh"])
