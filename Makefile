@@ -51,7 +51,7 @@ bench: .venv/ready
 torture: .venv/ready
 	$(BIN)/python benchmarks/torture
 
-# The six distributions, to be installed anywhere: an sdist of each and, built from that, a wheel, in dist/.
+# The seven distributions, to be installed anywhere: an sdist of each and, built from that, a wheel, in dist/.
 wheels: .venv/ready
 	for folder in . plugins/*; do $(BIN)/python -m build --no-isolation --outdir dist $$folder || exit 1; done
 

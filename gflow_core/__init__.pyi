@@ -138,6 +138,7 @@ from .nn.conditional import (
 )
 from .nn.fits import (
     attention_faults as attention_faults,
+    autoencoder_faults as autoencoder_faults,
     base_maps as base_maps,
     batch_norm_faults as batch_norm_faults,
     image_size_faults as image_size_faults,
@@ -193,6 +194,7 @@ from .runs.build import build_network as build_network
 # ------------------------------------------------------------------ data, encoders and scores
 
 from .data.places import not_found as not_found
+from .encoders.autoencoder import own_encoder as own_encoder
 from .encoders.network import (
     EncoderNetwork as EncoderNetwork,
     float32_only as float32_only,

@@ -180,7 +180,6 @@ def register_kinds(add: Callable[[type[Any]], None]) -> None:
 
 @hookimpl
 def register_parts(add: Callable[[str, str, type[Any]], None]) -> None:
-    add("flow.velocity", "drifting", velocities.Drifting)
     add("flow.velocity", "mmd", velocities.Mmd)
     add("flow.velocity", "sliced_wasserstein", velocities.SlicedWasserstein)
     add("flow.velocity", "sinkhorn", velocities.Sinkhorn)

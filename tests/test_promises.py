@@ -8,6 +8,7 @@ import sys
 from itertools import product
 from pathlib import Path
 
+import attrs
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -33,6 +34,8 @@ SMALL = {
     "width": 16,
     "pool_size": 32,
     "inner_loops": 2,
+    "data_size": 16,
+    "encoder_steps": 2,
     "projection_passes": 1,
     "particles": 16,
     "resolution": 20,
@@ -79,6 +82,7 @@ SMALL_FEATURES = {
 
 # Where one number does not suit all. (Half of an untrained sampler's pixels are above 0, wherever one looks.)
 SMALL_PARTS = {
+    "Flow": {"classes": 2},
     "Cloud": {"particles": SMALL["pool_size"]},
     "DropFeature": {"samples": 30, "rule": "{ region = [0.0, 0.0, 1.0, 1.0] }"},
     "NoiseLaws": {"repeats": 2},
@@ -86,6 +90,7 @@ SMALL_PARTS = {
     "Inversion": {"steps": 3, "count": 2},
     "ClassificationAccuracy": {"epochs": 1, "width": 4},
     "ResampleWeights": {"repeats": 2},
+    "Theory": {"points": 500, "pools": 20},
 }
 
 
@@ -116,15 +121,18 @@ def shrink(path: Path) -> list[str]:
     if spec.train:
         words += ["train.steps=2", "train.batch_size=16", "train.sample_every=1", "train.checkpoint_every=1"]
     places = [(name, getattr(spec, name)) for name in ("dataset", "sampler", "discriminator", "objective")]
+    if spec.objective and "velocity" in {field.name for field in options_of(type(spec.objective))}:
+        places.append(("objective.velocity", spec.objective.velocity))
     places += [(f"analyze.{i}", analysis.part) for i, analysis in enumerate(spec.analyze)]
     for place, part in places:
         names = {field.name for field in options_of(type(part))} if part is not None else set()
         small = SMALL | SMALL_FEATURES if getattr(part, "encoder", None) else SMALL
         small = small | SMALL_PARTS.get(type(part).__name__, {})
-        if getattr(part, "encoder", None) and "weights" in {field.name for field in options_of(type(part.encoder))}:
+        encoder = getattr(part, "encoder", None)
+        if attrs.has(type(encoder)) and "weights" in {field.name for field in options_of(type(encoder))}:
             words.append(f"{place}.encoder.weights=random")
         for option in names & small.keys():
-            if place == "dataset" and option == "channels":
+            if (place == "dataset" and option == "channels") or getattr(part, option) is None:
                 continue
             words.append(f"{place}.{option}={small[option]}")
     return words

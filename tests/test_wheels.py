@@ -1,4 +1,4 @@
-"""The six distributions as they are installed: built, looked into, and used far from the checkout."""
+"""The seven distributions as they are installed: built, looked into, and used far from the checkout."""
 
 from __future__ import annotations
 

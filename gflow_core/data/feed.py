@@ -14,6 +14,7 @@ from gflow_core.data.augmentations import Dither, Flip
 from gflow_core.errors import GflowError
 from gflow_core.machine.runtime import Runtime, send
 from gflow_core.machine.streams import Streams, derive
+from gflow_core.nn.labels import label_name
 from gflow_core.parts.contracts import Augmentation
 from gflow_core.parts.nouns import Batch
 from gflow_core.parts.source import Source
@@ -59,7 +60,7 @@ class Shelf:
         return [x for x in (self.source.x, self.source.y) if x is not None]
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, slots=False)
 class Feed:
     """Training batches: shuffled epochs, one after the other, each process getting its slice.
 
@@ -90,10 +91,18 @@ class Feed:
         """Whether the data lie on the device."""
         return self.shelf.on_device
 
+    @property
+    def plain(self) -> bool:
+        """Whether items reach training as they are, the same each time."""
+        return not self._changes
+
     def next(self, n: int) -> Batch:
         """This process's slice of the next global batch of n items, augmented, on the device."""
-        index = self._next_index(n)
-        data, runtime = self.shelf.here, self.runtime
+        return self.at(self.next_index(n))
+
+    def at(self, index: Tensor) -> Batch:
+        """This process's slice of the global batch of items `index` [n], augmented, on the device."""
+        data, runtime, n = self.shelf.here, self.runtime, len(index)
         drawn = [self._draw(change, n) for change in self._changes]
         batch = data.batch(runtime.shard(index), runtime.device)
         if not self._changes:
@@ -108,7 +117,8 @@ class Feed:
         shape, streams = self.source.shape, self.streams.on(self.runtime.draws_on)
         return streams.draw(lambda own: change.draw(n, shape, own["augment"], self.done))
 
-    def _next_index(self, n: int) -> Tensor:
+    def next_index(self, n: int) -> Tensor:
+        """Where the next global batch of n items lies [n]."""
         parts, missing = [], n
         while missing:
             epoch, start = divmod(self.position, self.source.epoch)
@@ -121,6 +131,28 @@ class Feed:
             self.position += len(part)
             missing -= len(part)
         return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+    def index_of(self, y: Tensor) -> Tensor:
+        """Where an item of each of the classes y [n] lies [n], drawn with replacement from that class."""
+        streams = self.streams.on(self.runtime.draws_on)
+        drawn = streams.draw(lambda own: torch.rand(len(y), generator=own["data.of_class"], dtype=torch.float64))
+        order, starts, counts = self._by_class
+        at = starts[y] + (self.runtime.to_device(drawn) * counts[y]).long()
+        self.position += len(y)
+        return send(order[at], self.shelf.here.x.device)
+
+    @cached_property
+    def _by_class(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The items in the order of their classes, where each class begins there, and how many it has."""
+        y, shape = self.source.y, self.source.shape
+        assert y is not None
+        assert shape.classes is not None
+        counts = torch.bincount(y, minlength=shape.classes)
+        if not bool(counts.all()):
+            missing = label_name(counts.argmin(), shape, self.source.class_names)
+            raise GflowError(f"dataset: no item is of class {missing}, and every class is asked for")
+        found = y.argsort(stable=True), counts.cumsum(0) - counts, counts
+        return tuple(part.to(self.runtime.device) for part in found)  # type: ignore[return-value]
 
 
 class ReplicaFeed:
@@ -155,8 +187,25 @@ class ReplicaFeed:
         for feed in self.feeds:
             feed.done = value
 
+    @property
+    def plain(self) -> bool:
+        """Whether items reach training as they are."""
+        return self.feeds[0].plain
+
     def next(self, n: int) -> Batch:
         """The next n items of each replica, x [R, n, *shape]."""
-        batches = [feed.next(n) for feed in self.feeds]
+        return self.at(self.next_index(n))
+
+    def next_index(self, n: int) -> Tensor:
+        """Where they lie [R, n]."""
+        return torch.stack([feed.next_index(n) for feed in self.feeds])
+
+    def index_of(self, y: Tensor) -> Tensor:
+        """Where items of the classes y [R, n] lie, each replica's drawn from streams of its own: [R, n]."""
+        return torch.stack([feed.index_of(own) for feed, own in zip(self.feeds, y, strict=True)])
+
+    def at(self, index: Tensor) -> Batch:
+        """The items of each replica at `index` [R, n], x [R, n, *shape]."""
+        batches = [feed.at(own) for feed, own in zip(self.feeds, index, strict=True)]
         labels = [batch.y for batch in batches if batch.y is not None]
         return Batch(torch.stack([batch.x for batch in batches]), torch.stack(labels) if labels else None)

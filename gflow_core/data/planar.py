@@ -202,9 +202,9 @@ def draw_rings(
     return points + std * torch.randn(n, 2, generator=generator, dtype=torch.float64)
 
 
-def draw_swissroll(noise: float, scale: float, n: int, generator: Generator) -> Tensor:
-    """n points of scale * ((t cos t, t sin t) + N(0, noise^2 I)), t uniform on (1.5 pi, 4.5 pi); [n, 2]."""
-    t = 1.5 * math.pi * (1 + 2 * torch.rand(n, generator=generator, dtype=torch.float64))
+def draw_swissroll(noise: float, scale: float, start: float, n: int, generator: Generator) -> Tensor:
+    """n points of scale * ((t cos t, t sin t) + N(0, noise^2 I)), t uniform on (start pi, 4.5 pi); [n, 2]."""
+    t = start * math.pi * (1 + (4.5 / start - 1) * torch.rand(n, generator=generator, dtype=torch.float64))
     roll = torch.stack([t * t.cos(), t * t.sin()], 1)
     return scale * (roll + noise * torch.randn(n, 2, generator=generator, dtype=torch.float64))
 

@@ -60,23 +60,30 @@ class EncoderNetwork:
     def features(self, x: Tensor) -> Tensor:
         """As a call, with gradient with respect to x."""
         with float32_only(x.device):
-            images = self.prepare(x.float()).contiguous(memory_format=torch.channels_last)
-            features: Tensor = self.trunk(images)
+            return self._through(x)
+
+    def _through(self, x: Tensor) -> Tensor:
+        images = self.prepare(x.float()).contiguous(memory_format=torch.channels_last)
+        features: Tensor = self.trunk(images)
         return features
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        """x as in a call -> feature maps [B, C, h, w], shallow to deep, float32, with gradient with respect to x."""
+        """x as in a call -> feature maps [B, C, h, w], shallow to deep, float32, with gradient with respect to x.
+
+        Scores never come from them, and so they are computed in the precision that autocast asks for.
+        """
         found: list[Tensor] = []
 
         def keep(layer: nn.Module, _: object, out: Tensor) -> None:
-            found.append(self.as_map(out))
+            found.append(self.as_map(out).float())
             if layer is self.depths[-1]:
                 raise _Enough
 
-        with ExitStack() as hooks, suppress(_Enough):
+        with ExitStack() as around, suppress(_Enough):
+            around.enter_context(float32_only(x.device, autocast=torch.is_autocast_enabled(x.device.type)))
             for layer in self.depths:
-                hooks.enter_context(layer.register_forward_hook(keep))
-            self.features(x)
+                around.enter_context(layer.register_forward_hook(keep))
+            self._through(x)
         return found
 
     @torch.no_grad()
@@ -93,12 +100,12 @@ class _Enough(Exception):
 
 
 @contextmanager
-def float32_only(device: torch.device) -> Iterator[None]:
-    """No autocast, no float64 default and, on CUDA, no TF32 convolution within the block."""
+def float32_only(device: torch.device, *, autocast: bool = False) -> Iterator[None]:
+    """No autocast (or as it is), no float64 default and, on CUDA, no TF32 convolution within the block."""
     before = torch.get_default_dtype()
     cuda = device.type == "cuda"
     backend = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False) if cuda else nullcontext()
-    with torch.autocast(device.type, enabled=False), backend:
+    with nullcontext() if autocast else torch.autocast(device.type, enabled=False), backend:
         torch.set_default_dtype(torch.float32)
         try:
             yield

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gflow_core.errors import GflowError
+from gflow_core.methods.featured import Features
 from gflow_core.methods.particles import Field, FlowState
 from gflow_core.parts.training import Experiment
 
@@ -19,7 +20,9 @@ class Coupled:
     """Every process reads the whole batch, and computes the velocity of every particle: each depends on all.
 
     `velocity(x, y, normal, done)` gives [n, d] for particles x [n, d] and data y [m, d], as `BatchVelocity.of` does; m
-    is `data_size`, which may be 0.
+    is `data_size`, which may be 0. A pool of several classes flows class by class, with data of that class, and if it
+    `contrasts` with `others`, those of all. With `features` it is the velocity of what an encoder sees, pulled back to
+    the particles.
     """
 
     observes: Sequence[str] = ()
@@ -28,9 +31,12 @@ class Coupled:
     def __init__(
         self,
         experiment: Experiment,
-        velocity: Callable[[Tensor, Tensor, Callable[[int, int], Tensor], int], Tensor],
+        velocity: Callable[..., Tensor],
         *,
         data_size: int,
+        classes: int | None = None,
+        contrasts: bool = False,
+        features: Features | None = None,
     ) -> None:
         assert experiment.feed is not None
         self.experiment = experiment
@@ -38,6 +44,9 @@ class Coupled:
         self.runtime = experiment.runtime
         self.velocity = velocity
         self.data_size = data_size
+        self.classes = classes
+        self.contrasts = contrasts
+        self.features = features
         if data_size % self.runtime.world:
             raise GflowError(
                 f"objective.velocity.data_size = {data_size} does not divide among {self.runtime.world} processes"
@@ -47,11 +56,52 @@ class Coupled:
     def at(self, state: FlowState, done: int) -> Iterator[Field]:
         """The velocities of all particles, each row at hand."""
         assert state.x is not None
-        read = self.data_size > 0
-        y = self.runtime.gather(self.feed.next(self.data_size).x) if read else state.x[:0]
-        with torch.no_grad():
-            v = self.velocity(state.x.flatten(1), y.flatten(1), self._normal, done).view(state.x.shape)
+        v = self._between(state.x, state, done) if self.features is None else self._pulled_back(state.x, state, done)
         yield lambda rows: v[rows]
+
+    def _between(self, x: Tensor, state: FlowState, done: int) -> Tensor:
+        """Velocities [n, *shape] of the items x themselves."""
+        y = self.runtime.gather(self.feed.at(self._chosen(state)).x) if self.data_size else x[:0]
+        with torch.no_grad():
+            return self._by_class(x.flatten(1), y.flatten(1), done).view(x.shape)
+
+    def _pulled_back(self, x: Tensor, state: FlowState, done: int) -> Tensor:
+        """Velocities [n, *shape] of x, a step of which makes what the encoder sees of it go along its own velocity.
+
+        Minus the gradient of half the mean square by which that would move, added over its sets of features, times
+        dim(x). Each set is in units in which two points of the data lie about sqrt(d) apart.
+        """
+        assert self.features is not None
+        theirs = self.features.of_data(self._chosen(state))
+        x = x.detach().requires_grad_()
+        along = x.new_zeros(())
+        for ours, data in zip(self.features(x), theirs, strict=True):
+            variance = (
+                data.square().mean() - data.mean(0).square().mean()
+            )  # over coordinates; var takes ten times as long
+            unit = (2 * variance).clamp(min=1e-12).sqrt()
+            with torch.no_grad():
+                v = self._by_class(ours / unit, data / unit, done)
+            along = along + (ours / unit * v).sum() / v.shape[1]
+        (gradient,) = torch.autograd.grad(along, x)
+        return gradient * x[0].numel()
+
+    def _chosen(self, state: FlowState) -> Tensor:
+        """Where the data of a move lie [m]: the next ones, or as many of each of the pool's classes, in its order."""
+        if self.classes is None:
+            return self.feed.next_index(self.data_size)
+        assert state.y is not None
+        each = self.data_size // self.classes
+        return self.feed.index_of(state.y.view(self.classes, -1)[:, 0].repeat_interleave(each))
+
+    def _by_class(self, x: Tensor, y: Tensor, done: int) -> Tensor:
+        """Velocities [n, d] of x [n, d] with data y [m, d]; of each class by itself."""
+        blocks = self.classes or 1
+        if blocks == 1:
+            return self.velocity(x, y, self._normal, done)
+        given = {"others": y} if self.contrasts else {}
+        pairs = zip(x.chunk(blocks), y.chunk(blocks), strict=True)
+        return torch.cat([self.velocity(ours, theirs, self._normal, done, **given) for ours, theirs in pairs])
 
     def _normal(self, n: int, d: int) -> Tensor:
         drawn = self.experiment.draw(lambda streams: torch.randn(n, d, generator=streams["flow.velocity"]))

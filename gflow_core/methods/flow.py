@@ -88,7 +88,20 @@ class ParticleFlow(FlowRules):
         if isinstance(self.clamp, tuple) and self.clamp[0] >= self.clamp[1]:
             low, high = self.clamp
             yield f"clamp = [{low:g}, {high:g}]: the first number must be the smaller"
+        if self.classes is not None:
+            yield from self._check_classes(spec)
         yield from self.velocity.check(spec)
+
+    def _check_classes(self, spec: Spec) -> Iterable[str]:
+        """Why a pool cannot be of so many classes."""
+        assert self.classes is not None
+        if spec.sampler is not None and not spec.sampler.conditional:
+            yield f"classes = {self.classes} is of samplers that read labels, and [sampler] reads none; leave it out"
+        shape = spec.data_shape()
+        if shape is not None and self.classes > (shape.classes or 0):
+            yield f"classes = {self.classes} of a pool, and the data has {shape.classes or 'none'}"
+        if self.pool_size % self.classes:
+            yield f"pool_size = {self.pool_size} does not divide into classes = {self.classes}"
 
     def _check_cloud(self, particles: int | None) -> Iterable[str]:
         """Why all of so many particles of the sampler cannot be the pool; None where it has none."""

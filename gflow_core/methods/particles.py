@@ -12,7 +12,7 @@ from typing import Literal, Protocol, TypeVar
 
 import attrs
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from gflow_core.errors import GflowError
@@ -51,8 +51,11 @@ class FlowState:
     """What was observed so far: what the velocity observes, then velocity norms and projection errors [. + 2]."""
 
 
-Field = Callable[[slice], Tensor]
-"""Where particles go: rows of the pool -> their velocities [rows, *shape], in the pool's type, without gradient."""
+class Field(Protocol):
+    """Where particles go."""
+
+    def __call__(self, rows: slice, /) -> Tensor:
+        """Rows of the pool -> their velocities [rows, *shape], in the pool's type, without gradient."""
 
 
 class Velocity(Protocol):
@@ -121,6 +124,7 @@ class ParticleFlowObjective:
         self.state = FlowState()
         self._auto = rules.chunk_size == "auto"
         self._chunk = rules.chunk_size if rules.chunk_size != "auto" else _chunk(rules.pool_size, self.runtime.device)
+        self._classes = experiment.data.shape.classes
         conditional = any(part is not None and part.conditional for part in (spec.sampler, spec.discriminator))
         self._labels = label_pool(experiment.data, None).to(self.runtime.draws_on) if conditional else None
         pool = rules.pool_size
@@ -180,10 +184,19 @@ class ParticleFlowObjective:
         size, pool = self.rules.pool_size, self._labels
         state.z = self._drawn(lambda streams: self.latent.draw(size, streams[f"{self.stream}.latent"]))
         if pool is not None:
-            state.y = self._drawn(lambda streams: draw_labels(pool, size, streams[f"{self.stream}.label"]))
+            state.y = self._drawn(lambda streams: self._draw_labels(pool, streams[f"{self.stream}.label"]))
         with torch.no_grad(), evaluating(self.sampler.module), self.runtime.autocast(), self.sampler.cast():
             items = self._by_chunks(self._sampled)
         return self._whole(torch.cat(items))
+
+    def _draw_labels(self, pool: Tensor, generator: Generator) -> Tensor:
+        """As in the data, or those of a few classes, one class after the other."""
+        size, classes = self.rules.pool_size, self.rules.classes
+        if classes is None:
+            return draw_labels(pool, size, generator)
+        assert self._classes is not None
+        chosen = torch.randperm(self._classes, generator=generator, device=generator.device)[:classes]
+        return chosen.repeat_interleave(size // classes)
 
     def _move(self, done: int) -> None:
         """Every particle moves along its velocity."""

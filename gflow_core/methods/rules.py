@@ -47,6 +47,12 @@ class FlowRules:
     )
     step_size: Number = option(0.5, doc="How far particles move along the velocity.", gt=0)
     pool_size: int = option(1280, doc="Particles.", ge=1)
+    classes: int | None = option(
+        None,
+        doc="Classes of a pool, drawn afresh for each, with as many particles of each; labels as in the data by "
+        "default.",
+        ge=1,
+    )
     inner_loops: int = option(20, doc="Moves of the particles in one outer loop.", ge=1)
     clamp: Literal["data", "none"] | tuple[float, float] = option(
         "data", doc="Where particles are kept: the data's own range (none for unbounded data), nowhere, or [low, high]."

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import attrs
 
 from gflow_core.methods.flow import ParticleFlow, VelocityPart
 from gflow_core.methods.rules import FlowRules
-from gflow_core.parts.contracts import Number, at
+from gflow_core.parts.contracts import EncoderPart, Number, at
 from gflow_core.parts.options import option
+from gflow_core.parts.plugins import name_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from gflow_core.parts.spec import Spec
     from gflow_core.parts.training import Experiment
 
-__all__ = ["BatchVelocity", "Drifting", "Flow", "Mmd", "Sinkhorn", "SlicedWasserstein", "Svgd"]
+__all__ = ["BatchVelocity", "Flow", "Mmd", "Sinkhorn", "SlicedWasserstein", "Svgd"]
 
 
 def squares(x: Tensor, y: Tensor) -> Tensor:
@@ -37,7 +38,10 @@ def squares(x: Tensor, y: Tensor) -> Tensor:
 
 @attrs.frozen(kw_only=True)
 class BatchVelocity:
-    """A velocity that follows from the pool and a batch of the data alone. A part extends it by `of`."""
+    """A velocity that follows from the pool and a batch of the data alone. A part extends it by `of`.
+
+    One that says `contrasts` is given `others` besides, where pools have several classes: the data of all of them.
+    """
 
     players: ClassVar[tuple[str, ...]] = ()
 
@@ -45,17 +49,59 @@ class BatchVelocity:
         None, doc="Items of the data that each move compares the pool with; as many as the pool has by default.", ge=1
     )
 
+    encoder: EncoderPart | None = option(
+        None,
+        doc="Network whose feature maps are compared, in place of the items: each map's means, and the map itself. "
+        "The velocity is pulled back through it.",
+    )
+    grid: int = option(7, doc="Positions along a side to which finer maps are averaged.", ge=1)
+
+    @property
+    def contrasts(self) -> bool:
+        """Whether data of other classes than the particles' matter."""
+        return False
+
     def check(self, spec: Spec) -> Iterable[str]:
-        if spec.sampler is not None and spec.sampler.conditional:
-            yield "velocity: it moves all particles towards all data, whatever their labels; take a sampler without"
+        rules, data = spec.objective, spec.data_shape()
+        classes = getattr(rules, "classes", None)
+        if spec.sampler is not None and spec.sampler.conditional and classes is None:
+            yield (
+                "velocity: it moves the particles of a class towards its data, and so many classes at a time as "
+                "objective.classes says; set it, or take a sampler that reads no labels"
+            )
+        if classes and self.data_size and self.data_size % classes:
+            yield f"velocity: data_size = {self.data_size} does not divide into classes = {classes}"
+        if self.encoder is not None:
+            if not getattr(self.encoder, "smooth", False):
+                yield f"velocity: the encoder {name_of('encoder', self.encoder)} has no gradient (smooth)"
+            yield from (f"velocity: the encoder {fault}" for fault in self.encoder.check(data))
 
     def items_a_move(self, batch_size: int, rules: FlowRules) -> int:
         return self.data_size or rules.pool_size
 
     def build(self, experiment: Experiment, rules: FlowRules) -> Coupled:
         from gflow_core.methods.coupled import Coupled
+        from gflow_core.methods.featured import Features
 
-        return Coupled(experiment, self.of, data_size=self.data_size or rules.pool_size)
+        maps = self.maps(experiment)
+        features = None if maps is None else Features(experiment, maps, grid=self.grid)
+        size = self.data_size or rules.pool_size
+        return Coupled(
+            experiment,
+            self.of,
+            data_size=size,
+            classes=rules.classes,
+            contrasts=self.contrasts,
+            features=features,
+        )
+
+    def maps(self, experiment: Experiment) -> Callable[[Tensor], list[Tensor]] | None:
+        """Items [n, *shape] -> the feature maps to compare, each [n, C, h, w]; None where items themselves are."""
+        if self.encoder is None:
+            return None
+        assert experiment.data is not None
+        encoder: Any = self.encoder.build(experiment.data.shape, experiment.runtime.device)
+        return encoder.maps  # type: ignore[no-any-return]
 
     def of(self, x: Tensor, y: Tensor, normal: Callable[[int, int], Tensor], done: int) -> Tensor:
         """The velocities [n, d] of particles x [n, d] with data y [m, d], in the step after `done` finished ones.
@@ -63,59 +109,6 @@ class BatchVelocity:
         `normal(n, d)` are fresh draws of N(0, 1), [n, d].
         """
         raise NotImplementedError
-
-
-@attrs.frozen(kw_only=True)
-class Drifting(BatchVelocity):
-    """Particles drift towards data and away from one another (Deng et al. 2026), by a kernel normalised twice.
-
-    With k(x, t) = exp(-|x - t| / tau), the targets t all data and all other particles, and A_ij = k(x_i, t_j) /
-    sqrt(sum_j k(x_i, t_j) sum_i k(x_i, t_j)): v(x_i) = N_i sum_data A_ij y_j - P_i sum_particles A_ij x_j, where P_i
-    and N_i sum A_ij over data and over particles. The paper makes one move of 1 a step, and one pass over the pool.
-    """
-
-    cite: ClassVar[tuple[str, ...]] = ("deng2026drifting",)
-
-    temperatures: tuple[float, ...] = option((0.02, 0.05, 0.2), doc="Every tau; their velocities are added.", gt=0)
-    kernel: Literal["laplace", "gaussian"] = option(
-        "laplace", doc="exp(-|x - t| / tau), or exp(-|x - t|^2 / (2 tau^2))."
-    )
-    scaled: bool = option(
-        True,
-        doc="Each tau is in units of the mean distance s over the batch, each velocity divided by its root mean "
-        "square, and their sum in units of s / sqrt(d): the paper's rule for features. Without it all is in units of "
-        "the data, as in the paper's plane.",
-    )
-
-    def check(self, spec: Spec) -> Iterable[str]:
-        yield from super().check(spec)
-        if not self.temperatures:
-            yield "velocity: temperatures is empty; it takes at least one"
-        if getattr(spec.objective, "pool_size", 2) < 2:
-            yield "velocity: a particle drifts away from others; pool_size must be 2 at least"
-
-    def of(self, x: Tensor, y: Tensor, normal: Callable[[int, int], Tensor], done: int) -> Tensor:
-        import torch
-
-        n, d = x.shape
-        targets = torch.cat([y, x])
-        distances = squares(x, targets).sqrt()
-        distances[:, len(y) :].fill_diagonal_(0.0)
-        scale = distances.sum() / (n * (len(targets) - 1)) if self.scaled else 1.0
-        found = torch.zeros_like(x)
-        for tau in self.temperatures:
-            ratio = distances / (scale * tau)
-            log_k = -ratio if self.kernel == "laplace" else -ratio.square() / 2
-            log_k[:, len(y) :].fill_diagonal_(-math.inf)
-            a = ((log_k.log_softmax(1) + log_k.log_softmax(0)) / 2).exp()
-            to_data, to_particles = a.split([len(y), n], 1)
-            pull = to_particles.sum(1, keepdim=True) * (to_data @ y)
-            v = pull - to_data.sum(1, keepdim=True) * (to_particles @ x)
-            if self.scaled:
-                v = v / v.abs().amax().clamp(min=torch.finfo(v.dtype).tiny)  # which square roots of squares may miss
-                v = v * (scale / math.sqrt(d) / v.square().mean().sqrt().clamp(min=1e-9))
-            found += v
-        return found
 
 
 @attrs.frozen(kw_only=True)
@@ -263,7 +256,7 @@ class Flow(ParticleFlow):
     With `sampler = "none"` the particles are those of the sampler `cloud`, and 2. is all.
     """
 
-    velocity: VelocityPart = option(factory=Drifting, doc="What moves the particles.")
+    velocity: VelocityPart = option(factory=SlicedWasserstein, doc="What moves the particles.")
     projection_passes: int = option(1, doc="Passes over the pool when the sampler is fitted, if it is.", ge=1)
 
     def passes(self, step: int) -> int:

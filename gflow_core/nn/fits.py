@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from gflow_core.parts.nouns import DataShape
 
-__all__ = ["attention_faults", "base_maps", "batch_norm_faults", "image_size_faults"]
+__all__ = ["attention_faults", "autoencoder_faults", "base_maps", "batch_norm_faults", "image_size_faults"]
 
 
 def base_maps(image_size: int | tuple[int, int]) -> tuple[int, tuple[int, int]]:
@@ -65,3 +65,11 @@ def batch_norm_faults(*, use_batch_norm: bool, norm_init: str, join: str = "") -
 def _words(numbers: Sequence[int]) -> str:
     *most, last = map(str, numbers)
     return f"{', '.join(most)} or {last}" if most else last
+
+
+def autoencoder_faults(data: DataShape) -> Iterable[str]:
+    """Why no autoencoder learns such items; nothing if one does."""
+    if data.kind != "image" or (data.low, data.high) != (-1.0, 1.0):
+        yield f"an autoencoder learns images in [-1, 1], the data is {data}"
+    elif any(side % 4 for side in data.shape[1:]):
+        yield f"an autoencoder learns images whose sides are multiples of 4, the data is {data}"

@@ -11,7 +11,8 @@ __all__ = ["Mlp", "MlpLogit"]
 
 
 def _activation(name: str) -> nn.Module:
-    return {"relu": nn.ReLU(inplace=True), "leaky_relu": nn.LeakyReLU(0.2), "tanh": nn.Tanh()}[name]
+    layers = {"relu": nn.ReLU(inplace=True), "leaky_relu": nn.LeakyReLU(0.2), "tanh": nn.Tanh(), "silu": nn.SiLU()}
+    return layers[name]
 
 
 class Mlp(nn.Module):

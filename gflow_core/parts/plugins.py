@@ -84,7 +84,7 @@ KINDS: tuple[Kind, ...] = tuple(
 NOTEBOOK = "notebook"
 """What parts registered in Python go by."""
 
-_OURS = frozenset({"vgrow", "far", "dcgan", "cgan", "rmt"})
+_OURS = frozenset({"vgrow", "far", "dcgan", "cgan", "rmt", "drift"})
 """Plugins that are known to exist, as gflow-NAME; what else there is nobody can say."""
 
 LOAD = "GFLOW_LOAD"

@@ -58,6 +58,22 @@ class Feed(Protocol):
         With replicas, the next n items of each: x [R, n, *shape].
         """
 
+    @property
+    def plain(self) -> bool:
+        """Whether items reach training as they are, the same each time: no augmentation changes them."""
+
+    def next_index(self, n: int) -> Tensor:
+        """Where the next global batch of n items lies in `source` [n]; with replicas [R, n]."""
+
+    def index_of(self, y: Tensor) -> Tensor:
+        """Where items of the classes y [n] lie [n], each drawn with replacement from its class.
+
+        Raises GflowError where a class has none.
+        """
+
+    def at(self, index: Tensor) -> Batch:
+        """As `next`, the global batch of items at `index`."""
+
 
 class Player(Protocol):
     """A network in training, with its optimizer and schedules."""

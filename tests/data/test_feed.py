@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 import torch
 
@@ -75,3 +76,17 @@ def test_a_recipe_says_where(tmp_path):
         load(path, ["dataset.on_device=3"])
     with pytest.raises(GflowError, match="did you mean"):
         load(path, ["dataset.on_devise=true"])
+
+
+def test_items_of_classes_are_drawn_from_their_own(source):
+    feed = Feed(source, Runtime(HOST), Streams(3))
+    y = torch.tensor([4, 4, 0, 2] * 200)
+    index = feed.index_of(y)
+    assert torch.equal(source.y[index], y)
+    assert len(index[y == 4].unique()) == 20, "every item of a class comes"
+    assert feed.position == 800
+    assert torch.equal(feed.at(index).y, y)
+    assert not torch.equal(feed.index_of(y), index)
+    lacking = attrs.evolve(source, y=source.y.clamp(max=3))
+    with pytest.raises(GflowError, match="no item is of class 4"):
+        Feed(lacking, Runtime(HOST), Streams(3)).index_of(y)

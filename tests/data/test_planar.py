@@ -107,6 +107,18 @@ def test_swissroll():
     assert Swissroll(scale=1.0).load().x.abs().max() < 16
 
 
+def test_the_swissroll_of_drifting():
+    """Its largest coordinate is 1, at the end of the second turn; the noise stands beside it."""
+    part = Swissroll(convention="drifting", noise=0.0)
+    x = part.load().x.double()
+    t = x.norm(dim=1) * 4.5 * math.pi
+    assert t.min() > 0.5 * math.pi - 1e-4
+    near(x.max(), 1.0, 1e-4)
+    near(t.mean(), 2.5 * math.pi, 4 * math.pi / math.sqrt(12 * N))
+    noisy = Swissroll(convention="drifting").load().x
+    near((noisy - x).std(), 0.03, 0.03 / math.sqrt(4 * N))
+
+
 MIXED = Mixture(
     n=9,
     means=((0.0, 1.0), (4.0, -2.0), (-3.0, -3.0)),

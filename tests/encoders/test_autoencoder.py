@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from gflow_core.data.parts import Mnist5k
 from gflow_core.encoders import autoencoder
-from gflow_core.encoders.autoencoder import autoencoder_faults, restored_autoencoder, train_autoencoder
+from gflow_core.encoders.autoencoder import restored_autoencoder, train_autoencoder
+from gflow_core.nn.fits import autoencoder_faults
 from gflow_core.parts.nouns import DataShape
 
 

@@ -9,24 +9,23 @@ import attrs
 import pytest
 import torch
 
-from gflow_core import Adam, Experiment, Phase, Spec, TinySampler, Train
+from gflow_core import TINY, Adam, BatchVelocity, Experiment, Phase, Spec, TinySampler, Train
 from gflow_core.data.parts import Mixture, Ring, Swissroll
-from gflow_core.methods.velocities import Drifting, Flow, Mmd, Sinkhorn, SlicedWasserstein, Svgd
+from gflow_core.encoders.parts import Inception, MnistCnn
+from gflow_core.methods import featured
+from gflow_core.methods.velocities import Flow, Mmd, Sinkhorn, SlicedWasserstein, Svgd
 from gflow_core.nn.cloud import Cloud
 from gflow_core.optim.schedules import Cosine, Linear
 from gflow_core.recipes.recipe import load
 from gflow_core.runs.build import build
 
 TRIED = [
-    Drifting(temperatures=(0.7,), scaled=False),
-    Drifting(temperatures=(0.7, 2.0), kernel="gaussian", scaled=False),
-    Drifting(temperatures=(0.2, 0.5)),
     Mmd(bandwidth=1.3),
     Mmd(bandwidth=1.3, noise=0.4),
     SlicedWasserstein(projections=7),
     Sinkhorn(epsilon=1.0, iterations=40),
 ]
-ids = ["drifting", "drifting, gaussian", "drifting, scaled", "mmd", "mmd, noise", "sliced_wasserstein", "sinkhorn"]
+ids = ["mmd", "mmd, noise", "sliced_wasserstein", "sinkhorn"]
 every_velocity = pytest.mark.parametrize("velocity", TRIED, ids=ids)
 
 
@@ -49,34 +48,6 @@ def of_float(velocity, x, y):
 
 
 # ------------------------------------------------------------------ slow programs
-
-
-def slow_drifting(part, x, y):
-    """As the paper's formulas read, one pair at a time."""
-    targets = [*y, *x]
-    n, m = len(x), len(y)
-    pairs = {(i, j): float((x[i] - targets[j]).norm()) for i in range(n) for j in range(n + m) if j != m + i}
-    scale = sum(pairs.values()) / len(pairs) if part.scaled else 1.0
-    total = torch.zeros_like(x)
-    for tau in part.temperatures:
-        width = tau * scale
-        if part.kernel == "laplace":
-            k = {pair: math.exp(-r / width) for pair, r in pairs.items()}
-        else:
-            k = {pair: math.exp(-(r**2) / (2 * width**2)) for pair, r in pairs.items()}
-        rows = [sum(k.get((i, j), 0.0) for j in range(n + m)) for i in range(n)]
-        columns = [sum(k.get((i, j), 0.0) for i in range(n)) for j in range(n + m)]
-        v = torch.zeros_like(x)
-        for i in range(n):
-            a = [k.get((i, j), 0.0) / math.sqrt(rows[i] * columns[j]) for j in range(n + m)]
-            p, q = sum(a[:m]), sum(a[m:])
-            v[i] = q * sum(a[j] * y[j] for j in range(m)) - p * sum(a[m + j] * x[j] for j in range(n))
-        if part.scaled:  # in coordinates where the mean distance is sqrt(d), then back
-            unit = scale / math.sqrt(x.shape[1])
-            v = v / unit
-            v = v / v.square().mean().sqrt() * unit
-        total += v
-    return total
 
 
 def slow_mmd(part, x, y):
@@ -134,7 +105,6 @@ def slow_sinkhorn(part, x, y):
 
 
 SLOW = {
-    Drifting: slow_drifting,
     Mmd: slow_mmd,
     SlicedWasserstein: slow_sliced_wasserstein,
     Sinkhorn: slow_sinkhorn,
@@ -225,15 +195,6 @@ def test_float32_is_float64_within_rounding(velocity):
     found = of_float(velocity, x.float(), y.float())
     assert found.dtype == torch.float32
     torch.testing.assert_close(found.double(), of(velocity, x, y), rtol=1e-2, atol=1e-3)
-
-
-def test_drifting_reaches_data_from_afar():
-    """Where the kernel comes to exp(-40), whose square is below float32, its direction is still a direction."""
-    x, y = cloud(30, 0, 256).float() / 1000, cloud(30, 1, 256).float() / 1000 + 1
-    v = of_float(Drifting(temperatures=(0.02,)), x, y)
-    distance = torch.cdist(x, torch.cat([x, y])).sum() / (30 * 59)
-    assert float(v.square().mean().sqrt()) == pytest.approx(float(distance) / 16, rel=1e-3)
-    assert float((v / v.norm(dim=1, keepdim=True)).sum(1).mean()) / 16 > 0.9
 
 
 # ------------------------------------------------------------------ by the data's score
@@ -364,12 +325,105 @@ def test_numbers_of_a_velocity_follow_schedules():
 
 
 def test_what_cannot_flow_is_refused():
-    spec = recipe(Drifting(temperatures=()), pool_size=1)
+    spec = recipe(Mmd(), pool_size=1)
     assert [message.partition(";")[0] for message in spec.objective.check(spec)] == [
         "pool_size = 1 is smaller than train.batch_size = 20",
-        "velocity: temperatures is empty",
-        "velocity: a particle drifts away from others",
+        "velocity: a particle is compared with others",
     ]
-    labelled = attrs.evolve(recipe(Mmd()), sampler=TinySampler(conditional=True))
+    labelled = attrs.evolve(recipe(Mmd()), sampler=TinySampler(conditional=True), dataset=TINY["vector-classes"])
     (message,) = labelled.objective.check(labelled)
-    assert "whatever their labels" in message
+    assert "so many classes at a time as objective.classes says" in message
+    for classes, sampler, fault in (
+        (4, True, "classes = 4 of a pool, and the data has 3"),
+        (3, True, "pool_size = 40 does not divide into classes = 3"),
+        (2, False, "classes = 2 is of samplers that read labels"),
+    ):
+        spec = attrs.evolve(
+            labelled,
+            sampler=TinySampler(conditional=sampler),
+            objective=attrs.evolve(labelled.objective, classes=classes),
+        )
+        assert fault in " ".join(spec.objective.check(spec))
+    spec = attrs.evolve(labelled, objective=Flow(velocity=Mmd(data_size=3), pool_size=40, classes=2))
+    assert "data_size = 3 does not divide into classes = 2" in " ".join(spec.objective.check(spec))
+    spec = attrs.evolve(recipe(Mmd(encoder=Inception())), dataset=TINY["rgb"])
+    assert "the encoder inception has no gradient" in " ".join(spec.objective.check(spec))
+
+
+# ------------------------------------------------------------------ class by class
+
+
+@attrs.frozen(kw_only=True)
+class Home(BatchVelocity):
+    """Every particle goes to the mean of the data."""
+
+    def of(self, x, y, normal, done):
+        return y.mean(0) - x
+
+
+def test_the_particles_of_a_class_move_towards_its_data():
+    data = TINY["vector-classes"]
+    spec = attrs.evolve(
+        recipe(Home(data_size=60), classes=2, inner_loops=1, step_size=1.0, projection_passes=2),
+        dataset=data,
+        sampler=TinySampler(conditional=True),
+    )
+    experiment = build(spec)
+    seen, at = [], experiment.feed.at
+    experiment.feed.at = lambda index: (seen.append(index), at(index))[1]
+    next(experiment.objective.step(1))
+    state, source = experiment.objective.state, experiment.feed.source
+    first, second = state.y[0], state.y[-1]
+    assert first != second
+    assert state.y.tolist() == [first] * 20 + [second] * 20
+    (index,) = seen
+    assert source.y[index].tolist() == [first] * 30 + [second] * 30
+    assert experiment.feed.position == experiment.spec.items_a_step() == 60
+    means = source.batch(index).x.view(2, 30, -1).mean(1)
+    torch.testing.assert_close(state.x, means.repeat_interleave(20, 0))
+
+
+# ------------------------------------------------------------------ in an encoder's features
+
+
+class Linear3:
+    """x [n, 2] -> one map of three numbers at one position, and one of two numbers at two."""
+
+    weight = torch.tensor([[1.0, 2.0], [0.5, -1.0], [3.0, 0.0]])
+
+    def maps(self, x):
+        return [(x @ self.weight.T)[:, :, None, None], (x * torch.tensor([2.0, 5.0])).view(-1, 1, 2, 1)]
+
+
+class Seen(Home):
+    def maps(self, experiment):
+        return Linear3().maps
+
+
+@pytest.mark.parametrize("kept", [0, 2**20], ids=["read anew", "kept"])
+def test_a_velocity_of_features_is_pulled_back(kept, monkeypatch):
+    monkeypatch.setattr(featured, "KEPT", kept)
+    experiment = build(attrs.evolve(recipe(Seen(), inner_loops=1, step_size=1.0), dataset=TINY["vector"]))
+    next(experiment.objective.step(1))
+    state, feed = experiment.objective.state, experiment.feed
+    y = feed.source.batch(feed._order[:40]).x
+    found = torch.zeros_like(state.x)
+    scale = torch.tensor([2.0, 5.0])
+    # The mean over channels of one position is that map; of two positions both the mean and the map are compared.
+    for jacobian in (Linear3.weight, scale[None] / 2, scale.diag()):
+        ours, theirs = state.start @ jacobian.T, y @ jacobian.T
+        unit = (2 * theirs.var(0, correction=0).mean()).sqrt()
+        found += 2 / len(jacobian) * ((theirs.mean(0) - ours) / unit**2) @ jacobian
+    torch.testing.assert_close(state.x, state.start + found)
+
+
+def test_a_network_sees_as_much_of_fine_maps_as_the_grid_says():
+    experiment = build(attrs.evolve(recipe(Mmd(encoder=MnistCnn(weights="random"), grid=3)), dataset=TINY["grey"]))
+    features = experiment.objective.velocity.features
+    x = experiment.data.batch(torch.arange(5)).x
+    assert [one.shape for one in features(x)] == [(5, 32), (5, 64), (5, 32 * 9), (5, 64 * 9)]
+    index = torch.tensor([7, 2])
+    for one, other in zip(features.of_data(index), features(experiment.data.batch(index).x), strict=True):
+        torch.testing.assert_close(one, other)
+    metrics = whole_step(experiment)
+    assert metrics["velocity"] > 0

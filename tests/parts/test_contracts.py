@@ -98,6 +98,11 @@ PARTS = [
         velocities.Flow(sampler="none", pool_size=32, inner_loops=2, velocity=velocities.Mmd()),
         {"sampler": Cloud(particles=32)},
     ),
+    (
+        check_objective,
+        velocities.Flow(pool_size=32, inner_loops=2, classes=2, velocity=velocities.Mmd(encoder=MNIST_CNN, grid=2)),
+        {"dataset": TINY["grey-classes"], "sampler": TinySampler(conditional=True)},
+    ),
     (check_analyzer, ModeCoverage(samples=40), {}),
     (check_analyzer, scores.Frechet(samples=40, real_samples=40), {}),
     (check_analyzer, scores.Kernel(samples=40, subset_size=10, subsets=2), {}),

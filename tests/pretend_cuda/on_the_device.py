@@ -44,7 +44,7 @@ ROOT = Path(__file__).parents[2]
 CUDA = torch.device("cuda")
 CONTRACTS = [ROOT / "tests/parts/test_contracts.py", *ROOT.glob("plugins/*/tests/test_contracts.py")]
 TRIED = [case for path in CONTRACTS for case in runpy.run_path(str(path))["PARTS"]]
-NOT_HERE = {"vgrow.theory": "integrates densities, on the host alone"}
+NOT_HERE = dict.fromkeys(("vgrow.theory", "drift.theory"), "integrates densities, on the host alone")
 
 
 def cases(*kinds: str) -> list[Any]:

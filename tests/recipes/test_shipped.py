@@ -123,7 +123,7 @@ def test_a_file_comes_before_a_name(gflow, tmp_path):
     ("word", "message"),
     [
         ("vgrow_minst5k", 'vgrow_minst5k: no such file or shipped recipe; did you mean "vgrow_mnist5k"? (looked in'),
-        ("zzz", "recipes of gflow-cgan, gflow-dcgan, gflow-far, gflow-rmt, gflow-vgrow; gflow ls recipes lists them)"),
+        ("zzz", "gflow-drift, gflow-far, gflow-rmt, gflow-vgrow; gflow ls recipes lists them)"),
         ("recipes/vgrow_mnist5k.toml", "no such file; for the one that comes with gflow-vgrow write vgrow_mnist5k"),
         ("recipes/vgrow_mnist5k", "recipes/vgrow_mnist5k: no such file"),
         ("zzz.toml", "zzz.toml: no such file"),

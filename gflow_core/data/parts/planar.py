@@ -67,8 +67,9 @@ RINGS = {"vgrow": (10.0, 1.0), "gan": (10 / 1.414, 0.02 / 1.414)}
 GRIDS = {"gan": (20 / 2.828, 0.5 / 2.828)}
 """Spacing and std of `grid`: centres -4, -2, ..., 4 and std .05, all times 10 / 2.828."""
 
-SWISSROLLS = {"gan": (0.25, 10 / 7.5)}
-"""Noise and scale of `swissroll`: the noise is added before the scale."""
+SWISSROLLS = {"gan": (0.25, 10 / 7.5, 1.5), "drifting": (0.03 * 4.5 * math.pi, 1 / (4.5 * math.pi), 0.5)}
+"""Noise, scale, and where t begins, in units of pi, of `swissroll`: the noise is added before the scale. `drifting` is
+the planar experiment of Deng et al. 2026: the largest coordinate is 1, and the noise .03 beside it."""
 
 CHECKERBOARDS = {"drifting": (0.5, 0.05)}
 """Side of a square and std of `checkerboard`: the planar experiment of Deng et al. 2026, on [-1, 1]^2."""
@@ -117,12 +118,16 @@ class Grid(_Planar):
 
 @attrs.frozen(kw_only=True)
 class Swissroll(_Planar):
-    """A spiral, scale * ((t cos t, t sin t) + noise), t uniform on (1.5 pi, 4.5 pi). It has no modes."""
+    """A spiral, scale * ((t cos t, t sin t) + noise), t uniform up to 4.5 pi. It has no modes."""
 
     has_modes: ClassVar[bool] = False
     has_density: ClassVar[bool] = False
 
-    convention: Literal["gan"] = option("gan", doc="Noise .25 and scale 10/7.5.")
+    convention: Literal["gan", "drifting"] = option(
+        "gan",
+        doc="t from 1.5 pi, noise .25 and scale 10/7.5 (gan); or t from .5 pi, scale 1/(4.5 pi), so that the largest "
+        "coordinate is 1, and noise .03 at that scale (drifting).",
+    )
     noise: float | None = option(
         None, doc="Standard deviation of the noise, before the scale; the convention's by default.", ge=0
     )
@@ -131,9 +136,10 @@ class Swissroll(_Planar):
     def load(self, progress: Progress = no_progress) -> Source:
         from gflow_core.data import planar
 
-        noise, scale = SWISSROLLS[self.convention]
+        noise, scale, start = SWISSROLLS[self.convention]
         noise = noise if self.noise is None else self.noise
-        return planar.source(planar.draw_swissroll(noise, self.scale or scale, self.n, self._stream("swissroll")))
+        x = planar.draw_swissroll(noise, self.scale or scale, start, self.n, self._stream("swissroll"))
+        return planar.source(x)
 
 
 @attrs.frozen(kw_only=True)

@@ -1,0 +1,1 @@
+"""Drifting models: generative modelling via drifting (Deng et al. 2026)."""
