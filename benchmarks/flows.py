@@ -77,7 +77,7 @@ DISCRIMINATOR = ['discriminator={ use = "vgrow.mlp" }', f"optimizer.discriminato
 LEARNT = [*DISCRIMINATOR, "objective.inner_loops=20"]
 
 # Options in units of the data, whose root mean square is 10. Those of a move hold with and without a sampler. Chosen on
-# `mixture`: EPT's step of .06, .2, .6, 2 and 6, the bandwidth of svgd of 2 and the median; R1's weight of 1, 10 and 100.
+# `mixture`: EPT's step of .06, .2, .6, 2, 6; the bandwidth of svgd of 2, median; the weight of R1 of 1, 10, 100.
 VELOCITIES: dict[str, list[str]] = {
     "ratio, kl": [*LEARNT, "objective.velocity=vgrow.ratio"],
     "ratio, js": [*LEARNT, 'objective.velocity={ use = "vgrow.ratio", divergence = "js" }'],
