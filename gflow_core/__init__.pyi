@@ -104,6 +104,7 @@ from .methods.gradients import (
 )
 from .methods.pieces import Pieces as Pieces
 from .methods.particles import (
+    Everywhere as Everywhere,
     Field as Field,
     FlowState as FlowState,
     ParticleFlowObjective as ParticleFlowObjective,

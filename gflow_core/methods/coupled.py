@@ -4,16 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache, partial
 
 import torch
 from torch import Tensor
 
 from gflow_core.errors import GflowError
 from gflow_core.methods.featured import Features
-from gflow_core.methods.particles import Field, FlowState
+from gflow_core.methods.particles import Everywhere, Field, FlowState
 from gflow_core.parts.training import Experiment
 
 __all__ = ["Coupled"]
+
+
+def _descending(potential: Callable[[], Callable[[Tensor], Tensor]], v: Tensor) -> Everywhere:
+    """The field down a potential, which is made when it is first asked for; v [n, *shape] at the particles."""
+    made = cache(potential)
+
+    def witness(points: Tensor) -> Tensor:
+        return made()(points.flatten(1))
+
+    def at(points: Tensor) -> Tensor:
+        points = points.detach().requires_grad_()
+        with torch.enable_grad():
+            (slope,) = torch.autograd.grad(witness(points).sum(), points)
+        return -slope
+
+    return Everywhere(lambda rows: v[rows], at, witness, "potential    (particles go from red to blue)")
 
 
 class Coupled:
@@ -22,7 +39,8 @@ class Coupled:
     `velocity(x, y, normal, done)` gives [n, d] for particles x [n, d] and data y [m, d], as `BatchVelocity.of` does; m
     is `data_size`, which may be 0. A pool of several classes flows class by class, with data of that class, and if it
     `contrasts` with `others`, those of all. With `features` it is the velocity of what an encoder sees, pulled back to
-    the particles.
+    the particles. `potential(x, y, done)`, if any, gives what the velocity of items descends as a function of points
+    [k, d]: [k].
     """
 
     observes: Sequence[str] = ()
@@ -37,6 +55,7 @@ class Coupled:
         classes: int | None = None,
         contrasts: bool = False,
         features: Features | None = None,
+        potential: Callable[[Tensor, Tensor, int], Callable[[Tensor], Tensor]] | None = None,
     ) -> None:
         assert experiment.feed is not None
         self.experiment = experiment
@@ -47,6 +66,7 @@ class Coupled:
         self.classes = classes
         self.contrasts = contrasts
         self.features = features
+        self.potential = potential
         if data_size % self.runtime.world:
             raise GflowError(
                 f"objective.velocity.data_size = {data_size} does not divide among {self.runtime.world} processes"
@@ -56,14 +76,17 @@ class Coupled:
     def at(self, state: FlowState, done: int) -> Iterator[Field]:
         """The velocities of all particles, each row at hand."""
         assert state.x is not None
-        v = self._between(state.x, state, done) if self.features is None else self._pulled_back(state.x, state, done)
+        if self.features is not None:
+            v = self._pulled_back(state.x, state, done)
+        else:
+            x = state.x.flatten(1)
+            y = self.runtime.gather(self.feed.at(self._chosen(state)).x).flatten(1) if self.data_size else x[:0]
+            with torch.no_grad():
+                v = self._by_class(x, y, done).view(state.x.shape)
+            if self.potential is not None and self.classes is None:
+                yield _descending(partial(self.potential, x, y, done), v)
+                return
         yield lambda rows: v[rows]
-
-    def _between(self, x: Tensor, state: FlowState, done: int) -> Tensor:
-        """Velocities [n, *shape] of the items x themselves."""
-        y = self.runtime.gather(self.feed.at(self._chosen(state)).x) if self.data_size else x[:0]
-        with torch.no_grad():
-            return self._by_class(x.flatten(1), y.flatten(1), done).view(x.shape)
 
     def _pulled_back(self, x: Tensor, state: FlowState, done: int) -> Tensor:
         """Velocities [n, *shape] of x, a step of which makes what the encoder sees of it go along its own velocity.

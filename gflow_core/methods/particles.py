@@ -6,7 +6,7 @@ Particles x_i = G(z_i) follow dx/dt = v(x); the sampler G is then fitted to wher
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Literal, Protocol, TypeVar
 
@@ -25,7 +25,7 @@ from gflow_core.parts.contracts import at
 from gflow_core.parts.nouns import DataShape
 from gflow_core.parts.training import Experiment, Metrics, Phase, Player
 
-__all__ = ["Field", "FlowState", "ParticleFlowObjective", "Velocity", "clamp_bounds"]
+__all__ = ["Everywhere", "Field", "FlowState", "ParticleFlowObjective", "Velocity", "clamp_bounds"]
 
 T = TypeVar("T")
 
@@ -58,6 +58,24 @@ class Field(Protocol):
         """Rows of the pool -> their velocities [rows, *shape], in the pool's type, without gradient."""
 
 
+@attrs.frozen(eq=False)
+class Everywhere:
+    """A field that is known between particles, too: it can be drawn. Called, it is the field of the particles."""
+
+    rows: Field
+    at: Callable[[Tensor], Tensor]
+    """Velocities at points [n, *shape], which move no particle: the same shape, without gradient."""
+    witness: Callable[[Tensor], Tensor] | None = None
+    """What particles go down, at points [n, *shape]: [n], 0 where particles and data are even."""
+    label: str = ""
+    """What the witness is called in figures."""
+    observe: Callable[[Tensor, Tensor], Mapping[str, Tensor]] = lambda real, particles: {}
+    """What it makes of data and particles [n, *shape], such as a divergence between them: 0-dimensional, by names."""
+
+    def __call__(self, rows: slice) -> Tensor:
+        return self.rows(rows)
+
+
 class Velocity(Protocol):
     """What moves the particles, built: one field a move.
 
@@ -73,7 +91,8 @@ class Velocity(Protocol):
     def at(self, state: FlowState, done: int) -> AbstractContextManager[Field]:
         """The field in which the pool `state.x` moves now, entered while all particles move once.
 
-        `done` are the steps finished, which schedules follow. Every process is asked for it, with the whole pool.
+        `done` are the steps finished, which schedules follow. Every process is asked for it, with the whole pool. One
+        that is an `Everywhere` is drawn between particles, too.
         """
 
 

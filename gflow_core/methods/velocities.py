@@ -41,6 +41,9 @@ class BatchVelocity:
     """A velocity that follows from the pool and a batch of the data alone. A part extends it by `of`.
 
     One that says `contrasts` is given `others` besides, where pools have several classes: the data of all of them.
+
+    One that goes down a function may have `potential(x, y, done)`, which gives f, a function of points [k, d]:
+    [k], with v = -grad f; it is drawn by that between particles, too.
     """
 
     players: ClassVar[tuple[str, ...]] = ()
@@ -93,6 +96,7 @@ class BatchVelocity:
             classes=rules.classes,
             contrasts=self.contrasts,
             features=features,
+            potential=getattr(self, "potential", None),
         )
 
     def maps(self, experiment: Experiment) -> Callable[[Tensor], list[Tensor]] | None:
@@ -141,6 +145,16 @@ class Mmd(BatchVelocity):
         push = to_particles @ x - to_particles.sum(1, keepdim=True) * seen
         return pull - push
 
+    def potential(self, x: Tensor, y: Tensor, done: int) -> Callable[[Tensor], Tensor]:
+        """The witness f, without noise; a particle counts itself."""
+        double = 2 * at(self.bandwidth, done) ** 2
+
+        def mean_kernel(points: Tensor, others: Tensor) -> Tensor:
+            k = (squares(points, others) / -double).exp().mean(1)
+            return double / 2 * k
+
+        return lambda points: mean_kernel(points, x) - mean_kernel(points, y)
+
 
 @attrs.frozen(kw_only=True)
 class SlicedWasserstein(BatchVelocity):
@@ -182,6 +196,23 @@ class Sinkhorn(BatchVelocity):
     iterations: int = option(50, doc="Sinkhorn iterations of each of the two transports.", ge=1)
 
     def of(self, x: Tensor, y: Tensor, normal: Callable[[int, int], Tensor], done: int) -> Tensor:
+        ours, both, g, own = self._transports(x, y, done)
+        found: Tensor = (both + g).softmax(1) @ y - (ours + own).softmax(1) @ x
+        return found
+
+    def potential(self, x: Tensor, y: Tensor, done: int) -> Callable[[Tensor], Tensor]:
+        """The potential of the particles in the transport to the data, less that to themselves."""
+        epsilon = at(self.epsilon, done)
+        _, _, g, own = self._transports(x, y, done)
+
+        def soft_cost(points: Tensor, others: Tensor, dual: Tensor) -> Tensor:
+            reach = (squares(points, others) / (-2 * epsilon) + dual).logsumexp(1)
+            return epsilon * (math.log(len(others)) - reach)
+
+        return lambda points: soft_cost(points, y, g) - soft_cost(points, x, own)
+
+    def _transports(self, x: Tensor, y: Tensor, done: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """-|x - x|^2 / 2 epsilon [n, n], the same to data [n, m]; the potentials of y [m] and x [n], over epsilon."""
         epsilon = at(self.epsilon, done)
         ours, both = squares(x, x) / (-2 * epsilon), squares(x, y) / (-2 * epsilon)
         f, g = x.new_zeros(len(x)), y.new_zeros(len(y))  # potentials over epsilon
@@ -190,8 +221,7 @@ class Sinkhorn(BatchVelocity):
             f = math.log(len(y)) - (both + g).logsumexp(1)
             g = math.log(len(x)) - (both + f[:, None]).logsumexp(0)
             own = (own + math.log(len(x)) - (ours + own).logsumexp(1)) / 2  # symmetric: averaged, it converges fast
-        found: Tensor = (both + g).softmax(1) @ y - (ours + own).softmax(1) @ x
-        return found
+        return ours, both, g, own
 
 
 @attrs.frozen(kw_only=True)

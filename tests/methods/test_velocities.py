@@ -47,6 +47,23 @@ def of_float(velocity, x, y):
     return velocity.of(x, y, lambda n, d: draw(n, d).float(), 0)
 
 
+# ------------------------------------------------------------------ potentials
+
+
+@pytest.mark.parametrize(
+    "velocity", [Mmd(bandwidth=1.3), Sinkhorn(epsilon=1.0, iterations=200)], ids=["mmd", "sinkhorn"]
+)
+def test_particles_go_down_the_potential(velocity):
+    x, y = cloud(9, 0), cloud(12, 1) + 0.5
+    points = x.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(velocity.potential(x, y, 0)(points).sum(), points)
+    v = of(velocity, x, y)
+    if isinstance(velocity, Mmd):  # a particle is not among the others, whose mean is over n - 1
+        far = of(velocity, x, y + 1e3)
+        v = v - far / len(x)
+    assert torch.allclose(-slope, v, atol=1e-6)
+
+
 # ------------------------------------------------------------------ slow programs
 
 

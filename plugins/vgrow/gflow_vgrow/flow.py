@@ -6,7 +6,7 @@ D_f(q || p): with r = q/p learnt as exp(-d) by logistic regression, dx/dt = -f''
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
@@ -17,8 +17,8 @@ from torch.nn.utils import parametrize
 
 from gflow_core import (
     Batch,
+    Everywhere,
     Experiment,
-    Field,
     FlowRules,
     FlowState,
     Pieces,
@@ -125,7 +125,8 @@ def projection_passes(rule: Passes, step: int) -> int:
 class LearntRatio:
     """The velocity s(x) grad d(x), built: s = factor(d(x)), d learnt before each move by `updates` lessons.
 
-    `observes` names the lesson's loss and what `observe` finds in d(real) and d(fake), a number.
+    `observes` names the lesson's loss and what `observe` finds in d(real) and d(fake), a number. `witness` of logits is
+    what pictures of the field show, under that `name`: positive where there are too many particles.
     """
 
     def __init__(
@@ -138,6 +139,8 @@ class LearntRatio:
         discriminator_steps: int,
         observe: Callable[[Tensor, Tensor], Tensor],
         observes: Sequence[str] = ("discriminator_loss", "divergence"),
+        witness: Callable[[Tensor], Tensor] = torch.neg,
+        name: str = "$-d$",
     ) -> None:
         assert experiment.spec.train is not None
         assert experiment.feed is not None
@@ -148,6 +151,8 @@ class LearntRatio:
         self.updates = discriminator_steps
         self.observe = observe
         self.observes = observes
+        self.witness = witness
+        self.label = f"{name}    (blue: more real,  red: more generated)"
         self.feed = experiment.feed
         self.runtime = experiment.runtime
         self.discriminator = experiment.players["discriminator"]
@@ -156,14 +161,14 @@ class LearntRatio:
         self._reads_labels: bool = experiment.spec.discriminator.conditional
 
     @contextmanager
-    def at(self, state: FlowState, done: int) -> Iterator[Field]:
+    def at(self, state: FlowState, done: int) -> Iterator[Everywhere]:
         """The field after the updates of one move."""
         self.learn(state)
         with self.standing(state) as field:
             yield field
 
     @contextmanager
-    def standing(self, state: FlowState) -> Iterator[Field]:
+    def standing(self, state: FlowState) -> Iterator[Everywhere]:
         """The field of the discriminator as it is: it stands still, its weights normalised and cast once for all."""
         module = self.discriminator.module
 
@@ -173,8 +178,23 @@ class LearntRatio:
             with self.runtime.autocast():
                 return velocity(module, state.x[rows], self.factor, y)
 
+        def elsewhere(points: Tensor) -> Tensor:
+            with self.runtime.autocast():
+                return velocity(module, points, self.factor)
+
+        def logits(points: Tensor) -> Tensor:
+            with torch.no_grad(), self.runtime.autocast():
+                d: Tensor = module(points)
+            return d.to(points.dtype)
+
+        def witness(points: Tensor) -> Tensor:
+            return self.witness(logits(points))
+
+        def observe(real: Tensor, particles: Tensor) -> Mapping[str, Tensor]:
+            return {self.observes[1]: self.observe(logits(real), logits(particles))}
+
         with frozen(module), evaluating(module), parametrize.cached(), self.discriminator.cast():
-            yield field
+            yield Everywhere(field, elsewhere, witness, self.label, observe)
 
     def learn(self, state: FlowState) -> None:
         """The discriminator's steps before a move."""

@@ -74,6 +74,7 @@ class Ratio(RatioOptions, _Learnt):
             lesson=comparing(discriminator_loss),
             discriminator_steps=self.discriminator_steps,
             observe=self.divergence.estimate,
+            name=r"$\log r = -d$",
         )
 
 
@@ -155,4 +156,6 @@ class Ept(_Learnt):
             lesson=least_squares("generated" if self.ratio == "p/q" else "real", self.penalty),
             discriminator_steps=self.discriminator_steps,
             observe=self.estimate,
+            witness=(lambda r: 1 - r) if self.ratio == "p/q" else (lambda r: r - 1),
+            name="$1 - R$" if self.ratio == "p/q" else "$R - 1$",
         )
