@@ -29,7 +29,7 @@ def digits(run: Path, step: int) -> Image.Image:
 
 def flow(run: Path) -> Image.Image:
     """The right panel of the flow field inside its axes: paths, velocities, density ratio."""
-    figure = Image.open(run / "analysis" / "vgrow.flow_field" / "flow_field.png").convert("RGB")
+    figure = Image.open(run / "analysis" / "flow_field" / "flow_field.png").convert("RGB")
     w, h = figure.size
     return tall(figure.crop((round(0.5138 * w), round(0.0818 * h), round(0.9187 * w), round(0.8708 * h))))
 

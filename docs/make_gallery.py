@@ -110,6 +110,9 @@ CAPTIONS = {
     "far.gradient_explosion/plane": (
         "Logits, and where the sampler moves its points; on the right the steepest close pair."
     ),
+    "flow_field/flow_field": (
+        "The first move's velocities, and all moves' paths, over what the field knows: here the log density ratio."
+    ),
     "interpolation/interpolation": "Rows are pairs of latents, columns the way from one to the other.",
     "losses/losses": "What was logged thin, its running mean thick, the equilibrium dashed.",
     "memorization/distances": "Distances to the nearest training item: of samples, and of held-out items.",
@@ -139,7 +142,6 @@ CAPTIONS = {
     "rmt.theory/theory": "The spectrum, one draw of the mixture, and what theory says of it.",
     "sample_grid/real": "Real items.",
     "sample_grid/samples": "Samples.",
-    "vgrow.flow_field/flow_field": "The first move's velocities, and all moves' paths, over the log density ratio.",
     "vgrow.theory/decay": (
         "The divergence over time with tangents of the predicted slope; measured rates on predicted ones."
     ),

@@ -18,6 +18,7 @@ from gflow_core.parts.hookspecs import hookimpl
 from gflow_core.runs import loggers, trackers
 from gflow_core.scores import feature_scores, image_scores
 from gflow_core.scores.caption_match import CaptionMatch
+from gflow_core.scores.flow_field import FlowField
 from gflow_core.scores.interpolation import Interpolation
 from gflow_core.scores.losses import Losses
 from gflow_core.scores.mode_coverage import ModeCoverage
@@ -92,6 +93,7 @@ def register_analyzers(add: Add) -> None:
     add("interpolation", Interpolation)
     add("inversion", image_scores.Inversion)
     add("refine", Refine)
+    add("flow_field", FlowField)
     add("losses", Losses)
     add("caption_match", CaptionMatch)
 

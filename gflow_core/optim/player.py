@@ -125,9 +125,19 @@ class Player:
             g.mul_(factor.view(-1, *[1] * (g.dim() - 1)))
 
 
-def make_player(module: nn.Module, part: OptimizerPart, runtime: Runtime) -> Player:
-    """A player beside those of the recipe: for a network that a method or an analyzer trains for itself."""
-    return Player(module, part, runtime)
+def make_player(
+    module: nn.Module,
+    part: OptimizerPart,
+    runtime: Runtime,
+    *,
+    clip: Number | None = None,
+    still: Sequence[nn.Module] = (),
+) -> Player:
+    """A player beside those of the recipe: for a network that a method or an analyzer trains for itself.
+
+    `clip` is the longest gradient, as `train.clip`; `still` are modules in it that stay in eval mode.
+    """
+    return Player(module, part, runtime, clip=clip, still=still)
 
 
 @contextmanager

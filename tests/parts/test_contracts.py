@@ -21,6 +21,7 @@ from gflow_core.parts.plugins import plugins
 from gflow_core.scores import feature_scores as scores
 from gflow_core.scores import image_scores as images
 from gflow_core.scores.caption_match import CaptionMatch
+from gflow_core.scores.flow_field import FlowField
 from gflow_core.scores.interpolation import Interpolation
 from gflow_core.scores.losses import Losses
 from gflow_core.scores.mode_coverage import ModeCoverage
@@ -123,6 +124,17 @@ PARTS = [
     (check_analyzer, images.Inversion(count=2, steps=3, starts=2), {}),
     (check_analyzer, Refine(steps=2, samples=12), {}),
     (check_analyzer, Refine(steps=2, samples=12, encoder=MNIST_CNN), {}),
+    *(
+        (
+            check_analyzer,
+            FlowField(particles=8, arrows=3, resolution=10),
+            {
+                "objective": velocities.Flow(pool_size=32, inner_loops=2, velocity=velocity()),
+                **({"dataset": datasets.Ring(n=50)} if velocity is velocities.Svgd else {}),
+            },
+        )
+        for velocity in OWN_VELOCITIES
+    ),
     (check_analyzer, Losses(), {}),
     (check_analyzer, CaptionMatch(encoder=MNIST_CNN, samples=90), {"dataset": datasets.CaptionedDigits(limit=10)}),
     (check_encoder, MNIST_CNN, {}),

@@ -32,7 +32,7 @@ GOOD: dict[str, Any] = {
         "discriminator": {"use": "rmsprop", "lr": 1e-4},
     },
     "train": {"steps": 10, "batch_size": 8, "ema": {"decay": 0.9}},
-    "analyze": [{"use": "vgrow.theory", "every": 5}, {"use": "vgrow.flow_field", "name": "field"}],
+    "analyze": [{"use": "vgrow.theory", "every": 5}, {"use": "flow_field", "name": "field"}],
 }
 
 KEYS = "use gflow dataset sampler latent dim optimizer lr schedule train steps ema analyze every name 0 1 7 -1 widht"

@@ -59,7 +59,7 @@ BASE = """
     use = "vgrow.theory"
 
     [[analyze]]
-    use = "vgrow.flow_field"
+    use = "flow_field"
     every = 5
 """
 
@@ -310,7 +310,7 @@ def test_a_problem_of_a_table_names_the_overrides_in_it(base):
         ("sampler.latent=normal", ("sampler", "latent"), {"use": "normal", "dim": 3}),
         ("dataset=grid", ("dataset",), {"use": "grid"}),
         ("sampler=vgrow.mlp", ("sampler", "width"), 16),
-        ("analyze.1=vgrow.flow_field", ("analyze", 1, "every"), 5),
+        ("analyze.1=flow_field", ("analyze", 1, "every"), 5),
         ("optimizer.sampler.schedule=constant", ("optimizer", "sampler", "schedule"), {"use": "constant"}),
         ("discriminator={ width = 9 }", ("discriminator",), {"use": "vgrow.mlp", "width": 9}),
     ],
@@ -335,7 +335,7 @@ def test_overrides_go_left_to_right_and_the_last_wins(base):
     recipe = load(base, overrides)
     assert recipe.spec.sampler.width == 7
     assert recipe.spec.optimizer["sampler"].lr == 1.0
-    assert [(a.name, a.every) for a in recipe.spec.analyze] == [("vgrow.flow_field", 9)]
+    assert [(a.name, a.every) for a in recipe.spec.analyze] == [("flow_field", 9)]
     assert recipe.origins["optimizer", "sampler", "use"] == "override optimizer.sampler=sgd"
     assert recipe.origins["analyze", 0, "every"] == "override analyze.0.every=9"
     assert recipe.origins["analyze", 0, "use"] == "base.toml"

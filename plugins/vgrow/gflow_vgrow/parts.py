@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 __all__ = [
     "AffineSampler",
     "Flow",
-    "FlowField",
     "MlpDiscriminator",
     "MlpSampler",
     "ResnetDiscriminator",
@@ -257,51 +256,6 @@ class Flow(RatioOptions, ParticleFlow):
 
 
 # ------------------------------------------------------------------ analyzers
-
-
-@attrs.frozen(kw_only=True)
-class FlowField:
-    """What the flow does in the plane: particles, their paths over inner loops, velocities, density ratio.
-
-    Fresh particles leave the sampler as it stands and move for some inner loops with a copy of the
-    discriminator that goes on learning, as in training; nothing of the run changes.
-    """
-
-    cite: ClassVar[tuple[str, ...]] = ("gao2019vgrow",)
-    needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler", "discriminator", "objective"})
-
-    particles: int = option(256, doc="Particles drawn and moved.", ge=1)
-    inner_loops: int | None = option(None, doc="Moves drawn as paths; the objective's own number by default.", ge=1)
-    arrows: int = option(24, doc="Velocity arrows along each axis.", ge=2)
-    resolution: int = option(200, doc="Points along each axis of the heat map.", unit="points", ge=10)
-
-    def check(self, spec: Spec) -> Iterable[str]:
-        if spec.objective is not None and not isinstance(getattr(spec.objective, "velocity", None), Ratio):
-            yield "draws the flow of vgrow.flow, along vgrow.ratio; the recipe has another objective"
-        if any(part is not None and part.conditional for part in (spec.sampler, spec.discriminator)):
-            yield "draws one flow for all points; a network reads labels, and each has a flow of its own"
-        if spec.dataset is not None and spec.dataset.data_shape().shape != (2,):
-            yield f"draws the plane, the data is {spec.dataset.data_shape()}"
-
-    def build(self) -> Callable[[Subject], Result]:
-        from gflow_vgrow.flow_field import flow_field
-
-        def look(subject: Subject) -> Result:
-            flow: ParticleFlow = subject.spec.objective
-            ratio: Ratio = flow.velocity  # type: ignore[assignment]
-            return flow_field(
-                subject,
-                flow,
-                divergence=ratio.divergence,
-                factor=ratio.factor,
-                discriminator_steps=ratio.discriminator_steps,
-                particles=self.particles,
-                loops=self.inner_loops or flow.inner_loops,
-                arrows=self.arrows,
-                resolution=self.resolution,
-            )
-
-        return look
 
 
 @attrs.frozen(kw_only=True)

@@ -31,7 +31,6 @@ def register_objectives(add: Add) -> None:
 
 @hookimpl
 def register_analyzers(add: Add) -> None:
-    add("vgrow.flow_field", parts.FlowField)
     add("vgrow.theory", parts.Theory)
 
 

@@ -23,7 +23,6 @@ PARTS = [
     (check_sampler, parts.AffineSampler(), {}),
     (check_discriminator, parts.MlpDiscriminator(width=8), {}),
     (check_objective, FLOW, {}),
-    (check_analyzer, parts.FlowField(particles=8, arrows=3, resolution=10), {"objective": FLOW}),
     *((partial(check_part, "vgrow.divergence"), divergence, {}) for divergence in PUBLISHED.values()),
     *((partial(check_part, "flow.velocity"), velocity, {}) for velocity in VELOCITIES),
     *((check_objective, Flow(pool_size=32, inner_loops=2, velocity=velocity), {}) for velocity in VELOCITIES[1:]),
