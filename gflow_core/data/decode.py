@@ -6,33 +6,33 @@ Imports no torch: every decoding process imports this module.
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import os
-import signal
-import threading
 import warnings
 import zipfile
 from collections.abc import Sequence
 from functools import lru_cache
 from io import BytesIO
-from multiprocessing.connection import wait
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import attrs
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from gflow_core.data.archives import LARGEST, zip_bytes
+from gflow_core.data.database import database_bytes
 from gflow_core.data.fit import Size, height_width, largest_within, plain_size
 from gflow_core.data.pixels import RESAMPLE, Pixels
 from gflow_core.data.places import first_line
 from gflow_core.files.reading import opened, read_bytes
 
-__all__ = ["FORMATS", "SUFFIXES", "Chunk", "Decoding", "Job", "Outcome", "decode", "decode_chunk", "start_worker"]
+__all__ = ["FORMATS", "SUFFIXES", "Chunk", "Decoding", "Job", "Kind", "Outcome", "decode", "decode_chunk"]
 
 SUFFIXES = frozenset((".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
 """Files with other names are not images."""
+
+Kind: TypeAlias = Literal["folder", "zip", "tar", "lmdb"]
+"""Of a store of images."""
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What Pillow is to read; it hands some of the others to other programs."""
@@ -56,7 +56,8 @@ class Job:
     """What all chunks have in common."""
 
     store: Path
-    """The folder or zip that a worker reads from."""
+    """The folder, zip or database that a worker reads from."""
+    kind: Kind
     decoding: Decoding
     target: Path
     """The file that rows are written into, each at its place."""
@@ -140,7 +141,7 @@ def decode_chunk(job: Job, chunk: Chunk) -> Outcome:
     with open(job.target, "r+b") as target:
         for i, (row, name) in enumerate(zip(chunk.rows, chunk.names, strict=True)):
             try:
-                raw = chunk.contents[i] if chunk.contents is not None else _read(job.store, name)
+                raw = chunk.contents[i] if chunk.contents is not None else _read(job, name)
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # Pillow's remarks on odd but readable files
                     data = decode(raw, job.decoding).tobytes()
@@ -158,26 +159,15 @@ def decode_chunk(job: Job, chunk: Chunk) -> Outcome:
     return unreadable, digest.hexdigest()
 
 
-def _read(store: Path, name: str) -> bytes:
-    if store.is_dir():
-        return read_bytes(store / name, LARGEST)
-    return zip_bytes(_zip(store, store.stat().st_mtime_ns), name)
+def _read(job: Job, name: str) -> bytes:
+    if job.kind == "folder":
+        return read_bytes(job.store / name, LARGEST)
+    if job.kind == "lmdb":
+        return database_bytes(job.store, name)
+    return zip_bytes(_zip(job.store, job.store.stat().st_mtime_ns), name)
 
 
 @lru_cache(maxsize=1)
 def _zip(path: Path, _mtime: int) -> zipfile.ZipFile:
     """The opened zip, once a process; its time is part of the key, so that a replaced file is opened anew."""
     return zipfile.ZipFile(opened(path))
-
-
-def start_worker() -> None:
-    """Leave Ctrl-C to the parent, which ends this process; end with the parent if it is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Windows; elsewhere it does not come through
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def follow(sentinel: int) -> None:
-        wait([sentinel])
-        os._exit(1)
-
-    threading.Thread(target=follow, args=(parent.sentinel,), daemon=True).start()

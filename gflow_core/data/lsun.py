@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from importlib.util import find_spec
 from typing import Literal
 
 from gflow_core.data.cache import Decoded, Selection, decoded
+from gflow_core.data.database import PAGES
 from gflow_core.data.decode import Decoding
 from gflow_core.data.places import expand, not_found
 from gflow_core.data.store import Store, open_store
@@ -16,7 +17,7 @@ __all__ = ["read_lsun"]
 
 TOOLS = "https://github.com/fyu/lsun"
 SPLITS = {"train": "train", "test": "val"}
-SUFFIXES = ("", ".zip", ".tar", "_lmdb")
+SUFFIXES = ("", ".zip", ".tar", "_lmdb", "_lmdb.zip")
 
 
 def read_lsun(
@@ -38,10 +39,11 @@ def read_lsun(
         raise not_found(
             f"LSUN, {category}",
             places,
-            f"download {name}_lmdb.zip by {TOOLS} and export its images into one of these, or set dataset.root or "
+            f"download {name}_lmdb.zip by {TOOLS} and unpack it into one of these folders, or set dataset.root or "
             "dataset.category to what is there",
         )
-    store = open_store(found)
+    packed = next((place for place in (found, found / f"{name}_lmdb") if (place / PAGES).is_file()), None)
+    store = Store(packed, "lmdb") if packed else open_store(found)
     return decoded(
         store,
         decoding,
@@ -54,17 +56,13 @@ def read_lsun(
 
 
 def _select(store: Store, name: str, limit: int | None) -> Selection:
-    if not store.names:
-        packed = _lmdb(store.path)
-        what = "is a database (lmdb), which gflow does not read" if packed else "holds no images"
-        folder = name.removesuffix("_lmdb")
+    if store.kind == "lmdb" and not find_spec("lmdb"):
         raise DataError(
-            f"{store.path}: {what}; export its images: python3 data.py export {packed or f'{name}_lmdb'} --out_dir "
-            f"{store.path.parent / folder} (data.py of {TOOLS})"
+            f'{store.path}: is a database (lmdb): pip install "gflow-core[lmdb]" to read it; or export its images: '
+            f"python3 data.py export {store.path} --out_dir {store.path.parent / name} (data.py of {TOOLS})"
         )
+    if not store.names:
+        packed = store.kind != "lmdb" and store.file([f"{name}_lmdb/{PAGES}", PAGES], start=0)
+        what = "is a packed database (lmdb), which is read from its folder: unpack it" if packed else "holds no images"
+        raise DataError(f"{store.path}: {what}; {name}_lmdb.zip is downloaded by download.py of {TOOLS}")
     return Selection(sorted(store.names, key=lambda one: one.rpartition("/")[2])[:limit])
-
-
-def _lmdb(path: Path) -> Path | None:
-    """The folder of a database at `path`, or in it."""
-    return next((place for place in (path, *path.glob("*_lmdb")) if (place / "data.mdb").is_file()), None)

@@ -12,24 +12,24 @@ import math
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from io import BytesIO
 from itertools import islice
-from multiprocessing import active_children, get_context
 from pathlib import Path
 
 import numpy as np
 
-from gflow_core.data.decode import Chunk, Decoding, Job, Outcome, decode_chunk, start_worker
+from gflow_core.data.decode import Chunk, Decoding, Job, Outcome, decode_chunk
 from gflow_core.data.fit import height_width
 from gflow_core.data.pixels import Pixels
+from gflow_core.data.places import DAMAGED
+from gflow_core.data.processes import MAIN, processes
 from gflow_core.data.store import Store
 from gflow_core.errors import DataError
 from gflow_core.files.reading import parse_json
 from gflow_core.files.whole import written_aside
-from gflow_core.machine.signals import held_back
 from gflow_core.parts.nouns import Progress
 
 __all__ = ["CHUNK", "compacted", "copy_all", "cores", "decode_all", "part_of"]
@@ -58,7 +58,7 @@ def decode_all(
     with open(journal, "a") as log:
         progress("decoding images", count, total)
         for number, (faults, digest) in _decoded_chunks(
-            Job(store.path, decoding, part, offset), chunks, _workers(workers, total - count)
+            Job(store.path, store.kind, decoding, part, offset), chunks, _workers(workers, total - count)
         ):
             unreadable.update(faults)
             log.write(json.dumps({"chunk": number, "unreadable": faults, "sha256": digest}) + "\n")
@@ -185,35 +185,24 @@ def _workers(wanted: int | None, images: int) -> int:
 
 def _decoded_chunks(job: Job, chunks: Iterator[Chunk], workers: int) -> Iterator[tuple[int, Outcome]]:
     """Decode in `workers` processes: (chunk number, what came of it), as chunks finish."""
-    if workers == 1:
+    if workers == 1 and job.kind != "lmdb":  # whose damage ends a process
         for chunk in chunks:
             yield chunk.number, decode_chunk(job, chunk)
         return
-    # Spawned, not forked: this process may hold a device, and threads.
-    others = set(active_children())
-    with held_back():  # Python's helper is started here
-        pool = ProcessPoolExecutor(workers, get_context("spawn"), start_worker)
     waiting: dict[Future[Outcome], Chunk] = {}
     try:
-        while True:
-            # A few chunks ahead of the workers, no more: those of a tar are in memory.
-            for chunk in islice(chunks, 2 * workers - len(waiting)):
-                with held_back():  # a worker is started here
-                    waiting[pool.submit(decode_chunk, job, chunk)] = chunk
-            if not waiting:
-                return
-            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                chunk = waiting.pop(future)
-                yield chunk.number, future.result()
+        with processes(workers) as submit:
+            while True:
+                # A few chunks ahead of the workers, no more: those of a tar are in memory.
+                for chunk in islice(chunks, 2 * workers - len(waiting)):
+                    waiting[submit(decode_chunk, job, chunk)] = chunk
+                if not waiting:
+                    return
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    chunk = waiting.pop(future)
+                    yield chunk.number, future.result()
     except BrokenProcessPool as error:
+        mend = f"; if it dies again, {DAMAGED}" if job.kind == "lmdb" else ", or set dataset.workers = 1"
         raise DataError(
-            f"{job.store}: a decoding process died; run it again, it goes on where it stopped, or set "
-            'dataset.workers = 1 (from a script of your own: call it under if __name__ == "__main__")'
+            f"{job.store}: a decoding process died; run it again, it goes on where it stopped{mend} ({MAIN})"
         ) from error
-    except BaseException:
-        # Whatever is in hand is done again: nobody waits for it, nor leaves workers that Python would wait for.
-        for worker in set(active_children()) - others:
-            worker.kill()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)

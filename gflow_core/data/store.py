@@ -1,4 +1,4 @@
-"""Folders and archives of image files, by one interface: which images, in which state, in which order."""
+"""Folders, archives and databases of image files, by one interface: which images, in which state, in which order."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from contextlib import suppress
 from functools import cached_property
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 import attrs
 
 from gflow_core.data.archives import LARGEST, file_in_tar, file_in_zip, reading, tar_files, tar_members, zip_members
-from gflow_core.data.decode import SUFFIXES
+from gflow_core.data.database import PAGES, database_names
+from gflow_core.data.decode import SUFFIXES, Kind
 from gflow_core.errors import DataError
 from gflow_core.files.reading import opened, read_bytes
 
@@ -25,14 +25,17 @@ __all__ = ["Store", "common_folder", "in_numbers", "in_turn", "open_store"]
 
 @attrs.define(eq=False, slots=False)
 class Store:
-    """A folder, a zip or a tar that holds image files."""
+    """A folder, a zip, a tar or a database (the folder of its data.mdb) that holds image files."""
 
     path: Path
-    kind: Literal["folder", "zip", "tar"]
+    kind: Kind
 
     @cached_property
     def names(self) -> list[str]:
-        """Every image's path inside the store, with "/", sorted; for a tar in the order of the file."""
+        """Every image's path inside the store, with "/", sorted; of a tar or a database in its own order.
+
+        A database's are all its keys, whatever they end in.
+        """
         return list(self._contents[0])
 
     @cached_property
@@ -48,6 +51,8 @@ class Store:
         if self.kind == "zip":
             members, folders = zip_members(self.path, _is_image)
             return dict(sorted(members.items())), folders
+        if self.kind == "lmdb":
+            return {name: name for name in database_names(self.path)}, ()
         with reading(self.path, "make the whole folder readable"):
             found, places = self._walked
             return {name: name for name in sorted(found)}, places
@@ -59,7 +64,7 @@ class Store:
             files = self._walked[0]
             state = repr([(name, *files[name]) for name in self.names])
             return hashlib.sha256(state.encode(errors="surrogateescape")).hexdigest()
-        stat = self.path.stat()
+        stat = (self.path / PAGES if self.kind == "lmdb" else self.path).stat()
         return f"{self.path.name} {stat.st_size} {stat.st_mtime_ns}"
 
     @cached_property

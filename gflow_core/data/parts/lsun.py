@@ -25,10 +25,11 @@ def _plain(category: str) -> str | None:
 
 @attrs.frozen(kw_only=True)
 class Lsun(Files):
-    """LSUN: photographs of one category (Yu et al. 2015; 3,033,042 bedrooms), exported from its databases.
+    """LSUN: photographs of one category (Yu et al. 2015; 3,033,042 bedrooms), as published or exported.
 
-    The folder, zip or tar of the images is called after the category and the published split, such as bedroom_train or
-    bedroom_val.zip, and is looked for in root/lsun and root.
+    The database's folder (read by the extra "lmdb" of gflow-core), or the folder, zip or tar of its images, is called
+    after the category and the published split, such as bedroom_train_lmdb or bedroom_val.zip, and is looked for in
+    root/lsun and root.
     """
 
     cite: ClassVar[tuple[str, ...]] = ("yu2015lsun",)
