@@ -13,8 +13,8 @@ from gflow_core.testing.promises import Promises, batch_of, described, same, sha
 
 __all__ = ["check_encoder", "check_text_encoder"]
 
-_N = 4
-"""Items in a batch."""
+_N = 2
+"""Items in a batch: networks are at their full input size."""
 
 
 def check_encoder(part: Any, data: DataShape | None = None) -> None:

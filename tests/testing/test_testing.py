@@ -546,14 +546,14 @@ def inplace(x):
 
 ENCODERS = {
     "no name": (encoder(name=""), "the built encoder has no name"),
-    "another dim": (encoder(dim=3), "features are float32 [4, 3] for 4 items"),
+    "another dim": (encoder(dim=3), "features are float32 [2, 3] for 2 items"),
     "another type": (encoder(lambda x: x.detach().double()), "features are float32"),
     "a gradient": (encoder(lambda x: x * 1), "features carry a gradient"),
     "NaN": (encoder(lambda x: x.detach() * math.nan), "NaN"),
     "noise": (encoder(lambda x: x.detach() + torch.rand(1)), "other features the second time"),
     "a batch's own mean": (encoder(lambda x: x.detach() - x.detach().mean(0)), "depend on the batch"),
     "changed items": (encoder(inplace), "changes the items it reads"),
-    "logits of one item": (encoder(classify=lambda x: x[:1]), "classify gives logits [4, classes]"),
+    "logits of one item": (encoder(classify=lambda x: x[:1]), "classify gives logits [2, classes]"),
 }
 
 
