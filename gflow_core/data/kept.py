@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from multiprocessing import current_process
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -23,6 +24,7 @@ from torch import Tensor
 
 from gflow_core.data.places import first_line, locked
 from gflow_core.data.preparing import cores
+from gflow_core.data.processes import MAIN
 from gflow_core.errors import DataError, GflowError
 from gflow_core.files.cache import cache_folder
 from gflow_core.files.inside import check_inside
@@ -73,6 +75,8 @@ def kept(
 
 def _made(file: Path, prepare: Callable[[Path], None], progress: Progress) -> tuple[Path, dict[str, Any]]:
     """The cache, made by one process while others wait for it, and its notes."""
+    if getattr(current_process(), "_inheriting", False):  # a process that is to decode, running its parent's script
+        raise DataError(f"data are prepared in processes, which begin by running this script again ({MAIN})")
     lock = file.with_name(file.name + ".lock")
     try:
         with locked(lock):

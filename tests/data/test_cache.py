@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -353,3 +354,9 @@ def test_two_at_once_decode_once(folder, monkeypatch):
         first, second = pool.map(lambda _: part_of(folder).load(), range(2))
     assert len(prepared) == 1
     assert first.fingerprint == second.fingerprint
+
+
+def test_a_script_that_a_decoding_process_runs_again_does_not_wait_for_itself(folder, monkeypatch):
+    monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
+    with pytest.raises(DataError, match='if __name__ == "__main__"'):
+        part_of(folder).load()

@@ -91,7 +91,7 @@ def test_what_is_no_image_in_a_database(tmp_path, make, pictures, database, monk
     [
         (lambda raw: raw[:-4096], r"bytes of"),
         (lambda raw: b"pages", r""),
-        (lambda raw: raw[:8192] + bytes(len(raw) - 8192), r""),  # aborts in LMDB
+        (lambda raw: raw[:8192] + bytes(len(raw) - 8192), r""),
     ],
 )
 def test_a_damaged_database_never_loads(tmp_path, pictures, database, damage, said):
