@@ -87,6 +87,7 @@ class Run:
         checkpoint: str | None = None,
         replica: int = 0,
         scheduler: str | None = None,
+        batch_norm: str = "eval",
         refine: int | None = None,
         eta: int | float = 0.1,
         temperature: int | float = 0.01,
@@ -97,15 +98,29 @@ class Run:
         `label` is what a conditional sampler is asked for: a class, by name ("cat") or index (3), or numbers such as
         "Smiling=1,Male=-1"; every class in turn without it. `text` asks a sampler of captions in words. `seed` chooses
         other latents, `checkpoint` an earlier one (such as "000100", or "best", by `train.keep_best`), `replica` one of
-        several, `scheduler` workers to draw them. `refine` is a number of moves along the discriminator, in steps of
-        `eta` with noise of a `temperature`, that decrease a `divergence` ("kl", "js" or "logd"; Ansari et al. 2021).
+        several, `scheduler` workers to draw them. `batch_norm` goes by the statistics of training ("eval"), or by those
+        of samples ("standing"). `refine` is a number of moves along the discriminator, in steps of `eta` with noise of
+        a `temperature`, that decrease a `divergence` ("kl", "js" or "logd"; Ansari et al. 2021).
         Raises GflowError for what does not fit the run.
         """
         if n < 1:
             raise GflowError(f"n = {n}: ask for one sample or more")
+        if batch_norm not in ("eval", "standing"):
+            raise GflowError(f'batch_norm = "{batch_norm}": eval and standing are known')
         refinement = None if refine is None else Refinement.of(refine, eta, temperature, divergence)
         with around.workers(scheduler) as spread:
-            return drawing.draw(self.path, n, checkpoint, seed, replica, label, text, spread, refinement)[0]
+            return drawing.draw(
+                self.path,
+                n,
+                checkpoint,
+                seed,
+                replica,
+                label,
+                text,
+                spread,
+                batch_norm=batch_norm,
+                refinement=refinement,
+            )[0]
 
     @for_people
     def resume(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 import torch
@@ -75,7 +75,7 @@ class Drawing:
         label: str | int | None = None,
         text: str | None = None,
         device: str | None = None,
-        batch_norm: Literal["eval", "standing"] = "eval",
+        batch_norm: str = "eval",
         refinement: Refinement | None = None,
     ) -> None:
         folder = RunFolder(path)
@@ -154,10 +154,11 @@ def draw(
     label: str | int | None = None,
     text: str | None = None,
     map: Map = map,
+    batch_norm: str = "eval",
     refinement: Refinement | None = None,
 ) -> tuple[Tensor, Recipe]:
     """n samples [n, *shape] of a run's sampler, and its recipe; see Drawing."""
-    drawing = Drawing(path, checkpoint, seed, replica, label, text, refinement=refinement)
+    drawing = Drawing(path, checkpoint, seed, replica, label, text, batch_norm=batch_norm, refinement=refinement)
     return torch.cat(list(drawing.chunks(n, map))), drawing.recipe
 
 

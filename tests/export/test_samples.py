@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from gflow_core import load_run
 from gflow_core.export import samples
 from gflow_core.files.whole import sha256_of
 from gflow_core.runs import drawing
@@ -173,6 +174,7 @@ def test_samples_with_standing_batch_norm_are_those_that_analyzers_look_at(gflow
     assert said.startswith("6 samples, with standing statistics of batch norm: ")
     plain, standing = np.load(tmp_path / "eval.npy"), np.load(tmp_path / "x.npy")
     assert not np.allclose(plain, standing, atol=0.01)
+    assert np.array_equal(load_run(run("classes")).sample(6, batch_norm="standing").numpy(), standing)
 
     plainly = Drawing(run("classes"))
     experiment = plainly.experiment
