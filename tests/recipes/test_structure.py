@@ -648,4 +648,4 @@ def test_paths_quote_what_toml_would():
     ],
 )
 def test_where_a_string_names_a_part(plugins, path, expected):
-    assert is_part_place(path, FULL, plugins) is expected
+    assert is_part_place(path, "some_name", FULL, plugins) is expected
