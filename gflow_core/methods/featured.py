@@ -44,7 +44,7 @@ class Features:
     def _coarse(self, x: Tensor) -> Tensor:
         """A map [n, C, h, w] averaged down to `grid` positions along each side that has more."""
         height, width = (min(self.grid, side) for side in x.shape[2:])
-        if x.shape[2] % height == x.shape[3] % width == 0:  # a quarter of the time of the other
+        if x.shape[2] % height == x.shape[3] % width == 0:  # the quicker one
             return F.avg_pool2d(x, (x.shape[2] // height, x.shape[3] // width))
         return F.adaptive_avg_pool2d(x, (height, width))
 
@@ -52,7 +52,8 @@ class Features:
     def of_data(self, index: Tensor) -> list[Tensor]:
         """Those of the global batch of data at `index` [m]."""
         if self._kept is not None:
-            return [one[index] for one in self._kept]
+            here = self.runtime.to_device(index)
+            return [one[here] for one in self._kept]
         return self(self.runtime.gather(self.feed.at(index).x))
 
     @cached_property

@@ -32,7 +32,7 @@ def test_exit_codes_of_what_can_be_mended():
     [
         ("gflow r", {"run", "resume", "resolve", "report"}),
         ("gflow show samp", {"sampler", "samplers"}),
-        ("gflow show sampler vgrow.", {"vgrow.mlp", "vgrow.resnet"}),
+        ("gflow show sampler vgrow.", {"vgrow.affine", "vgrow.mlp", "vgrow.resnet"}),
         ("gflow ls ru", {"runs"}),
         ("gflow ls --j", {"--json"}),
     ],
