@@ -13,6 +13,7 @@ import attrs
 import torch
 from torch import Generator, Tensor
 
+from gflow_core.machine.runtime import send
 from gflow_core.machine.streams import derive
 from gflow_core.parts.nouns import DataShape
 from gflow_core.parts.source import Modes, Source, fingerprint
@@ -106,8 +107,8 @@ class Ellipses:
 
     def standardised(self, x: Tensor) -> Tensor:
         """x [n, 2] -> L^-1 (x - centre) of each mode [count, n, 2]; N(0, I) of points of that mode."""
-        gaps = (x - self.centres.to(x)[:, None]).mT
-        solved: Tensor = torch.linalg.solve_triangular(self.factors.to(x), gaps, upper=False)
+        gaps = (x - _beside(self.centres, x)[:, None]).mT
+        solved: Tensor = torch.linalg.solve_triangular(_beside(self.factors, x), gaps, upper=False)
         return solved.mT
 
     def nearest(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -209,9 +210,15 @@ def draw_swissroll(noise: float, scale: float, start: float, n: int, generator: 
     return scale * (roll + noise * torch.randn(n, 2, generator=generator, dtype=torch.float64))
 
 
+def _beside(values: Tensor, x: Tensor) -> Tensor:
+    """The values where x is and in its type, without waiting for the device: particles follow densities in training."""
+    return send(values, x.device).to(x.dtype)
+
+
 def log_density_mixture(centres: Tensor, std: float, x: Tensor) -> Tensor:
     """log p(x) [n], float64, of x [n, 2] under the even mixture of N(centre, std^2 I)."""
-    square = torch.cdist(x.double(), centres.to(x.device), compute_mode="donot_use_mm_for_euclid_dist").square()
+    x = x.double()
+    square = torch.cdist(x, _beside(centres, x), compute_mode="donot_use_mm_for_euclid_dist").square()
     log_terms = -square / (2 * std**2) - math.log(2 * math.pi * std**2 * len(centres))
     return log_terms.logsumexp(1)
 
@@ -223,7 +230,7 @@ def log_density_rings(radii: tuple[float, ...], std: float, weights: tuple[float
     exp(-(|x|^2 + r^2) / 2 s^2) I0(r |x| / s^2) / (2 pi s^2) = exp(-(|x| - r)^2 / 2 s^2) I0e(r |x| / s^2) / (2 pi s^2).
     """
     norm = x.double().norm(dim=1, keepdim=True)
-    radius, weight = (torch.tensor(values).to(norm) for values in (radii, weights))
+    radius, weight = (_beside(torch.tensor(values), norm) for values in (radii, weights))
     bessel = torch.special.i0e(norm * radius / std**2)
     log_terms = (weight / weight.sum() * bessel).log() - (norm - radius).square() / (2 * std**2)
     log_sum: Tensor = log_terms.logsumexp(1)
@@ -234,7 +241,7 @@ def log_density_normals(weights: Tensor, modes: Ellipses, x: Tensor) -> Tensor:
     """log p(x) [n], float64, of x [n, 2] under the law of `draw_normals`."""
     square = modes.standardised(x.double()).square().sum(2)
     scale = weights.log() - modes.factors.diagonal(dim1=1, dim2=2).log().sum(1) - math.log(2 * math.pi)
-    log_sum: Tensor = (scale.to(square)[:, None] - square / 2).logsumexp(0)
+    log_sum: Tensor = (_beside(scale, square)[:, None] - square / 2).logsumexp(0)
     return log_sum
 
 
@@ -244,7 +251,8 @@ def log_density_cells(modes: Cells, x: Tensor) -> Tensor:
     Along each axis an interval of width w about c, smoothed by N(0, s^2), has the density
     (Phi((x - c + w/2) / s) - Phi((x - c - w/2) / s)) / w.
     """
-    gaps = (x.double()[:, None] - modes.centres.to(x.device)).abs()  # [n, count, 2]; the density is even in them
+    x = x.double()
+    gaps = (x[:, None] - _beside(modes.centres, x)).abs()  # [n, count, 2]; the density is even in them
     near, far = (torch.special.log_ndtr((half - gaps) / modes.std) for half in (modes.side / 2, -modes.side / 2))
     log_terms = near + torch.log1p(-(far - near).exp()) - math.log(modes.side)
     log_sum: Tensor = log_terms.sum(2).logsumexp(1)

@@ -65,7 +65,7 @@ def build_dinov2(
         patches: Tensor = tokens[:, -(side**2) :].mT.unflatten(2, (side, side))
         return patches
 
-    depths = [f"blocks.{depth * quarter // 4 - 1}" for quarter in (1, 2, 3, 4)]
+    depths = [f"blocks.{at}" for at in dict.fromkeys(max(depth * quarter // 4, 1) - 1 for quarter in (1, 2, 3, 4))]
     return EncoderNetwork(name, network, "head", prepare, resizer, device, dim=width, depths=depths, as_map=grid)
 
 
