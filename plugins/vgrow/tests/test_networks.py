@@ -374,7 +374,7 @@ def test_an_affine_sampler_begins_at_the_latent_moved():
     net = part.build(VECTOR)
     assert sum(p.numel() for p in net.parameters()) == 6
     z = torch.randn(5, 2)
-    assert torch.equal(net(z), z + torch.tensor([1.0, -2.0]))
+    torch.testing.assert_close(net(z), z + torch.tensor([1.0, -2.0]))
     assert "start has 3 numbers, the data 2" in list(AffineSampler(start=(0.0,) * 3).check(VECTOR))
 
 
