@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import time
 from collections.abc import Iterator
 from functools import cache
 from itertools import chain, product
@@ -33,6 +32,7 @@ import attrs
 import torch
 from matplotlib.figure import Figure
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from stepping import take_step
 from torch import Tensor
 
 from gflow_core import Experiment, Source, evaluating, written_aside
@@ -184,13 +184,7 @@ def train(experiment: Experiment, limit: float) -> Iterator[float]:
     """Trains a step at a time until `limit` seconds; seconds so far. Schedules follow the time."""
     seconds = 0.0
     while seconds < limit:
-        done, start = int(TICKS * seconds / limit), time.process_time()
-        for player in experiment.players.values():
-            player.train()
-            player.set_rates(done)
-        for _ in experiment.objective.step(done + 1):
-            pass
-        seconds += time.process_time() - start
+        seconds += take_step(experiment, int(TICKS * seconds / limit))
         yield seconds
 
 

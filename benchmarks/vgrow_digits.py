@@ -10,11 +10,11 @@ FD(mnist_cnn.hidden). The processor's time is taken, of training alone: others o
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from stepping import take_step
 from torch import Tensor
 
 from gflow_core.encoders.parts import MnistCnn
@@ -31,15 +31,7 @@ def train(experiment: Experiment, steps: int) -> Iterator[float]:
     """Trains a step at a time; seconds so far."""
     seconds = 0.0
     for done in range(steps):
-        start = time.process_time()
-        assert experiment.feed is not None
-        experiment.feed.done = done
-        for player in experiment.players.values():
-            player.train()
-            player.set_rates(done)
-        for _ in experiment.objective.step(done + 1):
-            pass
-        seconds += time.process_time() - start
+        seconds += take_step(experiment, done)
         yield seconds
 
 

@@ -5,20 +5,15 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from gflow_core.data.places import first_line, locked
 from gflow_core.encoders.depths import Depths
+from gflow_core.encoders.kept import learned_once
 from gflow_core.encoders.network import EncoderNetwork, float32_only, fresh
-from gflow_core.errors import DataError
 from gflow_core.files.cache import cache_folder
-from gflow_core.files.weights import save_tensors
-from gflow_core.files.whole import written_aside
 from gflow_core.machine.streams import derive, seeded
 from gflow_core.nn.fits import autoencoder_faults
 from gflow_core.parts.nouns import DataShape, Progress, no_progress
@@ -83,21 +78,15 @@ def own_encoder(
     """
     digest = hashlib.sha256(f"1 {source.fingerprint} {source.shape} {steps}".encode()).hexdigest()[:16]
     file = cache_folder() / "encoders" / f"{NAME}-{digest}.safetensors"
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with locked(file.with_name(file.name + ".lock")):
-            found = _read(file, source.shape, device)
-            if found is None:
-                logger.info("an autoencoder learns the data first, in %d steps; it is kept in %s", steps, file)
-                found = _learn(source, device, steps, progress)
-                state = found.trunk.state_dict()
-                with written_aside(file) as aside:
-                    save_tensors(
-                        {name: x.cpu().contiguous() for name, x in state.items()}, aside, {"sha256": found.weights}
-                    )
-            return found
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"{file}: {first_line(error)}; set GFLOW_CACHE to a folder that can be written") from error
+
+    def learned() -> EncoderNetwork:
+        logger.info("an autoencoder learns the data first, in %d steps; it is kept in %s", steps, file)
+        return _learn(source, device, steps, progress)
+
+    def restored(state: Mapping[str, Tensor], notes: Mapping[str, str]) -> EncoderNetwork:
+        return restored_autoencoder(state, source.shape, device)
+
+    return learned_once(file, learned, restored, lambda found: found.trunk)
 
 
 def _learn(source: Source, device: torch.device, steps: int, progress: Progress) -> EncoderNetwork:
@@ -107,23 +96,6 @@ def _learn(source: Source, device: torch.device, steps: int, progress: Progress)
         return source.batch(torch.randint(len(source), (BATCH,), generator=generator)).x
 
     return train_autoencoder(batch, source.shape, device, steps=steps, generator=generator, progress=progress)
-
-
-def _read(file: Path, data: DataShape, device: torch.device) -> EncoderNetwork | None:
-    """What was kept; None where there is nothing or it is damaged, for then it is made again."""
-    try:
-        with safe_open(file, "pt") as tensors:
-            notes = tensors.metadata()
-            state = {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118
-            found = restored_autoencoder(state, data, device)
-        if found.weights != notes["sha256"]:
-            raise ValueError("its weights are not those that it states")
-        return found
-    except FileNotFoundError:
-        return None
-    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
-        logger.warning("%s: %s; made again", file, first_line(error))
-        return None
 
 
 def restored_autoencoder(state: Mapping[str, Tensor], data: DataShape, device: torch.device) -> EncoderNetwork:

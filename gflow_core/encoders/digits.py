@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,21 +16,16 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gflow_core.data.parts import Mnist5k
-from gflow_core.data.places import first_line, locked
+from gflow_core.encoders.kept import learned_once
 from gflow_core.encoders.learning import learn
 from gflow_core.encoders.network import EncoderNetwork, float32_only, fresh, resized
-from gflow_core.errors import DataError
 from gflow_core.files.cache import cache_folder
-from gflow_core.files.weights import save_tensors
-from gflow_core.files.whole import written_aside
 from gflow_core.machine.streams import derive, seeded
 from gflow_core.parts.nouns import Progress
-from gflow_core.parts.source import weights_hash
 
 if TYPE_CHECKING:
     from gflow_core.parts.nouns import DataShape
@@ -127,42 +122,21 @@ def _standardised(x: Tensor) -> Tensor:
 
 def trained(training: Training, progress: Progress) -> Trained:
     """The network from the cache, trained and put there first if need be. DataError where it cannot be kept."""
-    file = training.file
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with locked(file.with_name(file.name + ".lock")):
-            found = _read(file, training)
-            if found is None:
-                found = train(training, progress)
-                _write(file, found)
-                right = 100 * found.accuracy
-                logger.info("%s: %.1f %% of the held-out digits right; kept in %s", training.name, right, file)
-            return found
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"{file}: {first_line(error)}; set GFLOW_CACHE to a folder that can be written") from error
 
+    def learned() -> Trained:
+        found = train(training, progress)
+        right = 100 * found.accuracy
+        logger.info("%s: %.1f %% of the held-out digits right; kept in %s", training.name, right, training.file)
+        return found
 
-def _read(file: Path, training: Training) -> Trained | None:
-    """What `_write` wrote; None where there is nothing or it is damaged, for then it is made again."""
-    network = training.fresh()
-    try:
-        with safe_open(file, "pt") as tensors:
-            notes = tensors.metadata()
-            network.load_state_dict({name: tensors.get_tensor(name) for name in network.state_dict()})
-        if weights_hash(network) != notes["sha256"]:
-            raise ValueError("its weights are not those that it states")
+    def restored(state: Mapping[str, Tensor], notes: Mapping[str, str]) -> Trained:
+        network = training.fresh()
+        network.load_state_dict(state)
         return Trained(network, float(notes["accuracy"]))
-    except FileNotFoundError:
-        return None
-    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
-        logger.warning("%s: %s; made again", file, first_line(error))
-        return None
 
-
-def _write(file: Path, trained: Trained) -> None:
-    notes = {"sha256": weights_hash(trained.network), "accuracy": repr(trained.accuracy)}
-    with written_aside(file) as aside:
-        save_tensors({name: tensor.contiguous() for name, tensor in trained.network.state_dict().items()}, aside, notes)
+    return learned_once(
+        training.file, learned, restored, lambda found: found.network, lambda found: {"accuracy": repr(found.accuracy)}
+    )
 
 
 # ------------------------------------------------------------------ training
