@@ -55,13 +55,14 @@ class Row:
     def commands(self, steps: int) -> list[list[str]]:
         """The words after `gflow run`, for each run."""
         spec = load(self.path, self.words).spec
-        place = {analysis.name: i for i, analysis in reversed([*enumerate(spec.analyze)])}
         words = [f"recipes/{self.recipe}.toml", *self.words]
         if spec.train is None:
             return [words]
         looks = self.every or steps
         words += [f"train.steps={steps}", f"train.sample_every={looks}", f"train.checkpoint_every={looks}"]
-        words += [f"analyze.{place[name]}.every={looks}" for name in self.analyzers if self.every]
+        for i, analysis in enumerate(spec.analyze):
+            if analysis.every or (self.every and analysis.name in self.analyzers):
+                words.append(f"analyze.{i}.every={looks}")
         if self.replicas:
             return [[*words, f"train.replicas={self.seeds}"]]
         return [[*words, f"train.seed={seed}"] for seed in range(self.seeds)]

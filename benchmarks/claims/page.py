@@ -1,0 +1,119 @@
+"""Writes docs/claims.md and its figures from what the papers' programs recorded.
+
+python benchmarks/claims/page.py
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+from types import ModuleType
+
+import far
+import rmt
+from kit import Claim, Found, Recorded, spread, table
+
+PAPERS = (far, rmt)
+PAGE = Path(__file__).parents[2] / "docs" / "claims.md"
+HEAD = """\
+<!-- Written by benchmarks/claims/page.py from benchmarks/claims/recorded/: change those. -->
+
+# Claims
+
+What the papers claim about training, and what came of it here: where a claim is made, what tests it, what was measured,
+and whether that confirms it, refutes it, or leaves it open and for lack of what. {counts}
+
+Every number comes from a run that was recorded; nobody typed it. `--rows` names rows; what was stopped goes on; what is
+there is not run again:
+
+{commands}
+    python benchmarks/claims/page.py      # this page, from what they recorded (--record)
+
+A shorter run prints what it finds beside what is recorded after as many steps: `--steps 20000 --runs /tmp/again`. With the
+same processor and one thread the numbers are the same; with others training takes another path, and spreads are what
+compares.
+
+± is the standard deviation over seeds. Where two settings are compared, the difference of their means stands with its 95 %
+interval (Welch) and its size in pooled standard deviations, d. A claim that one is larger is confirmed where the whole
+interval is above 0, in each of the cases that it speaks of, refuted where one is below, and open otherwise. Claims that need
+another rule state it.
+"""
+
+
+def text(papers: tuple[ModuleType, ...] = PAPERS) -> str:
+    """The page. ValueError where a claim names rows that its program does not have."""
+    recorded = {paper: Recorded.read(paper.PAPER) for paper in papers}
+    counts = Counter(claim.finding(recorded[paper]).verdict for paper in papers for claim in paper.CLAIMS)
+    told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in ("confirmed", "refuted", "open"))
+    commands = "\n".join(f"    python benchmarks/claims/{paper.PAPER}.py --rows '*'" for paper in papers)
+    head = HEAD.format(counts=f"Of {sum(counts.values())} claims: {told}.", commands=commands)
+    return "\n".join([head, *(line for paper in papers for line in section(paper, recorded[paper]))])
+
+
+def section(paper: ModuleType, recorded: Recorded) -> Iterator[str]:
+    yield f"## {paper.TITLE}\n"
+    if picture_of(paper).exists():
+        yield f"![{paper.PICTURE}](images/{picture_of(paper).name})\n"
+    yield "| claim | where | rows | seeds, length | measured | verdict |"
+    yield "|---|---|---|---|---|---|"
+    for claim in paper.CLAIMS:
+        found = claim.finding(recorded)
+        rows = " ".join(f"`{name}`" for name in claim.rows)
+        yield f"| {claim.says} | {claim.where} | {rows} | {length(claim, recorded)} | {found.measured} | **{found.verdict}** |"
+    yield ""
+    if paper.NOTES:
+        yield paper.NOTES
+    if len(recorded):
+        yield "### What was recorded\n"
+        yield from made_by(recorded)
+        for title, pattern, columns in paper.TABLES:
+            rows = {name: found for name, found in recorded.items() if fnmatch(name, pattern)}
+            if rows:
+                yield f"{title}\n"
+                yield from table(rows, columns)
+                yield ""
+
+
+def length(claim: Claim, recorded: Recorded) -> str:
+    """Of the rows that a claim rests on."""
+    rows = [found for name, found in recorded.items() if any(fnmatch(name, pattern) for pattern in claim.rows)]
+    return "; ".join(dict.fromkeys(map(length_of, rows)))
+
+
+def length_of(found: Found) -> str:
+    seeds = f"{found.row['seeds']} seed{'s' if found.row['seeds'] > 1 else ''}"
+    if not found.row["of"]:
+        return seeds
+    cut = f" of {found.row['of']:,}" if found.steps < found.row["of"] else ""
+    return f"{seeds}, {found.steps:,}{cut} steps"
+
+
+def made_by(recorded: Recorded) -> Iterator[str]:
+    """On what, by which versions, in how many hours; a line for each that differs."""
+    hours: Counter[str] = Counter()
+    for found in recorded.values():
+        row = found.row
+        compiled = ", compiled" if row["compiled"] else ""
+        key = f"{row['processor']}, {row['threads']} thread, {row['precision']}{compiled}, torch {row['torch']}, gflow {row['gflow']}"
+        hours[key] += row["seconds"]
+    for key, seconds in hours.items():
+        yield f"{key}: {seconds / 3600:.1f} hours of training.\n"
+
+
+def picture_of(paper: ModuleType) -> Path:
+    return PAGE.parent / "images" / f"claims_{paper.PAPER}.png"
+
+
+def main() -> None:
+    for paper in PAPERS:
+        if figure := paper.picture(Recorded.read(paper.PAPER)):
+            figure.savefig(picture_of(paper), dpi=100)
+            print(f"wrote {picture_of(paper)}")
+    PAGE.write_text(text())
+    print(f"wrote {PAGE}")
+
+
+if __name__ == "__main__":
+    main()
