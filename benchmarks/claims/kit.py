@@ -8,16 +8,18 @@ page.py reads: no figure of docs/claims.md is typed by hand.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
+import math
 import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatch
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean, stdev, variance
 from typing import Any, Literal
 
 import attrs
@@ -36,7 +38,11 @@ Verdict = Literal["confirmed", "refuted", "open"]
 
 @attrs.frozen(kw_only=True)
 class Row:
-    """One setting, and which of its scores are recorded: `ANALYZER.SCORE`, as analysis/ANALYZER/result.json has it."""
+    """One setting, and which of its scores are recorded.
+
+    `ANALYZER.SCORE` is what analysis/ANALYZER/result.json has; `ANALYZER/TABLE[KEY].COLUMN` what TABLE.csv has in the
+    line that begins with KEY. DATA in `words` is where MNIST and CIFAR-10 lie.
+    """
 
     recipe: str
     words: tuple[str, ...] = ()
@@ -50,7 +56,7 @@ class Row:
 
     @property
     def analyzers(self) -> list[str]:
-        return list(dict.fromkeys(score.rpartition(".")[0] for score in self.scores))
+        return list(dict.fromkeys(analyzer_of(score) for score in self.scores))
 
     def commands(self, steps: int) -> list[list[str]]:
         """The words after `gflow run`, for each run."""
@@ -59,7 +65,8 @@ class Row:
         if spec.train is None:
             return [words]
         looks = self.every or steps
-        words += [f"train.steps={steps}", f"train.sample_every={looks}", f"train.checkpoint_every={looks}"]
+        save = self.every or max(steps // 10, 1)
+        words += [f"train.steps={steps}", f"train.sample_every={looks}", f"train.checkpoint_every={save}"]
         for i, analysis in enumerate(spec.analyze):
             if analysis.every or (self.every and analysis.name in self.analyzers):
                 words.append(f"analyze.{i}.every={looks}")
@@ -75,10 +82,11 @@ class Row:
 # ------------------------------------------------------------------ running
 
 
-def carry_out(name: str, row: Row, steps: int, runs: Path) -> list[Path]:
+def carry_out(name: str, row: Row, steps: int, runs: Path, data: Path) -> list[Path]:
     """Runs what is missing of a row, goes on with what was stopped, and leaves alone what is there; the run folders."""
     folders = []
     for i, words in enumerate(row.commands(steps)):
+        words = [word.replace("=DATA", f"={data}") for word in words]
         place = runs / name / f"run{i}"
         folder = next(iter(sorted(place.glob("*-001"))), None)
         if folder is None:
@@ -109,14 +117,29 @@ def step_of(folder: Path, row: Row) -> int:
 # ------------------------------------------------------------------ recording
 
 
+def analyzer_of(score: str) -> str:
+    return score.partition("/")[0] if "/" in score else score.rpartition(".")[0]
+
+
 def looks(folder: Path, score: str) -> Iterator[tuple[int, list[float | None]]]:
     """(step, the score of each seed of the run) for each time that the run was looked at."""
-    analyzer, _, key = score.rpartition(".")
-    place = folder / "analysis" / analyzer
+    place = folder / "analysis" / analyzer_of(score)
     for path in [*place.glob("[0-9]*/result.json"), *place.glob("result.json")]:
         found = json.loads(path.read_text())
-        seeds = found.get("seeds") or [found]
-        yield found["step"], [seed["scores"].get(key) for seed in seeds]
+        if "/" in score:
+            yield found["step"], [in_table(path.parent, score.partition("/")[2])]
+        else:
+            key = score.rpartition(".")[2]
+            yield found["step"], [seed["scores"].get(key) for seed in found.get("seeds") or [found]]
+
+
+def in_table(place: Path, which: str) -> float | None:
+    """TABLE[KEY].COLUMN."""
+    name, _, rest = which.partition("[")
+    key, _, column = rest.rpartition("].")
+    with (place / f"{name}.csv").open(newline="") as file:
+        lines = [line for line in csv.DictReader(file) if next(iter(line.values())) == key]
+    return float(lines[0][column]) if lines and lines[0][column] else None
 
 
 def record(row: Row, folders: Sequence[Path], steps: int) -> dict[str, Any] | None:
@@ -162,7 +185,7 @@ def seconds_of(folder: Path) -> float:
     return float(json.loads(lines[-1])["seconds"]) if lines else 0.0
 
 
-def write(paper: str, found: Mapping[str, dict[str, Any]]) -> Path:
+def write(paper: str, found: dict[str, dict[str, Any]]) -> Path:
     """Rows found now replace those recorded; a line for each score, so that changes can be read."""
     path = RECORDED / f"{paper}.json"
     rows = (json.loads(path.read_text()) if path.exists() else {}) | found
@@ -258,11 +281,14 @@ def difference(a: Sequence[float], b: Sequence[float]) -> Difference:
     if min(len(a), len(b)) < 2:
         raise ValueError("a difference needs two seeds on either side")
     by = mean(a) - mean(b)
-    pooled = (((len(a) - 1) * stdev(a) ** 2 + (len(b) - 1) * stdev(b) ** 2) / (len(a) + len(b) - 2)) ** 0.5
-    if pooled == 0:
-        return Difference(by, by, by, float("inf") * by if by else 0.0)
-    interval = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
-    return Difference(by, float(interval.low), float(interval.high), by / pooled)
+    n, m = len(a), len(b)
+    u, v = variance(a) / n, variance(b) / m
+    if u + v == 0:
+        return Difference(by, by, by, math.copysign(math.inf, by) if by else 0.0)
+    freedom = (u + v) ** 2 / (u**2 / (n - 1) + v**2 / (m - 1))
+    half = float(stats.t.ppf(0.975, freedom)) * math.sqrt(u + v)
+    pooled = math.sqrt(((n - 1) * variance(a) + (m - 1) * variance(b)) / (n + m - 2))
+    return Difference(by, by - half, by + half, by / pooled)
 
 
 @attrs.frozen
@@ -277,27 +303,46 @@ class Finding:
 class Claim:
     """A claim of a paper, in our words, and how the recorded rows judge it.
 
-    `rows` are patterns of names; where `judge` is None, or one of them has no recorded row, the claim is open for what
-    `lack` says.
+    It is open, for what `lack` says, until all rows that match the patterns `rows` are recorded (or one of them, where
+    `each` is False), and as long as one of them was cut.
     """
 
     says: str
     where: str
     rows: tuple[str, ...] = ()
+    each: bool = True
     judge: Callable[[Recorded], Finding] | None = None
     lack: str = "not run yet"
 
-    def finding(self, recorded: Recorded) -> Finding:
-        if self.judge is None or not all(any(fnmatch(name, rows) for name in recorded) for rows in self.rows):
+    def names(self, rows: Iterable[str]) -> list[str]:
+        return [name for name in rows if any(fnmatch(name, pattern) for pattern in self.rows)]
+
+    def finding(self, recorded: Recorded, rows: Iterable[str]) -> Finding:
+        wanted, there = self.names(rows), self.names(recorded)
+        if self.judge is None or not there or (self.each and len(there) < len(wanted)):
             return Finding(self.lack, "open")
-        return self.judge(recorded)
+        found = self.judge(recorded)
+        cut = any(recorded[name].steps < recorded[name].row["of"] for name in there)
+        return attrs.evolve(found, measured=f"so far: {found.measured}", verdict="open") if cut else found
 
 
 # ------------------------------------------------------------------ a paper's program
 
 
-def table(rows: Mapping[str, Found], columns: Mapping[str, tuple[str, int, float]]) -> Iterator[str]:
-    """Markdown, a row of the ledger a line; columns: heading -> (score, digits, factor)."""
+Columns = Mapping[str, tuple[str, int, float]]
+"""Heading -> score, digits, factor."""
+
+
+def told(recorded: Mapping[str, Found], tables: Iterable[tuple[str, str, Columns]]) -> Iterator[str]:
+    """The tables of a paper in Markdown: what each shows, a pattern of the rows in it, its columns."""
+    for title, pattern, columns in tables:
+        if rows := {name: found for name, found in recorded.items() if fnmatch(name, pattern)}:
+            yield f"{title}\n"
+            yield from table(rows, columns)
+            yield ""
+
+
+def table(rows: Mapping[str, Found], columns: Columns) -> Iterator[str]:
     yield f"| row | seeds, steps | {' | '.join(columns)} |"
     yield "|---|---|" + "---|" * len(columns)
     for name, found in rows.items():
@@ -322,7 +367,7 @@ def main(
     paper: str,
     about: str,
     rows: Mapping[str, Row],
-    columns: Mapping[str, tuple[str, int, float]],
+    tables: Sequence[tuple[str, str, Columns]],
     words: Sequence[str] | None = None,
 ) -> None:
     """The program of a paper: runs and resumes rows, prints their table, and records them when asked to."""
@@ -335,6 +380,7 @@ def main(
     parser.add_argument(
         "--runs", type=Path, default=Path("runs/claims"), help="where runs lie; those there are resumed"
     )
+    parser.add_argument("--data", type=Path, default=Path("data"), help="where MNIST and CIFAR-10 lie")
     parser.add_argument("--list", action="store_true", help="name the rows, and run nothing")
     parser.add_argument("--record", action="store_true", help="record what lies in --runs, and run nothing")
     options = parser.parse_args(words)
@@ -355,7 +401,10 @@ def main(
     length = {name: min(row.steps, options.steps or row.steps) for name, row in chosen.items()}
     if not options.record:
         with ThreadPoolExecutor(options.jobs) as pool:
-            work = {name: pool.submit(carry_out, name, row, length[name], runs) for name, row in chosen.items()}
+            work = {
+                name: pool.submit(carry_out, name, row, length[name], runs, options.data)
+                for name, row in chosen.items()
+            }
             for name, done in work.items():
                 done.result()
                 print(f"{name}: done", file=sys.stderr, flush=True)
@@ -368,5 +417,5 @@ def main(
         print(f"wrote {write(paper, found)}: {len(found)} rows")
         return
     before = Recorded.read(paper)
-    print("\n".join(table(Recorded(json.loads(json.dumps(found))), columns)))
+    print("\n".join(told(Recorded(json.loads(json.dumps(found))), tables)))
     print("\n".join(line for name, now in found.items() for line in beside(name, now, before)))

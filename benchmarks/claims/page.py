@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from fnmatch import fnmatch
 from pathlib import Path
 from types import ModuleType
 
 import far
 import rmt
-from kit import Claim, Found, Recorded, spread, table
+from kit import Claim, Found, Recorded, told
 
 PAPERS = (far, rmt)
 PAGE = Path(__file__).parents[2] / "docs" / "claims.md"
@@ -31,24 +30,24 @@ there is not run again:
 {commands}
     python benchmarks/claims/page.py      # this page, from what they recorded (--record)
 
-A shorter run prints what it finds beside what is recorded after as many steps: `--steps 20000 --runs /tmp/again`. With the
-same processor and one thread the numbers are the same; with others training takes another path, and spreads are what
-compares.
+A shorter run prints what it finds beside what is recorded after as many steps: `--steps 20000 --runs /tmp/again`. With
+the same processor and one thread the numbers are the same; with others training takes another path, and spreads are
+what compares.
 
-± is the standard deviation over seeds. Where two settings are compared, the difference of their means stands with its 95 %
-interval (Welch) and its size in pooled standard deviations, d. A claim that one is larger is confirmed where the whole
-interval is above 0, in each of the cases that it speaks of, refuted where one is below, and open otherwise. Claims that need
-another rule state it.
+± is the standard deviation over seeds. Where two settings are compared, the difference of their means stands with its
+95 % interval (Welch) and its size in pooled standard deviations, d. That one is larger is confirmed where the whole
+interval is above 0, in each of the cases that a claim speaks of, refuted where one is below, and open otherwise. Claims
+that need another rule state it.
 """
 
 
 def text(papers: tuple[ModuleType, ...] = PAPERS) -> str:
-    """The page. ValueError where a claim names rows that its program does not have."""
+    """The page."""
     recorded = {paper: Recorded.read(paper.PAPER) for paper in papers}
-    counts = Counter(claim.finding(recorded[paper]).verdict for paper in papers for claim in paper.CLAIMS)
-    told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in ("confirmed", "refuted", "open"))
+    counts = Counter(claim.finding(recorded[paper], paper.ROWS).verdict for paper in papers for claim in paper.CLAIMS)
+    summary = ", ".join(f"{counts[verdict]} {verdict}" for verdict in ("confirmed", "refuted", "open"))
     commands = "\n".join(f"    python benchmarks/claims/{paper.PAPER}.py --rows '*'" for paper in papers)
-    head = HEAD.format(counts=f"Of {sum(counts.values())} claims: {told}.", commands=commands)
+    head = HEAD.format(counts=f"Of {sum(counts.values())} claims: {summary}.", commands=commands)
     return "\n".join([head, *(line for paper in papers for line in section(paper, recorded[paper]))])
 
 
@@ -59,27 +58,22 @@ def section(paper: ModuleType, recorded: Recorded) -> Iterator[str]:
     yield "| claim | where | rows | seeds, length | measured | verdict |"
     yield "|---|---|---|---|---|---|"
     for claim in paper.CLAIMS:
-        found = claim.finding(recorded)
+        found = claim.finding(recorded, paper.ROWS)
         rows = " ".join(f"`{name}`" for name in claim.rows)
-        yield f"| {claim.says} | {claim.where} | {rows} | {length(claim, recorded)} | {found.measured} | **{found.verdict}** |"
+        cells = [claim.says, claim.where, rows, length(claim, recorded), found.measured, f"**{found.verdict}**"]
+        yield f"| {' | '.join(cells)} |"
     yield ""
     if paper.NOTES:
         yield paper.NOTES
     if len(recorded):
         yield "### What was recorded\n"
         yield from made_by(recorded)
-        for title, pattern, columns in paper.TABLES:
-            rows = {name: found for name, found in recorded.items() if fnmatch(name, pattern)}
-            if rows:
-                yield f"{title}\n"
-                yield from table(rows, columns)
-                yield ""
+        yield from told(recorded, paper.TABLES)
 
 
 def length(claim: Claim, recorded: Recorded) -> str:
     """Of the rows that a claim rests on."""
-    rows = [found for name, found in recorded.items() if any(fnmatch(name, pattern) for pattern in claim.rows)]
-    return "; ".join(dict.fromkeys(map(length_of, rows)))
+    return "; ".join(dict.fromkeys(length_of(recorded[name]) for name in claim.names(recorded)))
 
 
 def length_of(found: Found) -> str:
@@ -95,8 +89,8 @@ def made_by(recorded: Recorded) -> Iterator[str]:
     hours: Counter[str] = Counter()
     for found in recorded.values():
         row = found.row
-        compiled = ", compiled" if row["compiled"] else ""
-        key = f"{row['processor']}, {row['threads']} thread, {row['precision']}{compiled}, torch {row['torch']}, gflow {row['gflow']}"
+        how = f"{row['threads']} thread, {row['precision']}{', compiled' if row['compiled'] else ''}"
+        key = f"{row['processor']}, {how}, torch {row['torch']}, gflow {row['gflow']}"
         hours[key] += row["seconds"]
     for key, seconds in hours.items():
         yield f"{key}: {seconds / 3600:.1f} hours of training.\n"

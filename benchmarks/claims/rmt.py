@@ -1,0 +1,270 @@
+"""RMT's claims (after arXiv 2001.08370), with the published sizes: K = 10, N = 200, m = 150, 500 simulations.
+
+    python benchmarks/claims/rmt.py --data DATA --rows simulations    # hours; start again to go on
+    python benchmarks/claims/rmt.py --record
+
+BigGAN's and ResNet's weights are not to be had here, so that the experiments of Section 6 are made with the digits of
+Section 7, and with other kinds of samplers: a DCGAN and VGrow's, whose samples `mnist_cnn` sorts into classes, and
+drifting's.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from statistics import mean
+
+import numpy as np
+from kit import Claim, Finding, Recorded, Row, main, spread
+from matplotlib.figure import Figure
+from scipy import stats
+
+PAPER = "rmt"
+TITLE = "RMT: Gram spectra of GAN features"
+PICTURE = "Distance of features from normal ones of the same moments, beside chance, for each kind of sampler"
+SIZES = 'encoder = { use = "mnist_cnn" }, K = 10, N = 200, m = 150'
+SORTED = f'{SIZES}, classifier = {{ use = "mnist_cnn" }}'
+REPEATS = 500
+
+
+def analyses(sizes: str) -> str:
+    return f'analyze=[{{ use = "rmt.spectrum", {sizes} }}, {{ use = "rmt.simulations", {sizes}, S = {REPEATS} }}]'
+
+
+SPECTRUM = tuple(f"rmt.spectrum.{name}{kind}" for name in ("ks", "normal_ks") for kind in ("", "_chance", "_p"))
+SIMULATIONS = tuple(
+    f"rmt.simulations.{name}_{of}"
+    for of in ("gan", "rotated")
+    for name in (
+        *(f"{test}_rejects" for test in ("shapiro", "anderson", "ks", "welch")),
+        *(f"{effect}_largest" for effect in ("skewness", "excess_kurtosis", "smd")),
+        "sd_ratio_furthest",
+    )
+)
+ROTATION = ("rmt.simulations.rotation_rejects", "rmt.simulations.rotation_smd_largest")
+LAWS = {
+    "student_t(nu=5)": "Student's t, scaled",
+    "equicorrelated(rho=0.5)": "correlated, rho = .5",
+    "uniform(low=-1, high=1)": "uniform on (-1, 1)",
+    "bernoulli(p=0.5)": "Bernoulli",
+    "uniform(low=0, high=1)": "uniform on (0, 1)",
+    "equicorrelated(rho=1)": "correlated, rho = 1",
+}
+WEIGHTS = {"weights_one_layer": "the middle layer", "weights_all_layers": "all layers"}
+KINDS = {
+    "mlp": ("rmt_mnist", "dataset.root=DATA", SIZES, 30_000),
+    "dcgan": ("dcgan_mnist5k", "keep_best", SORTED, 2_000),
+    "vgrow": ("vgrow_mnist5k", "", SORTED, 250),
+    "drift": ("drift_mnist5k", "", SIZES, 1_500),
+}
+
+
+def simulations(kind: str) -> Row:
+    recipe, word, sizes, steps = KINDS[kind]
+    words = (*(["~train.keep_best"] if word == "keep_best" else [word] if word else []), analyses(sizes))
+    return Row(recipe=recipe, words=words, steps=steps, seeds=3, scores=(*SPECTRUM, *SIMULATIONS, *ROTATION))
+
+
+ROWS = {
+    **{f"simulations/{kind}": simulations(kind) for kind in KINDS},
+    "laws/mlp": Row(
+        recipe="rmt_noise_laws",
+        steps=4_000,
+        seeds=3,
+        scores=(
+            *(f"rmt.noise_laws/invariance_z[{law}].{of}" for law in LAWS for of in ("ks_ratio", "ks_p")),
+            "rmt.noise_laws.t_ks_ratio_most",
+            "rmt.noise_laws.mixture_ks_p_least",
+            "rmt.noise_laws.pairs",
+        ),
+    ),
+    "weights/mlp": Row(
+        recipe="rmt_weights",
+        steps=4_000,
+        seeds=3,
+        scores=tuple(
+            f"{name}.{score}"
+            for name in WEIGHTS
+            for score in ("ks", "ks_trained", "ks_p", "mixture_resampled_ks", "mixture_resampled_ks_chance")
+        ),
+    ),
+    "biggan/random": Row(recipe="rmt_biggan256", steps=0, scores=SPECTRUM),
+}
+TABLES = [
+    (
+        "KS distances of spectra: of the features from their mixture, beside what normal features have, and from "
+        "normal features, beside chance; eigenvalues 2 to 6 whose normality Shapiro and Wilk's test rejects in 500 "
+        "repeats (Holm, .05); the largest skewness and excess kurtosis (standard errors .11 and .22).",
+        "*",
+        {
+            "KS": (SPECTRUM[0], 3, 1.0),
+            "normal": (SPECTRUM[1], 3, 1.0),
+            "from normal": (SPECTRUM[3], 3, 1.0),
+            "chance": (SPECTRUM[4], 3, 1.0),
+            "rejected": (SIMULATIONS[0], 1, 1.0),
+            "skewness": (SIMULATIONS[4], 2, 1.0),
+            "excess kurtosis": (SIMULATIONS[5], 2, 1.0),
+        },
+    ),
+]
+
+
+def kinds(recorded: Recorded) -> list[str]:
+    return [kind for kind in KINDS if f"simulations/{kind}" in recorded]
+
+
+def alike(recorded: Recorded) -> Finding:
+    """Whether features are no further from their mixture than normal features from theirs, in every sampler."""
+    told, near = [], []
+    for kind in kinds(recorded):
+        found = recorded[f"simulations/{kind}"]
+        told.append(f"{kind} {spread(found(SPECTRUM[0]), 3)} (normal features {spread(found(SPECTRUM[1]), 3)})")
+        near += [a <= b for a, b in zip(found(SPECTRUM[0]), found(SPECTRUM[1]), strict=True)]
+    return Finding("KS " + ", ".join(told), "confirmed" if all(near) else "refuted" if not any(near) else "open")
+
+
+def exactly_alike(recorded: Recorded) -> Finding:
+    """Refuted where the exact test rejects at .05 in every sampler."""
+    told, p = [], []
+    for kind in kinds(recorded):
+        found = recorded[f"simulations/{kind}"]
+        told.append(f"{kind} {spread(found(SPECTRUM[3]), 3)} (chance {spread(found(SPECTRUM[4]), 3)})")
+        p += found(SPECTRUM[5])
+    text = f"KS from normal features: {', '.join(told)}; p at most {max(p):.2g} in {len(p)} samplers"
+    return Finding(text, "refuted" if max(p) <= 0.05 else "open" if min(p) <= 0.05 else "confirmed")
+
+
+def laws_of_z(recorded: Recorded) -> Finding:
+    found = recorded["laws/mlp"]
+    ratio = {law: found(f"rmt.noise_laws/invariance_z[{law}].ks_ratio") for law in LAWS}
+    told = ", ".join(f"{LAWS[law]} {spread(values, 1)}" for law, values in ratio.items())
+    worst = max(max(found(f"rmt.noise_laws/invariance_z[{law}].ks_p")) for law in list(LAWS)[2:])
+    text = f"KS from the spectrum under N(0, I), over chance's: {told}; p of the last four at most {worst:.2f}"
+    return Finding(text, "refuted" if worst <= 0.05 else "open")
+
+
+def laws_of_t(recorded: Recorded) -> Finding:
+    found = recorded["laws/mlp"]
+    most = found("rmt.noise_laws.t_ks_ratio_most")
+    text = f"the mixtures' spectra are at most {spread(most, 2)} times as far apart as those of normal t, over all laws"
+    return Finding(text, "confirmed" if max(most) < 1.5 else "open")
+
+
+@cache
+def power(effect: str, repeats: int = REPEATS) -> float:
+    """How often Shapiro and Wilk's test finds, at .01 (.05 over five), one effect in so many repeats."""
+    draw = np.random.default_rng(0)
+    if effect == "skewness .3":
+        shape = (2 / 0.3) ** 2  # a gamma law's skewness is 2 / sqrt(shape)
+        samples = draw.gamma(shape, size=(300, repeats))
+    else:  # Student's t has excess kurtosis 6 / (nu - 4)
+        samples = draw.standard_t(4 + 6 / 0.5, size=(300, repeats))
+    return float(np.mean([stats.shapiro(sample).pvalue < 0.01 for sample in samples]))
+
+
+def normal_over_repeats(recorded: Recorded) -> Finding:
+    """Confirmed where no test rejects in any sampler; refuted where most are rejected and the control's are not."""
+    told, rejected, control = [], [], []
+    for kind in kinds(recorded):
+        found = recorded[f"simulations/{kind}"]
+        told.append(f"{kind} {spread(found(SIMULATIONS[0]), 1)} (skewness {spread(found(SIMULATIONS[4]))})")
+        rejected += found(SIMULATIONS[0])
+        control += found(SIMULATIONS[8])
+    text = (
+        f"of 5 eigenvalues Shapiro and Wilk reject: {', '.join(told)}; of normal features {mean(control):.1f}. In 500 "
+        f"repeats a skewness of .3 is found {100 * power('skewness .3'):.0f} % of the time, an excess kurtosis of .5 "
+        f"{100 * power('kurtosis .5'):.0f} %"
+    )
+    return Finding(
+        text, "confirmed" if not any(rejected) else "refuted" if mean(rejected) > 2.5 > mean(control) else "open"
+    )
+
+
+def weights(recorded: Recorded) -> Finding:
+    found = recorded["weights/mlp"]
+    told = [
+        f"{words} {spread(found(f'{name}.ks'), 3)} (other z alone {spread(found(f'{name}.ks_trained'), 3)})"
+        for name, words in WEIGHTS.items()
+    ]
+    worst = max(value for name in WEIGHTS for value in found(f"{name}.ks_p"))
+    text = f"KS of the spectra with trained and with resampled weights: {', '.join(told)}; p at most {worst:.2f}"
+    return Finding(text, "refuted" if worst <= 0.05 else "open")
+
+
+def picture(recorded: Recorded) -> Figure | None:
+    """KS distances from normal features of the same moments, and from the mixture, a kind of sampler a group."""
+    if not (there := kinds(recorded)):
+        return None
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    panels = figure.subplots(1, 2)
+    titles = ("from normal features\nof the same moments", "from the mixture fitted to others")
+    for panel, title, (value, chance) in zip(panels, titles, ((3, 4), (0, 1)), strict=True):
+        for i, kind in enumerate(there):
+            found = recorded[f"simulations/{kind}"]
+            for score, colour, label, shift in (
+                (value, "#08519c", "features", -0.12),
+                (chance, "0.55", "normal features", 0.12),
+            ):
+                values = found(SPECTRUM[score])
+                panel.plot(
+                    [i + shift] * len(values), values, "o", color=colour, label=label if i == 0 else None, alpha=0.8
+                )
+        panel.set(xticks=range(len(there)), xticklabels=there, xlim=(-0.6, len(there) - 0.4), ylim=(0, None))
+        panel.set_title(title, fontsize="medium")
+        panel.grid(alpha=0.25, axis="y", linewidth=0.4)
+        panel.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("KS distance of spectra")
+    panels[0].legend(frameon=False)
+    return figure
+
+
+PUBLISHED = "the published networks' weights are not to be had here"
+CLAIMS = [
+    Claim(
+        says="Spectra of GAN features and of the mixture of their means and covariances look the same",
+        where="Sections 1, 6, 7.3; Figures 1 to 3, 7 (a)",
+        rows=("simulations/*",),
+        each=False,
+        judge=alike,
+    ),
+    Claim(
+        says="They have the same distribution",
+        where="Section 7.3",
+        rows=("simulations/*",),
+        each=False,
+        judge=exactly_alike,
+    ),
+    Claim(
+        says="Eigenvalues 2 to 6 are normal over 500 simulations",
+        where="Section 7.4, Figure 7 (b, c)",
+        rows=("simulations/*",),
+        each=False,
+        judge=normal_over_repeats,
+    ),
+    Claim(
+        says="The spectrum is invariant to the law of z",
+        where="Section 6.3, Figures 1 to 3",
+        rows=("laws/mlp",),
+        judge=laws_of_z,
+    ),
+    Claim(
+        says="It is that of a model with another law of t",
+        where="Section 6.4, Figures 4 and 5",
+        rows=("laws/mlp",),
+        judge=laws_of_t,
+    ),
+    Claim(
+        says="It is invariant to the exact weights",
+        where="Section 8, Figure 8",
+        rows=("weights/mlp",),
+        judge=weights,
+    ),
+    Claim(
+        says="All of this with BigGAN-deep at 256 px and ResNet-50, VGG16 and DenseNet-201",
+        where="Section 6, Figures 1 to 5, 8",
+        lack=PUBLISHED,
+    ),
+]
+NOTES = ""
+
+if __name__ == "__main__":
+    main(PAPER, __doc__ or "", ROWS, TABLES)
