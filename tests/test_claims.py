@@ -61,7 +61,7 @@ def row(claims, monkeypatch):
     monkeypatch.chdir(kit.ROOT)
     few = ('analyze=[{ use = "two_sample", samples = 20, projections = 3, mmd_samples = 20 }]', "dataset.n=100")
     return kit.Row(
-        recipe="far_gaussian", words=few, steps=4, every=2, seeds=2, replicas=True, scores=("two_sample.sliced_w2",)
+        recipe="far_gaussian", words=few, steps=4, every=2, seeds=2, replicas=True, scores=("two_sample:sliced_w2",)
     )
 
 
@@ -70,7 +70,7 @@ def test_a_row_is_run_once_goes_on_and_is_recorded(claims, row, tmp_path, monkey
     monkeypatch.setattr(kit, "RECORDED", tmp_path / "recorded")
     kit.RECORDED.mkdir()
     given = ["--runs", str(tmp_path / "runs"), "--jobs", "1"]
-    tables = [("Distances.", "*", {"sliced W2": ("two_sample.sliced_w2", 3, 1.0)})]
+    tables = [("Distances.", "*", {"sliced W2": ("two_sample:sliced_w2", 3, 1.0)})]
 
     def main(*words):
         kit.main("far", "about", {"plane/far": row, "plane/other": row}, tables, [*given, *words])
@@ -78,17 +78,17 @@ def test_a_row_is_run_once_goes_on_and_is_recorded(claims, row, tmp_path, monkey
 
     assert "| `plane/far` | 2, 2 of 4 |" in main("--rows", "plane/far", "--steps", "2")
     main("--rows", "plane/far", "--record")
-    assert kit.Recorded.read("far")["plane/far"].looked("two_sample.sliced_w2") == [2]
-    assert "two_sample.sliced_w2 after 2:" in main("--rows", "plane/far")  # beside what is recorded
+    assert kit.Recorded.read("far")["plane/far"].looked("two_sample:sliced_w2") == [2]
+    assert "two_sample:sliced_w2 after 2:" in main("--rows", "plane/far")  # beside what is recorded
     main("--rows", "plane/far")
     assert (tmp_path / "runs/far/plane/far/run0/log.txt").read_text().split() == ["run", "resume"]
 
-    before = kit.Recorded.read("far")["plane/far"]("two_sample.sliced_w2")
+    before = kit.Recorded.read("far")["plane/far"]("two_sample:sliced_w2")
     main("--rows", "plane/far", "--record")
     found = kit.Recorded.read("far")["plane/far"]
-    assert found.looked("two_sample.sliced_w2") == [2, 4]
-    assert found("two_sample.sliced_w2", 2) == before
-    assert len(found("two_sample.sliced_w2")) == 2
+    assert found.looked("two_sample:sliced_w2") == [2, 4]
+    assert found("two_sample:sliced_w2", 2) == before
+    assert len(found("two_sample:sliced_w2")) == 2
     assert (found.row["precision"], found.row["compiled"], found.row["of"]) == ("float32", False, 4)
     assert found.row["command"].startswith("gflow run recipes/far_gaussian.toml ")
 

@@ -31,11 +31,11 @@ METHODS = {
 }
 RMSPROP = tuple(f'optimizer.{who}={{ use = "rmsprop", lr = 0.003 }}' for who in ("sampler", "discriminator"))
 COLOURS = {"none": "0.3", "r1": "#08519c", "interpolation": "#31a354", "far": "#d62728"}
-MODES = ("mode_coverage.modes_covered", "mode_coverage.high_quality_share")
-W2, MEMORY = "two_sample.sliced_w2", "memorization.distance_ratio"
-PULL = "far.gradient_explosion.close_gradient_median"
-LOSSES = ("losses.discriminator_loss", "losses.sampler_loss")
-OTHERS = ("two_sample.sliced_w2_real", "far.gradient_explosion.close_far_ratio")
+MODES = ("mode_coverage:modes_covered", "mode_coverage:high_quality_share")
+W2, MEMORY = "two_sample:sliced_w2", "memorization:distance_ratio"
+PULL = "far.gradient_explosion:close_gradient_median"
+LOSSES = ("losses:discriminator_loss", "losses:sampler_loss")
+OTHERS = ("two_sample:sliced_w2_real", "far.gradient_explosion:close_far_ratio")
 
 
 def plane(data: str, method: str, steps: int, every: int, *words: str) -> Row:
@@ -55,7 +55,7 @@ ROWS = {
     "theory": Row(
         recipe="far_theory",
         steps=0,
-        scores=tuple(f"far.equilibrium.{score}" for score in ("comparisons", "violations", "checks", "failures")),
+        scores=tuple(f"far.equilibrium:{score}" for score in ("comparisons", "violations", "checks", "failures")),
     ),
     **{
         f"plane/{data}/{method}": plane(data, method, LENGTHS[data], LENGTHS[data] // 10)
@@ -98,8 +98,8 @@ def by_sign(found: Difference | list[Difference], wanted: int) -> Verdict:
 
 def theory(recorded: Recorded) -> Finding:
     found = recorded["theory"]
-    violations, failures = found("far.equilibrium.violations")[0], found("far.equilibrium.failures")[0]
-    compared, checks = found("far.equilibrium.comparisons")[0], found("far.equilibrium.checks")[0]
+    violations, failures = found("far.equilibrium:violations")[0], found("far.equilibrium:failures")[0]
+    compared, checks = found("far.equilibrium:comparisons")[0], found("far.equilibrium:checks")[0]
     text = (
         f"{violations:.0f} of {compared:,.0f} comparisons against Table 2, {failures:.0f} of {checks:.0f} checks fail"
     )

@@ -40,7 +40,7 @@ Verdict = Literal["confirmed", "refuted", "open"]
 class Row:
     """One setting, and which of its scores are recorded.
 
-    `ANALYZER.SCORE` is what analysis/ANALYZER/result.json has; `ANALYZER/TABLE[KEY].COLUMN` what TABLE.csv has in the
+    `ANALYZER:SCORE` is what analysis/ANALYZER/result.json has; `ANALYZER/TABLE[KEY].COLUMN` what TABLE.csv has in the
     line that begins with KEY. DATA in `words` is where MNIST and CIFAR-10 lie.
     """
 
@@ -118,7 +118,7 @@ def step_of(folder: Path, row: Row) -> int:
 
 
 def analyzer_of(score: str) -> str:
-    return score.partition("/")[0] if "/" in score else score.rpartition(".")[0]
+    return score.partition("/" if "/" in score else ":")[0]
 
 
 def looks(folder: Path, score: str) -> Iterator[tuple[int, list[float | None]]]:
@@ -129,7 +129,7 @@ def looks(folder: Path, score: str) -> Iterator[tuple[int, list[float | None]]]:
         if "/" in score:
             yield found["step"], [in_table(path.parent, score.partition("/")[2])]
         else:
-            key = score.rpartition(".")[2]
+            key = score.partition(":")[2]
             yield found["step"], [seed["scores"].get(key) for seed in found.get("seeds") or [found]]
 
 

@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import cgan
+import dcgan
 import far
 import rmt
+import vgrow
 from kit import Claim, Found, Recorded, told
 
-PAPERS = (far, rmt)
+PAPERS = (vgrow, far, dcgan, cgan, rmt)
 PAGE = Path(__file__).parents[2] / "docs" / "claims.md"
 HEAD = """\
 <!-- Written by benchmarks/claims/page.py from benchmarks/claims/recorded/: change those. -->

@@ -30,9 +30,9 @@ def analyses(sizes: str) -> str:
     return f'analyze=[{{ use = "rmt.spectrum", {sizes} }}, {{ use = "rmt.simulations", {sizes}, S = {REPEATS} }}]'
 
 
-SPECTRUM = tuple(f"rmt.spectrum.{name}{kind}" for name in ("ks", "normal_ks") for kind in ("", "_chance", "_p"))
+SPECTRUM = tuple(f"rmt.spectrum:{name}{kind}" for name in ("ks", "normal_ks") for kind in ("", "_chance", "_p"))
 SIMULATIONS = tuple(
-    f"rmt.simulations.{name}_{of}"
+    f"rmt.simulations:{name}_{of}"
     for of in ("gan", "rotated")
     for name in (
         *(f"{test}_rejects" for test in ("shapiro", "anderson", "ks", "welch")),
@@ -40,7 +40,7 @@ SIMULATIONS = tuple(
         "sd_ratio_furthest",
     )
 )
-ROTATION = ("rmt.simulations.rotation_rejects", "rmt.simulations.rotation_smd_largest")
+ROTATION = ("rmt.simulations:rotation_rejects", "rmt.simulations:rotation_smd_largest")
 LAWS = {
     "student_t(nu=5)": "Student's t, scaled",
     "equicorrelated(rho=0.5)": "correlated, rho = .5",
@@ -72,9 +72,9 @@ ROWS = {
         seeds=3,
         scores=(
             *(f"rmt.noise_laws/invariance_z[{law}].{of}" for law in LAWS for of in ("ks_ratio", "ks_p")),
-            "rmt.noise_laws.t_ks_ratio_most",
-            "rmt.noise_laws.mixture_ks_p_least",
-            "rmt.noise_laws.pairs",
+            "rmt.noise_laws:t_ks_ratio_most",
+            "rmt.noise_laws:mixture_ks_p_least",
+            "rmt.noise_laws:pairs",
         ),
     ),
     "weights/mlp": Row(
@@ -82,7 +82,7 @@ ROWS = {
         steps=4_000,
         seeds=3,
         scores=tuple(
-            f"{name}.{score}"
+            f"{name}:{score}"
             for name in WEIGHTS
             for score in ("ks", "ks_trained", "ks_p", "mixture_resampled_ks", "mixture_resampled_ks_chance")
         ),
@@ -144,7 +144,7 @@ def laws_of_z(recorded: Recorded) -> Finding:
 
 def laws_of_t(recorded: Recorded) -> Finding:
     found = recorded["laws/mlp"]
-    most = found("rmt.noise_laws.t_ks_ratio_most")
+    most = found("rmt.noise_laws:t_ks_ratio_most")
     text = f"the mixtures' spectra are at most {spread(most, 2)} times as far apart as those of normal t, over all laws"
     return Finding(text, "confirmed" if max(most) < 1.5 else "open")
 
@@ -182,10 +182,10 @@ def normal_over_repeats(recorded: Recorded) -> Finding:
 def weights(recorded: Recorded) -> Finding:
     found = recorded["weights/mlp"]
     told = [
-        f"{words} {spread(found(f'{name}.ks'), 3)} (other z alone {spread(found(f'{name}.ks_trained'), 3)})"
+        f"{words} {spread(found(f'{name}:ks'), 3)} (other z alone {spread(found(f'{name}:ks_trained'), 3)})"
         for name, words in WEIGHTS.items()
     ]
-    worst = max(value for name in WEIGHTS for value in found(f"{name}.ks_p"))
+    worst = max(value for name in WEIGHTS for value in found(f"{name}:ks_p"))
     text = f"KS of the spectra with trained and with resampled weights: {', '.join(told)}; p at most {worst:.2f}"
     return Finding(text, "refuted" if worst <= 0.05 else "open")
 

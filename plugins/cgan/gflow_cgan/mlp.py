@@ -132,7 +132,7 @@ def initialise(module: nn.Module, init_range: float | None) -> None:
 
 
 class Sampler(nn.Module):
-    """z [B, latent_dim] and labels y [B] or [B, label_size] -> x [B, *shape] in [low, high]."""
+    """z [B, latent_dim] and labels y [B] or [B, label_size] -> x [B, *shape] in [low, high]; y only if label_size."""
 
     def __init__(
         self,
@@ -151,22 +151,28 @@ class Sampler(nn.Module):
         super().__init__()
         self.label_size, self.shape, self.low, self.high = label_size, shape, low, high
         self.latent = nn.Sequential(nn.Linear(latent_dim, z_width))
-        self.label = nn.Sequential(nn.Linear(label_size, label_width))
+        self.label = nn.Sequential(nn.Linear(label_size, label_width)) if label_size else None
         self.both = nn.Sequential(nn.ReLU(), Dropout(dropout))
-        self.joint = nn.Sequential(nn.Linear(z_width + label_width, width), nn.ReLU(), Dropout(dropout))
+        joint = z_width + (label_width if label_size else 0)
+        self.joint = nn.Sequential(nn.Linear(joint, width), nn.ReLU(), Dropout(dropout))
         self.out = nn.Linear(width, math.prod(shape))
         initialise(self, init_range)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        assert y is not None, "the sampler reads labels"
-        h = torch.cat([self.latent(z), self.label(as_vectors(y, self.label_size, z))], 1)
+        h = self.latent(z)
+        if self.label is not None:
+            assert y is not None, "the sampler reads labels"
+            h = torch.cat([h, self.label(as_vectors(y, self.label_size, z))], 1)
         s = torch.sigmoid(self.out(self.joint(self.both(h))).to(z.dtype))
         x: Tensor = (self.low + (self.high - self.low) * s).unflatten(1, self.shape)
         return x
 
 
 class Discriminator(nn.Module):
-    """x [B, *shape] and labels y [B] or [B, label_size] -> logit [B]. Without a range x is read as it is."""
+    """x [B, *shape] and labels y [B] or [B, label_size], y only if label_size -> logit [B].
+
+    Without a range x is read as it is.
+    """
 
     def __init__(
         self,
@@ -189,16 +195,19 @@ class Discriminator(nn.Module):
         self.label_size = label_size
         self.low, self.high = (0.0, 1.0) if low is None or high is None else (low, high)
         self.item = nn.Sequential(Maxout(math.prod(shape), x_width, x_pieces, max_norm))
-        self.label = nn.Sequential(Maxout(label_size, label_width, label_pieces, max_norm))
+        self.label = nn.Sequential(Maxout(label_size, label_width, label_pieces, max_norm)) if label_size else None
         self.both = Dropout(dropout)
-        self.joint = nn.Sequential(Maxout(x_width + label_width, width, pieces, max_norm), Dropout(dropout))
+        joint = x_width + (label_width if label_size else 0)
+        self.joint = nn.Sequential(Maxout(joint, width, pieces, max_norm), Dropout(dropout))
         self.logit = BoundedLinear(width, 1, max_norm)
         initialise(self, init_range)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        assert y is not None, "the discriminator reads labels"
         unit = (x.flatten(1) - self.low) / (self.high - self.low)
-        h = torch.cat([self.item(unit.T), self.label(as_vectors(y, self.label_size, x).T)])
+        h = self.item(unit.T)
+        if self.label is not None:
+            assert y is not None, "the discriminator reads labels"
+            h = torch.cat([h, self.label(as_vectors(y, self.label_size, x).T)])
         h = self.joint(self.both(h)).to(x.dtype)
         with torch.autocast(x.device.type, enabled=False):  # logits are exponentiated: keep their digits
             logit: Tensor = self.logit(h)

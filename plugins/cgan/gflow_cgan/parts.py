@@ -53,8 +53,9 @@ _INIT = (
 class _Mlp:
     """Options that the sampler and the discriminator share."""
 
-    conditional: ClassVar[bool] = True
-
+    conditional: bool = option(
+        True, doc="Read the label, too; without it the network has no layer for labels, as the paper's plain GAN."
+    )
     dropout: float = option(
         0.5,
         doc="Share of units dropped after each hidden layer in training, of the labels' layer too, never of an input "
@@ -65,7 +66,7 @@ class _Mlp:
 
     def check(self, data: DataShape | None) -> Iterable[str]:
         if data is None:
-            yield "needs a [dataset] that says what to make, and its labels"
+            yield "needs a [dataset] that says what to make"
 
 
 @attrs.frozen(kw_only=True)
@@ -98,7 +99,7 @@ class MlpSampler(_Mlp):
         assert data.high is not None
         return Sampler(
             self.latent.dim,
-            data.label_size,
+            data.label_size if self.conditional else 0,
             data.shape,
             low=data.low,
             high=data.high,
@@ -141,7 +142,7 @@ class MlpDiscriminator(_Mlp):
         assert data is not None
         return Discriminator(
             data.shape,
-            data.label_size,
+            data.label_size if self.conditional else 0,
             low=data.low,
             high=data.high,
             x_width=self.x_width,

@@ -62,6 +62,8 @@ def test_parameter_counts():
     with torch.device("meta"):
         assert count(MlpSampler().build(DIGITS)) == 2_413_984
         assert count(MlpDiscriminator().build(DIGITS)) == 1_224_351
+        assert count(MlpSampler(conditional=False).build(DIGITS)) == 1_202_984  # without what reads y
+        assert count(MlpDiscriminator(conditional=False).build(DIGITS)) == 1_173_601
 
 
 def test_every_layer_is_the_papers():
@@ -423,9 +425,15 @@ def game(tmp_path):
     return make
 
 
-@pytest.mark.parametrize(("sampler", "discriminator"), [("mlp", "mlp"), ("conv", "conv"), ("conv", "mlp")])
-def test_both_networks_train(game, sampler, discriminator):
-    experiment = build(game(f"sampler.use=cgan.{sampler}", f"discriminator.use=cgan.{discriminator}"))
+WITHOUT = ["sampler.conditional=false", "discriminator.conditional=false"]
+
+
+@pytest.mark.parametrize(
+    ("sampler", "discriminator", "words"),
+    [("mlp", "mlp", []), ("mlp", "mlp", WITHOUT), ("conv", "conv", []), ("conv", "mlp", [])],
+)
+def test_both_networks_train(game, sampler, discriminator, words):
+    experiment = build(game(f"sampler.use=cgan.{sampler}", f"discriminator.use=cgan.{discriminator}", *words))
     networks = (experiment.sampler, experiment.discriminator)
     before = [{name: p.detach().clone() for name, p in module.named_parameters()} for module in networks]
     for step in (1, 2):
