@@ -175,7 +175,9 @@ def record(row: Row, folders: Sequence[Path], steps: int) -> dict[str, Any] | No
 
 
 def rounded(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.{DIGITS}g}")
+    if value is None or float(value).is_integer():
+        return value
+    return float(f"{value:.{DIGITS}g}")
 
 
 def seconds_of(folder: Path) -> float:

@@ -88,15 +88,16 @@ def length_of(found: Found) -> str:
 
 
 def made_by(recorded: Recorded) -> Iterator[str]:
-    """On what, by which versions, in how many hours; a line for each that differs."""
-    hours: Counter[str] = Counter()
+    """On what, by which versions, in what time; a line for each that differs."""
+    spent: Counter[str] = Counter()
     for found in recorded.values():
         row = found.row
         how = f"{row['threads']} thread, {row['precision']}{', compiled' if row['compiled'] else ''}"
-        key = f"{row['processor']}, {how}, torch {row['torch']}, gflow {row['gflow']}"
-        hours[key] += row["seconds"]
-    for key, seconds in hours.items():
-        yield f"{key}: {seconds / 3600:.1f} hours of training.\n"
+        spent[f"{row['processor']}, {how}, torch {row['torch']}, gflow {row['gflow']}"] += row["seconds"]
+    for key, seconds in spent.items():
+        time = f"{seconds / 3600:.1f} hours of training" if seconds else "nothing trained"
+        yield f"- {key}: {time}."
+    yield ""
 
 
 def picture_of(paper: ModuleType) -> Path:
