@@ -202,7 +202,10 @@ CLAIMS = [
         lack="that variant grows its networks, and the FID's Inception network is not to be had here",
     ),
 ]
-NOTES = ""
+NOTES = """\
+Each check of the theory has a tolerance of its own ([which](vgrow.md#the-theory-checked-vgrowtheory)): the errors of
+Lemma 1.3 and of SVGD are those of finite samples, that of the flow those of Euler's steps.
+"""
 
 if __name__ == "__main__":
     main(PAPER, __doc__ or "", ROWS, TABLES)
