@@ -19,26 +19,22 @@ and train nothing. For several cores start it several times, each with --data of
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections.abc import Iterator
 from functools import cache
-from itertools import chain, product
+from itertools import product
 from pathlib import Path
-from statistics import mean, median, stdev
-from typing import Any
+from statistics import mean, median
 
 import attrs
 import torch
+from cells import Line, keep, kept, over_time, spread, trained, work_through
 from matplotlib.figure import Figure
-from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from stepping import take_step
 from torch import Tensor
 
-from gflow_core import Experiment, Source, evaluating, written_aside
+from gflow_core import Experiment, Source, evaluating
 from gflow_core.parts.plugins import plugins
 from gflow_core.recipes.recipe import Recipe
-from gflow_core.runs.build import build
 from gflow_core.scores.mode_coverage import count_modes
 from gflow_core.scores.sliced import sliced_wasserstein
 
@@ -145,6 +141,10 @@ class Cell:
         name = self.velocity.replace(", ", "_")
         return folder / f"{self.data}-{name}-{self.mode}-s{self.seed}.jsonl"
 
+    def head(self, limit: float) -> Line:
+        """All that its scores depend on."""
+        return {**attrs.asdict(self), "cell_seconds": limit, "words": self.words()}
+
 
 # ------------------------------------------------------------------ scores
 
@@ -180,14 +180,6 @@ def real(data: str, n: int = SAMPLES) -> dict[str, float]:
 # ------------------------------------------------------------------ training
 
 
-def train(experiment: Experiment, limit: float) -> Iterator[float]:
-    """Trains a step at a time until `limit` seconds; seconds so far. Schedules follow the time."""
-    seconds = 0.0
-    while seconds < limit:
-        seconds += take_step(experiment, int(TICKS * seconds / limit))
-        yield seconds
-
-
 @torch.no_grad()
 def drawn(experiment: Experiment, mode: str) -> Tensor:
     """SAMPLES samples, of the same z each time, or every particle as often as makes so many."""
@@ -202,49 +194,22 @@ def drawn(experiment: Experiment, mode: str) -> Tensor:
     return found
 
 
-def run(cell: Cell, limit: float, path: Path) -> dict[str, Any]:
-    """Trains and scores the cell, keeps it, and gives the last scores."""
-    spec = cell.recipe().spec
-    next(train(build(spec), limit))  # what the first step ever costs is nobody's
-    experiment = build(spec)
+def run(cell: Cell, limit: float, folder: Path) -> str:
+    """Trains, scores and keeps the cell, unless that is done; a word on it."""
+    path, head = cell.path(folder), cell.head(limit)
+    if kept(path, head):
+        return ""
     times = [limit / math.sqrt(2) ** i for i in range(16)]
-    lines: list[dict[str, Any]] = []
-    for steps, seconds in enumerate(train(experiment, limit), 1):
-        if passed := [at for at in times if at <= seconds]:
-            times = times[: -len(passed)]
-            line = {"time": passed[0], "seconds": seconds, "steps": steps}
-            lines.append(line | scores(cell.data, drawn(experiment, cell.mode)))
-    with written_aside(path) as aside:
-        aside.write_text("".join(json.dumps(line) + "\n" for line in [head(cell, limit), *lines]))
-    return lines[-1]
-
-
-def head(cell: Cell, limit: float) -> dict[str, Any]:
-    return {**attrs.asdict(cell), "cell_seconds": limit, "words": cell.words()}
-
-
-def kept(cell: Cell, limit: float, folder: Path) -> list[dict[str, Any]]:
-    """The scores of a finished cell, in time; none of one that was made by other settings."""
-    path = cell.path(folder)
-    if not path.exists():
-        return []
-    first, *lines = map(json.loads, path.read_text().splitlines())
-    return lines if first == head(cell, limit) else []
+    _, lines = trained(cell.recipe().spec, times, TICKS, lambda made: scores(cell.data, drawn(made, cell.mode)))
+    keep(path, head, lines)
+    return f"{lines[-1]['steps']} steps, sliced W2 {lines[-1]['sliced_w2'] or math.nan:.3f}"
 
 
 # ------------------------------------------------------------------ what came of it
 
 
-Found = dict[tuple[str, str, str], list[list[dict[str, Any]]]]
+Found = dict[tuple[str, str, str], list[list[Line]]]
 """Data, mode and velocity -> the scores of each seed, in time."""
-
-
-def spread(values: list[float], digits: int, of: int) -> str:
-    """Mean and spread; how many there are, unless all."""
-    if not values:
-        return "none"
-    text = f"{mean(values):.{digits}f} ± {stdev(values) if len(values) > 1 else 0:.{digits}f}"
-    return text if len(values) == of else f"{text} ({len(values)} of {of})"
 
 
 def table(data: str, found: Found) -> Iterator[str]:
@@ -272,7 +237,7 @@ def table(data: str, found: Found) -> Iterator[str]:
         yield f"| {mode} | {velocity} | {' | '.join(cells)} | {mean(line['steps'] for line in last):,.0f} |"
 
 
-def reach(lines: list[dict[str, Any]], level: float) -> float | None:
+def reach(lines: list[Line], level: float) -> float | None:
     """Seconds until the sliced distance is no longer above `level`."""
     return next((line["seconds"] for line in lines if (line["sliced_w2"] or math.inf) <= level), None)
 
@@ -288,16 +253,9 @@ def picture(found: Found, limit: float) -> Figure:
         floor = real(data, SAMPLES if mode == "sampler" else PARTICLES)["sliced_w2"]
         lines["real points"] = panel.axhline(floor, color="0.45", linestyle=":", linewidth=1.2)
         for velocity, colour in zip(VELOCITIES, COLOURS, strict=True):
-            seeds = found.get((data, mode, velocity), [])
-            at: dict[float, list[dict[str, Any]]] = {}
-            for line in chain(*seeds):
-                at.setdefault(line["time"], []).append(line)
-            points = [at[time] for time in sorted(at) if len(at[time]) == len(seeds)]  # steps may be longer than times
-            points = [column for column in points if all(line["sliced_w2"] for line in column)]
-            if not points:
+            seconds, values = over_time(found.get((data, mode, velocity), []), "sliced_w2")
+            if not seconds:
                 continue
-            seconds = [mean(line["seconds"] for line in column) for column in points]
-            values = [[line["sliced_w2"] for line in column] for column in points]
             panel.fill_between(seconds, [*map(min, values)], [*map(max, values)], color=colour, alpha=0.15, linewidth=0)
             style = "--" if velocity.startswith("game") else "-"
             (lines[velocity],) = panel.plot(seconds, [*map(median, values)], style, color=colour, linewidth=1.5)
@@ -333,20 +291,11 @@ def main() -> None:
 
     if not (options.table or options.figure):
         folder.mkdir(parents=True, exist_ok=True)
-        columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-        with Progress(*columns) as progress:
-            task = progress.add_task("cells", total=len(cells))
-            for cell in cells:
-                path = cell.path(folder)
-                progress.update(task, description=path.stem)
-                if not kept(cell, limit, folder):
-                    last = run(cell, limit, path)
-                    progress.print(f"{path.stem}: {last['steps']} steps, sliced W2 {last['sliced_w2'] or math.nan:.3f}")
-                progress.advance(task)
+        work_through(cells, lambda cell: cell.path(folder).stem, lambda cell: run(cell, limit, folder))
         return
     found: Found = {}
     for cell in cells:
-        if lines := kept(cell, limit, folder):
+        if lines := kept(cell.path(folder), cell.head(limit)):
             found.setdefault((cell.data, cell.mode, cell.velocity), []).append(lines)
     for data in options.data if options.table else ():
         print("\n".join(table(data, found)), end="\n\n")
