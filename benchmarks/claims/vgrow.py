@@ -167,7 +167,10 @@ THEORY = {
     "Logistic regression learns the density ratio": ("Lemma 1.3", ("lemma_1_3",)),
     "f''(r) times the gradient of r is the gradient of the divergence": ("Theorem 1.1", ("theorem_1_1",)),
     "Densities follow the Vlasov-Fokker-Planck equation": ("Theorem 1.2", ("theorem_1_2",)),
-    "The logD trick minimises the logD divergence, twice the KL divergence of (p + q) / 2 from p": ("Theorem 1.3", ("theorem_1_3",)),
+    "The logD trick minimises the logD divergence, twice the KL divergence of (p + q) / 2 from p": (
+        "Theorem 1.3",
+        ("theorem_1_3",),
+    ),
     "SVGD is the KL flow in a kernel's space": ("Relation to SVGD", ("svgd",)),
 }
 CLAIMS = [
