@@ -54,7 +54,7 @@ STACKED = {
 ON_DIGITS = '{ use = "mnist_cnn", layer = "hidden" }'
 FD = {"digits": "frechet:FD(mnist_cnn.hidden)", "cifar": "frechet:FD(efficientnet_lite0)"}
 SHARES = ("prdc:precision", "prdc:recall")
-REACHED = ("mode_coverage:modes_covered", "mode_coverage:kl")
+REACHED = ("mode_coverage:modes_covered", "mode_coverage:kl_uniform")
 
 
 def images(data: str, channels: int, method: str) -> Row:
