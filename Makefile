@@ -46,6 +46,7 @@ bench: .venv/ready
 	$(BIN)/python benchmarks/dcgan_features.py
 	$(BIN)/python benchmarks/cgan_step.py
 	$(BIN)/python benchmarks/rmt.py
+	$(BIN)/python benchmarks/kernels.py
 
 # Kills, damage, hostile files, broken plugins and odd machines, as docs/reliability.md tells; an hour.
 torture: .venv/ready
