@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 
 import attrs
 import torch
@@ -210,9 +210,18 @@ def draw_swissroll(noise: float, scale: float, start: float, n: int, generator: 
     return scale * (roll + noise * torch.randn(n, 2, generator=generator, dtype=torch.float64))
 
 
-def _beside(values: Tensor, x: Tensor) -> Tensor:
-    """The values where x is and in its type, without waiting for the device: particles follow densities in training."""
-    return send(values, x.device).to(x.dtype)
+def _beside(values: Tensor | tuple[float, ...], x: Tensor) -> Tensor:
+    """A law's constants where x is and in its type: sent once, as particles follow densities in every move.
+
+    Tensors are told apart by identity; they are never written to.
+    """
+    return _sent(values, x.device, x.dtype)
+
+
+@lru_cache(maxsize=64)
+def _sent(values: Tensor | tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    with torch.inference_mode(False):  # or autograd could not use them later
+        return send(torch.as_tensor(values), device).to(dtype)
 
 
 def log_density_mixture(centres: Tensor, std: float, x: Tensor) -> Tensor:
@@ -230,7 +239,7 @@ def log_density_rings(radii: tuple[float, ...], std: float, weights: tuple[float
     exp(-(|x|^2 + r^2) / 2 s^2) I0(r |x| / s^2) / (2 pi s^2) = exp(-(|x| - r)^2 / 2 s^2) I0e(r |x| / s^2) / (2 pi s^2).
     """
     norm = x.double().norm(dim=1, keepdim=True)
-    radius, weight = (_beside(torch.tensor(values), norm) for values in (radii, weights))
+    radius, weight = _beside(radii, norm), _beside(weights, norm)
     bessel = torch.special.i0e(norm * radius / std**2)
     log_terms = (weight / weight.sum() * bessel).log() - (norm - radius).square() / (2 * std**2)
     log_sum: Tensor = log_terms.logsumexp(1)
@@ -240,8 +249,9 @@ def log_density_rings(radii: tuple[float, ...], std: float, weights: tuple[float
 def log_density_normals(weights: Tensor, modes: Ellipses, x: Tensor) -> Tensor:
     """log p(x) [n], float64, of x [n, 2] under the law of `draw_normals`."""
     square = modes.standardised(x.double()).square().sum(2)
-    scale = weights.log() - modes.factors.diagonal(dim1=1, dim2=2).log().sum(1) - math.log(2 * math.pi)
-    log_sum: Tensor = (_beside(scale, square)[:, None] - square / 2).logsumexp(0)
+    volume = _beside(modes.factors, square).diagonal(dim1=1, dim2=2).log().sum(1)
+    scale = _beside(weights, square).log() - volume - math.log(2 * math.pi)
+    log_sum: Tensor = (scale[:, None] - square / 2).logsumexp(0)
     return log_sum
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy.stats import multivariate_normal, rice
 from scipy.stats import norm as norm_law
 
+from gflow_core.data import planar
 from gflow_core.data.parts import Checkerboard, Circles, Gaussian, Grid, Mixture, Ring, Swissroll
 from gflow_core.data.planar import Centres, Ellipses, Rings, grid_centres, ring_centres
 
@@ -253,6 +254,23 @@ def test_densities_are_those_of_the_drawn_points(part, half, cells):
     expected = (plane[:, 0], plane[:, 0] * plane[:, 1], plane.square().sum(1).sqrt())
     for value, at in zip(moments, expected, strict=True):
         near(value.mean(), (p * at).sum(), value.std() / math.sqrt(N))
+
+
+@pytest.mark.parametrize(
+    "part", [Ring(n=9), Circles(n=9), MIXED, Checkerboard(n=9)], ids=lambda part: type(part).__name__
+)
+def test_what_a_density_consists_of_is_sent_to_a_device_once(part, monkeypatch):
+    sent = []
+    monkeypatch.setattr(planar, "send", lambda values, device: sent.append(values) or values.to(device))
+    source = part.load()
+    planar._sent.cache_clear()
+    first = source.score(source.x)
+    constants = len(sent)
+    assert constants > 0
+    assert torch.equal(source.score(source.x), first)
+    assert len(sent) == constants
+    source.log_density(source.x.to("meta"))  # another device
+    assert len(sent) == 2 * constants
 
 
 def test_densities_against_scipy():
