@@ -8,19 +8,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from typing import Any
 
-import attrs
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from gflow_core import Result, Subject
+from gflow_drift.checks import Check, compare_functions, compare_numbers
 from gflow_drift.field import Kernel, field
 from gflow_drift.limit import Gaussian, Law, Limit, decay_rate
 from gflow_drift.rates_figure import rates_figure
 
-__all__ = ["STATEMENTS", "Check", "theory"]
+__all__ = ["STATEMENTS", "theory"]
 
 KERNELS: tuple[Kernel, ...] = ("laplace", "gaussian")
 
@@ -35,59 +34,6 @@ STATEMENTS = {
     "Circulation": "V turns, the difference of scores does not",
 }
 """What is checked, in the table's order."""
-
-
-@attrs.frozen(kw_only=True)
-class Check:
-    """One line of the table."""
-
-    statement: str
-    setting: str
-    quantity: str
-    predicted: float
-    measured: float
-    error: float
-    """Relative, in the L2 norm where the quantity is a function; in standard errors where 0 is predicted."""
-    tolerance: float
-
-    @property
-    def ok(self) -> bool:
-        return self.error <= self.tolerance
-
-    def row(self) -> dict[str, Any]:
-        return {**attrs.asdict(self), "ok": self.ok}
-
-
-def _numbers(statement: str, setting: str, quantity: str, predicted: float, measured: float, tolerance: float) -> Check:
-    error = abs(measured - predicted) / abs(predicted)
-    return Check(
-        statement=statement,
-        setting=setting,
-        quantity=quantity,
-        predicted=predicted,
-        measured=measured,
-        error=error,
-        tolerance=tolerance,
-    )
-
-
-def _functions(
-    statement: str, setting: str, quantity: str, predicted: Tensor, measured: Tensor, tolerance: float
-) -> Check:
-    """Two functions on the same particles [n, d]; the table has their root mean squares."""
-    return Check(
-        statement=statement,
-        setting=setting,
-        quantity=quantity,
-        predicted=_rms(predicted),
-        measured=_rms(measured),
-        error=float((measured - predicted).norm() / predicted.norm()),
-        tolerance=tolerance,
-    )
-
-
-def _rms(v: Tensor) -> float:
-    return float(v.square().sum(1).mean().sqrt())
 
 
 def _v(x: Tensor, y: Tensor, tau: float, kernel: Kernel) -> Tensor:
@@ -143,7 +89,7 @@ def _limit(points: int) -> Iterator[Check]:
                 x, y = _quantiles(q, points), _quantiles(p, int(points * ratio))
                 limit = Limit(p, q, t, cell, tau=TAU, kernel=kernel, ratio=ratio)
                 setting = f"{kernel}, {name}, m = {'n' if ratio == 1 else 'n / 2'}"
-                yield _functions("Limit", setting, "V", limit(x), _v(x, y, TAU, kernel), 20 / points)
+                yield compare_functions("Limit", setting, "V", limit(x), _v(x, y, TAU, kernel), 20 / points)
 
 
 def _scores(points: int) -> Iterator[Check]:
@@ -152,7 +98,7 @@ def _scores(points: int) -> Iterator[Check]:
     scale = Limit(P, Q, t, cell, tau=TAU, kernel="gaussian").scale(x)
     measured = _v(x, y, TAU, "gaussian")
     predicted = scale * TAU**2 * _score_gap(P, Q, x)
-    yield _functions("Scores", "gaussian, Gaussians on the line", "V", predicted, measured, 20 / points)
+    yield compare_functions("Scores", "gaussian, Gaussians on the line", "V", predicted, measured, 20 / points)
 
 
 def _score_gap(p: Gaussian, q: Gaussian, x: Tensor) -> Tensor:
@@ -184,7 +130,7 @@ def _equilibrium(pools: int, generator: Generator) -> Iterator[Check]:
         mean, deviation = _mean(squares)
         floor = Limit(P2, P2, t, cell, tau=TAU, kernel=kernel).floor()
         tolerance = 4 * deviation / floor + 0.02  # which finite n leaves
-        yield _numbers("Floor", f"{kernel}, n = m = {n} in the plane", "n E|V|^2", floor, mean, tolerance)
+        yield compare_numbers("Floor", f"{kernel}, n = m = {n} in the plane", "n E|V|^2", floor, mean, tolerance)
 
 
 def _mean(found: list[Tensor]) -> tuple[float, float]:
@@ -210,13 +156,15 @@ def _stop_gradient(points: int) -> Iterator[Check]:
     F.mse_loss(x, (x + _v(x.detach(), y, TAU, "laplace")).detach()).backward()
     assert shift.grad is not None
     held = float(-2 * limit(0.5).mean())
-    yield _numbers(
+    yield compare_numbers(
         "Stop-gradient", "laplace, a shift of .5", "d loss, target held = -2 E V", held, float(shift.grad), 20 / points
     )
     moving, found = (
         float((v(0.5 + h).square().mean() - v(0.5 - h).square().mean()) / (2 * h)) for v in (limit, measured)
     )
-    yield _numbers("Stop-gradient", "laplace, a shift of .5", "d E|V|^2, target moving", moving, found, 20 / points)
+    yield compare_numbers(
+        "Stop-gradient", "laplace, a shift of .5", "d E|V|^2, target moving", moving, found, 20 / points
+    )
 
 
 def _wave(frequency: float, n: int, half: float, height: float) -> tuple[Tensor, Tensor]:
@@ -243,7 +191,7 @@ def _frequency(points: int) -> Iterator[Check]:
             x, y = _wave(w, points, 15.0, 0.02)
             found = -_height(x, w, _v(x, y, 1.0, kernel)) / 0.02
             rate = decay_rate(w, 1.0, kernel)
-            yield _numbers("Frequency", f"{kernel}, w tau = {w:g}", "decay rate", rate, found, 40 / points)
+            yield compare_numbers("Frequency", f"{kernel}, w tau = {w:g}", "decay rate", rate, found, 40 / points)
 
 
 def _annealing(moves: int) -> Iterator[Check]:
@@ -258,7 +206,7 @@ def _annealing(moves: int) -> Iterator[Check]:
     u, u_end = 4.5, 4.5 / 25
     predicted = (math.exp(-u_end) - math.exp(-u)) / (2 * r)
     found = -math.log(_height(even, 1.0, x - even) / height)
-    yield _numbers(
+    yield compare_numbers(
         "Annealing", f"gaussian, w tau from 3 to .6, r = {r:g}", "log of what is left", predicted, found, 0.05
     )
 
@@ -278,7 +226,7 @@ def _circulation(pools: int, generator: Generator) -> Iterator[Check]:
         found.append((_v(x, P2.draw(2000, generator), TAU, "gaussian")[:40] * along).sum())
     mean, deviation = _mean(found)
     setting = "gaussian, Gaussians in the plane"
-    yield _numbers("Circulation", setting, "of V", predicted, mean, 4 * deviation / abs(predicted) + 0.05)
+    yield compare_numbers("Circulation", setting, "of V", predicted, mean, 4 * deviation / abs(predicted) + 0.05)
     gap = (limit(probes) / limit.scale(probes) * along).sum()
     yield Check(
         statement="Circulation",
