@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -44,8 +44,11 @@ TURNS = 10
 """Other halves of the data that the distance of two halves is a mean of."""
 TICKS = 1000
 """Steps that schedules count to, over a cell's time."""
-REACH = (5, 2)
+REACH = 5
 """How many times the distance of the data's halves a velocity is timed to."""
+QUALITY = "samples within 3 standard deviations of a mode, %; modes found, where not all"
+DIVERGED = 1000
+"""A hundred times the data's size."""
 
 DATA = {
     "ring8": '{ use = "ring", convention = "vgrow" }',
@@ -212,34 +215,55 @@ Found = dict[tuple[str, str, str], list[list[Line]]]
 """Data, mode and velocity -> the scores of each seed, in time."""
 
 
-def table(data: str, found: Found) -> Iterator[str]:
-    """Markdown, a row for each velocity and mode; modes and quality only where there are modes."""
-    halves = real(data)
-    modes = {"modes": ("modes", 1, 1), "high quality, %": ("high_quality", 100, 1)} if "modes" in halves else {}
-    columns = {**modes, "sliced W2": ("sliced_w2", 1, 3)}
-    heads = ["", "velocity", *columns, *(f"s to {factor} halves" for factor in REACH), "steps"]
-    yield f"### {data}\n"
-    yield f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}"
-    for name, n in (("half of the data", SAMPLES), (f"{PARTICLES:,} points of it", PARTICLES)):
-        cells = [f"{factor * real(data, n)[key]:.{digits}f}" for key, factor, digits in columns.values()]
-        yield f"| real | {name} | {' | '.join(cells)} |{' |' * (len(REACH) + 1)}"
-    for (of, mode, velocity), seeds in found.items():
-        if of != data:
-            continue
-        last = [lines[-1] for lines in seeds]
-        cells = [
-            spread([factor * line[key] for line in last if line[key] is not None], digits, len(last))
-            for key, factor, digits in columns.values()
-        ]
-        for factor in REACH:
-            reached = [reach(lines, factor * halves["sliced_w2"]) for lines in seeds]
-            cells.append(spread([one for one in reached if one is not None], 2, len(last)))
-        yield f"| {mode} | {velocity} | {' | '.join(cells)} | {mean(line['steps'] for line in last):,.0f} |"
+def tables(mode: str, found: Found) -> Iterator[str]:
+    """Markdown, a table for each score: a row for each velocity, a column for each data set."""
+    sets = [data for data in SETS if any(key[:2] == (data, mode) for key in found)]
+    velocities = [velocity for velocity in VELOCITIES if any(key[1:] == (mode, velocity) for key in found)]
+    points = SAMPLES if mode == "sampler" else PARTICLES
+    of_real: dict[str, Callable[[str], str]] = {
+        "sliced W2": lambda data: f"{real(data, points)['sliced_w2']:.3f}",
+        QUALITY: lambda data: f"{100 * real(data)['high_quality']:.1f}" if "modes" in real(data) else "",
+    }
+    for title, cell in {
+        "sliced W2": distance,
+        QUALITY: quality,
+        f"seconds until it is {REACH} times that of two halves": seconds,
+    }.items():
+        yield f"{MODES[mode].capitalize()}: {title}\n"
+        yield f"| velocity | {' | '.join(sets)} |\n|{'---|' * (1 + len(sets))}"
+        if title in of_real:
+            yield f"| {points:,} points of the data | {' | '.join(map(of_real[title], sets))} |"
+        for velocity in velocities:
+            seeds = [found.get((data, mode, velocity), []) for data in sets]
+            cells = [cell(data, lines) if lines else "" for data, lines in zip(sets, seeds, strict=True)]
+            yield f"| {velocity} | {' | '.join(cells)} |"
+        yield ""
 
 
-def reach(lines: list[Line], level: float) -> float | None:
-    """Seconds until the sliced distance is no longer above `level`."""
-    return next((line["seconds"] for line in lines if (line["sliced_w2"] or math.inf) <= level), None)
+def distance(data: str, seeds: list[list[Line]]) -> str:
+    """At the end."""
+    last = [lines[-1]["sliced_w2"] for lines in seeds]
+    far = [one for one in last if one is None or one > DIVERGED]
+    return "diverges" if len(far) == len(last) else spread([one for one in last if one not in far], 3, len(last))
+
+
+def quality(data: str, seeds: list[list[Line]]) -> str:
+    """At the end, and how many modes were found, where that is not all of them."""
+    last = [lines[-1] for lines in seeds]
+    if "modes" not in last[0]:
+        return ""
+    text = spread([100 * line["high_quality"] for line in last], 1, len(last))
+    total, modes = last[0]["modes_total"], mean(line["modes"] for line in last)
+    return text if modes == total else f"{text}; {modes:.1f} of {total}"
+
+
+def seconds(data: str, seeds: list[list[Line]]) -> str:
+    """Until the sliced distance is no longer above that of REACH halves of the data."""
+    level = REACH * real(data)["sliced_w2"]
+    reached = [
+        next((line["seconds"] for line in lines if (line["sliced_w2"] or math.inf) <= level), None) for lines in seeds
+    ]
+    return spread([one for one in reached if one is not None], 1, len(seeds))
 
 
 def picture(found: Found, limit: float) -> Figure:
@@ -297,8 +321,8 @@ def main() -> None:
     for cell in cells:
         if lines := kept(cell.path(folder), cell.head(limit)):
             found.setdefault((cell.data, cell.mode, cell.velocity), []).append(lines)
-    for data in options.data if options.table else ():
-        print("\n".join(table(data, found)), end="\n\n")
+    for mode in options.mode if options.table else ():
+        print("\n".join(tables(mode, found)))
     if options.figure:
         picture(found, limit).savefig(options.figure, dpi=110)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import count, product
 from pathlib import Path
 from types import SimpleNamespace
@@ -47,7 +48,9 @@ def test_cells_are_kept_scored_and_trained_once(flows, tmp_path, monkeypatch, ca
     assert path.read_text() == kept
     figure = tmp_path / "flows.png"
     table = main("--cell-seconds", "0.02", "--table", "--figure", str(figure))
-    assert "| particles | sliced | 8.0 ± 0.0 |" in table
+    assert "Particles alone: sliced W2\n\n| velocity | ring8 |\n" in table
+    assert re.search(r"\| sliced \| \d+\.\d{3} ± 0\.000 \|", table)
+    assert "of 8 |" not in table  # all modes are found
     assert figure.stat().st_size > 10_000
     assert "| sliced |" not in main("--cell-seconds", "0.03", "--table")  # other settings
 
