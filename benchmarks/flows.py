@@ -224,11 +224,8 @@ def tables(mode: str, found: Found) -> Iterator[str]:
         "sliced W2": lambda data: f"{real(data, points)['sliced_w2']:.3f}",
         QUALITY: lambda data: f"{100 * real(data)['high_quality']:.1f}" if "modes" in real(data) else "",
     }
-    for title, cell in {
-        "sliced W2": distance,
-        QUALITY: quality,
-        f"seconds until it is {REACH} times that of two halves": seconds,
-    }.items():
+    cells_of = {"sliced W2": distance, QUALITY: quality, f"seconds to {REACH} times that of two halves": seconds}
+    for title, cell in cells_of.items():
         yield f"{MODES[mode].capitalize()}: {title}\n"
         yield f"| velocity | {' | '.join(sets)} |\n|{'---|' * (1 + len(sets))}"
         if title in of_real:
