@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gflow_core.errors import GflowError
+from gflow_core.machine.streams import Streams
 from gflow_core.methods.featured import Features
 from gflow_core.methods.particles import Everywhere, Field, FlowState
 from gflow_core.parts.training import Experiment
@@ -41,6 +42,9 @@ class Coupled:
     `contrasts` with `others`, those of all. With `features` it is the velocity of what an encoder sees, pulled back to
     the particles. `potential(x, y, done)`, if any, gives what the velocity of items descends as a function of points
     [k, d]: [k].
+
+    Replicas are gone through one after the other: pools are as large as a processor's caches hold, or larger, so that
+    one product for all of them is no faster.
     """
 
     observes: Sequence[str] = ()
@@ -79,11 +83,14 @@ class Coupled:
         if self.features is not None:
             v = self._pulled_back(state.x, state, done)
         else:
-            x = state.x.flatten(1)
-            y = self.runtime.gather(self.feed.at(self._chosen(state)).x).flatten(1) if self.data_size else x[:0]
+            lead = self.experiment.lead
+            x = state.x.flatten(lead + 1)
+            y = x[..., :0, :]
+            if self.data_size:
+                y = self.runtime.gather(self.feed.at(self._chosen(state)).x).flatten(lead + 1)
             with torch.no_grad():
-                v = self._by_class(x, y, done).view(state.x.shape)
-            if self.potential is not None and self.classes is None:
+                v = self._of_each(x, y, done).view(state.x.shape)
+            if self.potential is not None and self.classes is None and not lead:
                 yield _descending(partial(self.potential, x, y, done), v)
                 return
         yield lambda rows: v[rows]
@@ -104,7 +111,7 @@ class Coupled:
             )  # its mean over coordinates, quicker than var
             unit = (2 * variance).clamp(min=1e-12).sqrt()
             with torch.no_grad():
-                v = self._by_class(ours / unit, data / unit, done)
+                v = self._of_each(ours / unit, data / unit, done)
             along = along + (ours / unit * v).sum() / v.shape[1]
         (gradient,) = torch.autograd.grad(along, x)
         return gradient * x[0].numel()
@@ -117,15 +124,24 @@ class Coupled:
         each = self.data_size // self.classes
         return self.feed.index_of(state.y.view(self.classes, -1)[:, 0].repeat_interleave(each))
 
-    def _by_class(self, x: Tensor, y: Tensor, done: int) -> Tensor:
+    def _of_each(self, x: Tensor, y: Tensor, done: int) -> Tensor:
+        """Velocities [n, d] of x [n, d] with data y [m, d]; of replicas [R, n, d] each by itself."""
+        replicas = self.experiment.replicas
+        if not replicas:
+            return self._by_class(x, y, self.experiment.streams, done)
+        each = zip(x, y, replicas, strict=True)
+        return torch.stack([self._by_class(ours, theirs, streams, done) for ours, theirs, streams in each])
+
+    def _by_class(self, x: Tensor, y: Tensor, streams: Streams, done: int) -> Tensor:
         """Velocities [n, d] of x [n, d] with data y [m, d]; of each class by itself."""
+        normal = partial(self._normal, streams.on(self.runtime.draws_on))
         blocks = self.classes or 1
         if blocks == 1:
-            return self.velocity(x, y, self._normal, done)
+            return self.velocity(x, y, normal, done)
         given = {"others": y} if self.contrasts else {}
         pairs = zip(x.chunk(blocks), y.chunk(blocks), strict=True)
-        return torch.cat([self.velocity(ours, theirs, self._normal, done, **given) for ours, theirs in pairs])
+        return torch.cat([self.velocity(ours, theirs, normal, done, **given) for ours, theirs in pairs])
 
-    def _normal(self, n: int, d: int) -> Tensor:
-        drawn = self.experiment.draw(lambda streams: torch.randn(n, d, generator=streams["flow.velocity"]))
+    def _normal(self, streams: Streams, n: int, d: int) -> Tensor:
+        drawn = streams.draw(lambda streams: torch.randn(n, d, generator=streams["flow.velocity"]))
         return self.runtime.to_device(drawn)

@@ -33,7 +33,8 @@ __all__ = ["ParticleFlow", "VelocityPart"]
 class VelocityPart(Protocol):
     """What moves the particles of a flow, by its options.
 
-    It may also have `log_ratio: bool`, as an objective has it, of the discriminator that it trains.
+    It may also have `replicable` and `log_ratio`, as an objective has them: whether it moves the pools of all replicas,
+    `state.x` [R, N, *shape], and what the logit of the discriminator is that it trains.
     """
 
     players: ClassVar[tuple[str, ...]]
@@ -70,6 +71,11 @@ class ParticleFlow(FlowRules):
     def players(self) -> tuple[str, ...]:
         """The sampler, if it is fitted, and the networks that the velocity trains."""
         return (*(("sampler",) if self.sampler == "fit" else ()), *self.velocity.players)
+
+    @property
+    def replicable(self) -> bool:
+        """Whether the velocity moves the pools of several replicas."""
+        return getattr(self.velocity, "replicable", False)
 
     @property
     def log_ratio(self) -> bool:

@@ -60,7 +60,7 @@ class AdversarialObjective:
         self._itemwise: bool = getattr(spec.discriminator, "itemwise", False)
         self._adaptive = [(i, one) for i, one in enumerate(rules.augment) if isinstance(one, Adaptive)]
         self._penalties = dict(zip(_names(rules.penalty), rules.penalty, strict=True))
-        self._pieces = Pieces(spec.train.accumulate, lead=1 if experiment.replicas else 0)
+        self._pieces = Pieces(spec.train.accumulate, lead=experiment.lead)
         networks = {name: player.module for name, player in experiment.players.items()}
         self._compiled = Compiled(networks) if experiment.compiled else None
         self._done = 0  # steps before the one that is made
@@ -212,7 +212,7 @@ class AdversarialObjective:
             metrics[name] = penalty.value(judged)
             self._look("penalty", penalty, "value", metrics[name], d_fake, d_real)
             total = total + scales[name] * metrics[name]
-        return self._share(total), metrics
+        return self._pieces.share(total), metrics
 
     def _improve(self) -> Tensor:
         """One update of the sampler."""
@@ -244,7 +244,7 @@ class AdversarialObjective:
         d_fake = self.judge(self._augmented(fake.x, drawn), fake.y)
         loss = self.rules.loss.sampler(d_fake, d_real)
         self._look("loss", self.rules.loss, "sampler", loss, d_fake)
-        return self._share(loss), {"sampler_loss": loss}
+        return self._pieces.share(loss), {"sampler_loss": loss}
 
     def _minimize(
         self,
@@ -279,11 +279,6 @@ class AdversarialObjective:
         with nullcontext() if still is None else frozen(still):
             player.minimize(losses())
         return {name: _mean([metrics[name] for metrics in seen]) for name in seen[0]}
-
-    def _share(self, loss: Tensor) -> Tensor:
-        """What a piece's loss [...] adds to what is minimised: the sum over replicas, divided among the pieces."""
-        total = loss.sum() if loss.dim() else loss
-        return total / self._pieces.number if self._pieces.number > 1 else total
 
     def _look(self, kind: str, part: object, method: str, value: Tensor, *logits: Tensor) -> None:
         """The first that a loss or a penalty returns is to be one real number a replica. Raises PluginError."""

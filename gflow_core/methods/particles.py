@@ -19,20 +19,27 @@ from gflow_core.errors import GflowError
 from gflow_core.machine.streams import Streams
 from gflow_core.methods.pieces import Pieces, in_batches
 from gflow_core.methods.rules import FlowRules
+from gflow_core.nn.picked import rows_at
 from gflow_core.nn.sampling import draw_labels, label_pool
 from gflow_core.optim.player import evaluating
 from gflow_core.parts.contracts import at
-from gflow_core.parts.nouns import DataShape
+from gflow_core.parts.nouns import Batch, DataShape
 from gflow_core.parts.training import Experiment, Metrics, Phase, Player
 
 __all__ = ["Everywhere", "Field", "FlowState", "ParticleFlowObjective", "Velocity", "clamp_bounds"]
 
 T = TypeVar("T")
 
+Rows = slice | tuple[slice, ...]
+"""Which particles: an index of what lies in `FlowState`, which passes over replicas."""
+
 
 @attrs.define(eq=False)
 class FlowState:
-    """An outer loop in progress; all empty between two of them. N is the pool's size."""
+    """An outer loop in progress; all empty between two of them. N is the pool's size.
+
+    With replicas every tensor has one more axis in front, [R, ...].
+    """
 
     z: Tensor | None = None
     """Latents of the particles [N, latent]; None where no sampler is fitted."""
@@ -50,12 +57,18 @@ class FlowState:
     sums: Tensor | None = None
     """What was observed so far: what the velocity observes, then velocity norms and projection errors [. + 2]."""
 
+    def batch(self, index: Tensor) -> Batch:
+        """The particles at `index` [B], with their labels; with replicas each one's own, `index` [R, B]."""
+        assert self.x is not None
+        rows = rows_at(index)
+        return Batch(self.x[rows], None if self.y is None else self.y[rows])
+
 
 class Field(Protocol):
     """Where particles go."""
 
-    def __call__(self, rows: slice, /) -> Tensor:
-        """Rows of the pool -> their velocities [rows, *shape], in the pool's type, without gradient."""
+    def __call__(self, rows: Rows, /) -> Tensor:
+        """Velocities of the particles `state.x[rows]`: the same shape, in the pool's type, without gradient."""
 
 
 @attrs.frozen(eq=False)
@@ -72,7 +85,7 @@ class Everywhere:
     observe: Callable[[Tensor, Tensor], Mapping[str, Tensor]] = lambda real, particles: {}
     """What it makes of data and particles [n, *shape], such as a divergence between them: 0-dimensional, by names."""
 
-    def __call__(self, rows: slice) -> Tensor:
+    def __call__(self, rows: Rows) -> Tensor:
         return self.rows(rows)
 
 
@@ -115,7 +128,7 @@ class ParticleFlowObjective:
 
     In outer loop `step` (from 1) the sampler is fitted by `passes(step)` passes over the pool; with `rules.sampler =
     "none"` the pool is the sampler's `particles`, written back when the loop ends. Names of random streams begin with
-    `stream`.
+    `stream`. With `train.replicas` all pools move at once, each in a field of its own.
     """
 
     def __init__(
@@ -138,7 +151,8 @@ class ParticleFlowObjective:
         self.runtime = experiment.runtime
         self.latent = spec.sampler.latent
         self.batch_size = train.batch_size
-        self.pieces = Pieces(train.accumulate)
+        self.lead = experiment.lead
+        self.pieces = Pieces(train.accumulate, self.lead)
         self.bounds = clamp_bounds(rules.clamp, experiment.data.shape)
         self.state = FlowState()
         self._auto = rules.chunk_size == "auto"
@@ -195,7 +209,7 @@ class ParticleFlowObjective:
         state = self.state
         state.start = self._particles.clone() if self.rules.sampler == "none" else self._draw_pool()
         state.x = state.start.clone()
-        state.sums = state.x.new_zeros(len(self.velocity.observes) + 2)
+        state.sums = state.x.new_zeros(*state.x.shape[: self.lead], len(self.velocity.observes) + 2)
 
     def _draw_pool(self) -> Tensor:
         """Fresh latents, and the particles G(z) in eval mode."""
@@ -206,7 +220,7 @@ class ParticleFlowObjective:
             state.y = self._drawn(lambda streams: self._draw_labels(pool, streams[f"{self.stream}.label"]))
         with torch.no_grad(), evaluating(self.sampler.module), self.runtime.autocast(), self.sampler.cast():
             items = self._by_chunks(self._sampled)
-        return self._whole(torch.cat(items))
+        return self._whole(torch.cat(items, self.lead))
 
     def _draw_labels(self, pool: Tensor, generator: Generator) -> Tensor:
         """As in the data, or those of a few classes, one class after the other."""
@@ -222,60 +236,72 @@ class ParticleFlowObjective:
         state, step_size = self.state, at(self.rules.step_size, done)
         assert state.x is not None
         assert state.sums is not None
-        mine = len(state.x) / self.runtime.world
+        mine = self.rules.pool_size / self.runtime.world
 
-        def moved(rows: slice) -> tuple[Tensor, Tensor]:
+        def moved(rows: Rows) -> tuple[Tensor, Tensor]:
             assert state.x is not None
             v = field(rows)
-            speed = v.flatten(1).norm(dim=1).sum() / mine
+            speed = self._lengths(v).sum(-1) / mine
             x = state.x[rows] + step_size * v
             return x if self.bounds == (None, None) else x.clamp(*self.bounds), speed
 
         with self.velocity.at(state, done) as field:
             found = self._by_chunks(moved)
         for _, speed in found:
-            state.sums[-2].add_(speed)
-        state.x = self._whole(torch.cat([x for x, _ in found]))
+            state.sums[..., -2].add_(speed)
+        state.x = self._whole(torch.cat([x for x, _ in found], self.lead))
 
     def _project(self, *, last: bool) -> None:
         """One pass of fitting the sampler to the pairs (z, x) by mean squared error."""
         state = self.state
         assert state.z is not None
         assert state.sums is not None
-        size = len(state.z)
+        size = self.rules.pool_size
         order = self._drawn(lambda streams: torch.randperm(size, generator=streams[f"{self.stream}.projection"]))
         for batch in in_batches(order, self.batch_size, self.runtime.world):
             seen: list[Tensor] = []
             self.sampler.minimize(self._distances(self.runtime.shard(batch), seen))
             if last:
-                loss = seen[0] if len(seen) == 1 else torch.stack(seen).sum()
-                state.sums[-1].add_(loss * (len(batch) / len(order)))
+                loss = seen[0] if len(seen) == 1 else torch.stack(seen).sum(0)
+                state.sums[..., -1].add_(loss * (batch.shape[-1] / size))
 
     def _distances(self, index: Tensor, seen: list[Tensor]) -> Iterator[Tensor]:
         """Mean squared errors of the sampler on the pairs at `index`, by pieces that add up to one mean."""
-        state = self.state
+        state, size = self.state, index.shape[-1]
         assert state.x is not None
-        for piece in in_batches(index, -(-len(index) // self.pieces.number)):  # the last batch may not divide
+        for piece in in_batches(index, -(-size // self.pieces.number)):  # the last batch may not divide
+            rows = rows_at(piece)
             with self.runtime.autocast():
-                x = self._sampled(piece)
-            loss = F.mse_loss(x, state.x[piece])
-            if len(piece) < len(index):
-                loss = loss * (len(piece) / len(index))
+                x = self._sampled(rows)
+            loss = self._mean_square(x, state.x[rows])
+            if piece.shape[-1] < size:
+                loss = loss * (piece.shape[-1] / size)
             seen.append(loss.detach())
-            yield loss
+            yield loss.sum() if self.lead else loss
+
+    def _mean_square(self, x: Tensor, target: Tensor) -> Tensor:
+        """The mean square of x - target, of each replica by itself."""
+        if not self.lead:
+            return F.mse_loss(x, target)
+        return F.mse_loss(x, target, reduction="none").flatten(1).mean(1)
+
+    def _lengths(self, x: Tensor) -> Tensor:
+        """|x| of vectors or images [..., B, *shape]: [..., B]."""
+        lengths: Tensor = x.flatten(self.lead + 1).norm(dim=-1)
+        return lengths
 
     def _metrics(self) -> Metrics:
         state, rules = self.state, self.rules
         assert state.x is not None
         assert state.start is not None
         assert state.sums is not None
-        *observed, speed, projection = self.runtime.mean(state.sums)
+        *observed, speed, projection = self.runtime.mean(state.sums).unbind(-1)
         times = rules.inner_loops * self.velocity.updates
         fitted = {"projection_loss": projection} if rules.sampler == "fit" else {}
         return {
             **{name: total / times for name, total in zip(self.velocity.observes, observed, strict=True)},
             "velocity": speed / rules.inner_loops,
-            "displacement": (state.x - state.start).flatten(1).norm(dim=1).mean(),
+            "displacement": self._lengths(state.x - state.start).mean(-1),
             **fitted,
         }
 
@@ -283,7 +309,7 @@ class ParticleFlowObjective:
         """What `function` draws from the run's streams, all of it, on the device."""
         return self.runtime.to_device(self.experiment.draw(function))
 
-    def _sampled(self, rows: slice | Tensor) -> Tensor:
+    def _sampled(self, rows: Rows | Tensor | tuple[Tensor, Tensor]) -> Tensor:
         """What the sampler makes of the latents there, in their type, with the labels if it reads them."""
         z, y = self.state.z, self.state.y
         assert z is not None
@@ -292,17 +318,17 @@ class ParticleFlowObjective:
             out: Tensor = self.sampler.module(*given)
         return out.to(z.dtype)
 
-    def _by_chunks(self, work: Callable[[slice], T]) -> list[T]:
+    def _by_chunks(self, work: Callable[[Rows], T]) -> list[T]:
         """What comes of the rows of this process's slice of the pool, a chunk at a time.
 
         Chunks that follow the memory are half as large from where it does not suffice.
         """
-        size = self.rules.pool_size // self.runtime.world
+        size, replicas = self.rules.pool_size // self.runtime.world, (slice(None),) * self.lead
         first, end = self.runtime.rank * size, (self.runtime.rank + 1) * size
         while True:
             starts = range(first, end, self._chunk)
             try:
-                return [work(slice(start, min(start + self._chunk, end))) for start in starts]
+                return [work((*replicas, slice(start, min(start + self._chunk, end)))) for start in starts]
             except torch.OutOfMemoryError:
                 if not self._auto or self._chunk == 1:
                     raise

@@ -15,14 +15,14 @@ __all__ = ["Pieces", "Shared", "in_batches"]
 
 
 def in_batches(x: Tensor, size: int, processes: int = 1) -> list[Tensor]:
-    """x in batches of `size`. A last one that leaves each process a single item joins the one before.
+    """x [..., N] in batches of `size`. A last one that leaves each process a single item joins the one before.
 
     Batch norm has nothing to say about a single item.
     """
-    batches: list[Tensor] = list(x.split(size))
+    batches: list[Tensor] = list(x.split(size, -1))
     *first, last = batches
-    if first and len(last) == processes:
-        first[-1] = torch.cat([first[-1], last])
+    if first and last.shape[-1] == processes:
+        first[-1] = torch.cat([first[-1], last], -1)
         return first
     return batches
 
@@ -38,6 +38,11 @@ class Pieces:
     def of(self, x: Tensor) -> list[Tensor]:
         """Every piece of x, in order."""
         return [x] if self.number == 1 else list(x.chunk(self.number, self.lead))
+
+    def share(self, loss: Tensor) -> Tensor:
+        """What a piece's loss [...] adds to what is minimised: the sum over replicas, divided among the pieces."""
+        total = loss.sum() if loss.dim() else loss
+        return total / self.number if self.number > 1 else total
 
     def of_batch(self, batch: Batch, first: int | None = None) -> list[Batch]:
         """Every piece of a batch. Each has the same share of the `first` items, and of the others behind them."""

@@ -60,6 +60,11 @@ class BatchVelocity:
     grid: int = option(7, doc="Positions along a side to which finer maps are averaged.", ge=1)
 
     @property
+    def replicable(self) -> bool:
+        """Whether it moves pools of several replicas; features are of one."""
+        return self.encoder is None
+
+    @property
     def contrasts(self) -> bool:
         """Whether data of other classes than the particles' matter."""
         return False
@@ -235,6 +240,7 @@ class Svgd:
 
     cite: ClassVar[tuple[str, ...]] = ("liu2016stein",)
     players: ClassVar[tuple[str, ...]] = ()
+    replicable: ClassVar[bool] = True
 
     bandwidth: Number | Literal["median"] = option(
         "median",

@@ -1,4 +1,4 @@
-"""Several small networks trained as one: their linear layers stacked, their products batched."""
+"""Several small networks, or clouds of particles, as one: linear layers stacked, their products batched."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gflow_core.errors import GflowError
+from gflow_core.nn.picked import Picked
 from gflow_core.optim.player import evaluating
 
 __all__ = ["replica", "stack"]
@@ -30,17 +31,28 @@ class StackedLinear(nn.Module):
         return torch.baddbmm(self.bias.unsqueeze(1), x, self.weight.mT)
 
 
+def _stacked(layers: Sequence[nn.Module]) -> nn.Module | None:
+    """What treats replica r as layers[r] does; None where no such thing is known."""
+    first, *_ = layers
+    if type(first) is nn.Linear:
+        return StackedLinear([layer for layer in layers if isinstance(layer, nn.Linear)])
+    if type(first) is Picked:
+        return Picked(torch.stack([layer.particles for layer in layers if isinstance(layer, Picked)]))
+    return None
+
+
 def stack(name: str, modules: Sequence[nn.Module], example: Tensor) -> nn.Module:
     """One module over [R, B, ...] that treats replica r as modules[r] does; its parameters are stacked in front.
 
     `example` [B, ...] is what one of them takes. Raises GflowError where a network has parameters or buffers outside
-    linear layers, or gives something else on stacked items.
+    linear layers and clouds, or gives something else on stacked items.
     """
     stacked = deepcopy(modules[0])
     for path, layer in list(stacked.named_modules()):
-        if type(layer) is nn.Linear:
-            same = [module.get_submodule(path) for module in modules]
-            layers = StackedLinear([linear for linear in same if isinstance(linear, nn.Linear)])
+        layers = _stacked([module.get_submodule(path) for module in modules])
+        if layers is not None and not path:
+            stacked = layers
+        elif layers is not None:
             parent, _, child = path.rpartition(".")
             setattr(stacked.get_submodule(parent), child, layers)
         elif any(True for _ in (*layer.parameters(recurse=False), *layer.buffers(recurse=False))):

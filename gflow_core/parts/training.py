@@ -182,6 +182,11 @@ class Experiment:
         """The network that samples come from: the averaged weights where the run keeps them."""
         return self.ema.module if self.ema is not None else self.sampler
 
+    @property
+    def lead(self) -> int:
+        """Dimensions before that of a batch: 1, of replicas, or 0."""
+        return 1 if self.replicas else 0
+
     def draw(self, function: Callable[[Streams], Tensor]) -> Tensor:
         """What `function` draws from the run's streams [n, ...]; with replicas, from each one's [R, n, ...].
 

@@ -257,14 +257,14 @@ def _check_schedules(spec: Spec, length: int) -> Iterator[tuple[Place, str]]:
 
 
 def _cannot_replicate(spec: Spec, train: Train, objective: str) -> Iterator[str]:
-    if not getattr(spec.objective, "replicable", False):
-        yield f"{objective} trains one run at a time; remove it"
-    elif train.devices > 1:
+    if train.devices > 1:
         yield "replicas share one process; set train.devices = 1, or remove it"
     elif (shape := known_shape(spec.dataset)) is not None and shape.kind != "vector":
         yield f"works on vectors, the data is {shape}; remove it"
     elif any(getattr(part, "conditional", False) for part in (spec.sampler, spec.discriminator)):
         yield "works on networks that read no labels; remove it"
+    elif not getattr(spec.objective, "replicable", False):
+        yield f"{objective}, as its options are, trains one run at a time; remove it"
 
 
 def cannot_compile(spec: Spec, train: Train, objective: str = "it") -> Iterator[str]:

@@ -16,7 +16,7 @@ from torch.nn.parameter import is_lazy
 
 from gflow_core.errors import GflowError
 from gflow_core.machine.runtime import choose_device
-from gflow_core.parts.spec import Spec
+from gflow_core.parts.spec import Spec, Train
 from gflow_core.recipes.joined import joins
 from gflow_core.recipes.words import path_text
 from gflow_core.runs.memory import gigabytes
@@ -104,6 +104,10 @@ def memory_of(device: torch.device) -> float | None:
         return have
 
 
+def _times(train: Train | None) -> str:
+    return f"train.replicas = {train.replicas}, " if train is not None and train.replicas > 1 else ""
+
+
 def _by_options(spec: Spec) -> Iterator[Need]:
     """Data, batches, particles, samples of analyses: by the options alone."""
     shape, train = spec.data_shape(), spec.train
@@ -122,7 +126,8 @@ def _by_options(spec: Spec) -> Iterator[Need]:
         if isinstance(pool, int):
             # z, where particles left and where they are.
             each = (spec.sampler.latent.dim + 2 * item) * _FLOAT
-            yield Need("the pool", f"objective.pool_size = {pool}{of_image}", pool * each)
+            what = f"{_times(train)}objective.pool_size = {pool}{of_image}"
+            yield Need("the pool", what, pool * each * train.replicas)
     for i, analysis in enumerate(spec.analyze):
         samples = getattr(analysis.part, "samples", None)
         if isinstance(samples, int):  # whatever is measured, a number of each
@@ -134,7 +139,7 @@ def _by_options(spec: Spec) -> Iterator[Need]:
 def _by_networks(spec: Spec, networks: Mapping[str, nn.Module | None]) -> Iterator[Need]:
     """Weights of all replicas, and what training adds to them."""
     train = spec.train
-    times = f"train.replicas = {train.replicas}, " if train is not None and train.replicas > 1 else ""
+    times = _times(train)
     for kind, module in networks.items():
         if module is None:
             continue

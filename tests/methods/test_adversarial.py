@@ -153,7 +153,6 @@ def test_the_penalty_is_logged_when_it_is_due(game):
         (["objective.penalty.use=r3"], "r1"),
         (["objective.penalty=r1", "objective.penalty.on=loss"], "probability"),
         (["objective.discriminator_steps=0"], "must be >= 1"),
-        (["train.replicas=2", "objective.use=vgrow.flow"], "one run at a time"),
         (["train.replicas=2", "train.devices=2"], "share one process"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -24,6 +24,10 @@ def machine(monkeypatch):
     [
         (["objective.pool_size=1000000000"], "objective.pool_size = 1000000000: the pool would take "),
         (
+            ["objective.pool_size=10000000", "train.replicas=1000"],
+            "train.replicas = 1000, objective.pool_size = 10000000: the pool would take 240 GB",
+        ),
+        (
             ["objective=adversarial", "train.batch_size=2000000000"],
             "train.batch_size = 2000000000: a batch would take 32 GB",
         ),

@@ -59,8 +59,8 @@ class Divergence:
         return r * self.f2(r)
 
     def estimate(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
-        """The divergence estimated from logits on real and generated samples; 0-dimensional."""
-        return self.f((-d_real).exp()).mean()
+        """The divergence [...] estimated from logits on real and generated samples [..., B]."""
+        return self.f((-d_real).exp()).mean(-1)
 
 
 @attrs.frozen
@@ -80,7 +80,7 @@ class KL(Divergence):
         return d.new_ones(d.shape)
 
     def estimate(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
-        return -d_fake.mean()
+        return -d_fake.mean(-1)
 
 
 @attrs.frozen
@@ -100,7 +100,7 @@ class JS(Divergence):
         return d.sigmoid()
 
     def estimate(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
-        return 2 * math.log(2) - _softplus(-d_real).mean() - _softplus(d_fake).mean()
+        return 2 * math.log(2) - _softplus(-d_real).mean(-1) - _softplus(d_fake).mean(-1)
 
 
 @attrs.frozen
@@ -120,7 +120,7 @@ class LogD(Divergence):
         return (-d).sigmoid()
 
     def estimate(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
-        return _softplus(-d_real).mean() + _softplus(-d_fake).mean() - 2 * math.log(2)
+        return _softplus(-d_real).mean(-1) + _softplus(-d_fake).mean(-1) - 2 * math.log(2)
 
 
 @attrs.frozen
@@ -140,7 +140,7 @@ class Jeffreys(Divergence):
         return 1 + d.exp()
 
     def estimate(self, d_real: Tensor, d_fake: Tensor) -> Tensor:
-        return d_real.mean() - d_fake.mean()
+        return d_real.mean(-1) - d_fake.mean(-1)
 
 
 PUBLISHED: Mapping[str, Divergence] = MappingProxyType({"kl": KL(), "js": JS(), "logd": LogD(), "jeffreys": Jeffreys()})

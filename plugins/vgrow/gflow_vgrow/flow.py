@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 Lesson = Callable[[Callable[[Batch], Tensor], Batch, Batch], tuple[Tensor, Tensor, Tensor]]
-"""judge, real, fake -> the discriminator's loss, d(real) and d(fake); `judge` gives a batch's logits."""
+"""judge, real, fake -> the discriminator's loss [...], d(real) and d(fake) [..., B]; `judge` gives a batch's logits."""
 
 Passes = int | Literal["authors", "authors_cifar10"]
 
@@ -54,7 +54,7 @@ _SCHEDULES = {
 
 def discriminator_loss(d_real: Tensor, d_fake: Tensor) -> Tensor:
     """Logistic regression of real (positive) against generated: E softplus(-d(real)) + E softplus(d(fake))."""
-    return F.softplus(-d_real).mean() + F.softplus(d_fake).mean()
+    return F.softplus(-d_real).mean(-1) + F.softplus(d_fake).mean(-1)
 
 
 def comparing(loss: Callable[[Tensor, Tensor], Tensor]) -> Lesson:
@@ -78,7 +78,7 @@ def least_squares(over: Literal["real", "generated"], penalty: float) -> Lesson:
         below, above = (real, fake) if over == "real" else (fake, real)
         below = Batch(below.x.detach().requires_grad_(), below.y)
         lower, upper = judge(below), judge(above)
-        loss = lower.square().mean() - 2 * upper.mean()
+        loss = lower.square().mean(-1) - 2 * upper.mean(-1)
         if penalty:
             loss = loss + penalty * zero_centred(squared_gradient_norm(lower, below.x))
         return (loss, lower, upper) if over == "real" else (loss, upper, lower)
@@ -87,7 +87,7 @@ def least_squares(over: Literal["real", "generated"], penalty: float) -> Lesson:
 
 
 def factor_of(loss: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """d [B] -> h'(d) [B] where a game's sampler minimises the mean of -h(d), `loss` of logits [..., B]."""
+    """d [..., B] -> h'(d) where a game's sampler minimises the mean of -h(d), `loss` of logits [..., B]."""
 
     def factor(d: Tensor) -> Tensor:
         alone = d.detach().unsqueeze(-1).requires_grad_()  # each item a batch
@@ -100,7 +100,7 @@ def factor_of(loss: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
 def velocity(
     discriminator: nn.Module, x: Tensor, factor: Callable[[Tensor], Tensor], y: Tensor | None = None
 ) -> Tensor:
-    """v(x) = s(x) grad d(x) at x [B, *shape], where s = factor(d(x)) [B], detached. Same shape as x.
+    """v(x) = s(x) grad d(x) at x [..., B, *shape], where s = factor(d(x)) [..., B], detached. Same shape as x.
 
     A conditional discriminator judges x under the labels y [B] or [B, k]. Each item's velocity is its own only if the
     discriminator treats items separately: call it in eval mode.
@@ -109,7 +109,7 @@ def velocity(
     d = discriminator(x) if y is None else discriminator(x, y)
     (gradient,) = torch.autograd.grad(d.sum(), x)
     s = factor(d.detach().to(x.dtype))
-    return gradient * s.view(-1, *[1] * (x.dim() - 1))
+    return gradient * s.view(*s.shape, *[1] * (x.dim() - s.dim()))
 
 
 def projection_passes(rule: Passes, step: int) -> int:
@@ -157,7 +157,7 @@ class LearntRatio:
         self.runtime = experiment.runtime
         self.discriminator = experiment.players["discriminator"]
         self.batch_size = experiment.spec.train.batch_size
-        self.pieces = Pieces(experiment.spec.train.accumulate)
+        self.pieces = Pieces(experiment.spec.train.accumulate, experiment.lead)
         self._reads_labels: bool = experiment.spec.discriminator.conditional
 
     @contextmanager
@@ -172,7 +172,7 @@ class LearntRatio:
         """The field of the discriminator as it is: it stands still, its weights normalised and cast once for all."""
         module = self.discriminator.module
 
-        def field(rows: slice) -> Tensor:
+        def field(rows: slice | tuple[slice, ...]) -> Tensor:
             assert state.x is not None
             y = state.y[rows] if self._reads_labels and state.y is not None else None
             with self.runtime.autocast():
@@ -202,10 +202,10 @@ class LearntRatio:
         if state.choices is None:  # all of the outer loop's at once, or of what is left of it
             state.choices = self._choose(left)
         for number in range(left, left - self.updates, -1):
-            self._teach(state, state.choices[-number])
+            self._teach(state, state.choices[..., -number, :])
 
     def _choose(self, updates: int) -> Tensor:
-        """Random particles for so many updates, indices [updates, B] on the device."""
+        """Random particles for so many updates, indices [..., updates, B] on the device."""
 
         def rows(streams: Streams) -> Tensor:
             size, generator = self.rules.pool_size, streams["vgrow.particles"]
@@ -222,11 +222,8 @@ class LearntRatio:
 
     def _teach(self, state: FlowState, choice: Tensor) -> None:
         """One step: a batch of real data against the particles chosen for it."""
-        assert state.x is not None
         assert state.sums is not None
-        real = self.feed.next(self.batch_size)
-        index = self.runtime.shard(choice)
-        fake = Batch(state.x[index], None if state.y is None else state.y[index])
+        real, fake = self.feed.next(self.batch_size), state.batch(self.runtime.shard(choice))
         seen: list[tuple[Tensor, Tensor, Tensor]] = []
 
         def losses() -> Iterator[Tensor]:
@@ -234,12 +231,12 @@ class LearntRatio:
                 with self.runtime.autocast():
                     loss, d_real, d_fake = self.lesson(self._judge, ours, theirs)
                 seen.append((loss.detach(), d_real.detach(), d_fake.detach()))
-                yield loss / self.pieces.number
+                yield self.pieces.share(loss)
 
         self.discriminator.minimize(losses())
         loss, d_real, d_fake = seen[0]
         if len(seen) > 1:
-            loss = torch.stack([piece[0] for piece in seen]).mean()
-            d_real, d_fake = (torch.cat([piece[i] for piece in seen]) for i in (1, 2))
-        state.sums[0].add_(loss)
-        state.sums[1].add_(self.observe(d_real, d_fake))
+            loss = torch.stack([piece[0] for piece in seen]).mean(0)
+            d_real, d_fake = (torch.cat([piece[i] for piece in seen], -1) for i in (1, 2))
+        state.sums[..., 0].add_(loss)
+        state.sums[..., 1].add_(self.observe(d_real, d_fake))

@@ -36,6 +36,7 @@ class _Learnt:
     """What velocities along a learnt discriminator share."""
 
     players: ClassVar[tuple[str, ...]] = ("discriminator",)
+    replicable: ClassVar[bool] = True
 
     if TYPE_CHECKING:
         discriminator_steps: int
@@ -142,9 +143,9 @@ class Ept(_Learnt):
         return 2 * r if self.ratio == "p/q" else r.new_full(r.shape, -2.0)
 
     def estimate(self, r_real: Tensor, r_fake: Tensor) -> Tensor:
-        """The divergence from outputs on real and generated items, 0-dimensional: exact for the exact R."""
+        """The divergence [...] from outputs on real and generated items [..., B]: exact for the exact R."""
         upper, lower = (r_real, r_fake) if self.ratio == "p/q" else (r_fake, r_real)
-        return 2 * upper.mean() - lower.square().mean() - 1
+        return 2 * upper.mean(-1) - lower.square().mean(-1) - 1
 
     def build(self, experiment: Experiment, rules: FlowRules) -> LearntRatio:
         from gflow_vgrow.flow import LearntRatio, least_squares
