@@ -42,6 +42,7 @@ bench: .venv/ready
 	$(BIN)/python benchmarks/vgrow_outer_loop.py
 	$(BIN)/python benchmarks/far_cifar_step.py
 	$(BIN)/python benchmarks/far_replicas.py
+	$(BIN)/python benchmarks/flow_replicas.py
 	$(BIN)/python benchmarks/dcgan_step.py
 	$(BIN)/python benchmarks/dcgan_features.py
 	$(BIN)/python benchmarks/cgan_step.py
