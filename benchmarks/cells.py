@@ -15,7 +15,7 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedC
 from gflow_core import Experiment, Spec, written_aside
 from gflow_core.runs.build import build
 
-__all__ = ["Line", "keep", "kept", "over_time", "spread", "trained", "work_through"]
+__all__ = ["Line", "keep", "kept", "over_time", "spread", "take_step", "trained", "work_through"]
 
 Line = dict[str, Any]
 Cell = TypeVar("Cell")
@@ -40,22 +40,26 @@ def trained(
 
 
 def _train(experiment: Experiment, limit: float, ticks: int) -> Iterator[float]:
-    """Trains a step at a time, as a run does, until `limit` seconds of the processor; seconds so far."""
-    assert experiment.feed is not None
+    """Trains a step at a time until `limit` seconds of the processor; seconds so far."""
     seconds = 0.0
     while seconds < limit:
-        done = int(ticks * seconds / limit)
-        start = time.process_time()
-        experiment.feed.done = done
-        for player in experiment.players.values():
-            player.train()
-            player.set_rates(done)
-        for _ in experiment.objective.step(done + 1):
-            pass
-        if experiment.ema is not None and experiment.sampler is not None:
-            experiment.ema.update(experiment.sampler, done + 1)
-        seconds += time.process_time() - start
+        seconds += take_step(experiment, int(ticks * seconds / limit))
         yield seconds
+
+
+def take_step(experiment: Experiment, done: int) -> float:
+    """The step after `done`, as a run takes it, without what a run writes; the processor's seconds."""
+    assert experiment.feed is not None
+    start = time.process_time()
+    experiment.feed.done = done
+    for player in experiment.players.values():
+        player.train()
+        player.set_rates(done)
+    for _ in experiment.objective.step(done + 1):
+        pass
+    if experiment.ema is not None and experiment.sampler is not None:
+        experiment.ema.update(experiment.sampler, done + 1)
+    return time.process_time() - start
 
 
 def keep(path: Path, head: Line, lines: list[Line]) -> None:

@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 import torch
-from stepping import take_step
+from cells import take_step
 
 from gflow_core.recipes.recipe import load
 from gflow_core.runs.build import build
