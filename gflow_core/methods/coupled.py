@@ -34,6 +34,17 @@ def _descending(potential: Callable[[], Callable[[Tensor], Tensor]], v: Tensor) 
     return Everywhere(lambda rows: v[rows], at, witness, "potential    (particles go from red to blue)")
 
 
+def _between(velocity: Callable[[], Callable[[Tensor], Tensor]], v: Tensor) -> Everywhere:
+    """A field that goes down nothing, made when it is first asked for; v [n, *shape] at the particles."""
+    made = cache(velocity)
+
+    @torch.no_grad()
+    def at(points: Tensor) -> Tensor:
+        return made()(points.flatten(1)).view(points.shape)
+
+    return Everywhere(lambda rows: v[rows], at)
+
+
 class Coupled:
     """Every process reads the whole batch, and computes the velocity of every particle: each depends on all.
 
@@ -41,7 +52,7 @@ class Coupled:
     is `data_size`, which may be 0. A pool of several classes flows class by class, with data of that class, and if it
     `contrasts` with `others`, those of all. With `features` it is the velocity of what an encoder sees, pulled back to
     the particles. `potential(x, y, done)`, if any, gives what the velocity of items descends as a function of points
-    [k, d]: [k].
+    [k, d]: [k]; or `between(x, y, done)` the velocities of points: [k, d].
 
     Replicas are gone through one after the other: pools are as large as a processor's caches hold, or larger, so that
     one product for all of them is no faster.
@@ -60,6 +71,7 @@ class Coupled:
         contrasts: bool = False,
         features: Features | None = None,
         potential: Callable[[Tensor, Tensor, int], Callable[[Tensor], Tensor]] | None = None,
+        between: Callable[[Tensor, Tensor, int], Callable[[Tensor], Tensor]] | None = None,
     ) -> None:
         assert experiment.feed is not None
         self.experiment = experiment
@@ -71,6 +83,7 @@ class Coupled:
         self.contrasts = contrasts
         self.features = features
         self.potential = potential
+        self.between = between
         if data_size % self.runtime.world:
             raise GflowError(
                 f"objective.velocity.data_size = {data_size} does not divide among {self.runtime.world} processes"
@@ -90,8 +103,12 @@ class Coupled:
                 y = self.runtime.gather(self.feed.at(self._chosen(state)).x).flatten(lead + 1)
             with torch.no_grad():
                 v = self._of_each(x, y, done).view(state.x.shape)
-            if self.potential is not None and self.classes is None and not lead:
+            alone = self.classes is None and not lead
+            if alone and self.potential is not None:
                 yield _descending(partial(self.potential, x, y, done), v)
+                return
+            if alone and self.between is not None:
+                yield _between(partial(self.between, x, y, done), v)
                 return
         yield lambda rows: v[rows]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import attrs
@@ -43,7 +44,8 @@ class BatchVelocity:
     One that says `contrasts` is given `others` besides, where pools have several classes: the data of all of them.
 
     One that goes down a function may have `potential(x, y, done)`, which gives f, a function of points [k, d]:
-    [k], with v = -grad f; it is drawn by that between particles, too.
+    [k], with v = -grad f; it is drawn by that between particles, too. Any other that is known there may have
+    `between(x, y, done)`, which gives the velocities of points [k, d] that move none of the particles: [k, d].
     """
 
     players: ClassVar[tuple[str, ...]] = ()
@@ -102,6 +104,7 @@ class BatchVelocity:
             contrasts=self.contrasts,
             features=features,
             potential=getattr(self, "potential", None),
+            between=getattr(self, "between", None),
         )
 
     def maps(self, experiment: Experiment) -> Callable[[Tensor], list[Tensor]] | None:
@@ -264,20 +267,28 @@ class Svgd:
 
         assert experiment.data is not None
         score = experiment.data.score
-        return Coupled(experiment, lambda x, y, normal, done: self.of(x, score(x), done), data_size=0)
+        return Coupled(
+            experiment,
+            lambda x, y, normal, done: self.of(x, score(x), done),
+            data_size=0,
+            between=lambda x, y, done: partial(self.of, x, score(x), done),
+        )
 
-    def of(self, x: Tensor, score: Tensor, done: int) -> Tensor:
-        """The velocities [n, d] of particles x [n, d] where grad log p is `score` [n, d]."""
-        n = len(x)
-        x = x - x.mean(0)
+    def of(self, x: Tensor, score: Tensor, done: int, points: Tensor | None = None) -> Tensor:
+        """The velocities [n, d] of particles x [n, d] where grad log p is `score` [n, d]; or of points [k, d]."""
+        n, centre = len(x), x.mean(0)
+        x = x - centre
         distances = squares(x, x)
         if self.bandwidth == "median":
             rows = distances[:: -(-n // 256)]
             variance = (rows.median() / (2 * math.log(n + 1))).clamp(min=1e-30)
         else:
             variance = x.new_tensor(at(self.bandwidth, done) ** 2)
+        if points is not None:
+            distances = squares(points - centre, x)
         k = (distances / (-2 * variance)).exp()
-        found: Tensor = (k @ score + (k.sum(1, keepdim=True) * x - k @ x) / variance) / n
+        here = x if points is None else points - centre
+        found: Tensor = (k @ score + (k.sum(1, keepdim=True) * here - k @ x) / variance) / n
         return found
 
 

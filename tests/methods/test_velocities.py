@@ -234,6 +234,12 @@ def test_svgd_equals_a_slow_program(part):
     torch.testing.assert_close(part.of(x.float(), score.float(), 0).double(), slow, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("part", [Svgd(bandwidth=0.8), Svgd()], ids=["fixed", "median"])
+def test_svgd_between_particles_is_what_it_is_at_them(part):
+    x, score = cloud(7, 1) + 5, cloud(7, 2)
+    torch.testing.assert_close(part.of(x, score, 0, x[2:4]), part.of(x, score, 0)[2:4])
+
+
 def test_svgds_velocity_between_gaussians():
     """Of particles N(a, t^2 I) and p = N(0, I): k times N(a, t^2 I) is a Gaussian in y again, of mean m, times w."""
     s, t, n, d = 1.2, 0.6, 4000, 2

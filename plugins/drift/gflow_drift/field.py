@@ -9,14 +9,14 @@ are whole: the work is that of n (n + m) kernels, the memory that of one block.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-__all__ = ["Kernel", "field"]
+__all__ = ["Kernel", "between", "field"]
 
 Kernel = Literal["laplace", "gaussian"]
 
@@ -62,6 +62,47 @@ def field(
             v = v * (unit / math.sqrt(d) / v.square().mean().sqrt().clamp(min=1e-9))
         found += v
     return found
+
+
+def between(
+    x: Tensor, y: Tensor, temperatures: Sequence[float], *, kernel: Kernel, scaled: bool
+) -> Callable[[Tensor], Tensor]:
+    """The velocities [k, d] of points [k, d] among particles x [n, d] and data y [m, d], a function of the points.
+
+    A point is pulled and pushed by all and counts in no column, so that the columns are those of the particles alone.
+    Whole matrices, in logarithms.
+    """
+    targets, m = torch.cat([y, x]), len(y)
+    apart = _apart(x, targets)
+    apart[:, m:].fill_diagonal_(math.inf)
+    unit = apart[apart.isfinite()].mean() if scaled else apart.new_ones(())
+
+    def logarithms(distances: Tensor, tau: float) -> Tensor:
+        r = distances / (tau * unit)
+        return -r if kernel == "laplace" else -r.square() / 2
+
+    def factor(tau: float) -> Tensor:
+        if not scaled:
+            return unit
+        own = field(x / unit, y / unit, (tau,), kernel=kernel, scaled=False)
+        return 1 / (math.sqrt(x.shape[1]) * own.square().mean().sqrt().clamp(min=1e-9))
+
+    columns = [(tau, logarithms(apart, tau).logsumexp(0) / 2, factor(tau)) for tau in temperatures]
+
+    def velocity(points: Tensor) -> Tensor:
+        distances, found = _apart(points, targets), torch.zeros_like(points)
+        for tau, column, times in columns:
+            k = logarithms(distances, tau)
+            pull, push = (k - column).split([m, len(x)], 1)
+            size = (pull.logsumexp(1) + push.logsumexp(1) - k.logsumexp(1)).exp()
+            found += times * size[:, None] * (pull.softmax(1) @ y - push.softmax(1) @ x)
+        return found
+
+    return velocity
+
+
+def _apart(x: Tensor, y: Tensor) -> Tensor:
+    return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 class _Block:

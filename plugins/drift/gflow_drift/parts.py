@@ -111,6 +111,11 @@ class Field(BatchVelocity):
             guidance=self.guidance,
         )
 
+    def between(self, x: Tensor, y: Tensor, done: int) -> Callable[[Tensor], Tensor]:
+        from gflow_drift.field import between
+
+        return between(x, y, self.temperatures, kernel=self.kernel, scaled=self.scaled)
+
 
 @attrs.frozen(kw_only=True)
 class MlpSampler:

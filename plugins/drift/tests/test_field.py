@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import attrs
 import pytest
 import torch
 
@@ -145,3 +146,26 @@ def test_guidance_has_data_of_all_classes_push(kernel):
     assert torch.equal(plain.of(x, y, None, 0, others), plain.of(x, y, None, 0))
     scaled = Field(guidance=2.0).of(x.float(), y.float(), None, 0, others.float())
     assert bool(scaled.isfinite().all())
+
+
+@every_field
+def test_a_point_between_particles_is_drawn_where_a_slow_program_takes_it(part):
+    """A point feels all targets by its own row, and is in no column."""
+    x, y, point = cloud(6, 0), cloud(5, 1) + 0.5, cloud(1, 2)
+    targets = torch.cat([y, x])
+    r, own = (targets - point).norm(dim=1), torch.cdist(x, targets)
+    own[:, 5:].fill_diagonal_(math.inf)
+    unit = own[own.isfinite()].mean() if part.scaled else 1.0
+    wanted = torch.zeros(3, dtype=torch.float64)
+    for tau in part.temperatures:
+        width = tau * unit
+        k, columns = (
+            (-d / width).exp() if part.kernel == "laplace" else (-d.square() / (2 * width**2)).exp() for d in (r, own)
+        )
+        a = k / (k.sum() * columns.sum(0)).sqrt()
+        v = a[5:].sum() * (a[:5] @ y) - a[:5].sum() * (a[5:] @ x)
+        if part.scaled:  # as the particles' own velocities of this temperature are
+            alone = attrs.evolve(part, temperatures=(width,), scaled=False)
+            v = v / of(alone, x, y).square().mean().sqrt() * unit / math.sqrt(3)
+        wanted += v
+    torch.testing.assert_close(part.between(x, y, 0)(point)[0], wanted)

@@ -7,6 +7,7 @@ import torch
 
 from gflow_core import Runtime, Spec, Streams, Subject
 from gflow_drift import theory
+from gflow_drift.field import between
 from gflow_drift.limit import Gaussian, Limit
 from gflow_drift.parts import Theory
 
@@ -80,3 +81,13 @@ def test_the_limits_scale_times_scores_is_the_limit():
     limit = Limit(theory.P, theory.Q, t, cell, tau=theory.TAU, kernel="gaussian")
     closed = limit.scale(x) * theory.TAU**2 * theory._score_gap(theory.P, theory.Q, x)
     torch.testing.assert_close(limit(x), closed, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("kernel", theory.KERNELS)
+def test_between_many_particles_the_field_is_the_limit(kernel):
+    t, cell = theory._line()
+    x, y = theory._quantiles(theory.Q, 1500), theory._quantiles(theory.P, 1500)
+    points = torch.linspace(-3, 4, 50, dtype=torch.float64)[:, None]
+    found = between(x, y, (theory.TAU,), kernel=kernel, scaled=False)(points)
+    wanted = Limit(theory.P, theory.Q, t, cell, tau=theory.TAU, kernel=kernel)(points)
+    assert float((found - wanted).norm() / wanted.norm()) < 20 / 1500
