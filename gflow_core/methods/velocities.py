@@ -113,6 +113,7 @@ class BatchVelocity:
             return None
         assert experiment.data is not None
         encoder: Any = self.encoder.build(experiment.data.shape, experiment.runtime.device)
+        experiment.encoders["objective.velocity"] = encoder
         return encoder.maps  # type: ignore[no-any-return]
 
     def of(self, x: Tensor, y: Tensor, normal: Callable[[int, int], Tensor], done: int) -> Tensor:

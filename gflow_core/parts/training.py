@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from gflow_core.machine.runtime import Runtime
     from gflow_core.machine.streams import Streams
+    from gflow_core.parts.contracts import Encoder
     from gflow_core.parts.source import Source
 
 __all__ = ["Average", "Experiment", "Feed", "Metrics", "Objective", "ObjectivePart", "Phase", "Player"]
@@ -172,6 +173,8 @@ class Experiment:
     ema: Average | None = None
     origins: Mapping[str, Mapping[str, str]] = attrs.field(factory=dict)
     """Network ("sampler", "discriminator", "ema") -> where its first weights were read, and their sha256."""
+    encoders: dict[str, Encoder] = attrs.field(factory=dict)
+    """What in the recipe trains in a network's features ("objective.velocity") -> that network, frozen."""
     replicas: tuple[Streams, ...] = ()
     """The streams of each replica (`train.replicas`), whose networks are stacked; empty where the run is one."""
     compiled: bool = False

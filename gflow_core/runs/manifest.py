@@ -61,10 +61,16 @@ def manifest_of(recipe: Recipe, experiment: Experiment) -> dict[str, Any]:
         "data": {**_data(data), "on_device": experiment.feed is not None and experiment.feed.on_device} if data else {},
         **({FILES: files} if (files := files_of(experiment.spec)) else {}),
         **({"origins": experiment.origins} if experiment.origins else {}),
+        **({"encoders": encoders} if (encoders := _encoders(experiment)) else {}),
         "parameters": {
             name: sum(p.numel() for p in module.parameters()) for name, module in networks(experiment).items()
         },
     }
+
+
+def _encoders(experiment: Experiment) -> dict[str, dict[str, str]]:
+    """The networks in whose features it trains, as scores state theirs."""
+    return {place: {"encoder": one.name, "weights": one.weights} for place, one in experiment.encoders.items()}
 
 
 def computed_on(runtime: Runtime) -> dict[str, Any]:

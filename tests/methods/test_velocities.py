@@ -16,8 +16,9 @@ from gflow_core.methods import featured
 from gflow_core.methods.velocities import Flow, Mmd, Sinkhorn, SlicedWasserstein, Svgd
 from gflow_core.nn.cloud import Cloud
 from gflow_core.optim.schedules import Cosine, Linear
-from gflow_core.recipes.recipe import load
+from gflow_core.recipes.recipe import Recipe, load
 from gflow_core.runs.build import build
+from gflow_core.runs.manifest import manifest_of
 
 TRIED = [
     Mmd(bandwidth=1.3),
@@ -450,3 +451,11 @@ def test_a_network_sees_as_much_of_fine_maps_as_the_grid_says():
         torch.testing.assert_close(one, other)
     metrics = whole_step(experiment)
     assert metrics["velocity"] > 0
+
+
+def test_the_manifest_states_the_network_as_scores_do():
+    spec = attrs.evolve(recipe(Mmd(encoder=MnistCnn(weights="random"))), dataset=TINY["grey"])
+    experiment = build(spec)
+    network = MnistCnn(weights="random").build(experiment.data.shape, experiment.runtime.device)
+    stated = manifest_of(Recipe(Path("x.toml"), {}, {}, spec), experiment)["encoders"]
+    assert stated == {"objective.velocity": {"encoder": network.name, "weights": network.weights}}

@@ -89,7 +89,9 @@ class Field(BatchVelocity):
         from gflow_core import own_encoder
 
         assert experiment.data is not None
-        return own_encoder(experiment.data, experiment.runtime.device, steps=self.encoder_steps).maps
+        encoder = own_encoder(experiment.data, experiment.runtime.device, steps=self.encoder_steps)
+        experiment.encoders["objective.velocity"] = encoder
+        return encoder.maps
 
     def of(
         self,
