@@ -103,14 +103,14 @@ from .methods.gradients import (
     zero_centred as zero_centred,
 )
 from .methods.pieces import Pieces as Pieces
-from .methods.particles import (
+from .methods.fields import (
     Everywhere as Everywhere,
     Field as Field,
     FlowState as FlowState,
-    ParticleFlowObjective as ParticleFlowObjective,
     Velocity as Velocity,
     clamp_bounds as clamp_bounds,
 )
+from .methods.particles import ParticleFlowObjective as ParticleFlowObjective
 from .methods.penalties import (
     GradientPenalty as GradientPenalty,
     Interpolation as Interpolation,

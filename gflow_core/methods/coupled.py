@@ -12,7 +12,7 @@ from torch import Tensor
 from gflow_core.errors import GflowError
 from gflow_core.machine.streams import Streams
 from gflow_core.methods.featured import Features
-from gflow_core.methods.particles import Everywhere, Field, FlowState
+from gflow_core.methods.fields import Everywhere, Field, FlowState
 from gflow_core.parts.training import Experiment
 
 __all__ = ["Coupled"]

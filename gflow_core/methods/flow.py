@@ -14,7 +14,8 @@ from gflow_core.methods.rules import FlowRules
 from gflow_core.parts.kinds import kind
 
 if TYPE_CHECKING:
-    from gflow_core.methods.particles import ParticleFlowObjective, Velocity
+    from gflow_core.methods.fields import Velocity
+    from gflow_core.methods.particles import ParticleFlowObjective
     from gflow_core.parts.spec import Spec
     from gflow_core.parts.training import Experiment
 

@@ -15,8 +15,8 @@ from matplotlib.lines import Line2D
 from torch import Tensor
 
 from gflow_core.data.feed import Feed
+from gflow_core.methods.fields import Everywhere, Field, FlowState, clamp_bounds
 from gflow_core.methods.flow import ParticleFlow
-from gflow_core.methods.particles import Everywhere, Field, FlowState, clamp_bounds
 from gflow_core.optim.freezing import freeze
 from gflow_core.optim.player import evaluating, make_player
 from gflow_core.parts.analysis import Result, Subject
