@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import attrs
 
 from gflow_core.methods.flow import ParticleFlow, VelocityPart
+from gflow_core.methods.kernels import pulled, squares
 from gflow_core.methods.rules import FlowRules
 from gflow_core.parts.contracts import EncoderPart, Number, at
 from gflow_core.parts.options import option
@@ -27,14 +28,6 @@ if TYPE_CHECKING:
     from gflow_core.parts.training import Experiment
 
 __all__ = ["BatchVelocity", "Flow", "Mmd", "Sinkhorn", "SlicedWasserstein", "Svgd"]
-
-
-def squares(x: Tensor, y: Tensor) -> Tensor:
-    """Squared distances of the rows of x [n, d] and y [m, d]: [n, m]."""
-    centre = y.mean(0)  # products round relative to the norms
-    x, y = x - centre, y - centre
-    found: Tensor = x.square().sum(1, keepdim=True) + y.square().sum(1) - 2 * x @ y.T
-    return found.clamp_(min=0)
 
 
 @attrs.frozen(kw_only=True)
@@ -148,7 +141,7 @@ class Mmd(BatchVelocity):
     def of(self, x: Tensor, y: Tensor, normal: Callable[[int, int], Tensor], done: int) -> Tensor:
         double, noise = 2 * at(self.bandwidth, done) ** 2, at(self.noise, done)
         seen = x + noise * normal(*x.shape) if noise else x
-        return _pulled(seen, y, double) / len(y) - _pulled(seen, x, double, own=True) / (len(x) - 1)
+        return pulled(seen, y, double) / len(y) - pulled(seen, x, double, own=True) / (len(x) - 1)
 
     def potential(self, x: Tensor, y: Tensor, done: int) -> Callable[[Tensor], Tensor]:
         """The witness f, without noise; a particle counts itself."""
@@ -159,31 +152,6 @@ class Mmd(BatchVelocity):
             return double / 2 * k
 
         return lambda points: mean_kernel(points, x) - mean_kernel(points, y)
-
-
-def _pulled(x: Tensor, targets: Tensor, double: float, *, own: bool = False) -> Tensor:
-    """The sums over targets t [m, d] of (t - x_i) exp(-|x_i - t|^2 / double): [n, d]; without t_i if that is its `own`.
-
-    Targets are gone through in blocks whose kernels stay in a processor's cache; on CUDA the launches count.
-    """
-    import torch
-
-    n, m = len(x), len(targets)
-    centre = targets.mean(0)  # products round relative to the norms
-    x, targets = x - centre, targets - centre
-    ones = targets.new_ones(m, 1)
-    left = torch.cat([2 * targets, -targets.square().sum(1, keepdim=True), -ones], 1) / double
-    right = torch.cat([x.T, x.new_ones(1, n), x.square().sum(1)[None]])
-    ends = torch.cat([targets, ones], 1).T
-    sums = x.new_zeros(len(ends), n)
-    size = m if x.device.type == "cuda" else max(1, 2**18 // n)
-    for start in range(0, m, size):
-        block = slice(start, start + size)
-        k = (left[block] @ right).clamp_(max=0).exp_()
-        if own:
-            k[:, block].fill_diagonal_(0.0)
-        sums += ends[:, block] @ k
-    return sums[:-1].T - sums[-1, :, None] * x
 
 
 @attrs.frozen(kw_only=True)
