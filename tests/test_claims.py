@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
+from types import SimpleNamespace
 
+import attrs
 import pytest
 from click.testing import CliRunner
 
@@ -17,128 +21,172 @@ CLAIMS = Path(__file__).parents[1] / "benchmarks" / "claims"
 
 @pytest.fixture(scope="module")
 def claims():
-    """The modules of the ledger, which are scripts in one folder; no paper is left out where all plugins are there."""
-    for plugin in ("gflow_far", "gflow_rmt", "gflow_dcgan", "gflow_vgrow", "gflow_drift"):
+    """The ledger's modules, which are scripts in one folder: page, ledger and rows."""
+    for plugin in ("gflow_far", "gflow_rmt", "gflow_dcgan", "gflow_cgan", "gflow_vgrow", "gflow_drift"):
         pytest.importorskip(plugin)
     sys.path.insert(0, str(CLAIMS))
     try:
-        import kit
+        import ledger
         import page
+        import rows
     finally:
         sys.path.remove(str(CLAIMS))
-    return page, kit
+    return SimpleNamespace(page=page, ledger=ledger, rows=rows, **{paper.PAPER: paper for paper in page.PAPERS})
 
 
 def test_the_page_is_what_was_recorded(claims):
-    page, _ = claims
-    assert page.PAGE.read_text() == page.text(), "python benchmarks/claims/page.py"
+    assert claims.page.PAGE.read_text() == claims.page.text(), "python benchmarks/claims/page.py"
 
 
-def test_rows_are_sound_recipes_and_have_what_is_recorded_of_them(claims):
-    page, _ = claims
-    for paper in page.PAPERS:
+def test_rows_are_sound_recipes_and_what_is_recorded_are_theirs(claims):
+    for paper in claims.page.PAPERS:
         for name, row in paper.ROWS.items():
-            for words in row.commands(max(row.steps, 1)):
+            for words in row.commands():
                 spec = load(row.path, words[1:]).spec
                 assert set(row.analyzers) <= {analysis.name for analysis in spec.analyze}, name
                 assert not row.steps or spec.train.steps == row.steps
         for claim in paper.CLAIMS:
-            assert all(claim.names(paper.ROWS) for _ in claim.rows), claim.says
+            assert all(any(fnmatch(name, pattern) for name in paper.ROWS) for pattern in claim.rows), claim.says
+        for name, found in claims.ledger.Recorded.read(paper.PAPER).items():
+            row = paper.ROWS[name]
+            assert found.row["command"] == shlex.join(["gflow", "run", *row.commands()[0]]), name
+            assert set(found.row["scores"]) <= set(row.scores), name
 
 
 @pytest.fixture
 def row(claims, monkeypatch):
     """Two seeds of FAR on the Gaussian, looked at twice in four steps, without processes of their own."""
-    _, kit = claims
 
     def gflow(place, *words):
         place.mkdir(parents=True, exist_ok=True)
-        done = CliRunner().invoke(command_line, [str(word) for word in words])
-        assert done.exit_code == 0, done.output
         (place / "log.txt").open("a").write(f"{words[0]}\n")
+        monkeypatch.setattr(sys, "argv", ["gflow", *words])  # which manifests keep
+        return CliRunner().invoke(command_line, words).exit_code
 
-    monkeypatch.setattr(kit, "gflow", gflow)
-    monkeypatch.chdir(kit.ROOT)
+    monkeypatch.setattr(claims.rows, "gflow", gflow)
+    monkeypatch.chdir(claims.rows.ROOT)
     few = ('analyze=[{ use = "two_sample", samples = 20, projections = 3, mmd_samples = 20 }]', "dataset.n=100")
-    return kit.Row(
-        recipe="far_gaussian", words=few, steps=4, every=2, seeds=2, replicas=True, scores=("two_sample:sliced_w2",)
-    )
+    scores = (W2, "two_sample:no_such_score")
+    return claims.rows.Row(recipe="far_gaussian", words=few, steps=4, every=2, seeds=2, replicas=True, scores=scores)
+
+
+W2 = "two_sample:sliced_w2"
 
 
 def test_a_row_is_run_once_goes_on_and_is_recorded(claims, row, tmp_path, monkeypatch, capsys):
-    _, kit = claims
-    monkeypatch.setattr(kit, "RECORDED", tmp_path / "recorded")
-    kit.RECORDED.mkdir()
+    recorded = claims.ledger.Recorded
+    monkeypatch.setattr(claims.ledger, "RECORDED", tmp_path)
     given = ["--runs", str(tmp_path / "runs"), "--jobs", "1"]
-    tables = [("Distances.", "*", {"sliced W2": ("two_sample:sliced_w2", 3, 1.0)})]
+    tables = [("Distances.", "*", {"sliced W2": (W2, 3, 1.0)})]
 
-    def main(*words):
-        kit.main("far", "about", {"plane/far": row, "plane/other": row}, tables, [*given, *words])
-        return capsys.readouterr().out
+    def main(*words, row=row):
+        claims.rows.main("far", "about", {"plane/far": row, "plane/other": row}, tables, [*given, *words])
+        return capsys.readouterr()
 
-    assert "| `plane/far` | 2, 2 of 4 |" in main("--rows", "plane/far", "--steps", "2")
-    main("--rows", "plane/far", "--record")
-    assert kit.Recorded.read("far")["plane/far"].looked("two_sample:sliced_w2") == [2]
-    assert "two_sample:sliced_w2 after 2:" in main("--rows", "plane/far")  # beside what is recorded
+    assert "| `plane/far` | 2 seeds, 2 of 4 steps |" in main("--rows", "plane/far", "--steps", "2").out
+    said = main("--record")
+    assert "1 rows" in said.out
+    assert "plane/other: 0 of 1 runs are there" in said.err
+    early = recorded.read("far")["plane/far"]
+    assert (early.looked(W2), early.is_cut) == ([2], True)
+    assert f"{W2} after 2:" in main("--rows", "plane/far").out  # beside what is recorded
     main("--rows", "plane/far")
-    assert (tmp_path / "runs/far/plane/far/run0/log.txt").read_text().split() == ["run", "resume"]
+    place = tmp_path / "runs/far/plane/far/run0"
+    assert (place / "log.txt").read_text().split() == ["run", "resume"]
 
-    before = kit.Recorded.read("far")["plane/far"]("two_sample:sliced_w2")
     main("--rows", "plane/far", "--record")
-    found = kit.Recorded.read("far")["plane/far"]
-    assert found.looked("two_sample:sliced_w2") == [2, 4]
-    assert found("two_sample:sliced_w2", 2) == before
-    assert len(found("two_sample:sliced_w2")) == 2
-    assert (found.row["precision"], found.row["compiled"], found.row["of"]) == ("float32", False, 4)
+    found = recorded.read("far")["plane/far"]
+    assert found.looked(W2) == [2, 4]  # the second is both the end of the shorter run and a look of the longer one
+    assert found(W2, 2) == early(W2)
+    assert len(found(W2)) == 2
+    assert (found.row["precision"], found.row["compiled"], found.row["every"]) == ("float32", False, 2)
     assert found.row["command"].startswith("gflow run recipes/far_gaussian.toml ")
 
+    other = attrs.evolve(row, words=(*row.words, "objective.candidates=128"))
+    assert (
+        "was run with other words: objective.candidates=128" in main("--rows", "plane/far", "--record", row=other).err
+    )
 
-def test_a_row_that_fails_says_where_its_log_is(claims, tmp_path):
-    _, kit = claims
-    with pytest.raises(RuntimeError, match=r"exit code 2; see .*log\.txt"):
-        kit.gflow(tmp_path, "run", "recipes/none.toml")
+
+def test_a_run_that_fails_is_told_and_leaves_the_others(claims, row, tmp_path, capsys):
+    bad = claims.rows.Row(recipe="cgan_mnist", words=("dataset.root=DATA",), steps=1, scores=("losses:sampler_loss",))
+    rows = {"bad": bad, "good": row}
+    with pytest.raises(SystemExit, match="1"):
+        claims.rows.main(
+            "far",
+            "about",
+            rows,
+            [("Distances.", "*", {"W2": (W2, 3, 1.0)})],
+            ["--runs", str(tmp_path), "--jobs", "1", "--data", str(tmp_path / "none")],
+        )
+    said = capsys.readouterr()
+    assert f"bad: exit code 2, see {tmp_path / 'far/bad/run0/log.txt'}" in said.err
+    assert "| `good` | 2 seeds, 4 steps |" in said.out
+
+
+def test_gflow_runs_in_one_thread_and_leaves_a_log(claims, tmp_path):
+    assert claims.rows.gflow(tmp_path, "run", "recipes/none.toml") == 2
     assert "none.toml" in (tmp_path / "log.txt").read_text()
 
 
+def test_seeds_of_several_runs_are_those_at_looks_that_all_had(claims, tmp_path):
+    folders = [tmp_path / str(seed) for seed in range(3)]
+    for seed, folder in enumerate(folders):
+        place = folder / "analysis" / "frechet"
+        for step, at in ((2, place / "000002"), (2 if seed == 2 else 4, place)):  # the third was stopped at 2
+            at.mkdir(parents=True, exist_ok=True)
+            value = "nan" if seed == 1 and step == 2 else 10 * step + seed
+            (at / "result.json").write_text(json.dumps({"step": step, "scores": {"FD(mnist_cnn.hidden)": value}}))
+    each = [claims.rows.looks(folder, "frechet:FD(mnist_cnn.hidden)") for folder in folders]
+    assert claims.rows._of_all(each) == {2: [20, None, 22]}
+    assert claims.rows._of_all(each[:2]) == {2: [20, None], 4: [40, 41]}
+
+
 def test_a_score_in_a_table_is_found_by_the_beginning_of_its_line(claims, tmp_path):
-    _, kit = claims
     place = tmp_path / "analysis" / "rmt.noise_laws"
     place.mkdir(parents=True)
     (place / "invariance_z.csv").write_text('z,ks,ks_ratio\nnormal,0.1,\n"uniform(low=0, high=1)",0.2,1.5\n')
     (place / "result.json").write_text(json.dumps({"step": 7, "scores": {}}))
     for key, value in (("uniform(low=0, high=1)", 1.5), ("normal", None), ("none", None)):
         score = f"rmt.noise_laws/invariance_z[{key}].ks_ratio"
-        assert [*kit.looks(tmp_path, score)] == [(7, [value])]
-        assert kit.analyzer_of(score) == "rmt.noise_laws"
+        assert claims.rows.looks(tmp_path, score) == {7: [value]}
+        assert claims.rows.analyzer_of(score) == "rmt.noise_laws"
 
 
 # ------------------------------------------------------------------ verdicts
 
 
 def test_a_difference_has_its_interval_and_its_size(claims):
-    _, kit = claims
-    found = kit.difference([3.0, 4.0, 5.0], [1.0, 2.0, 3.0])
+    ledger = claims.ledger
+    found = ledger.difference([3.0, 4.0, 5.0], [1.0, 2.0, 3.0])
     # Welch, four degrees of freedom: 2 +- 2.776 * sqrt(2 / 3)
     assert (found.by, found.low, found.high) == pytest.approx((2, 2 - 2.2668, 2 + 2.2668), abs=1e-3)
     assert found.effect == pytest.approx(2)
     assert found.sign == 0
-    assert kit.difference([8.0] * 3, [3.0, 4.0, 5.0]).sign == 1
-    assert kit.difference([1.0] * 3, [2.0] * 3).sign == -1  # no spread at all
-    assert kit.difference([1.0] * 3, [1.0] * 3).sign == 0
+    assert ledger.difference([8.0] * 3, [3.0, 4.0, 5.0]).sign == 1
+    assert ledger.difference([1.0] * 3, [2.0] * 3).sign == -1  # no spread at all
+    assert ledger.difference([1.0] * 3, [1.0] * 3).sign == 0
+    two = ledger.differences([([3.0, 4.0, 5.0], [1.0, 2.0, 3.0])] * 2)  # 4 degrees of freedom at 2.5 %: 3.495
+    assert two[0].high == pytest.approx(2 + 3.4954 * (2 / 3) ** 0.5, abs=1e-3)
     with pytest.raises(ValueError, match="two seeds"):
-        kit.difference([1.0], [1.0, 2.0])
+        ledger.difference([1.0], [1.0, 2.0])
 
 
-def made_up(kit, names, steps=100, of=100, **scores):
-    """Rows that were never run: a score's name -> its value at the end, and, with a step, before."""
+def test_a_change_of_the_same_seeds_is_paired(claims):
+    found = claims.ledger.change([2.0, 12.0, 22.1], [1.0, 11.0, 21.0])  # 31/30 +- 4.303 / 30
+    assert (found.low, found.high) == pytest.approx((31 / 30 - 0.14343, 31 / 30 + 0.14343), abs=1e-4)
+    assert claims.ledger.difference([2.0, 12.0, 22.1], [1.0, 11.0, 21.0]).sign == 0
+    assert [claims.ledger.against([0.9, 1.0, 1.1], level) for level in (0.5, 1.1, 1.5)] == [1, 0, -1]
+
+
+def made_up(claims, names, steps=100, of=100, **scores):
+    """Rows that were never run: a score's name -> its values half-way and at the end, by the method."""
     rows = {}
     for name in names:
-        at = {
-            key: {str(steps // 2): values[0], str(steps): values[1]}
-            for key, values in scores[name.split("/")[-1]].items()
-        }
+        found = scores[name.split("/")[-1]].items()
+        at = {key: {str(steps // 2): early, str(steps): late} for key, (early, late) in found}
         rows[name] = {"seeds": 3, "steps": steps, "of": of, "scores": at}
-    return kit.Recorded(rows)
+    return claims.ledger.Recorded(rows)
 
 
 def around(value):
@@ -147,25 +195,44 @@ def around(value):
 
 @pytest.mark.parametrize(("far", "verdict"), [(0.5, "confirmed"), (1.5, "refuted"), (1.0, "open")])
 def test_a_verdict_follows_the_numbers(claims, far, verdict):
-    page, kit = claims
-    paper = next(paper for paper in page.PAPERS if paper.PAPER == "far")
-    names = [f"plane/gaussian/{method}" for method in paper.METHODS]
-    scores = {method: {paper.W2: (around(1.0), around(far if method == "far" else 1.0))} for method in paper.METHODS}
-    recorded = made_up(kit, names, **scores)
-    claim = next(claim for claim in paper.CLAIMS if claim.judge is paper.better_on_the_gaussian)
+    paper, names = claims.far, ["plane/gaussian/r1", "plane/gaussian/far"]
+    scores = {"r1": {paper.W2: (around(1.0), around(1.0))}, "far": {paper.W2: (around(1.0), around(far))}}
+    recorded = made_up(claims, names, **scores)
+    claim = next(claim for claim in paper.CLAIMS if claim.says == "FAR generalises much better than R1 on the Gaussian")
     assert claim.finding(recorded, paper.ROWS).verdict == verdict
-    cut = claim.finding(made_up(kit, names, of=200, **scores), paper.ROWS)
-    assert cut.verdict == "open"
-    assert cut.measured.startswith("so far: ")
-    del recorded.rows["plane/gaussian/none"]
-    assert claim.finding(recorded, paper.ROWS) == kit.Finding("not run yet", "open")
+    cut = claim.finding(made_up(claims, names, of=200, **scores), paper.ROWS)
+    assert (cut.verdict, cut.lack) == ("open", "100 of 200 steps so far")
+    del recorded.rows["plane/gaussian/r1"]
+    assert claim.finding(recorded, paper.ROWS) == claims.ledger.Finding("", "open", "1 of 2 rows were run")
 
 
 @pytest.mark.parametrize(
     ("early", "late", "verdict"), [(1.0, 0.4, "confirmed"), (1.0, 1.02, "refuted"), (0.5, 0.5, "open")]
 )
 def test_over_fitting_is_more_than_not_getting_better(claims, early, late, verdict):
-    page, kit = claims
-    paper = next(paper for paper in page.PAPERS if paper.PAPER == "far")
+    paper = claims.far
     scores = {"r1": {paper.MEMORY: (around(early), around(late)), paper.W2: (around(1.0), around(1.0 + early - late))}}
-    assert paper.over_fits_later("r1")(made_up(kit, ["plane/gaussian/r1"], **scores)).verdict == verdict
+    assert paper.over_fits_later("r1")(made_up(claims, ["plane/gaussian/r1"], **scores)).verdict == verdict
+
+
+def test_dead_discriminators_pull_nothing_and_are_left_out(claims):
+    paper = claims.far
+    names = [f"plane/{data}/{method}" for data in paper.LENGTHS for method in ("r1", "far")]
+    scores = {
+        "r1": {paper.PULL: (around(1.0), around(1.0))},
+        "far": {paper.PULL: (around(1.0), [0.0, 1.5, 1.51])},
+    }
+    found = paper.pulls_less(made_up(claims, names, **scores))
+    assert found.verdict == "refuted"  # of those that are alive
+    assert found.measured.endswith("; 4 dead discriminators left out")
+    scores["far"][paper.PULL] = (around(1.0), [0.0, 0.0, 1.5])
+    claim = next(claim for claim in paper.CLAIMS if claim.judge is paper.pulls_less)
+    assert claim.finding(made_up(claims, names, **scores), paper.ROWS).lack == "fewer than two seeds"
+
+
+def test_samplers_that_have_not_learnt_are_not_of_comparable_quality(claims):
+    paper, names = claims.vgrow, [f"demonstration/{name}" for name in claims.vgrow.DIVERGENCES]
+    for early, verdict in ((100.0, "confirmed"), (12.0, "open")):
+        scores = {name: {paper.FD: (around(early), around(10.0))} for name in paper.DIVERGENCES}
+        assert paper.comparable("demonstration/{}")(made_up(claims, names, **scores)).verdict == verdict
+        assert paper.steady("demonstration/{}")(made_up(claims, names, **scores)).verdict == verdict

@@ -10,10 +10,11 @@ labels; rows `convolutions` a small conditional DCGAN with Adam on 4,500 digits.
 from __future__ import annotations
 
 from collections.abc import Callable
-from statistics import mean, median
+from statistics import median
 
-from kit import Claim, Finding, Recorded, Row, difference, main, spread
+from ledger import Claim, Finding, Recorded, Verdict, against, difference, judged, spread
 from matplotlib.figure import Figure
+from rows import Row, main
 
 PAPER = "cgan"
 TITLE = "CGAN: conditional generative adversarial nets"
@@ -23,6 +24,8 @@ FD = "frechet:FD(mnist_cnn.hidden)"
 ASKED = "cgan.label_accuracy:label_accuracy(mnist_cnn)"
 WORST = f"{ASKED}_worst"
 STEPS, EVERY = 300_000, 30_000
+NEAR, RIGHT = 10.0, 0.9
+"""Nats within which a log-likelihood is called the published one; share of samples that must be as asked for."""
 PUBLISHED = {"cgan": (132.0, 1.8), "gan": (225.0, 2.0)}
 LOOK = 'encoder = { use = "mnist_cnn" }'
 ANALYSES = (
@@ -37,6 +40,7 @@ ROWS = {
         steps=STEPS,
         every=EVERY,
         seeds=3,
+        precision="bf16",
         scores=(PARZEN, REAL, FD, ASKED, WORST),
     ),
     "published/gan": Row(
@@ -49,16 +53,20 @@ ROWS = {
         steps=STEPS,
         every=EVERY,
         seeds=3,
+        precision="bf16",
         scores=(PARZEN, REAL, FD),
     ),
     "without_max_norm": Row(
         recipe="cgan_mnist",
         words=("dataset.root=DATA", "~discriminator.max_norm", f"analyze=[{', '.join(ANALYSES)}]"),
         steps=6_000,
-        every=2_000,
+        every=200,
+        precision="bf16",
         scores=(PARZEN, FD, ASKED),
     ),
-    "convolutions": Row(recipe="cgan_mnist5k", steps=3_000, every=1_000, seeds=3, scores=(FD, ASKED, WORST)),
+    "convolutions": Row(
+        recipe="cgan_mnist5k", steps=3_000, every=1_000, seeds=3, precision="bf16", scores=(FD, ASKED, WORST)
+    ),
 }
 TABLES = [
     (
@@ -77,33 +85,34 @@ TABLES = [
 ]
 
 
-def likelihood(which: str) -> Callable[[Recorded], Finding]:
-    """Within 10 nats of the published number, or surely below or above."""
-
-    def judge(recorded: Recorded) -> Finding:
-        found = recorded[f"published/{which}"](PARZEN)
-        there, error = PUBLISHED[which]
-        text = f"{spread(found, 1)} nats, published {there:.0f} ± {error}"
-        return Finding(text, "confirmed" if abs(mean(found) - there) <= 10 else "refuted")
-
-    return judge
+def likelihood(recorded: Recorded) -> Finding:
+    """Within NEAR nats of the published number, or surely further away."""
+    found = recorded["published/cgan"](PARZEN)
+    there, error = PUBLISHED["cgan"]
+    sides = against(found, there - NEAR), against(found, there + NEAR)
+    text = f"{spread(found, 1)} nats, published {there:.0f} ± {error}"
+    within, beyond = sides == (1, -1), -1 in sides[:1] or 1 in sides[1:]
+    return Finding(text, "confirmed" if within else "refuted" if beyond else "open")
 
 
 def apart(recorded: Recorded) -> Finding:
     """Whether the network without labels has the larger likelihood."""
     cgan, gan = recorded["published/cgan"](PARZEN), recorded["published/gan"](PARZEN)
     found = difference(gan, cgan)
-    text = f"with labels {spread(cgan, 1)}, without {spread(gan, 1)}: {found.told(1)} (published: +93)"
-    return Finding(text, {1: "confirmed", -1: "refuted", 0: "open"}[found.sign])
+    text = (
+        f"with labels {spread(cgan, 1)}, without {spread(gan, 1)}: {found.told(1)} (published, of another network: +93)"
+    )
+    return Finding(text, judged(found, 1))
 
 
 def asked_for(row: str) -> Callable[[Recorded], Finding]:
-    """Whether nine samples in ten are the digit that was asked for, in every seed."""
+    """Whether the share of samples that are what was asked for is surely above RIGHT, or below."""
 
     def judge(recorded: Recorded) -> Finding:
         found = recorded[row]
         text = f"{spread(found(ASKED), 1, 100)} % of samples are, of the worst class {spread(found(WORST), 1, 100)} %"
-        return Finding(text, "confirmed" if min(found(ASKED)) >= 0.9 else "refuted")
+        verdicts: dict[int, Verdict] = {1: "confirmed", 0: "open", -1: "refuted"}
+        return Finding(text, verdicts[against(found(ASKED), RIGHT)])
 
     return judge
 
@@ -142,36 +151,34 @@ CLAIMS = [
         judge=asked_for("published/cgan"),
     ),
     Claim(
-        says="They are with convolutions and Adam, too (ours)",
-        where="the method",
-        rows=("convolutions",),
-        judge=asked_for("convolutions"),
-    ),
-    Claim(
-        says="The log-likelihood of MNIST is 132 ± 1.8",
+        says="The log-likelihood of MNIST's test digits is 132 ± 1.8",
         where="Table 1",
         rows=("published/cgan",),
-        judge=likelihood("cgan"),
+        judge=likelihood,
     ),
     Claim(
-        says="That of the GAN without labels is 225 ± 2",
-        where="Table 1",
-        rows=("published/gan",),
-        judge=likelihood("gan"),
-    ),
-    Claim(
-        says="The network without labels has the larger one",
-        where="Table 1",
+        says="A GAN without labels has the larger log-likelihood",
+        where="Table 1, which quotes another network's 225 ± 2",
         rows=("published/cgan", "published/gan"),
         judge=apart,
     ),
     Claim(
-        says="Tags of photographs (Flickr), by word vectors",
+        says="Tags of photographs by word vectors",
         where="Section 4.2",
-        lack="neither the data (MIR Flickr, YFCC100M) nor the language model is to be had here",
+        lack="neither the photographs nor the language model is to be had",
+    ),
+    Claim(
+        says="A small network of convolutions with Adam draws the digits that are asked for, of 4,500",
+        where="the method",
+        rows=("convolutions",),
+        judge=asked_for("convolutions"),
+        ours=True,
     ),
 ]
-NOTES = ""
+NOTES = """\
+Four things the paper does not print: the loss, how momentum rises, the length and the initial weights; weight vectors
+are kept short besides ([why](cgan.md)). What is refuted is refuted of these choices.
+"""
 
 if __name__ == "__main__":
     main(PAPER, __doc__ or "", ROWS, TABLES)

@@ -6,7 +6,7 @@ python benchmarks/claims/page.py
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -15,7 +15,8 @@ import dcgan
 import far
 import rmt
 import vgrow
-from kit import Claim, Found, Recorded, told
+from ledger import Claim, Recorded, length_of, told
+from rows import Row
 
 PAPERS = (vgrow, far, dcgan, cgan, rmt)
 PAGE = Path(__file__).parents[2] / "docs" / "claims.md"
@@ -24,48 +25,65 @@ HEAD = """\
 
 # Claims
 
-What the papers claim about training, and what came of it here: where a claim is made, what tests it, what was measured,
-and whether that confirms it, refutes it, or leaves it open and for lack of what. {counts}
+What the papers claim, where, what tests it here, what was measured, and whether that confirms it, refutes it, or leaves
+it open, and for lack of what. {counts}
 
-Every number comes from a run that was recorded; nobody typed it. `--rows` names rows; what was stopped goes on; what is
-there is not run again:
+Every number comes from a recorded run; nobody typed it. Each section names its programs, whose rows run in one thread
+each, go on where they were stopped, and are not run again; `--list` names all, `--record` records what there is, and
 
-{commands}
-    python benchmarks/claims/page.py      # this page, from what they recorded (--record)
+    python benchmarks/claims/page.py
 
-A shorter run prints what it finds beside what is recorded after as many steps: `--steps 20000 --runs /tmp/again`. With
-the same processor and one thread the numbers are the same; with others training takes another path, and spreads are
-what compares.
+writes this page. A row that is repeated at a shorter length, say
+
+    python benchmarks/claims/far.py --rows plane/gaussian/far --steps 20000 --runs /tmp/again
+
+prints what it finds beside what is recorded after as many steps: the same numbers on the same processor; on others
+training takes another path, and spreads are what compares.
 
 ± is the standard deviation over seeds. Where two settings are compared, the difference of their means stands with its
-95 % interval (Welch) and its size in pooled standard deviations, d. That one is larger is confirmed where the whole
-interval is above 0, in each of the cases that a claim speaks of, refuted where one is below, and open otherwise. Claims
-that need another rule state it.
+95 % interval (Welch's, or of the same seeds at two moments the paired one, divided among the cases that a claim speaks
+of) and its size in standard deviations, d. That one is larger is confirmed where every interval is above 0, refuted
+where one is below, undecided otherwise. Rules of another kind stand in the programs, a function each.
 """
 
 
 def text(papers: tuple[ModuleType, ...] = PAPERS) -> str:
     """The page."""
     recorded = {paper: Recorded.read(paper.PAPER) for paper in papers}
-    counts = Counter(claim.finding(recorded[paper], paper.ROWS).verdict for paper in papers for claim in paper.CLAIMS)
-    summary = ", ".join(f"{counts[verdict]} {verdict}" for verdict in ("confirmed", "refuted", "open"))
-    commands = "\n".join(f"    python benchmarks/claims/{paper.PAPER}.py --rows '*'" for paper in papers)
-    head = HEAD.format(counts=f"Of {sum(counts.values())} claims: {summary}.", commands=commands)
-    return "\n".join([head, *(line for paper in papers for line in section(paper, recorded[paper]))])
+    counts = {
+        ours: Counter(
+            claim.finding(recorded[paper], paper.ROWS).verdict
+            for paper in papers
+            for claim in paper.CLAIMS
+            if claim.ours == ours
+        )
+        for ours in (False, True)
+    }
+    said = (
+        f"Of {sum(counts[False].values())} claims {summed(counts[False])}; of {sum(counts[True].values())} questions "
+        f"of ours about the same methods, smaller or shorter, {summed(counts[True])}."
+    )
+    return "\n".join(
+        [HEAD.format(counts=said), *(line for paper in papers for line in section(paper, recorded[paper]))]
+    )
+
+
+def summed(counts: Counter[str]) -> str:
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in ("confirmed", "refuted", "open"))
 
 
 def section(paper: ModuleType, recorded: Recorded) -> Iterator[str]:
     yield f"## {paper.TITLE}\n"
+    yield from commands(paper, recorded)
     if picture_of(paper).exists():
         yield f"![{paper.PICTURE}](images/{picture_of(paper).name})\n"
-    yield "| claim | where | rows | seeds, length | measured | verdict |"
-    yield "|---|---|---|---|---|---|"
-    for claim in paper.CLAIMS:
-        found = claim.finding(recorded, paper.ROWS)
-        rows = " ".join(f"`{name}`" for name in claim.rows)
-        cells = [claim.says, claim.where, rows, length(claim, recorded), found.measured, f"**{found.verdict}**"]
-        yield f"| {' | '.join(cells)} |"
-    yield ""
+    for ours, title in ((False, "claim"), (True, "question of ours")):
+        claims = [claim for claim in paper.CLAIMS if claim.ours == ours]
+        if claims:
+            yield f"| {title} | where | rows | measured | verdict |"
+            yield "|---|---|---|---|---|"
+            yield from (line_of(claim, recorded, paper.ROWS) for claim in claims)
+            yield ""
     if paper.NOTES:
         yield paper.NOTES
     if len(recorded):
@@ -74,17 +92,27 @@ def section(paper: ModuleType, recorded: Recorded) -> Iterator[str]:
         yield from told(recorded, paper.TABLES)
 
 
-def length(claim: Claim, recorded: Recorded) -> str:
-    """Of the rows that a claim rests on."""
-    return "; ".join(dict.fromkeys(length_of(recorded[name]) for name in claim.names(recorded)))
+def line_of(claim: Claim, recorded: Recorded, rows: Mapping[str, Row]) -> str:
+    found = claim.finding(recorded, rows)
+    lengths = "; ".join(dict.fromkeys(length_of(recorded[name]) for name in claim.names(recorded)))
+    shown = "<br>".join([*(f"`{pattern}`" for pattern in claim.rows), *([lengths] if lengths else [])])
+    return f"| {' | '.join([claim.says, claim.where, shown, found.measured, found.told])} |"
 
 
-def length_of(found: Found) -> str:
-    seeds = f"{found.row['seeds']} seed{'s' if found.row['seeds'] > 1 else ''}"
-    if not found.row["of"]:
-        return seeds
-    cut = f" of {found.row['of']:,}" if found.steps < found.row["of"] else ""
-    return f"{seeds}, {found.steps:,}{cut} steps"
+def commands(paper: ModuleType, recorded: Recorded) -> Iterator[str]:
+    """How the rows are run, a group a line: what they need, how long they are, how much of it is recorded."""
+    groups: dict[str, list[str]] = {}
+    for name in paper.ROWS:
+        groups.setdefault(name.partition("/")[0], []).append(name)
+    for group, names in groups.items():
+        rows = [paper.ROWS[name] for name in names]
+        data = " --data DATA" if any(row.needs_data for row in rows) else ""
+        whole = sum(name in recorded and not recorded[name].is_cut for name in names)
+        hours = sum(recorded[name].row["seconds"] for name in names if name in recorded) / 3600
+        took = f", {hours:.1f} hours of a core" if hours >= 0.05 else ""
+        command = f"python benchmarks/claims/{paper.PAPER}.py --rows {group}{data}"
+        yield f"    {command:72} # {whole} of {len(names)} rows recorded{took}"
+    yield ""
 
 
 def made_by(recorded: Recorded) -> Iterator[str]:

@@ -14,8 +14,9 @@ from functools import cache
 from statistics import mean
 
 import numpy as np
-from kit import Claim, Finding, Recorded, Row, main, spread
+from ledger import Claim, Finding, Recorded, spread
 from matplotlib.figure import Figure
+from rows import Row, main
 from scipy import stats
 
 PAPER = "rmt"
@@ -61,7 +62,14 @@ KINDS = {
 def simulations(kind: str) -> Row:
     recipe, word, sizes, steps = KINDS[kind]
     words = (*(["~train.keep_best"] if word == "keep_best" else [word] if word else []), analyses(sizes))
-    return Row(recipe=recipe, words=words, steps=steps, seeds=3, scores=(*SPECTRUM, *SIMULATIONS, *ROTATION))
+    return Row(
+        recipe=recipe,
+        words=words,
+        steps=steps,
+        seeds=3,
+        precision="bf16",
+        scores=(*SPECTRUM, *SIMULATIONS, *ROTATION),
+    )
 
 
 ROWS = {
@@ -113,39 +121,52 @@ def kinds(recorded: Recorded) -> list[str]:
 
 
 def alike(recorded: Recorded) -> Finding:
-    """Whether features are no further from their mixture than normal features from theirs, in every sampler."""
-    told, near = [], []
+    """Whether the MLP GAN's features are no further from their mixture than normal ones from theirs, in any seed."""
+    told = []
     for kind in kinds(recorded):
         found = recorded[f"simulations/{kind}"]
         told.append(f"{kind} {spread(found(SPECTRUM[0]), 3)} (normal features {spread(found(SPECTRUM[1]), 3)})")
-        near += [a <= b for a, b in zip(found(SPECTRUM[0]), found(SPECTRUM[1]), strict=True)]
+    found = recorded["simulations/mlp"]
+    near = [a <= b for a, b in zip(found(SPECTRUM[0]), found(SPECTRUM[1]), strict=True)]
     return Finding("KS " + ", ".join(told), "confirmed" if all(near) else "refuted" if not any(near) else "open")
 
 
 def exactly_alike(recorded: Recorded) -> Finding:
-    """Refuted where the exact test rejects at .05 in every sampler."""
-    told, p = [], []
+    """Refuted where the exact test says in every seed of the MLP GAN that features are not normal within a class."""
+    told = []
     for kind in kinds(recorded):
         found = recorded[f"simulations/{kind}"]
         told.append(f"{kind} {spread(found(SPECTRUM[3]), 3)} (chance {spread(found(SPECTRUM[4]), 3)})")
-        p += found(SPECTRUM[5])
-    text = f"KS from normal features: {', '.join(told)}; p at most {max(p):.2g} in {len(p)} samplers"
-    return Finding(text, "refuted" if max(p) <= 0.05 else "open" if min(p) <= 0.05 else "confirmed")
+    p = recorded["simulations/mlp"](SPECTRUM[5])
+    text = f"KS from normal features: {', '.join(told)}; p at most {max(p):.2g} in {len(p)} MLP GANs"
+    return Finding(text, "refuted" if max(p) <= 0.05 else "open", "not rejected")
 
 
 def laws_of_z(recorded: Recorded) -> Finding:
+    """Refuted where the spectrum differs in every GAN under each of the paper's laws whose first moments differ."""
     found = recorded["laws/mlp"]
     ratio = {law: found(f"rmt.noise_laws/invariance_z[{law}].ks_ratio") for law in LAWS}
-    told = ", ".join(f"{LAWS[law]} {spread(values, 1)}" for law, values in ratio.items())
+    told = ", ".join(f"{words} {spread(ratio[law], 1)}" for law, words in LAWS.items())
     worst = max(max(found(f"rmt.noise_laws/invariance_z[{law}].ks_p")) for law in list(LAWS)[2:])
     text = f"KS from the spectrum under N(0, I), over chance's: {told}; p of the last four at most {worst:.2f}"
-    return Finding(text, "refuted" if worst <= 0.05 else "open")
+    return Finding(text, "refuted" if worst <= 0.05 else "open", "not rejected under every law")
+
+
+def own_mixtures(recorded: Recorded) -> Finding:
+    """The smallest p of all pairs of laws, beside what is expected of so many."""
+    found = recorded["laws/mlp"]
+    least, pairs = found("rmt.noise_laws:mixture_ks_p_least"), found("rmt.noise_laws:pairs")[0]
+    text = f"the smallest two-sided p of {pairs:.0f} pairs of laws is {spread(least)}, where one in twenty is below .05"
+    return Finding(text, "refuted" if max(least) * pairs <= 0.05 else "open", "not rejected after correction")
 
 
 def laws_of_t(recorded: Recorded) -> Finding:
     found = recorded["laws/mlp"]
     most = found("rmt.noise_laws:t_ks_ratio_most")
-    text = f"the mixtures' spectra are at most {spread(most, 2)} times as far apart as those of normal t, over all laws"
+    text = (
+        f"mixtures' spectra with ±1 or Student's t are at most {spread(most)} times as far apart as independent ones "
+    )
+    text += "with normal t, under any law of z"
     return Finding(text, "confirmed" if max(most) < 1.5 else "open")
 
 
@@ -162,21 +183,20 @@ def power(effect: str, repeats: int = REPEATS) -> float:
 
 
 def normal_over_repeats(recorded: Recorded) -> Finding:
-    """Confirmed where no test rejects in any sampler; refuted where most are rejected and the control's are not."""
-    told, rejected, control = [], [], []
+    """Confirmed where no test rejects in any MLP GAN; refuted where most are rejected and the control's are not."""
+    told = []
     for kind in kinds(recorded):
         found = recorded[f"simulations/{kind}"]
         told.append(f"{kind} {spread(found(SIMULATIONS[0]), 1)} (skewness {spread(found(SIMULATIONS[4]))})")
-        rejected += found(SIMULATIONS[0])
-        control += found(SIMULATIONS[8])
+    found = recorded["simulations/mlp"]
+    rejected, control = found(SIMULATIONS[0]), found(SIMULATIONS[8])
     text = (
         f"of 5 eigenvalues Shapiro and Wilk reject: {', '.join(told)}; of normal features {mean(control):.1f}. In 500 "
         f"repeats a skewness of .3 is found {100 * power('skewness .3'):.0f} % of the time, an excess kurtosis of .5 "
         f"{100 * power('kurtosis .5'):.0f} %"
     )
-    return Finding(
-        text, "confirmed" if not any(rejected) else "refuted" if mean(rejected) > 2.5 > mean(control) else "open"
-    )
+    odd = mean(rejected) > 2.5 > mean(control)
+    return Finding(text, "refuted" if odd else "open" if any(rejected) else "confirmed")
 
 
 def weights(recorded: Recorded) -> Finding:
@@ -187,7 +207,7 @@ def weights(recorded: Recorded) -> Finding:
     ]
     worst = max(value for name in WEIGHTS for value in found(f"{name}:ks_p"))
     text = f"KS of the spectra with trained and with resampled weights: {', '.join(told)}; p at most {worst:.2f}"
-    return Finding(text, "refuted" if worst <= 0.05 else "open")
+    return Finding(text, "refuted" if worst <= 0.05 else "open", "not rejected in every GAN")
 
 
 def picture(recorded: Recorded) -> Figure | None:
@@ -217,54 +237,60 @@ def picture(recorded: Recorded) -> Figure | None:
     return figure
 
 
-PUBLISHED = "the published networks' weights are not to be had here"
 CLAIMS = [
     Claim(
-        says="Spectra of GAN features and of the mixture of their means and covariances look the same",
-        where="Sections 1, 6, 7.3; Figures 1 to 3, 7 (a)",
-        rows=("simulations/*",),
-        each=False,
+        says="Spectra of MNIST features and of the mixture of their means and covariances look the same",
+        where="Section 7.3, Figure 7 (a)",
+        rows=("simulations/mlp",),
         judge=alike,
     ),
     Claim(
         says="They have the same distribution",
         where="Section 7.3",
-        rows=("simulations/*",),
-        each=False,
+        rows=("simulations/mlp",),
         judge=exactly_alike,
     ),
     Claim(
         says="Eigenvalues 2 to 6 are normal over 500 simulations",
         where="Section 7.4, Figure 7 (b, c)",
-        rows=("simulations/*",),
-        each=False,
+        rows=("simulations/mlp",),
         judge=normal_over_repeats,
     ),
     Claim(
         says="The spectrum is invariant to the law of z",
-        where="Section 6.3, Figures 1 to 3",
+        where="Section 6.3; there of BigGAN",
         rows=("laws/mlp",),
         judge=laws_of_z,
     ),
     Claim(
-        says="It is that of a model with another law of t",
-        where="Section 6.4, Figures 4 and 5",
+        says="Under each law of z it is that of the mixture of this law's own moments",
+        where="Figures 1 to 3; there of BigGAN",
+        rows=("laws/mlp",),
+        judge=own_mixtures,
+    ),
+    Claim(
+        says="It is that of a model with ±1 for t, too",
+        where="Section 6.4, Figures 4 and 5; there of BigGAN",
         rows=("laws/mlp",),
         judge=laws_of_t,
     ),
     Claim(
         says="It is invariant to the exact weights",
-        where="Section 8, Figure 8",
+        where="Section 8, Figure 8; there of BigGAN",
         rows=("weights/mlp",),
         judge=weights,
     ),
     Claim(
         says="All of this with BigGAN-deep at 256 px and ResNet-50, VGG16 and DenseNet-201",
         where="Section 6, Figures 1 to 5, 8",
-        lack=PUBLISHED,
+        lack="the published networks' weights are not to be had",
     ),
 ]
-NOTES = ""
+NOTES = """\
+Verdicts on MNIST's claims are of the MLP GAN; the other samplers stand beside it for comparison, and the classes of a
+DCGAN and of VGrow are what `mnist_cnn` takes them for. Student's t is ours. A t of ±1 has the covariance of a normal
+one, although Section 6.4 says that it differs.
+"""
 
 if __name__ == "__main__":
     main(PAPER, __doc__ or "", ROWS, TABLES)

@@ -15,8 +15,9 @@ from collections.abc import Callable
 from itertools import product
 from statistics import mean, median
 
-from kit import Claim, Finding, Found, Recorded, Row, main, spread
+from ledger import Claim, Finding, Found, Recorded, spread
 from matplotlib.figure import Figure
+from rows import Row, main
 from scipy import stats
 
 PAPER = "vgrow"
@@ -32,8 +33,9 @@ JUDGE = '{ use = "frechet", encoder = { use = "mnist_cnn", layer = "hidden" } }'
 PLANE = ("mode_coverage:modes_covered", "mode_coverage:high_quality_share")
 CLIPPED = {"jeffreys": ("objective.ratio_clip=[1.0, 100.0]",)}
 """Its factor explodes where p >> q; as the authors clip it in their runs in the plane."""
-ALIKE = 1.5
-"""The largest of the divergences' mean distances over the smallest, up to which their quality is called comparable."""
+ALIKE, LEARNT = 1.5, 2.0
+"""The largest of the divergences' mean distances over the smallest, up to which their quality is called comparable; by
+what factor the distance falls from the first look, at least, for there to be anything to compare."""
 
 
 def published(name: str, channels: int, loops: int) -> Row:
@@ -47,6 +49,7 @@ def published(name: str, channels: int, loops: int) -> Row:
         ),
         steps=loops,
         every=50,
+        precision="bf16",
         scores=(FD, HALVES),
     )
 
@@ -64,6 +67,7 @@ ROWS = {
             steps=250,
             every=50,
             seeds=3,
+            precision="bf16",
             scores=(FD, HALVES),
         )
         for name in DIVERGENCES
@@ -83,51 +87,57 @@ TABLES = [
 
 
 def theory(*names: str) -> Callable[[Recorded], Finding]:
-    """All checks of some statements hold, to within the tolerance that each has."""
+    """Whether all checks of the theory hold, each to within its own tolerance."""
 
     def judge(recorded: Recorded) -> Finding:
         found = recorded["theory"]
         worst = ", ".join(f"{found(f'vgrow.theory:{name}')[0]:.1e}" for name in names)
-        holds = bool(found("vgrow.theory:all_ok")[0])
-        checks = found("vgrow.theory:checks")[0]
-        text = f"worst relative error {worst}; all {checks:.0f} checks within their tolerances"
-        return Finding(text, "confirmed" if holds else "refuted")
+        checks, holds = found("vgrow.theory:checks")[0], bool(found("vgrow.theory:all_ok")[0])
+        said = f"all {checks:.0f} checks hold" if holds else f"some of {checks:.0f} checks fail"
+        return Finding(f"worst relative error {worst}; {said}", "confirmed" if holds else "refuted")
 
     return judge
 
 
 def comparable(pattern: str) -> Callable[[Recorded], Finding]:
-    """Whether the divergences' mean distances are within a factor of each other."""
+    """Whether the divergences' mean distances are within a factor of each other, of samplers that have learnt."""
 
     def judge(recorded: Recorded) -> Finding:
-        found = {name: recorded[pattern.format(name)](FD) for name in DIVERGENCES}
-        told = ", ".join(f"{name} {spread(values, 1)}" for name, values in found.items())
+        rows = {name: recorded[pattern.format(name)] for name in DIVERGENCES}
+        found = {name: row(FD) for name, row in rows.items()}
+        text = ", ".join(f"{name} {spread(values, 1)}" for name, values in found.items())
         factor = max(map(mean, found.values())) / min(map(mean, found.values()))
-        text = f"FD {told}: a factor of {factor:.2f} between the best and the worst (comparable: up to {ALIKE})"
+        text = f"FD {text}: a factor of {factor:.2f} between best and worst (comparable: up to {ALIKE})"
+        if any(mean(row(FD, row.looked(FD)[0])) < LEARNT * mean(row(FD)) for row in rows.values()):
+            return Finding(text, "open", "not all have learnt")
         if min(map(len, found.values())) < 2:
-            return Finding(text, "confirmed" if factor <= ALIKE else "open")
+            return Finding(text, "open", "one seed")
         p = float(stats.f_oneway(*found.values()).pvalue)
-        verdict = "confirmed" if factor <= ALIKE else "refuted" if p <= 0.05 else "open"
-        return Finding(f"{text}; p that their means are equal {p:.2g}", verdict)
+        return Finding(
+            f"{text}; p that the means are equal {p:.2g}",
+            "confirmed" if factor <= ALIKE else "refuted" if p <= 0.05 else "open",
+        )
 
     return judge
 
 
 def steady(pattern: str) -> Callable[[Recorded], Finding]:
-    """Whether no look finds samples much worse than the best so far."""
+    """Whether no look finds samples much worse than the best so far, of samplers that have learnt."""
 
     def judge(recorded: Recorded) -> Finding:
-        backs = {name: backward(recorded[pattern.format(name)]) for name in DIVERGENCES}
+        rows = {name: recorded[pattern.format(name)] for name in DIVERGENCES}
+        backs = {name: backward(row) for name, row in rows.items()}
         told = ", ".join(f"{name} {factor:.2f}" for name, factor in backs.items())
-        worst = max(backs.values())
         text = f"the largest FD of a look over the best one before it, of any seed: {told} (steady: up to {ALIKE})"
-        return Finding(text, "confirmed" if worst <= ALIKE else "refuted")
+        if any(mean(row(FD, row.looked(FD)[0])) < LEARNT * mean(row(FD)) for row in rows.values()):
+            return Finding(text, "open", "not all have learnt")
+        return Finding(text, "confirmed" if max(backs.values()) <= ALIKE else "refuted")
 
     return judge
 
 
 def backward(found: Found) -> float:
-    """The largest value of a look over the smallest one before it, of any seed."""
+    """The largest value of a look over the smallest one before it, of any seed. ValueError where one has no number."""
     looks = [found(FD, step) for step in found.looked(FD)]
     factors = [value / min(path[:i]) for path in zip(*looks, strict=True) for i, value in enumerate(path) if i]
     return float(max(factors))
@@ -173,41 +183,44 @@ THEORY = {
     ),
     "SVGD is the KL flow in a kernel's space": ("Relation to SVGD", ("svgd",)),
 }
+PUBLISHED = "with the networks and options of Tables 1 to 3, but for"
 CLAIMS = [
     *(Claim(says=says, where=where, rows=("theory",), judge=theory(*names)) for says, (where, names) in THEORY.items()),
     Claim(
-        says="The four divergences are of comparable quality (digits, our settings)",
-        where="Experiments",
+        says="FIDs of 2 on MNIST, 5 on Fashion-MNIST, 21 on CIFAR-10 and 7 on CelebA, with each divergence",
+        where="the authors' later progressive variant",
+        lack="that variant grows its networks, and the Inception network is not to be had",
+    ),
+    Claim(
+        says="The four divergences are of comparable quality on 5,000 digits, by the demonstration's settings",
+        where="the paper's experiments, whose text is not among our sources",
         rows=("demonstration/*",),
         judge=comparable("demonstration/{}"),
+        ours=True,
     ),
     Claim(
-        says="Training is steady with each (digits, our settings)",
-        where="Experiments",
+        says="Training is steady with each of the four, by the demonstration's settings",
+        where="the same",
         rows=("demonstration/*",),
         judge=steady("demonstration/{}"),
+        ours=True,
     ),
-    Claim(
-        says="The four are of comparable quality with the published options, 32 channels of 128",
-        where="Tables 1 to 3",
-        rows=("published/32/*",),
-        judge=comparable("published/32/{}"),
-    ),
-    Claim(
-        says="And with 64 channels",
-        where="Tables 1 to 3",
-        rows=("published/64/*",),
-        judge=comparable("published/64/{}"),
-    ),
-    Claim(
-        says="They reach FIDs of 2 on MNIST, 5 on Fashion-MNIST, 21 on CIFAR-10 and 7 on CelebA (a later variant)",
-        where="Follow-up of the authors",
-        lack="that variant grows its networks, and the FID's Inception network is not to be had here",
+    *(
+        Claim(
+            says=f"The four are of comparable quality on MNIST {PUBLISHED} {channels} channels of 128",
+            where="the same",
+            rows=(f"published/{channels}/*",),
+            judge=comparable(f"published/{channels}/{{}}"),
+            ours=True,
+        )
+        for channels in (32, 64)
     ),
 ]
 NOTES = """\
-Each check of the theory has a tolerance of its own ([which](vgrow.md#the-theory-checked-vgrowtheory)): the errors of
-Lemma 1.3 and of SVGD are those of finite samples, that of the flow those of Euler's steps.
+The theory is checked numerically on Gaussians, each check to a tolerance of its own
+([how](vgrow.md#the-theory-checked-vgrowtheory)): the errors of Lemma 1.3 and of SVGD are those of finite samples, that
+of the flow those of Euler's steps. Lemma 1.3's display and Theorem 1.2's determinant slip in print, and are checked as
+corrected. Jeffreys' factor is clipped to [1, 100] in the demonstration, where steps are long.
 """
 
 if __name__ == "__main__":

@@ -1,0 +1,253 @@
+"""What was recorded, and how claims are judged by it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from statistics import mean, stdev, variance
+from typing import Any, Literal
+
+import attrs
+from scipy import stats
+
+RECORDED = Path(__file__).parent / "recorded"
+LEVEL = 0.05
+
+Verdict = Literal["confirmed", "refuted", "open"]
+Columns = Mapping[str, tuple[str, int, float]]
+"""Heading -> score, digits, factor."""
+Tables = Sequence[tuple[str, str, Columns]]
+"""What a table shows, a pattern of the rows in it, its columns."""
+
+
+class Recorded(Mapping[str, "Found"]):
+    """The recorded rows of a paper, by name."""
+
+    def __init__(self, rows: Mapping[str, Mapping[str, Any]]) -> None:
+        self.rows = rows
+
+    @classmethod
+    def read(cls, paper: str) -> Recorded:
+        path = RECORDED / f"{paper}.json"
+        return cls(json.loads(path.read_text()) if path.exists() else {})
+
+    @staticmethod
+    def write(paper: str, found: dict[str, dict[str, Any]]) -> Path:
+        """Rows found now replace those recorded; a line for each score, so that changes can be read."""
+        path = RECORDED / f"{paper}.json"
+        rows = (json.loads(path.read_text()) if path.exists() else {}) | found
+        text = ",\n".join(
+            f" {json.dumps(name)}: {{\n"
+            + ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in row.items() if key != "scores")
+            + ',\n  "scores": {\n'
+            + ",\n".join(f"   {json.dumps(score)}: {json.dumps(at)}" for score, at in row["scores"].items())
+            + "\n  }\n }"
+            for name, row in sorted(rows.items())
+        )
+        path.write_text("{\n" + text + "\n}\n")
+        return path
+
+    def __getitem__(self, name: str) -> Found:
+        return Found(name, self.rows[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@attrs.frozen
+class Found:
+    """One recorded row."""
+
+    name: str
+    row: Mapping[str, Any]
+
+    @property
+    def steps(self) -> int:
+        """How far it came: the last look that all scores had."""
+        return int(self.row["steps"])
+
+    @property
+    def is_cut(self) -> bool:
+        return self.steps < int(self.row["of"])
+
+    def looked(self, score: str) -> list[int]:
+        """The steps after which it was looked at, `steps` the last."""
+        return [int(step) for step in self.row["scores"].get(score, {}) if int(step) <= self.steps]
+
+    def __call__(self, score: str, step: int | None = None) -> list[float]:
+        """The score's value for each seed that has one, after `step` or as far as it came."""
+        at = self.row["scores"].get(score, {})
+        values = at.get(str(self.steps if step is None else step))
+        return [value for value in values or () if value is not None]
+
+
+# ------------------------------------------------------------------ numbers
+
+
+def spread(values: Sequence[float | None], digits: int = 2, factor: float = 1.0) -> str:
+    """Mean and standard deviation over the seeds that have a number; how many, unless all."""
+    numbers = [factor * value for value in values if value is not None]
+    if not numbers:
+        return "none"
+    text = f"{mean(numbers):.{digits}f}" + (f" ± {stdev(numbers):.{digits}f}" if len(numbers) > 1 else "")
+    return text if len(numbers) == len(values) else f"{text} ({len(numbers)} of {len(values)} seeds)"
+
+
+@attrs.frozen
+class Difference:
+    """Of two means over seeds: the difference, its interval, and how many standard deviations it is."""
+
+    by: float
+    low: float
+    high: float
+    effect: float
+    """Cohen's d: in pooled standard deviations, or those of the differences where seeds are paired."""
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the interval lies on one side of 0, else 0."""
+        return (self.low > 0) - (self.high < 0)
+
+    def told(self, digits: int = 2) -> str:
+        return f"{self.by:+.{digits}f} ({self.low:+.{digits}f} to {self.high:+.{digits}f}; d = {self.effect:+.1f})"
+
+
+def difference(a: Sequence[float], b: Sequence[float], of: int = 1) -> Difference:
+    """How much larger a's mean is than b's (Welch), one of `of` comparisons that a claim rests on (Bonferroni).
+
+    ValueError where one of them has fewer than two values.
+    """
+    n, m = len(a), len(b)
+    if min(n, m) < 2:
+        raise ValueError("fewer than two seeds")
+    by, u, v = mean(a) - mean(b), variance(a) / n, variance(b) / m
+    if u + v == 0:
+        return Difference(by, by, by, math.copysign(math.inf, by) if by else 0.0)
+    freedom = (u + v) ** 2 / (u**2 / (n - 1) + v**2 / (m - 1))
+    half = float(stats.t.ppf(1 - LEVEL / (2 * of), freedom)) * math.sqrt(u + v)
+    pooled = math.sqrt(((n - 1) * variance(a) + (m - 1) * variance(b)) / (n + m - 2))
+    return Difference(by, by - half, by + half, by / pooled)
+
+
+def differences(pairs: Iterable[tuple[Sequence[float], Sequence[float]]]) -> list[Difference]:
+    """Of all comparisons that one claim rests on."""
+    pairs = list(pairs)
+    return [difference(a, b, len(pairs)) for a, b in pairs]
+
+
+def change(late: Sequence[float], early: Sequence[float]) -> Difference:
+    """How much larger the values of the same seeds are later (paired). ValueError for fewer than two seeds."""
+    apart = [a - b for a, b in zip(late, early, strict=True)]
+    n = len(apart)
+    if n < 2:
+        raise ValueError("fewer than two seeds")
+    by, error = mean(apart), stdev(apart) / math.sqrt(n)
+    if error == 0:
+        return Difference(by, by, by, math.copysign(math.inf, by) if by else 0.0)
+    half = float(stats.t.ppf(1 - LEVEL / 2, n - 1)) * error
+    return Difference(by, by - half, by + half, by / stdev(apart))
+
+
+def judged(found: Difference | Sequence[Difference], wanted: int) -> Verdict:
+    """Confirmed where every interval lies on the wanted side of 0, refuted where one lies on the other, else open."""
+    signs = [one.sign for one in ([found] if isinstance(found, Difference) else found)]
+    if all(sign == wanted for sign in signs):
+        return "confirmed"
+    return "refuted" if -wanted in signs else "open"
+
+
+def against(values: Sequence[float], level: float) -> int:
+    """1 or -1 where the 95 % interval of the mean lies above or below `level`, else 0. ValueError for one seed."""
+    return change(values, [level] * len(values)).sign
+
+
+# ------------------------------------------------------------------ claims
+
+
+@attrs.frozen
+class Finding:
+    """What was measured, in a few words with numbers, what that says about a claim, and what it lacks where open."""
+
+    measured: str
+    verdict: Verdict
+    lack: str = "undecided"
+
+    @property
+    def told(self) -> str:
+        return f"**{self.verdict}**" + (f": {self.lack}" if self.verdict == "open" else "")
+
+
+@attrs.frozen(kw_only=True)
+class Claim:
+    """A claim in our words, and how the recorded rows judge it.
+
+    It is open until all rows that match the patterns `rows` are recorded (or one of them, where `each` is False), and
+    as long as one of them was cut; for good, for what `lack` says, where nothing judges it.
+    """
+
+    says: str
+    where: str
+    rows: tuple[str, ...] = ()
+    each: bool = True
+    judge: Callable[[Recorded], Finding] | None = None
+    lack: str = ""
+    ours: bool = False
+    """A question of ours about the method, or a shorter or smaller run than the claim was made for."""
+
+    def names(self, rows: Iterable[str]) -> list[str]:
+        return [name for name in rows if any(fnmatch(name, pattern) for pattern in self.rows)]
+
+    def finding(self, recorded: Recorded, rows: Iterable[str]) -> Finding:
+        if self.judge is None:
+            return Finding("", "open", self.lack)
+        wanted = self.names(rows)
+        there = [name for name in wanted if name in recorded]
+        if not there or (self.each and len(there) < len(wanted)):
+            return Finding("", "open", f"{len(there)} of {len(wanted)} rows were run")
+        cut = [recorded[name] for name in there if recorded[name].is_cut]
+        try:
+            found = self.judge(recorded)
+        except (ValueError, LookupError) as error:
+            if not cut and "fewer than two seeds" not in str(error):
+                raise
+            found = Finding("", "open", "fewer than two seeds")
+        if cut:
+            least = min(cut, key=lambda one: one.steps / one.row["of"])
+            return attrs.evolve(found, verdict="open", lack=f"{least.steps:,} of {least.row['of']:,} steps so far")
+        return found
+
+
+# ------------------------------------------------------------------ tables
+
+
+def told(recorded: Mapping[str, Found], tables: Tables) -> Iterator[str]:
+    """The tables of a paper in Markdown."""
+    for title, pattern, columns in tables:
+        if rows := {name: found for name, found in recorded.items() if fnmatch(name, pattern)}:
+            yield f"{title}\n"
+            yield from table(rows, columns)
+            yield ""
+
+
+def table(rows: Mapping[str, Found], columns: Columns) -> Iterator[str]:
+    """Markdown, a row of the ledger a line; no column that is empty in all."""
+    full = {heading: of for heading, of in columns.items() if any(found(of[0]) for found in rows.values())}
+    yield f"| row | seeds, length | {' | '.join(full)} |"
+    yield "|---|---|" + "---|" * len(full)
+    for name, found in rows.items():
+        cells = [spread(found(score), digits, factor) for score, digits, factor in full.values()]
+        yield f"| `{name}` | {length_of(found)} | {' | '.join(cells)} |"
+
+
+def length_of(found: Found) -> str:
+    seeds = f"{found.row['seeds']} seed{'s' if found.row['seeds'] > 1 else ''}"
+    if not found.row["of"]:
+        return seeds
+    cut = f" of {found.row['of']:,}" if found.is_cut else ""
+    return f"{seeds}, {found.steps:,}{cut} steps"

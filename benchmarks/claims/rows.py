@@ -1,0 +1,296 @@
+"""The rows of the ledger: settings of recipes that are run, resumed and recorded.
+
+A row is one setting of one recipe, over seeds, looked at every so many steps. A paper's program, such as far.py, names
+its rows and the claims that rest on them (ledger.py), and calls `main`. What --record writes, recorded/PAPER.json, is
+all that page.py reads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import attrs
+from ledger import Recorded, Tables, spread, told
+
+from gflow_core.machine.speed import speed_here
+from gflow_core.recipes.recipe import load
+
+ROOT = Path(__file__).parents[2]
+DIGITS = 5
+"""Significant digits of a recorded score."""
+
+Looks = dict[int, list[float | None]]
+"""Step -> the score of each seed."""
+
+
+@attrs.frozen(kw_only=True)
+class Row:
+    """One setting, and which of its scores are recorded.
+
+    `ANALYZER:SCORE` is what analysis/ANALYZER/result.json has; `ANALYZER/TABLE[KEY].COLUMN` what TABLE.csv has in the
+    line that begins with KEY. DATA in `words` is where MNIST and CIFAR-10 lie.
+    """
+
+    recipe: str
+    words: tuple[str, ...] = ()
+    steps: int
+    """Of training; 0 where the recipe trains nothing."""
+    every: int | None = None
+    """Steps between two looks at the run; only the end where it is None."""
+    seeds: int = 1
+    replicas: bool = False
+    """All seeds in one run (`train.replicas`), or a run for each."""
+    precision: str | None = None
+    """Stated for images, where what `auto` takes depends on the machine."""
+    scores: tuple[str, ...]
+
+    @property
+    def analyzers(self) -> list[str]:
+        return list(dict.fromkeys(analyzer_of(score) for score in self.scores))
+
+    @property
+    def path(self) -> Path:
+        return ROOT / "recipes" / f"{self.recipe}.toml"
+
+    @property
+    def needs_data(self) -> bool:
+        return any("DATA" in word for word in self.words)
+
+    def commands(self, steps: int | None = None) -> list[list[str]]:
+        """The words after `gflow run`, for each run; of as many steps as the row has unless they are given."""
+        steps = self.steps if steps is None else steps
+        spec = load(self.path, self.words).spec
+        words = [f"recipes/{self.recipe}.toml", *self.words]
+        if spec.train is None:
+            return [words]
+        save = self.every or max(self.steps // 10, 1)
+        words += [f"train.steps={steps}", *([f"train.precision={self.precision}"] if self.precision else [])]
+        words += [f"train.sample_every={self.every or self.steps}", f"train.checkpoint_every={save}"]
+        for i, analysis in enumerate(spec.analyze):
+            if analysis.every or (self.every and analysis.name in self.analyzers):
+                words.append(f"analyze.{i}.every={self.every or self.steps}")
+        if self.replicas:
+            return [[*words, f"train.replicas={self.seeds}"]]
+        return [[*words, f"train.seed={seed}"] for seed in range(self.seeds)]
+
+
+# ------------------------------------------------------------------ running
+
+
+def carry_out(name: str, row: Row, steps: int, runs: Path, data: Path) -> str:
+    """Runs what is missing of a row, goes on with what was stopped, leaves alone what is there; what went wrong, if."""
+    wrong = []
+    for i, words in enumerate(row.commands(steps)):
+        place = runs / name / f"run{i}"
+        folder = folder_of(place)
+        if folder is not None and is_done(folder, row, steps):
+            continue
+        if folder is not None and (folder / "checkpoints").is_dir() and row.steps:
+            code = gflow(place, "resume", str(folder), f"train.steps={steps}")
+        else:
+            words = [word.replace("=DATA", f"={data}") for word in words]
+            code = gflow(place, "run", *words, "--runs", str(place))
+        if code:
+            wrong.append(f"exit code {code}, see {place / 'log.txt'}")
+    return "; ".join(wrong)
+
+
+def gflow(place: Path, *words: str) -> int:
+    """One thread, from the folder of the checkout; what it prints goes to a file. The exit code."""
+    place.mkdir(parents=True, exist_ok=True)
+    with (place / "log.txt").open("a") as log:
+        command = [sys.executable, "-m", "gflow_core", *words]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        return subprocess.run(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT).returncode
+
+
+def folder_of(place: Path) -> Path | None:
+    """The run that lies there: the newest, where one that left nothing to go on from was run again."""
+    return max(place.glob("*-[0-9][0-9][0-9]"), default=None)
+
+
+def is_done(folder: Path, row: Row, steps: int) -> bool:
+    """Whether each of its analyzers has looked at the end."""
+    return all(ending(folder, analyzer) >= steps for analyzer in row.analyzers)
+
+
+def ending(folder: Path, analyzer: str) -> int:
+    """The step after which it looked at the end of the run; -1 before."""
+    path = folder / "analysis" / analyzer / "result.json"
+    return int(json.loads(path.read_text())["step"]) if path.exists() else -1
+
+
+# ------------------------------------------------------------------ recording
+
+
+def analyzer_of(score: str) -> str:
+    return score.partition("/" if "/" in score else ":")[0]
+
+
+def looks(folder: Path, score: str) -> Looks:
+    """What the run was found to have, each time that it was looked at."""
+    place, found = folder / "analysis" / analyzer_of(score), {}
+    for path in [*place.glob("[0-9]*/result.json"), *place.glob("result.json")]:
+        result = json.loads(path.read_text())
+        if "/" in score:
+            found[result["step"]] = [in_table(path.parent, score.partition("/")[2])]
+        else:
+            key = score.partition(":")[2]
+            found[result["step"]] = [rounded(seed["scores"].get(key)) for seed in result.get("seeds") or [result]]
+    return found
+
+
+def in_table(place: Path, which: str) -> float | None:
+    """TABLE[KEY].COLUMN."""
+    name, _, rest = which.partition("[")
+    key, _, column = rest.rpartition("].")
+    with (place / f"{name}.csv").open(newline="") as file:
+        lines = [line for line in csv.DictReader(file) if next(iter(line.values())) == key]
+    return rounded(float(lines[0][column])) if lines and lines[0][column] else None
+
+
+def rounded(value: object) -> float | None:
+    """None for what is no number, or none that is finite: results have those as text."""
+    if isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return value if float(value).is_integer() else float(f"{value:.{DIGITS}g}")
+
+
+def record(name: str, row: Row, runs: Path) -> dict[str, Any]:
+    """What is there of a row, finished or not. ValueError, which says why, where that is not all of its seeds."""
+    commands = row.commands()
+    folders = [folder_of(runs / name / f"run{i}") for i in range(len(commands))]
+    there = [folder for folder in folders if folder is not None]
+    if len(there) < len(folders):
+        raise ValueError(f"{len(there)} of {len(folders)} runs are there")
+    manifests = [json.loads((folder / "manifest.json").read_text()) for folder in there]
+    for folder, manifest, words in zip(there, manifests, commands, strict=True):
+        if unlike := _other_words(manifest["command"], words):
+            raise ValueError(f"{folder} was run with other words: {' '.join(unlike)}; move it away")
+    scores = {score: found for score in row.scores if (found := _of_all([looks(one, score) for one in there]))}
+    if not scores:
+        raise ValueError("not looked at yet")
+    first = manifests[0]
+    return {
+        "command": shlex.join(["gflow", "run", *commands[0]]),
+        "seeds": row.seeds,
+        "steps": min(max(found) for found in scores.values()),
+        "of": row.steps,
+        "every": row.every,
+        "seconds": round(sum(map(seconds_of, there))),
+        "processor": (first["speed"] or {}).get("processor") or speed_here().processor,
+        "threads": first["threads"],
+        "precision": first["precision"],
+        "compiled": first["compiled"],
+        "torch": first["versions"]["torch"],
+        "gflow": " ".join(dict.fromkeys(map(_commit, manifests))),
+        "scores": scores,
+    }
+
+
+def _of_all(each: Sequence[Looks]) -> Looks:
+    """The looks that all runs had, their seeds in order."""
+    steps = sorted(set(each[0]).intersection(*each[1:]))
+    return {step: [value for found in each for value in found[step]] for step in steps}
+
+
+def _other_words(began: Sequence[str], words: Sequence[str]) -> list[str]:
+    """Words that the run did not begin with, but for its length and where its data lie."""
+    free = ("train.steps=", "dataset.root=")
+    return [word for word in words[1:] if word not in began and not word.startswith(free)]
+
+
+def _commit(manifest: Mapping[str, Any]) -> str:
+    git = manifest["git"] or {}
+    return f"{git.get('commit', '')[:12]}{'+' if git.get('dirty') else ''}"
+
+
+def seconds_of(folder: Path) -> float:
+    """Seconds of training, as the last line of metrics.jsonl has them."""
+    path = folder / "metrics.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return float(json.loads(lines[-1])["seconds"]) if lines else 0.0
+
+
+# ------------------------------------------------------------------ a paper's program
+
+
+def beside(name: str, row: Row, now: Mapping[str, Any], before: Recorded) -> Iterator[str]:
+    """What was found now, where the recorded row was looked at as well."""
+    if name not in before:
+        yield f"{name}: nothing is recorded"
+        return
+    lines = [
+        f"{name} {score} after {step}: {spread(values, 4)}, recorded {spread(there, 4)}"
+        for score, at in now["scores"].items()
+        for step, values in at.items()
+        if (there := before[name](score, int(step)))
+    ]
+    yield from lines or [f"{name}: no look in common with what is recorded; looks are {row.every or row.steps:,} apart"]
+
+
+def main(paper: str, about: str, rows: Mapping[str, Row], tables: Tables, words: Sequence[str] | None = None) -> None:
+    """The program of a paper: runs and resumes rows and prints their tables, or records them."""
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
+    parser.add_argument("--rows", nargs="+", default=["*"], metavar="PATTERN", help="which, e.g. 'plane/ring8/*'")
+    parser.add_argument("--steps", type=int, help="fewer than recorded: the looks until then are printed side by side")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at once, of one thread each")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs/claims"), help="where runs lie; those there are resumed"
+    )
+    parser.add_argument("--data", type=Path, default=Path("data"), help="where MNIST and CIFAR-10 lie")
+    parser.add_argument("--list", action="store_true", help="name the rows, and run nothing")
+    parser.add_argument("--record", action="store_true", help="record what lies in --runs, and run nothing")
+    options = parser.parse_args(words)
+
+    chosen = {
+        name: row
+        for name, row in rows.items()
+        if any(fnmatch(name, pattern) or fnmatch(name, f"{pattern}/*") for pattern in options.rows)
+    }
+    if not chosen:
+        parser.error(f"--rows {' '.join(options.rows)}: no such row; --list names them")
+    if options.list:
+        for name, row in chosen.items():
+            apart = f", looks {row.every:,} apart" if row.every else ""
+            print(f"{name}: {row.recipe}, {row.steps:,} steps{apart}, seeds {row.seeds}")
+        return
+    runs = options.runs.resolve() / paper
+    wrong = False
+    if not options.record:
+        length = {name: min(row.steps, options.steps or row.steps) for name, row in chosen.items()}
+        data = options.data.resolve()
+        with ThreadPoolExecutor(options.jobs) as pool:
+            work = {name: pool.submit(carry_out, name, row, length[name], runs, data) for name, row in chosen.items()}
+            for name, done in work.items():
+                said = done.result()
+                wrong = wrong or bool(said)
+                print(f"{name}: {said or 'done'}", file=sys.stderr, flush=True)
+    found = {}
+    for name, row in chosen.items():
+        try:
+            found[name] = record(name, row, runs)
+        except ValueError as error:
+            print(f"{name}: {error}", file=sys.stderr)
+    if options.record:
+        print(f"wrote {Recorded.write(paper, found)}: {len(found)} rows")
+    else:
+        before = Recorded.read(paper)
+        print("\n".join(told(Recorded(json.loads(json.dumps(found))), tables)))
+        print("\n".join(line for name, now in found.items() for line in beside(name, rows[name], now, before)))
+    if wrong:
+        sys.exit(1)
