@@ -109,7 +109,7 @@ def commands(paper: ModuleType, recorded: Recorded) -> Iterator[str]:
         data = " --data DATA" if any(row.needs_data for row in rows) else ""
         whole = sum(name in recorded and not recorded[name].is_cut for name in names)
         hours = sum(recorded[name].row["seconds"] for name in names if name in recorded) / 3600
-        took = f", {hours:.1f} hours of a core" if hours >= 0.05 else ""
+        took = f", {hours:.1f} hours" if hours >= 0.05 else ""
         command = f"python benchmarks/claims/{paper.PAPER}.py --rows {group}{data}"
         yield f"    {command:72} # {whole} of {len(names)} rows recorded{took}"
     yield ""
