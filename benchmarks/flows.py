@@ -30,6 +30,7 @@ import attrs
 import torch
 from cells import Line, keep, kept, over_time, spread, trained, work_through
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from torch import Tensor
 
 from gflow_core import Experiment, Source, evaluating
@@ -47,8 +48,9 @@ TICKS = 1000
 REACH = 5
 """How many times the distance of the data's halves a velocity is timed to."""
 QUALITY = "samples within 3 standard deviations of a mode, %; modes found, where not all"
-DIVERGED = 1000
-"""A hundred times the data's size."""
+SIZE = 10.0
+"""Of the data: the root mean square of their distance from the mean."""
+DIVERGED = 100 * SIZE
 
 DATA = {
     "ring8": '{ use = "ring", convention = "vgrow" }',
@@ -281,12 +283,18 @@ def picture(found: Found, limit: float) -> Figure:
             style = "--" if velocity.startswith("game") else "-"
             (lines[velocity],) = panel.plot(seconds, [*map(median, values)], style, color=colour, linewidth=1.5)
         panel.set(xscale="log", yscale="log", xlim=(limit / 128, limit))
-        panel.grid(alpha=0.25, which="both", linewidth=0.4)
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        for axis in (panel.xaxis, panel.yaxis):
+            axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axis.set_minor_formatter(NullFormatter())
+        panel.grid(alpha=0.25, linewidth=0.4)
         panel.spines[["top", "right"]].set_visible(False)
         if i == 0:
             panel.set_title(data)
         if j == 0:
             panel.set_ylabel(f"{MODES[mode]}\nsliced $W_2$")
+    for panel in axes[0]:  # shared down the column
+        panel.set_ylim(top=min(panel.get_ylim()[1], SIZE))  # what diverges leaves the panel
     figure.supxlabel("seconds of training, one core", fontsize="medium")
     names = [name for name in (*VELOCITIES, "real points") if name in lines]
     figure.legend([lines[name] for name in names], names, loc="outside right center", frameon=False)
