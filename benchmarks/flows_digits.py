@@ -11,8 +11,8 @@ on, as for the recipes' own analyzers: 5,000 for VGrow, 4,500 for the others. Tw
 
 What a recipe does over its steps it does over the time. That is drifting's rate; the others are constant.
 
-`r1` is the adversarial game with R1 on DCGAN's networks: on FAR's samples turned black early, and stayed so, in all five
-settings of weight and rates that were tried.
+`r1` is the adversarial game with R1 on DCGAN's networks: on FAR's samples turned black early, and stayed so, in all
+five settings of weight and rates that were tried.
 
 Drifting and its encoder see labels, the others none. The encoder is learned once, in some 20 seconds that do not count.
 
