@@ -178,7 +178,7 @@ def picture(found: Found, pictures: dict[str, Path]) -> Figure:
     figure.legend(loc="outside upper center", ncols=6, frameon=False, columnspacing=1.2, handlelength=1.4)
     for row, (method, path) in zip(rows, pictures.items(), strict=True):
         row.imshow(imread(path), interpolation="nearest")
-        row.set_ylabel(TITLES[method], rotation=0, ha="right", va="center", color=COLOURS[method])
+        row.set_ylabel(TITLES[method], rotation=0, ha="right", va="center", color=COLOURS[method], fontsize="small")
         row.set(xticks=[], yticks=[])
         row.spines[:].set_visible(False)
     return figure
