@@ -10,8 +10,8 @@ labels; rows `convolutions` a small conditional DCGAN with Adam on 4,500 digits.
 from __future__ import annotations
 
 from collections.abc import Callable
-from statistics import median
 
+from drawing import over_steps
 from ledger import Claim, Finding, Recorded, Verdict, against, difference, judged, spread
 from matplotlib.figure import Figure
 from rows import Row, main
@@ -128,12 +128,10 @@ def picture(recorded: Recorded) -> Figure | None:
         panels, {"log-likelihood, nats": PARZEN, "label accuracy": ASKED}.items(), strict=True
     ):
         for (name, found), colour in zip(rows.items(), ("#08519c", "#31a354"), strict=False):
-            steps = [step for step in found.looked(score) if found(score, step)]
-            values = [found(score, step) for step in steps]
-            if not values:
+            line = over_steps(panel, found, score, colour, ".-")
+            if line is None:
                 continue
-            panel.fill_between(steps, [*map(min, values)], [*map(max, values)], color=colour, alpha=0.15, linewidth=0)
-            panel.plot(steps, [*map(median, values)], ".-", color=colour, label=name)
+            line.set_label(name)
             if score == PARZEN:
                 panel.axhline(PUBLISHED[name][0], color=colour, linestyle=":", linewidth=1.2)
         panel.set(title=title, xlabel="steps")

@@ -19,8 +19,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import product
-from statistics import mean, median
+from statistics import mean
 
+from drawing import over_steps
 from ledger import Claim, Finding, Found, Recorded, Verdict, change, difference, differences, judged, spread
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
@@ -459,10 +460,8 @@ def picture(recorded: Recorded) -> Figure | None:
             panel = panels[i, j]
             if found is None:
                 continue
-            steps = [step for step in found.looked(score) if found(score, step)]
-            values = [found(score, step) for step in steps]
-            panel.fill_between(steps, [*map(min, values)], [*map(max, values)], color=colour, alpha=0.15, linewidth=0)
-            (lines[method],) = panel.plot(steps, [*map(median, values)], color=colour, linewidth=1.5)
+            if line := over_steps(panel, found, score, colour):
+                lines[method] = line
             if i == 0:
                 panel.axhline(mean(found(OTHERS[0])), color="0.45", linestyle=":", linewidth=1.2)
         panels[0, j].set(title=data, yscale="log")

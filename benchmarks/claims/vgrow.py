@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
-from statistics import mean, median
+from statistics import mean
 
+from drawing import over_steps
 from ledger import Claim, Finding, Found, Recorded, spread
 from matplotlib.figure import Figure
 from rows import Row, main
@@ -108,7 +109,7 @@ def comparable(pattern: str) -> Callable[[Recorded], Finding]:
         text = ", ".join(f"{name} {spread(values, 1)}" for name, values in found.items())
         factor = max(map(mean, found.values())) / min(map(mean, found.values()))
         text = f"FD {text}: a factor of {factor:.2f} between best and worst (comparable: up to {ALIKE})"
-        if any(mean(row(FD, row.looked(FD)[0])) < LEARNT * mean(row(FD)) for row in rows.values()):
+        if not all(map(has_learnt, rows.values())):
             return Finding(text, "open", "not all have learnt")
         if min(map(len, found.values())) < 2:
             return Finding(text, "open", "one seed")
@@ -129,11 +130,16 @@ def steady(pattern: str) -> Callable[[Recorded], Finding]:
         backs = {name: backward(row) for name, row in rows.items()}
         told = ", ".join(f"{name} {factor:.2f}" for name, factor in backs.items())
         text = f"the largest FD of a look over the best one before it, of any seed: {told} (steady: up to {ALIKE})"
-        if any(mean(row(FD, row.looked(FD)[0])) < LEARNT * mean(row(FD)) for row in rows.values()):
+        if not all(map(has_learnt, rows.values())):
             return Finding(text, "open", "not all have learnt")
         return Finding(text, "confirmed" if max(backs.values()) <= ALIKE else "refuted")
 
     return judge
+
+
+def has_learnt(found: Found) -> bool:
+    """Whether its distance fell from the first look on, so that there is something to compare."""
+    return bool(mean(found(FD, found.looked(FD)[0])) >= LEARNT * mean(found(FD)))
 
 
 def backward(found: Found) -> float:
@@ -153,12 +159,8 @@ def picture(recorded: Recorded) -> Figure | None:
     for panel, kind in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds, strict=True):
         for name, colour in DIVERGENCES.items():
             if found := recorded.get(f"{kind}/{name}"):
-                steps = found.looked(FD)
-                values = [found(FD, step) for step in steps]
-                panel.fill_between(
-                    steps, [*map(min, values)], [*map(max, values)], color=colour, alpha=0.15, linewidth=0
-                )
-                (lines[name],) = panel.plot(steps, [*map(median, values)], ".-", color=colour, linewidth=1.5)
+                if line := over_steps(panel, found, FD, colour, ".-"):
+                    lines[name] = line
                 panel.axhline(mean(found(HALVES)), color="0.45", linestyle=":", linewidth=1.2)
         panel.set(title=kind, yscale="log", xlabel="outer loops")
         panel.grid(alpha=0.25, which="both", linewidth=0.4)
