@@ -108,6 +108,20 @@ def test_a_row_is_run_once_goes_on_and_is_recorded(claims, row, tmp_path, monkey
     )
 
 
+def test_samples_of_the_plane_are_drawn_where_a_run_is(claims, row, tmp_path, capsys):
+    given = ["--runs", str(tmp_path / "runs"), "--jobs", "1", "--rows", "plane/far"]
+    sheet = [["plane/far", "plane/other"]]
+    for more in ([], ["--samples", str(tmp_path / "samples.png")]):
+        claims.rows.main("far", "about", {"plane/far": row, "plane/other": row}, [], [*given, *more], sheet)
+    assert capsys.readouterr().out.endswith(f"wrote {tmp_path / 'samples.png'}\n")
+    assert (tmp_path / "samples.png").stat().st_size > 1_000
+
+    folder = claims.rows.folder_of(tmp_path / "runs/far/plane/far/run0")
+    full, empty = claims.rows.samples(sheet, [[folder, None]], 20).axes
+    assert [len(points.get_offsets()) for points in full.collections] == [20, 20]  # real ones, and samples
+    assert (full.get_title(), empty.get_title(), list(empty.collections)) == ("far", "other", [])
+
+
 def test_a_run_that_fails_is_told_and_leaves_the_others(claims, row, tmp_path, capsys):
     bad = claims.rows.Row(recipe="cgan_mnist", words=("dataset.root=DATA",), steps=1, scores=("losses:sampler_loss",))
     rows = {"bad": bad, "good": row}
@@ -228,6 +242,18 @@ def test_dead_discriminators_pull_nothing_and_are_left_out(claims):
     scores["far"][paper.PULL] = (around(1.0), [0.0, 0.0, 1.5])
     claim = next(claim for claim in paper.CLAIMS if claim.judge is paper.pulls_less)
     assert claim.finding(made_up(claims, names, **scores), paper.ROWS).lack == "fewer than two seeds"
+
+
+@pytest.mark.parametrize(
+    ("modes", "quality", "verdict"),
+    [([8, 8, 8], 0.95, "confirmed"), ([8, 8, 8], 0.5, "open"), ([7, 8, 8], 0.95, "open"), ([7, 7, 6], 0.95, "refuted")],
+)
+def test_a_ring_is_drawn_whole_by_every_seed_or_not(claims, modes, quality, verdict):
+    paper, names = claims.vgrow, [f"plane/ring8/{name}" for name in claims.vgrow.DIVERGENCES]
+    all_of_it = {paper.MODES: ([0] * 3, [8] * 3), paper.QUALITY: ([0.0] * 3, around(0.95))}
+    scores = dict.fromkeys(paper.DIVERGENCES, all_of_it)
+    scores["js"] = {paper.MODES: ([0] * 3, modes), paper.QUALITY: ([0.0] * 3, around(quality))}
+    assert paper.draws_all("ring8")(made_up(claims, names, **scores)).verdict == verdict
 
 
 def test_samplers_that_have_not_learnt_are_not_of_comparable_quality(claims):

@@ -229,7 +229,8 @@ class Claim:
 def told(recorded: Mapping[str, Found], tables: Tables) -> Iterator[str]:
     """The tables of a paper in Markdown."""
     for title, pattern, columns in tables:
-        if rows := {name: found for name, found in recorded.items() if fnmatch(name, pattern)}:
+        shown = {name: found for name, found in recorded.items() if fnmatch(name, pattern)}
+        if rows := {name: row for name, row in shown.items() if any(row(score) for score, *_ in columns.values())}:
             yield f"{title}\n"
             yield from table(rows, columns)
             yield ""

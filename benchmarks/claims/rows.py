@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from drawing import samples
 from ledger import Recorded, Tables, spread, told
 
 from gflow_core.machine.speed import speed_here
@@ -243,8 +244,18 @@ def beside(name: str, row: Row, now: Mapping[str, Any], before: Recorded) -> Ite
     yield from lines or [f"{name}: no look in common with what is recorded; looks are {row.every or row.steps:,} apart"]
 
 
-def main(paper: str, about: str, rows: Mapping[str, Row], tables: Tables, words: Sequence[str] | None = None) -> None:
-    """The program of a paper: runs and resumes rows and prints their tables, or records them."""
+def main(
+    paper: str,
+    about: str,
+    rows: Mapping[str, Row],
+    tables: Tables,
+    words: Sequence[str] | None = None,
+    sheet: Sequence[Sequence[str]] = (),
+) -> None:
+    """The program of a paper: runs and resumes rows and prints their tables, records them, or draws their samples.
+
+    `sheet` names the rows of the plane as they stand in that picture.
+    """
     parser = argparse.ArgumentParser(description=about.splitlines()[0])
     parser.add_argument("--rows", nargs="+", default=["*"], metavar="PATTERN", help="which, e.g. 'plane/ring8/*'")
     parser.add_argument("--steps", type=int, help="fewer than recorded: the looks until then are printed side by side")
@@ -255,6 +266,10 @@ def main(paper: str, about: str, rows: Mapping[str, Row], tables: Tables, words:
     parser.add_argument("--data", type=Path, default=Path("data"), help="where MNIST and CIFAR-10 lie")
     parser.add_argument("--list", action="store_true", help="name the rows, and run nothing")
     parser.add_argument("--record", action="store_true", help="record what lies in --runs, and run nothing")
+    if sheet:
+        parser.add_argument(
+            "--samples", type=Path, help="draw samples of the plane's rows to this file, and run nothing"
+        )
     options = parser.parse_args(words)
 
     chosen = {
@@ -270,6 +285,11 @@ def main(paper: str, about: str, rows: Mapping[str, Row], tables: Tables, words:
             print(f"{name}: {row.recipe}, {row.steps:,} steps{apart}, seeds {row.seeds}")
         return
     runs = options.runs.resolve() / paper
+    if sheet and options.samples:
+        folders = [[folder_of(runs / name / "run0") for name in line] for line in sheet]
+        samples(sheet, folders).savefig(options.samples, dpi=100)
+        print(f"wrote {options.samples}")
+        return
     wrong = False
     if not options.record:
         length = {name: min(row.steps, options.steps or row.steps) for name, row in chosen.items()}
