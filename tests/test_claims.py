@@ -241,7 +241,10 @@ def test_dead_discriminators_pull_nothing_and_are_left_out(claims):
     assert found.measured.endswith("; 4 dead discriminators left out")
     scores["far"][paper.PULL] = (around(1.0), [0.0, 0.0, 1.5])
     claim = next(claim for claim in paper.CLAIMS if claim.judge is paper.pulls_less)
-    assert claim.finding(made_up(claims, names, **scores), paper.ROWS).lack == "fewer than two seeds"
+    assert (
+        claim.finding(made_up(claims, names, **scores), paper.ROWS).lack
+        == "2 of 3 discriminators are dead in plane/gaussian/far"
+    )
 
 
 @pytest.mark.parametrize(

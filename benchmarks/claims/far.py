@@ -23,7 +23,7 @@ from itertools import product
 from statistics import mean
 
 from drawing import over_steps
-from ledger import Claim, Finding, Found, Recorded, Verdict, change, difference, differences, judged, spread
+from ledger import Claim, Finding, Found, Recorded, TooFew, Verdict, change, difference, differences, judged, spread
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 from rows import Row, main
@@ -184,8 +184,14 @@ def at(recorded: Recorded, data: str, method: str) -> Found:
 
 
 def alive(found: Found, score: str) -> list[float]:
-    """The score of the seeds whose discriminator still has a gradient: at 0 its ReLUs are dead, and it says nothing."""
-    return [value for value, pull in zip(found(score), found(PULL), strict=True) if pull > 0]
+    """The score of the seeds whose discriminator still has a gradient: at 0 its ReLUs are dead, and it says nothing.
+
+    TooFew where fewer than two have one.
+    """
+    values = [value for value, pull in zip(found(score), found(PULL), strict=True) if pull > 0]
+    if len(values) < 2:
+        raise TooFew(f"{len(found(PULL)) - len(values)} of {len(found(PULL))} discriminators are dead in {found.name}")
+    return values
 
 
 def dead(*rows: Found) -> str:
@@ -197,9 +203,12 @@ def dead(*rows: Found) -> str:
 def without_a_penalty(recorded: Recorded) -> Finding:
     """Among discriminators that are alive."""
     none, far = (at(recorded, "gaussian", method) for method in ("none", "far"))
-    apart = difference(alive(none, W2), alive(far, W2))
-    text = f"sliced W2 {spread(alive(none, W2))}, with FAR {spread(alive(far, W2))}: {apart.told()}{dead(none, far)}"
-    return Finding(text, judged(apart, 1))
+    text = f"sliced W2 {spread(none(W2))}, with FAR {spread(far(W2))}"
+    try:
+        apart = difference(alive(none, W2), alive(far, W2))
+    except TooFew as error:
+        return Finding(text, "open", str(error))
+    return Finding(f"{text}; of those alive {apart.told()}{dead(none, far)}", judged(apart, 1))
 
 
 def over_fits_later(method: str) -> Callable[[Recorded], Finding]:

@@ -99,6 +99,10 @@ def spread(values: Sequence[float | None], digits: int = 2, factor: float = 1.0)
     return text if len(numbers) == len(values) else f"{text} ({len(numbers)} of {len(values)} seeds)"
 
 
+class TooFew(ValueError):
+    """Too few seeds for what is asked; the words say of what."""
+
+
 @attrs.frozen
 class Difference:
     """Of two means over seeds: the difference, its interval, and how many standard deviations it is."""
@@ -121,11 +125,11 @@ class Difference:
 def difference(a: Sequence[float], b: Sequence[float], of: int = 1) -> Difference:
     """How much larger a's mean is than b's (Welch), one of `of` comparisons that a claim rests on (Bonferroni).
 
-    ValueError where one of them has fewer than two values.
+    TooFew where one of them has fewer than two values.
     """
     n, m = len(a), len(b)
     if min(n, m) < 2:
-        raise ValueError("fewer than two seeds")
+        raise TooFew("fewer than two seeds")
     by, u, v = mean(a) - mean(b), variance(a) / n, variance(b) / m
     if u + v == 0:
         return Difference(by, by, by, math.copysign(math.inf, by) if by else 0.0)
@@ -142,11 +146,11 @@ def differences(pairs: Iterable[tuple[Sequence[float], Sequence[float]]]) -> lis
 
 
 def change(late: Sequence[float], early: Sequence[float]) -> Difference:
-    """How much larger the values of the same seeds are later (paired). ValueError for fewer than two seeds."""
+    """How much larger the values of the same seeds are later (paired). TooFew for fewer than two seeds."""
     apart = [a - b for a, b in zip(late, early, strict=True)]
     n = len(apart)
     if n < 2:
-        raise ValueError("fewer than two seeds")
+        raise TooFew("fewer than two seeds")
     by, error = mean(apart), stdev(apart) / math.sqrt(n)
     if error == 0:
         return Difference(by, by, by, math.copysign(math.inf, by) if by else 0.0)
@@ -163,7 +167,7 @@ def judged(found: Difference | Sequence[Difference], wanted: int) -> Verdict:
 
 
 def against(values: Sequence[float], level: float) -> int:
-    """1 or -1 where the 95 % interval of the mean lies above or below `level`, else 0. ValueError for one seed."""
+    """1 or -1 where the 95 % interval of the mean lies above or below `level`, else 0. TooFew for one seed."""
     return change(values, [level] * len(values)).sign
 
 
@@ -213,10 +217,12 @@ class Claim:
         cut = [recorded[name] for name in there if recorded[name].is_cut]
         try:
             found = self.judge(recorded)
-        except (ValueError, LookupError) as error:
-            if not cut and "fewer than two seeds" not in str(error):
+        except TooFew as error:
+            found = Finding("", "open", str(error))
+        except (ValueError, LookupError):
+            if not cut:
                 raise
-            found = Finding("", "open", "fewer than two seeds")
+            found = Finding("", "open")
         if cut:
             least = min(cut, key=lambda one: one.steps / one.row["of"])
             return attrs.evolve(found, verdict="open", lack=f"{least.steps:,} of {least.row['of']:,} steps so far")
