@@ -203,6 +203,7 @@ from .encoders.network import (
 from .files.weights import load_state as load_state, read_state as read_state
 from .files.whole import written_aside as written_aside
 from .runs.pictures import image_grid as image_grid
+from .scores.checks import Check as Check, by_statement as by_statement
 from .scores.distances import distances as distances, double as double, nearest as nearest
 from .scores.feature_scores import encoder_faults as encoder_faults
 from .scores.features import (

@@ -2,33 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import attrs
 from torch import Tensor
 
-__all__ = ["Check", "compare_functions", "compare_numbers"]
+from gflow_core import Check
 
-
-@attrs.frozen(kw_only=True)
-class Check:
-    """One line of the theory's table: what is predicted beside what is measured."""
-
-    statement: str
-    setting: str
-    quantity: str
-    predicted: float
-    measured: float
-    error: float
-    """Relative, in the L2 norm where the quantity is a function; in standard errors where 0 is predicted."""
-    tolerance: float
-
-    @property
-    def ok(self) -> bool:
-        return self.error <= self.tolerance
-
-    def row(self) -> dict[str, Any]:
-        return {**attrs.asdict(self), "ok": self.ok}
+__all__ = ["compare_functions", "compare_numbers"]
 
 
 def compare_numbers(

@@ -6,15 +6,14 @@ On the line points stand at quantiles, and come to the limit as 1/n; elsewhere t
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from gflow_core import Result, Subject
-from gflow_drift.checks import Check, compare_functions, compare_numbers
+from gflow_core import Check, Result, Subject, by_statement
+from gflow_drift.checks import compare_functions, compare_numbers
 from gflow_drift.field import Kernel, field
 from gflow_drift.limit import Gaussian, Law, Limit, decay_rate
 from gflow_drift.rates_figure import rates_figure
@@ -262,23 +261,12 @@ def theory(subject: Subject, *, points: int, pools: int) -> Result:
     for done, part in enumerate(parts):
         subject.progress("checking statements", done, len(parts))
         checks += part
-    order = list(STATEMENTS)
-    checks.sort(key=lambda check: order.index(check.statement))
-    scores: dict[str, float | int | str | None] = {}
-    summary = []
-    for statement, claim in STATEMENTS.items():
-        here = [check for check in checks if check.statement == statement]
-        worst = max((check.error for check in here), key=lambda error: math.inf if math.isnan(error) else error)
-        scores[re.sub(r"\W", "_", statement.lower())] = worst if math.isfinite(worst) else None
-        ok = all(check.ok for check in here)
-        summary.append({"statement": statement, "claim": claim, "checks": len(here), "worst error": worst, "ok": ok})
-    scores["checks"] = len(checks)
-    scores["all_ok"] = all(check.ok for check in checks)
     rates = {check.setting: check.measured for check in checks if check.statement == "Frequency"}
     measured = {kernel: [rates[f"{kernel}, w tau = {w:g}"] for w in FREQUENCIES] for kernel in KERNELS}
+    scores, tables = by_statement(STATEMENTS, checks)
     return Result(
         scores=scores,
-        tables={"statements": summary, "theory": [check.row() for check in checks]},
+        tables=tables,
         figures={"rates": rates_figure(FREQUENCIES, measured)},
         manifest={"points": points, "pools": pools, "tau": TAU},
     )

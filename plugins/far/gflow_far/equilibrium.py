@@ -28,7 +28,7 @@ from matplotlib.figure import Figure
 from scipy.optimize import brentq, minimize
 from scipy.special import expit, log_expit
 
-from gflow_core import Result, Subject
+from gflow_core import Check, Result, Subject
 
 __all__ = ["ARROWS", "Point", "Separator", "Setting", "equilibrium", "maximise", "solve"]
 
@@ -223,29 +223,10 @@ def likelihood(network: Callable[[Array], Array], real: Array, fake: Array) -> f
 # ------------------------------------------------------------------ checks
 
 
-@attrs.frozen(kw_only=True)
-class Check:
-    """One line of the table. `error` is absolute; a bound's is how far it is missed."""
-
-    statement: str
-    setting: str
-    quantity: str
-    predicted: float
-    measured: float
-    error: float
-    tolerance: float
-
-    @property
-    def ok(self) -> bool:
-        return self.error <= self.tolerance
-
-    def row(self) -> dict[str, Any]:
-        return {**attrs.asdict(self), "ok": self.ok}
-
-
 def _check(
     statement: str, setting: object, quantity: str, predicted: float, measured: float, tolerance: float
 ) -> Check:
+    """`error` is absolute; a bound's is how far it is missed."""
     return Check(
         statement=statement,
         setting=str(setting),

@@ -12,10 +12,8 @@ exp(+d) = p/q in its display; the determinant in Theorem 1.2 is 1 - s div v + o(
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
-from typing import Any
 
 import attrs
 import numpy as np
@@ -26,11 +24,11 @@ from scipy.integrate import solve_ivp
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from gflow_core import Result, Subject
+from gflow_core import Check, Result, Subject, by_statement
 from gflow_vgrow.divergences import PUBLISHED, Divergence
 from gflow_vgrow.flow import velocity
 
-__all__ = ["Check", "Decay", "Gaussian", "Pair", "decay", "pairs", "theory"]
+__all__ = ["Decay", "Gaussian", "OfDivergence", "Pair", "decay", "pairs", "theory"]
 
 _STEP = 1e-3
 _EXACT = 1e-8
@@ -38,33 +36,11 @@ _EXACT = 1e-8
 
 
 @attrs.frozen(kw_only=True)
-class Check:
-    """One line of the table. `error` is relative, in the L2 norm where the quantity is a function."""
+class OfDivergence(Check):
+    """A check of one divergence. `error` is relative, in the L2 norm where the quantity is a function."""
 
-    statement: str
     divergence: str
     dim: int
-    quantity: str
-    predicted: float
-    measured: float
-    error: float
-    tolerance: float
-
-    @property
-    def ok(self) -> bool:
-        return self.error <= self.tolerance
-
-    def row(self) -> dict[str, Any]:
-        return {
-            "statement": self.statement,
-            "setting": f"{self.divergence}, {self.dim}-D",
-            "quantity": self.quantity,
-            "predicted": self.predicted,
-            "measured": self.measured,
-            "error": self.error,
-            "tolerance": self.tolerance,
-            "ok": self.ok,
-        }
 
 
 # ------------------------------------------------------------------ Gaussians and quadrature
@@ -236,13 +212,14 @@ def _check(
     predicted: Tensor | float,
     measured: Tensor | float,
     tolerance: float = _EXACT,
-) -> Check:
+) -> OfDivergence:
     """Compare numbers, or functions on the grid in the L2 norm."""
     a = torch.as_tensor(predicted, dtype=torch.float64)
     b = torch.as_tensor(measured, dtype=torch.float64)
     scale = max(float(a.norm()), 1e-300)
-    return Check(
+    return OfDivergence(
         statement=statement,
+        setting=f"{divergence}, {dim}-D",
         divergence=divergence,
         dim=dim,
         quantity=quantity,
@@ -256,7 +233,7 @@ def _check(
 # ------------------------------------------------------------------ the statements, one function each
 
 
-def _first_variation(pair: Pair, name: str, divergence: Divergence) -> Iterator[Check]:
+def _first_variation(pair: Pair, name: str, divergence: Divergence) -> Iterator[OfDivergence]:
     """Lemma 1.1: d/ds D_f(q + s w || p) at 0 = integral f'(r) w, for w of zero mass."""
     wave = (pair.x.sum(1) + 0.5).sin()
     wave = wave - pair.mean_q(wave)  # w = q wave
@@ -266,7 +243,7 @@ def _first_variation(pair: Pair, name: str, divergence: Divergence) -> Iterator[
     yield _check("Lemma 1.1", name, pair.dim, "dD_f(q + s w)/ds = int f'(r) w", predicted, measured)
 
 
-def _dissipation(pair: Pair, name: str, divergence: Divergence) -> Iterator[Check]:
+def _dissipation(pair: Pair, name: str, divergence: Divergence) -> Iterator[OfDivergence]:
     """Lemma 1.2: dF/dt = -E_q ||v||^2, from dF/dt = int f'(r) dq/dt, and from the density moved along v."""
     x, r = pair.x, pair.r
     v, jacobian = pair.v(divergence, x), pair.jacobian_v(divergence, x)
@@ -278,7 +255,7 @@ def _dissipation(pair: Pair, name: str, divergence: Divergence) -> Iterator[Chec
     yield _check("Lemma 1.2", name, pair.dim, "dF/dt of moved density = -E||v||^2", predicted, moved)
 
 
-def _functional_gradient(pair: Pair, name: str, divergence: Divergence) -> Iterator[Check]:
+def _functional_gradient(pair: Pair, name: str, divergence: Divergence) -> Iterator[OfDivergence]:
     """Theorem 1.1: d/ds D_f(T# q || p) at 0 = <f''(r) grad r, g>_{L2(q)} for T(x) = x + s g(x); the flow's own v."""
     rows = torch.arange(1.0, pair.dim**2 + 1, dtype=torch.float64).view(pair.dim, pair.dim) / pair.dim
     phase = pair.x @ rows.T + 0.3
@@ -303,7 +280,7 @@ class _Logit(nn.Module):
         return self.pair.d(x)
 
 
-def _continuity(pair: Pair, name: str, divergence: Divergence) -> Iterator[Check]:
+def _continuity(pair: Pair, name: str, divergence: Divergence) -> Iterator[OfDivergence]:
     """Theorem 1.2: under T(x) = x + s v(x) the density changes at each point as -div(q v); det DT^-1 = 1 - s div v."""
     y = pair.x
     eye = torch.eye(pair.dim, dtype=torch.float64)
@@ -328,7 +305,7 @@ def _continuity(pair: Pair, name: str, divergence: Divergence) -> Iterator[Check
     yield _check("Theorem 1.2", name, pair.dim, "d det(DT^-1)/ds = -div v", -q * div, _slope(determinant))
 
 
-def _logistic(pair: Pair, samples: int, generator: Generator) -> Iterator[Check]:
+def _logistic(pair: Pair, samples: int, generator: Generator) -> Iterator[OfDivergence]:
     """Lemma 1.3: logistic regression of p (real) against q (generated) finds d = log p/q, that is r = exp(-d).
 
     log p/q of two Gaussians is a quadratic, so regression on quadratic features can be exact. The sample's
@@ -375,7 +352,7 @@ def _newton(real: Tensor, fake: Tensor, weight_real: Tensor, weight_fake: Tensor
     return beta, hessian
 
 
-def _logd(pair: Pair, name: str, divergence: Divergence) -> Iterator[Check]:
+def _logd(pair: Pair, name: str, divergence: Divergence) -> Iterator[OfDivergence]:
     """Theorem 1.3: D_logd = 2 KL((p+q)/2 || p), and the generator's criterion at D* is D_logd + 2 log 2."""
     r, d = pair.r, pair.d(pair.x)
     found = pair.mean_p(divergence.f(r))
@@ -389,7 +366,7 @@ def _logd(pair: Pair, name: str, divergence: Divergence) -> Iterator[Check]:
     )
 
 
-def _closed_forms(pair: Pair) -> Iterator[Check]:
+def _closed_forms(pair: Pair) -> Iterator[OfDivergence]:
     """The divergences as they are known: KL and Jeffreys of Gaussians, JS by its two KL terms."""
     p, q, r = pair.p, pair.q, pair.r
     middle = 2 / (1 + r)  # p over (p+q)/2
@@ -403,7 +380,7 @@ def _closed_forms(pair: Pair) -> Iterator[Check]:
             yield _check("Definition", name, pair.dim, quantity, predicted, pair.mean_p(PUBLISHED[name].f(r)))
 
 
-def _svgd(pair: Pair, name: str, divergence: Divergence, samples: int, generator: Generator) -> Iterator[Check]:
+def _svgd(pair: Pair, name: str, divergence: Divergence, samples: int, generator: Generator) -> Iterator[OfDivergence]:
     """SVGD is the KL flow seen through a kernel k (Gaussian, width 1).
 
     For g in its space: -<f''(r) grad r, g>_{L2(q)} = E_q[g . grad log p + div g]. SVGD's step,
@@ -514,7 +491,7 @@ def _difference(y: Tensor, h: float) -> Tensor:
     return torch.stack(list(pieces)).sum(0) / h
 
 
-def _flow_in_time(pair: Pair, name: str, path: Decay) -> Iterator[Check]:
+def _flow_in_time(pair: Pair, name: str, path: Decay) -> Iterator[OfDivergence]:
     """Lemma 1.2 along the way, and arrival: the flow with the exact ratio takes q to p."""
     shown = path.divergence[2:-2] > 1e-4 * path.divergence[0]
     slope, speed = path.slope[shown], -path.speed[2:-2][shown]
@@ -549,7 +526,7 @@ def _at(p: Gaussian, q: Gaussian, t: float) -> Gaussian:
 
 def _particles(
     pair: Pair, name: str, divergence: Divergence, samples: int, flow_steps: int, generator: Generator
-) -> Iterator[Check]:
+) -> Iterator[OfDivergence]:
     """The KL flow of particles in Euler steps to time 1, the ratio that of the Gaussian with their moments.
 
     A Gaussian stays one, so the particles' moments have a closed form; Euler's error shrinks with the step.
@@ -596,7 +573,7 @@ def theory(subject: Subject, *, samples: int, flow_steps: int, horizon: float) -
     for done, (name, divergence) in enumerate(PUBLISHED.items()):
         subject.progress("following flows", done, jobs)
         paths[name] = decay(line, divergence, horizon)
-    checks: list[Check] = []
+    checks: list[OfDivergence] = []
     for done, pair in enumerate((line, plane), len(PUBLISHED)):
         subject.progress("checking statements", done, jobs)
         checks += _statements(pair, subject, samples, flow_steps)
@@ -604,24 +581,10 @@ def theory(subject: Subject, *, samples: int, flow_steps: int, horizon: float) -
         checks += _flow_in_time(line, name, path)
     subject.progress("checking statements", jobs, jobs)
 
-    order = list(STATEMENTS)
-    checks.sort(key=lambda check: order.index(check.statement))
-    scores: dict[str, float | int | str | None] = {}
-    summary = []
-    for statement, claim in STATEMENTS.items():
-        here = [check for check in checks if check.statement == statement]
-        errors = [check.error for check in here]
-        worst = max(errors) if errors and all(map(math.isfinite, errors)) else None
-        scores[re.sub(r"\W", "_", statement.lower())] = worst
-        ok = all(check.ok for check in here)
-        summary.append(
-            {"statement": statement, "claim": claim, "checks": len(here), "worst relative error": worst, "ok": ok}
-        )
-    scores["checks"] = len(checks)
-    scores["all_ok"] = all(check.ok for check in checks)
+    scores, tables = by_statement(STATEMENTS, checks)
     return Result(
         scores=scores,
-        tables={"statements": summary, "theory": [check.row() for check in checks]},
+        tables=tables,
         figures={"decay": _decay_figure(paths), "errors": _errors_figure(checks)},
         manifest={
             "divergences": list(PUBLISHED),
@@ -654,7 +617,7 @@ STATEMENTS = {
 """What is checked, in the table's order."""
 
 
-def _statements(pair: Pair, subject: Subject, samples: int, flow_steps: int) -> Iterable[Check]:
+def _statements(pair: Pair, subject: Subject, samples: int, flow_steps: int) -> Iterable[OfDivergence]:
     """Everything that is checked at one moment of time, and the particles' flow."""
     streams = subject.streams
     yield from _closed_forms(pair)
@@ -713,7 +676,7 @@ def _pretty(quantity: str) -> str:
     return quantity.replace("^-1", "⁻¹").replace("-", "\u2212").replace("∇ ", "∇")
 
 
-def _errors_figure(checks: list[Check]) -> Figure:
+def _errors_figure(checks: list[OfDivergence]) -> Figure:
     """Relative error of each check on a log axis, one line a quantity, with its tolerance."""
     lines = list(dict.fromkeys((check.statement, check.quantity) for check in checks))
     figure = Figure(figsize=(10.5, 0.31 * len(lines) + 1.5), layout="constrained")
