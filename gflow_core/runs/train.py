@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Protocol
 
 import attrs
@@ -171,8 +172,13 @@ def _check_state(experiment: Experiment, step: int) -> None:
         found |= {f"{network} {name}": tensor for name, tensor in module.state_dict().items()}
     if state is not None:
         found |= {f"the objective's {field.name}": getattr(state, field.name) for field in attrs.fields(type(state))}
-    found = {name: x for name, x in found.items() if isinstance(x, Tensor) and x.is_floating_point()}
-    finite = torch.stack([torch.isfinite(x.detach()).all() for x in found.values()])
+    found = {name: x for name, x in found.items() if isinstance(x, Tensor) and x.is_floating_point() and x.numel()}
+    if not found:
+        return
+    # The largest size of each, which is NaN or infinite where one number is: one pass, and one launch for all.
+    largest = torch._foreach_norm([x.detach() for x in found.values()], torch.inf)
+    wide = reduce(torch.promote_types, [x.dtype for x in largest])
+    finite = torch.isfinite(torch.stack([x.to(wide) for x in largest]))
     if not bool(finite.all()):
         worst = list(found)[int((~finite).nonzero()[0])]
         raise Diverged(f"step {step}: {worst} is not finite")

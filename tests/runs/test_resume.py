@@ -25,7 +25,7 @@ from gflow_core.recipes.recipe import load
 from gflow_core.runs.build import build
 from gflow_core.runs.console import RunConsole
 from gflow_core.runs.record import RunFolder
-from gflow_core.runs.train import train
+from gflow_core.runs.train import _check_state, train
 
 
 def lines(run: Path) -> list[dict]:
@@ -396,3 +396,23 @@ def test_a_state_that_is_not_finite_is_not_saved(plane):
     with pytest.raises(Diverged, match="step 2: the objective's x is not finite"):
         train(experiment, Spoil())
     assert saved == []
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_one_bad_number_of_any_type_is_found(plane, dtype, bad):
+    experiment = build(load(plane, ["train.steps=2"]).spec)
+    state = {
+        "large": torch.full((5,), torch.finfo(dtype).max, dtype=dtype),
+        "wide": torch.full((2, 2), 1e300, dtype=torch.float64),  # too large for float32
+        "empty": torch.zeros(0, dtype=dtype),
+        "count": torch.tensor(3),
+    }
+    module = torch.nn.Module()
+    for name, tensor in state.items():
+        module.register_buffer(name, tensor)
+    experiment.sampler.add_module("more", module)
+    _check_state(experiment, 1)
+    state["large"][3] = bad
+    with pytest.raises(Diverged, match=r"step 1: sampler .*more\.large is not finite"):
+        _check_state(experiment, 1)
