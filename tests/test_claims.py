@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import attrs
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -265,3 +266,27 @@ def test_samplers_that_have_not_learnt_are_not_of_comparable_quality(claims):
         scores = {name: {paper.FD: (around(early), around(10.0))} for name in paper.DIVERGENCES}
         assert paper.comparable("demonstration/{}")(made_up(claims, names, **scores)).verdict == verdict
         assert paper.steady("demonstration/{}")(made_up(claims, names, **scores)).verdict == verdict
+
+
+def test_every_claim_is_judged_and_every_picture_drawn_once_all_rows_are_there(claims):
+    draw = np.random.default_rng(0)
+    for paper in claims.page.PAPERS:
+        rows = {}
+        for name, row in paper.ROWS.items():
+            looked = range(row.every, row.steps + 1, row.every) if row.every else [row.steps]
+            scores = {
+                score: {str(step): draw.uniform(0.1, 0.9, row.seeds).tolist() for step in looked}
+                for score in row.scores
+            }
+            made = {"seconds": 1, "threads": 1, "precision": "float32", "compiled": False}
+            made |= {"processor": "none", "torch": "0", "gflow": "0"}
+            rows[name] = {"seeds": row.seeds, "steps": row.steps, "of": row.steps, "scores": scores, **made}
+        recorded = claims.ledger.Recorded(rows)
+        for claim in paper.CLAIMS:
+            found = claim.finding(recorded, paper.ROWS)
+            assert found.verdict in ("confirmed", "refuted", "open")
+            assert bool(found.measured) == (claim.judge is not None), claim.says
+        assert all(panel.lines or panel.patches for panel in paper.picture(recorded).axes), paper.PAPER
+        told = "\n".join(claims.page.section(paper, recorded))
+        assert "rows were run" not in told
+        assert paper.picture(claims.ledger.Recorded({})) is None

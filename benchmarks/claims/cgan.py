@@ -18,7 +18,7 @@ from rows import Row, main
 
 PAPER = "cgan"
 TITLE = "CGAN: conditional generative adversarial nets"
-PICTURE = "Parzen log-likelihood and label accuracy of the published networks over training"
+PICTURE = "The share of digits that are as asked for, and the Parzen log-likelihood, over training"
 PARZEN, REAL = "cgan.parzen:log_likelihood", "cgan.parzen:log_likelihood_real"
 FD = "frechet:FD(mnist_cnn.hidden)"
 ASKED = "cgan.label_accuracy:label_accuracy(mnist_cnn)"
@@ -118,28 +118,30 @@ def asked_for(row: str) -> Callable[[Recorded], Finding]:
 
 
 def picture(recorded: Recorded) -> Figure | None:
-    """Of the published networks: likelihood and label accuracy over steps, medians and all seeds in a band."""
-    rows = {name: recorded[f"published/{name}"] for name in PUBLISHED if f"published/{name}" in recorded}
-    if not rows:
+    """Over steps: the share of digits that are as asked for, and the log-likelihood; medians, all seeds in a band."""
+    colours = {"published/cgan": "#08519c", "published/gan": "#31a354", "convolutions": "#d62728"}
+    panels = {
+        title: {name: recorded[name] for name in colours if name in recorded and recorded[name](score)}
+        for title, score in SHOWN.items()
+    }
+    if not any(panels.values()):
         return None
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
-    panels = figure.subplots(1, 2)
-    for panel, (title, score) in zip(
-        panels, {"log-likelihood, nats": PARZEN, "label accuracy": ASKED}.items(), strict=True
-    ):
-        for (name, found), colour in zip(rows.items(), ("#08519c", "#31a354"), strict=False):
-            line = over_steps(panel, found, score, colour, ".-")
-            if line is None:
-                continue
-            line.set_label(name)
-            if score == PARZEN:
-                panel.axhline(PUBLISHED[name][0], color=colour, linestyle=":", linewidth=1.2)
-        panel.set(title=title, xlabel="steps")
+    panels = {title: rows for title, rows in panels.items() if rows}
+    figure = Figure(figsize=(4.5 * len(panels), 3.2), layout="constrained")
+    for panel, (title, rows) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        for name, found in rows.items():
+            if line := over_steps(panel, found, SHOWN[title], colours[name], ".-"):
+                line.set_label(name)
+            if SHOWN[title] == PARZEN:
+                panel.axhline(PUBLISHED[name.rpartition("/")[2]][0], color=colours[name], linestyle=":", linewidth=1.2)
+        panel.set(title=title, xlabel="steps", xscale="log")
         panel.grid(alpha=0.25, linewidth=0.4)
         panel.spines[["top", "right"]].set_visible(False)
-    panels[0].legend(frameon=False)
+        panel.legend(frameon=False)
     return figure
 
+
+SHOWN = {"digits that are as asked for": ASKED, "log-likelihood, nats (dotted: published)": PARZEN}
 
 CLAIMS = [
     Claim(

@@ -195,7 +195,7 @@ def picture(recorded: Recorded) -> Figure | None:
     for panel, (width, found) in zip(figure.subplots(1, len(rows), squeeze=False)[0], rows.items(), strict=True):
         values = [[100 * value for value in found(score)] for score in ACCURACY[::-1]]
         bars = panel.barh(FEATURES[::-1], [*map(mean, values)], color=["0.8", "0.8", "0.8", "#9ecae1"])
-        panel.bar_label(bars, fmt="%.1f", padding=3)
+        panel.bar_label(bars, fmt="%.1f", label_type="center")
         for y, seeds in enumerate(values):
             panel.plot(seeds, [y] * len(seeds), ".", color="#08519c")
         panel.axvline(82.8, color="#08519c", linestyle=":")

@@ -15,13 +15,14 @@ from statistics import mean
 
 import numpy as np
 from ledger import LEVEL, Claim, Finding, Recorded, spread
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rows import Row, main
 from scipy import stats
 
 PAPER = "rmt"
 TITLE = "RMT: Gram spectra of GAN features"
-PICTURE = "Distance of features from normal ones of the same moments, beside chance, for each kind of sampler"
+PICTURE = "Distance of Gram spectra under other laws of z, and from normal features, beside chance's"
 SIZES = 'encoder = { use = "mnist_cnn" }, K = 10, N = 200, m = 150'
 SORTED = f'{SIZES}, classifier = {{ use = "mnist_cnn" }}'
 REPEATS = 500
@@ -231,30 +232,38 @@ def weights(recorded: Recorded) -> Finding:
 
 
 def picture(recorded: Recorded) -> Figure | None:
-    """KS distances from normal features of the same moments, and from the mixture, a kind of sampler a group."""
-    if not (there := kinds(recorded)):
+    """How far spectra are from each other, beside chance: under laws of z, and from normal features; a point a GAN."""
+    draw = [name for name, there in ((_laws, "laws/mlp" in recorded), (_kinds, kinds(recorded))) if there]
+    if not draw:
         return None
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
-    panels = figure.subplots(1, 2)
-    titles = ("from normal features\nof the same moments", "from the mixture fitted to others")
-    for panel, title, (value, chance) in zip(panels, titles, ((3, 4), (0, 1)), strict=True):
-        for i, kind in enumerate(there):
-            found = recorded[f"simulations/{kind}"]
-            for score, colour, label, shift in (
-                (value, "#08519c", "features", -0.12),
-                (chance, "0.55", "normal features", 0.12),
-            ):
-                values = found(SPECTRUM[score])
-                panel.plot(
-                    [i + shift] * len(values), values, "o", color=colour, label=label if i == 0 else None, alpha=0.8
-                )
-        panel.set(xticks=range(len(there)), xticklabels=there, xlim=(-0.6, len(there) - 0.4), ylim=(0, None))
-        panel.set_title(title, fontsize="medium")
-        panel.grid(alpha=0.25, axis="y", linewidth=0.4)
+    figure = Figure(figsize=(5.5 * len(draw), 3.2), layout="constrained")
+    for panel, paint in zip(figure.subplots(1, len(draw), squeeze=False)[0], draw, strict=True):
+        paint(panel, recorded)
+        panel.grid(alpha=0.25, linewidth=0.4)
         panel.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel("KS distance of spectra")
-    panels[0].legend(frameon=False)
     return figure
+
+
+def _laws(panel: Axes, recorded: Recorded) -> None:
+    found = recorded["laws/mlp"]
+    for y, law in enumerate(reversed(LAWS)):
+        ratios = found(f"rmt.noise_laws/invariance_z[{law}].ks_ratio")
+        panel.plot(ratios, [y] * len(ratios), "o", color="#08519c", alpha=0.8)
+    panel.axvline(1, color="0.45", linestyle=":", linewidth=1.2)
+    panel.set(xscale="log", yticks=range(len(LAWS)), yticklabels=[*LAWS.values()][::-1])
+    panel.set(xlabel="KS from the spectrum under z ~ N(0, I), over chance's (dotted)")
+
+
+def _kinds(panel: Axes, recorded: Recorded) -> None:
+    there = kinds(recorded)
+    for i, kind in enumerate(there):
+        found = recorded[f"simulations/{kind}"]
+        for score, colour, label, shift in ((3, "#08519c", "features", -0.12), (4, "0.55", "normal features", 0.12)):
+            values = found(SPECTRUM[score])
+            panel.plot([i + shift] * len(values), values, "o", color=colour, label=label if i == 0 else None, alpha=0.8)
+    panel.set(xticks=range(len(there)), xticklabels=there, xlim=(-0.6, len(there) - 0.4), ylim=(0, None))
+    panel.set_ylabel("KS from normal features")
+    panel.legend(frameon=False)
 
 
 CLAIMS = [

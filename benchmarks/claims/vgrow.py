@@ -26,7 +26,7 @@ from scipy import stats
 
 PAPER = "vgrow"
 TITLE = "VGrow: variational gradient flow"
-PICTURE = "FD of digits over outer loops, for the four divergences"
+PICTURE = "Samples of high quality in the plane, and FD of digits, over outer loops, for the four divergences"
 DIVERGENCES = {"kl": "#08519c", "js": "#31a354", "logd": "#f0a30a", "jeffreys": "#d62728"}
 STATEMENTS = (
     *("definition", "lemma_1_1", "lemma_1_2", "lemma_1_3", "theorem_1_1", "theorem_1_2", "theorem_1_3"),
@@ -207,22 +207,27 @@ def backward(found: Found) -> float:
 
 
 def picture(recorded: Recorded) -> Figure | None:
-    """FD over outer loops: medians over seeds, and all of them in a band; a panel for each kind of run."""
-    kinds = list(dict.fromkeys(name.rpartition("/")[0] for name, found in recorded.items() if found(FD)))
+    """A panel for each kind of run: in the plane the share of good samples over outer loops, of images FD."""
+    kinds = dict.fromkeys(name.rpartition("/")[0] for name, found in recorded.items() if found(FD) or found(QUALITY))
     if not kinds:
         return None
-    figure = Figure(figsize=(3.6 * len(kinds) + 1, 3.2), layout="constrained")
+    figure = Figure(figsize=(3.1 * len(kinds) + 1, 3.2), layout="constrained")
     lines = {}
     for panel, kind in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds, strict=True):
+        images = any(recorded[name](FD) for name in recorded if name.startswith(f"{kind}/"))
+        score, of_real = (FD, HALVES) if images else (QUALITY, f"{QUALITY}_real")
         for name, colour in DIVERGENCES.items():
             if found := recorded.get(f"{kind}/{name}"):
-                if line := over_steps(panel, found, FD, colour, ".-"):
+                if line := over_steps(panel, found, score, colour, ".-"):
                     lines[name] = line
-                panel.axhline(mean(found(HALVES)), color="0.45", linestyle=":", linewidth=1.2)
-        panel.set(title=kind, yscale="log", xlabel="outer loops")
+                panel.axhline(mean(found(of_real)), color="0.45", linestyle=":", linewidth=1.2)
+        panel.set(title=kind.removeprefix("plane/").replace("_", " "), xlabel="outer loops")
+        if images:
+            panel.set(yscale="log", ylabel="FD(mnist_cnn.hidden)")
+        else:
+            panel.set(ylim=(0, 1.02), ylabel="samples of high quality")
         panel.grid(alpha=0.25, which="both", linewidth=0.4)
         panel.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].set_ylabel("FD(mnist_cnn.hidden)")
     figure.legend(lines.values(), lines, loc="outside right center", frameon=False)
     return figure
 
