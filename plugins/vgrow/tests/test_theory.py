@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from gflow_core import Result, Runtime, Spec, Streams, Subject
-from gflow_vgrow import theory
 from gflow_vgrow.divergences import JS, KL, PUBLISHED, Divergence, Jeffreys, LogD
 from gflow_vgrow.parts import Theory
+from gflow_vgrow.theory import STATEMENTS, in_time, laws, statements
 
 COLUMNS = ["statement", "setting", "quantity", "predicted", "measured", "error", "tolerance", "ok"]
-LINE, PLANE = theory.pairs()
+LINE, PLANE = laws.pairs()
 
 
 def subject() -> Subject:
@@ -33,7 +33,7 @@ def test_everything_holds(result: Result):
 def test_each_statement_is_there_for_each_divergence(result: Result):
     rows = result.tables["theory"]
     assert all(list(row) == COLUMNS for row in rows)
-    assert {row["statement"] for row in rows} == set(theory.STATEMENTS)
+    assert {row["statement"] for row in rows} == set(STATEMENTS)
     for statement in ("Lemma 1.1", "Lemma 1.2", "Theorem 1.1", "Theorem 1.2"):
         settings = {row["setting"] for row in rows if row["statement"] == statement}
         assert settings == {f"{name}, {dim}-D" for name in PUBLISHED for dim in (1, 2)}
@@ -44,7 +44,7 @@ def test_each_statement_is_there_for_each_divergence(result: Result):
 
 def test_the_summary_counts_every_check(result: Result):
     summary = result.tables["statements"]
-    assert [row["statement"] for row in summary] == list(theory.STATEMENTS)
+    assert [row["statement"] for row in summary] == list(STATEMENTS)
     assert sum(row["checks"] for row in summary) == len(result.tables["theory"]) == result.scores["checks"]
     assert all(row["ok"] for row in summary)
 
@@ -78,13 +78,13 @@ def test_the_logd_divergence_is_twice_the_kl_to_the_mixture():
 
 def failed(name: str, divergence: Divergence) -> set[str]:
     """Statements that fail for this divergence, in one dimension and at one moment."""
-    statements = (
-        theory._first_variation,
-        theory._dissipation,
-        theory._functional_gradient,
-        theory._continuity,
+    every = (
+        statements.first_variation,
+        statements.dissipation,
+        statements.functional_gradient,
+        statements.continuity,
     )
-    checks = [check for statement in statements for check in statement(LINE, name, divergence)]
+    checks = [check for statement in every for check in statement(LINE, name, divergence)]
     return {check.statement for check in checks if not check.ok}
 
 
@@ -134,8 +134,8 @@ def test_right_mathematics_is_not_caught():
 
 def test_a_wrong_velocity_does_not_decay_as_predicted(monkeypatch):
     monkeypatch.setattr(LogD, "scale", lambda self, d: 1 + 0 * d)  # KL's velocity under logD's F
-    path = theory.decay(LINE, PUBLISHED["logd"], 2.0)
-    failures = {check.quantity for check in theory._flow_in_time(LINE, "logd", path) if not check.ok}
+    path = in_time.decay(LINE, PUBLISHED["logd"], 2.0)
+    failures = {check.quantity for check in in_time.flow_in_time(LINE, "logd", path) if not check.ok}
     assert "dF/dt = -E||v||^2 along the way (worst)" in failures
     assert "F(0) - F(T) = int E||v||^2 dt" in failures
 
@@ -143,21 +143,21 @@ def test_a_wrong_velocity_does_not_decay_as_predicted(monkeypatch):
 def test_a_wrong_theorem_1_3_and_definitions_are_caught(monkeypatch):
     monkeypatch.setattr(LogD, "f", lambda self, u: (u + 1) * (u + 1).log() - math.log(2))
     monkeypatch.setattr(JS, "f", lambda self, u: (u * u.log() - (u + 1) * ((u + 1) / 2).log()) / 2)
-    assert not any(check.ok for check in theory._logd(LINE, "logd", PUBLISHED["logd"]))
-    assert [check.divergence for check in theory._closed_forms(LINE) if not check.ok] == ["js"]
+    assert not any(check.ok for check in statements.logd(LINE, "logd", PUBLISHED["logd"]))
+    assert [check.divergence for check in statements.closed_forms(LINE) if not check.ok] == ["js"]
 
 
 def test_the_wrong_sign_of_the_logit_is_caught(monkeypatch):
     """Lemma 1.3's display has exp(-d) = p/q; the regression finds exp(d) = p/q."""
-    monkeypatch.setattr(theory.Pair, "d", lambda self, x: self.q.log(x) - self.p.log(x))
-    checks = list(theory._logistic(LINE, 4000, torch.Generator().manual_seed(0)))
+    monkeypatch.setattr(laws.Pair, "d", lambda self, x: self.q.log(x) - self.p.log(x))
+    checks = list(statements.logistic(LINE, 4000, torch.Generator().manual_seed(0)))
     assert not any(check.ok for check in checks)
 
 
 def test_an_exploding_flow_ends_in_a_failed_check(monkeypatch):
     monkeypatch.setattr(KL, "scale", lambda self, d: -1 + 0 * d)
-    path = theory.decay(LINE, PUBLISHED["kl"], 1.0)
-    checks = list(theory._flow_in_time(LINE, "kl", path))
+    path = in_time.decay(LINE, PUBLISHED["kl"], 1.0)
+    checks = list(in_time.flow_in_time(LINE, "kl", path))
     assert any(not check.ok for check in checks)
 
 
@@ -176,7 +176,7 @@ def test_moments_of_the_kl_flow_satisfy_their_equation():
     """dm/dt = P (m_p - m), dS/dt = 2 I - P S - S P with P = S_p^-1: what the continuity equation gives."""
     h, t = 1e-4, 0.6
     p, q = PLANE.p, PLANE.q
-    before, now, after = (theory._at(p, q, s) for s in (t - h, t, t + h))
+    before, now, after = (in_time.at(p, q, s) for s in (t - h, t, t + h))
     torch.testing.assert_close((after.mean - before.mean) / (2 * h), p.precision @ (p.mean - now.mean))
     rate = 2 * torch.eye(2, dtype=torch.float64) - p.precision @ now.cov - now.cov @ p.precision
     torch.testing.assert_close((after.cov - before.cov) / (2 * h), rate)
@@ -184,6 +184,6 @@ def test_moments_of_the_kl_flow_satisfy_their_equation():
 
 def test_the_same_seed_gives_the_same_samples():
     first, second = (
-        [check.measured for check in theory._logistic(LINE, 2000, Streams(3)["theory.logistic"])] for _ in range(2)
+        [check.measured for check in statements.logistic(LINE, 2000, Streams(3)["theory.logistic"])] for _ in range(2)
     )
     assert first == second
