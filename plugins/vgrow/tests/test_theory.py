@@ -59,6 +59,9 @@ def test_figures_are_drawn(result: Result, tmp_path):
     for name, figure in result.figures.items():
         figure.savefig(tmp_path / name, format="png", dpi=50)
         assert (tmp_path / name).stat().st_size > 5000
+    (axes,) = result.figures["errors"].axes
+    assert [text.get_text() for text in axes.texts] == list(STATEMENTS)  # each once, from top to bottom
+    assert [text.get_position()[1] for text in axes.texts] == sorted(text.get_position()[1] for text in axes.texts)
 
 
 def test_the_logd_divergence_is_twice_the_kl_to_the_mixture():

@@ -54,6 +54,8 @@ def theory(subject: Subject, *, samples: int, flow_steps: int, horizon: float) -
         checks += flow_in_time(line, name, path)
     subject.progress("checking statements", jobs, jobs)
 
+    order = list(STATEMENTS)
+    checks.sort(key=lambda check: order.index(check.statement))
     scores, tables = by_statement(STATEMENTS, checks)
     return Result(
         scores=scores,
