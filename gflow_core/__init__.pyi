@@ -246,3 +246,4 @@ from .testing.tiny import (
     TinyDiscriminator as TinyDiscriminator,
     TinySampler as TinySampler,
 )
+from .testing.velocities import check_velocity as check_velocity

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,18 +13,21 @@ from torch import Tensor
 from gflow_core.errors import GflowError
 from gflow_core.machine.streams import Streams
 from gflow_core.methods.featured import Features
-from gflow_core.methods.fields import Everywhere, Field, FlowState
+from gflow_core.methods.fields import KIND, Everywhere, Field, FlowState, points_fault
+from gflow_core.parts.returned import refuse, tensor_fault, what
 from gflow_core.parts.training import Experiment
 
 __all__ = ["Coupled"]
 
 
-def _descending(potential: Callable[[], Callable[[Tensor], Tensor]], v: Tensor) -> Everywhere:
+def _descending(part: Any, potential: Callable[[], Callable[[Tensor], Tensor]], v: Tensor) -> Everywhere:
     """The field down a potential, which is made when it is first asked for; v [n, *shape] at the particles."""
-    made = cache(potential)
+    made = cache(partial(_function, part, "potential", potential))
 
     def witness(points: Tensor) -> Tensor:
-        return made()(points.flatten(1))
+        found = made()(points.flatten(1))
+        refuse(KIND, part, "potential", tensor_fault(found, (len(points),), " at points [k, d]", finite=False))
+        return found
 
     def at(points: Tensor) -> Tensor:
         points = points.detach().requires_grad_()
@@ -34,25 +38,42 @@ def _descending(potential: Callable[[], Callable[[Tensor], Tensor]], v: Tensor) 
     return Everywhere(lambda rows: v[rows], at, witness, "potential    (particles go from red to blue)")
 
 
-def _between(velocity: Callable[[], Callable[[Tensor], Tensor]], v: Tensor) -> Everywhere:
+def _between(part: Any, velocity: Callable[[], Callable[[Tensor], Tensor]], v: Tensor) -> Everywhere:
     """A field that goes down nothing, made when it is first asked for; v [n, *shape] at the particles."""
-    made = cache(velocity)
+    made = cache(partial(_function, part, "between", velocity))
 
     @torch.no_grad()
     def at(points: Tensor) -> Tensor:
-        return made()(points.flatten(1)).view(points.shape)
+        flat = points.flatten(1)
+        found = made()(flat)
+        refuse(KIND, part, "between", points_fault(found, flat))
+        return found.view(points.shape)
 
     return Everywhere(lambda rows: v[rows], at)
+
+
+def _function(part: Any, name: str, make: Callable[[], Any]) -> Callable[[Tensor], Tensor]:
+    """What `make` gives, which must be a function of points. Raises PluginError."""
+    made: Callable[[Tensor], Tensor] = make()
+    refuse(KIND, part, name, None if callable(made) else f"{what(made)}; a function of points [k, d] is expected")
+    return made
+
+
+def _asked(part: Any, velocity: Callable[..., Tensor], x: Tensor, *given: Any, **others: Tensor) -> Tensor:
+    """The velocities of particles x [n, d], which are [n, d], too. Raises PluginError."""
+    v = velocity(x, *given, **others)
+    refuse(KIND, part, "of", points_fault(v, x))
+    return v
 
 
 class Coupled:
     """Every process reads the whole batch, and computes the velocity of every particle: each depends on all.
 
-    `velocity(x, y, normal, done)` gives [n, d] for particles x [n, d] and data y [m, d], as `BatchVelocity.of` does; m
-    is `data_size`, which may be 0. A pool of several classes flows class by class, with data of that class, and if it
-    `contrasts` with `others`, those of all. With `features` it is the velocity of what an encoder sees, pulled back to
-    the particles. `potential(x, y, done)`, if any, gives what the velocity of items descends as a function of points
-    [k, d]: [k]; or `between(x, y, done)` the velocities of points: [k, d].
+    `velocity(x, y, normal, done)` of the part gives [n, d] for particles x [n, d] and data y [m, d], as
+    `BatchVelocity.of` does; m is `data_size`, which may be 0. A pool of several classes flows class by class, with data
+    of that class, and if it `contrasts` with `others`, those of all. With `features` it is the velocity of what an
+    encoder sees, pulled back to the particles. `potential(x, y, done)`, if any, gives what the velocity of items
+    descends as a function of points [k, d]: [k]; or `between(x, y, done)` the velocities of points: [k, d].
 
     Replicas are gone through one after the other: pools are as large as a processor's caches hold, or larger, so that
     one product for all of them is no faster.
@@ -64,6 +85,7 @@ class Coupled:
     def __init__(
         self,
         experiment: Experiment,
+        part: Any,
         velocity: Callable[..., Tensor],
         *,
         data_size: int,
@@ -77,6 +99,7 @@ class Coupled:
         self.experiment = experiment
         self.feed = experiment.feed
         self.runtime = experiment.runtime
+        self.part = part
         self.velocity = velocity
         self.data_size = data_size
         self.classes = classes
@@ -105,10 +128,10 @@ class Coupled:
                 v = self._of_each(x, y, done).view(state.x.shape)
             alone = self.classes is None and not lead
             if alone and self.potential is not None:
-                yield _descending(partial(self.potential, x, y, done), v)
+                yield _descending(self.part, partial(self.potential, x, y, done), v)
                 return
             if alone and self.between is not None:
-                yield _between(partial(self.between, x, y, done), v)
+                yield _between(self.part, partial(self.between, x, y, done), v)
                 return
         yield lambda rows: v[rows]
 
@@ -154,10 +177,11 @@ class Coupled:
         normal = partial(self._normal, streams.on(self.runtime.draws_on))
         blocks = self.classes or 1
         if blocks == 1:
-            return self.velocity(x, y, normal, done)
+            return _asked(self.part, self.velocity, x, y, normal, done)
         given = {"others": y} if self.contrasts else {}
         pairs = zip(x.chunk(blocks), y.chunk(blocks), strict=True)
-        return torch.cat([self.velocity(ours, theirs, normal, done, **given) for ours, theirs in pairs])
+        each = [_asked(self.part, self.velocity, ours, theirs, normal, done, **given) for ours, theirs in pairs]
+        return torch.cat(each)
 
     def _normal(self, streams: Streams, n: int, d: int) -> Tensor:
         drawn = streams.draw(lambda streams: torch.randn(n, d, generator=streams["flow.velocity"]))

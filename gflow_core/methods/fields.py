@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Literal, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Literal, Protocol
 
 import attrs
 from torch import Tensor
 
+from gflow_core.errors import PluginError
 from gflow_core.nn.picked import rows_at
 from gflow_core.parts.nouns import Batch, DataShape
+from gflow_core.parts.returned import kind_fault, named, refuse, tensor_fault, what
 
-__all__ = ["Everywhere", "Field", "FlowState", "Rows", "Velocity", "clamp_bounds"]
+__all__ = [
+    "Everywhere",
+    "Field",
+    "FlowState",
+    "Rows",
+    "Velocity",
+    "built_velocity",
+    "clamp_bounds",
+    "entered",
+    "points_fault",
+    "velocities",
+]
 
 Rows = slice | tuple[slice, ...]
 """Which particles: an index of what lies in `FlowState`, which passes over replicas."""
@@ -39,7 +52,9 @@ class FlowState:
     moves: int = 0
     passes: int = 0
     sums: Tensor | None = None
-    """What was observed so far: what the velocity observes, then velocity norms and projection errors [. + 2]."""
+    """What was observed so far [k + 2]: of each of the k metrics that the velocity observes, in their order, the sum of
+    what it added to `sums[..., i]`, `updates` times a move; then the loop's own, velocity norms and projection errors.
+    """
 
     def batch(self, index: Tensor) -> Batch:
         """The particles at `index` [B], with their labels; with replicas each one's own, `index` [R, B]."""
@@ -81,9 +96,10 @@ class Velocity(Protocol):
     """
 
     observes: Sequence[str]
-    """Metrics that it observes: their sums over an outer loop lead `state.sums`, in this order."""
+    """Metrics that it observes: their sums over an outer loop lead `state.sums`, in this order, and their means are
+    logged."""
     updates: int
-    """How often it adds to each of those sums in a move."""
+    """How often it adds to each of those sums in a move, such as once for each step of its discriminator."""
 
     def at(self, state: FlowState, done: int) -> AbstractContextManager[Field]:
         """The field in which the pool `state.x` moves now, entered while all particles move once.
@@ -91,6 +107,64 @@ class Velocity(Protocol):
         `done` are the steps finished, which schedules follow. Every process is asked for it, with the whole pool. One
         that is an `Everywhere` is drawn between particles, too.
         """
+
+
+# ------------------------------------------------------------------ what a velocity returns, looked at
+
+KIND = "flow.velocity"
+LOGGED = ("velocity", "displacement", "projection_loss")
+"""Metrics of the loop's own."""
+
+
+def built_velocity(part: Any, velocity: Any) -> Velocity:
+    """The velocity that `part` built, if it can be one. Raises PluginError."""
+    fault = None
+    if not callable(getattr(velocity, "at", None)):
+        fault = f"{what(velocity)}, an object with a method at is expected"
+    elif not hasattr(velocity, "observes") or not isinstance(getattr(velocity, "updates", None), int):
+        fault = "a velocity without observes, its metrics (), or updates, how often it adds to them in a move (1)"
+    elif isinstance(velocity.observes, str) or (taken := [name for name in velocity.observes if name in LOGGED]):
+        given = velocity.observes if isinstance(velocity.observes, str) else taken[0]
+        fault = f"a velocity whose observes has {given!r}; they are a sequence of names, none of {', '.join(LOGGED)}"
+    refuse(KIND, part, "build", fault)
+    built: Velocity = velocity
+    return built
+
+
+@contextmanager
+def entered(part: Any, velocity: Velocity, state: FlowState, done: int) -> Iterator[Field]:
+    """The field that `velocity`, which `part` built, gives for a move; within, and by it, the pool must not change.
+
+    Raises PluginError where either is not so.
+    """
+    assert state.x is not None
+    before = state.x._version
+    manager = velocity.at(state, done)
+    refuse(KIND, part, "at", kind_fault(manager, AbstractContextManager, "a context that gives a field"))
+    with manager as field:
+        refuse(KIND, part, "at", None if callable(field) else f"a context of {what(field)}; a field is expected")
+        yield field
+    if state.x._version != before:
+        raise PluginError(
+            f"{named(KIND, part)}: changes the particles that it is given in place; what it returns moves them"
+        )
+
+
+def velocities(part: Any, field: Field, x: Tensor, rows: Rows) -> Tensor:
+    """The velocities of the particles x[rows], as the contract has them. Raises PluginError."""
+    v = field(rows)
+    refuse(KIND, part, "field", points_fault(v, x[rows]))
+    return v
+
+
+def points_fault(v: Any, x: Tensor) -> str | None:
+    """Why `v` are no velocities of x, in words that follow "returns"; None where they are."""
+    of = f" for particles {list(x.shape)}"
+    if fault := tensor_fault(v, tuple(x.shape), of, finite=False):
+        return fault
+    if v.dtype != x.dtype:
+        return f"{v.dtype}{of}, {x.dtype} as theirs is expected"
+    return f"a tensor that asks for a gradient{of}; detach it, or work under no_grad" if v.requires_grad else None
 
 
 def clamp_bounds(

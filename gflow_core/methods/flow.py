@@ -26,6 +26,7 @@ __all__ = ["ParticleFlow", "VelocityPart"]
     "flow.velocity",
     members={
         "players": "the class attribute players, such as ()",
+        "check": "the method check",
         "items_a_move": "the method items_a_move",
         "build": "the method build",
     },

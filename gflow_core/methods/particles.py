@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from gflow_core.errors import GflowError
 from gflow_core.machine.streams import Streams
-from gflow_core.methods.fields import FlowState, Rows, Velocity, clamp_bounds
+from gflow_core.methods.fields import FlowState, Rows, Velocity, built_velocity, clamp_bounds, entered, velocities
 from gflow_core.methods.pieces import Pieces, in_batches
 from gflow_core.methods.rules import FlowRules
 from gflow_core.nn.picked import rows_at
@@ -56,7 +56,8 @@ class ParticleFlowObjective:
         assert experiment.data is not None
         self.experiment = experiment
         self.rules = rules
-        self.velocity = velocity
+        self.part = rules.velocity
+        self.velocity = built_velocity(self.part, velocity)
         self.passes = passes if rules.sampler == "fit" else lambda step: 0
         self.stream = stream
         self.runtime = experiment.runtime
@@ -151,12 +152,12 @@ class ParticleFlowObjective:
 
         def moved(rows: Rows) -> tuple[Tensor, Tensor]:
             assert state.x is not None
-            v = field(rows)
+            v = velocities(self.part, field, state.x, rows)
             speed = self._lengths(v).sum(-1) / mine
             x = state.x[rows] + step_size * v
             return x if self.bounds == (None, None) else x.clamp(*self.bounds), speed
 
-        with self.velocity.at(state, done) as field:
+        with entered(self.part, self.velocity, state, done) as field:
             found = self._by_chunks(moved)
         for _, speed in found:
             state.sums[..., -2].add_(speed)

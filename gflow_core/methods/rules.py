@@ -5,7 +5,7 @@ They stand below both, so that a part imports what it builds and nothing imports
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
@@ -63,3 +63,9 @@ class FlowRules:
         "memory holds.",
         ge=1,
     )
+
+    if TYPE_CHECKING:
+
+        @property
+        def velocity(self) -> Any:
+            """The part that moves the particles."""

@@ -91,6 +91,7 @@ class BatchVelocity:
         size = self.data_size or rules.pool_size
         return Coupled(
             experiment,
+            self,
             self.of,
             data_size=size,
             classes=rules.classes,
@@ -259,6 +260,7 @@ class Svgd:
         score = experiment.data.score
         return Coupled(
             experiment,
+            self,
             lambda x, y, normal, done: self.of(x, score(x), done),
             data_size=0,
             between=lambda x, y, done: partial(self.of, x, score(x), done),

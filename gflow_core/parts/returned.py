@@ -54,6 +54,8 @@ def what(value: Any) -> str:
         return "nothing (None)"
     if isinstance(value, type):
         return f"the class {value.__name__}"
+    if isinstance(value, Tensor):
+        return f"a tensor {list(value.shape)}"
     name = type(value).__name__
     return f"a {name}" if isinstance(value, list | tuple | dict) else f"a {name}, {shown(value)}"
 

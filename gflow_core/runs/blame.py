@@ -52,6 +52,9 @@ def culprit(error: BaseException, spec: Spec, experiment: Experiment | None = No
             owners[id(player.optimizer)] = ("optimizer", spec.optimizer[name])
         if experiment.objective is not None:
             owners[id(experiment.objective)] = ("objective", spec.objective)
+            velocity = getattr(spec.objective, "velocity", None)
+            if id(velocity) in owners:  # an option's: of another flow it is the objective's own
+                owners[id(getattr(experiment.objective, "velocity", None))] = owners[id(velocity)]
         if experiment.ema is not None:
             owners[id(experiment.ema)] = ("sampler", spec.sampler)  # whose weights do not go into its average
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         check_tracker,
     )
     from gflow_core.testing.tiny import TINY, TinyData, TinyDiscriminator, TinySampler
+    from gflow_core.testing.velocities import check_velocity
 
 __all__ = [
     "TINY",
@@ -65,6 +66,7 @@ __all__ = [
     "check_schedule",
     "check_text_encoder",
     "check_tracker",
+    "check_velocity",
     "isolated_plugins",
     "tiny_data",
 ]
@@ -84,6 +86,7 @@ _IN = {
         "check_tracker",
     ),
     "gflow_core.testing.tiny": ("TINY", "TinyData", "TinyDiscriminator", "TinySampler"),
+    "gflow_core.testing.velocities": ("check_velocity",),
 }
 """Module -> what it holds; the rest is in gflow_core.testing.parts."""
 

@@ -35,6 +35,7 @@ from gflow_core.testing.steps import (
     check_schedule,
     check_tracker,
 )
+from gflow_core.testing.velocities import check_velocity
 
 __all__ = ["Line", "examine"]
 
@@ -53,6 +54,7 @@ _CHECKS: Mapping[str, Callable[..., None]] = {
     "penalty": check_penalty,
     "schedule": check_schedule,
     "tracker": check_tracker,
+    "flow.velocity": check_velocity,
 }
 
 PATIENCE = 10.0
@@ -118,7 +120,7 @@ def _line(kind: str, name: str, full: bool) -> Line:
         return Line(what, "; ".join(faults), ok=False)
     if required := [field.name for field in options_of(cls) if field.default is attrs.NOTHING]:
         return Line(what, f"declared well; not tried, it has no default for {', '.join(required)}")
-    options: dict[str, Any] = {"brief": True} if kind == "objective" and not full else {}
+    options: dict[str, Any] = {"brief": True} if kind in ("objective", "flow.velocity") and not full else {}
     try:
         with _limited(PATIENCE if kind == "analyzer" and not full else 0):
             try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import runpy
-from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -39,12 +38,12 @@ from gflow_core.testing import (
     check_loss,
     check_objective,
     check_optimizer,
-    check_part,
     check_penalty,
     check_sampler,
     check_schedule,
     check_text_encoder,
     check_tracker,
+    check_velocity,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -84,15 +83,11 @@ PARTS = [
     (check_text_encoder, TfIdf(dim=5), {}),
     (check_objective, Adversarial(), {}),
     (check_objective, Adversarial(penalty=(penalties.WganGp(),)), {}),
-    *((partial(check_part, "flow.velocity"), velocity(), {}) for velocity in OWN_VELOCITIES),
     *(
-        (
-            check_objective,
-            velocities.Flow(pool_size=32, inner_loops=2, velocity=velocity()),
-            {"dataset": datasets.Ring(n=50)} if velocity is velocities.Svgd else {},
-        )
+        (check_velocity, velocity(), {"dataset": datasets.Ring(n=50)} if velocity is velocities.Svgd else {})
         for velocity in OWN_VELOCITIES
     ),
+    (check_objective, velocities.Flow(pool_size=32, inner_loops=2), {}),
     (check_sampler, Cloud(particles=32), {}),
     (
         check_objective,

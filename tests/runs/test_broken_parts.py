@@ -203,7 +203,7 @@ LOADED = {
     ),
     "a tensor": (
         changed(TinyData, load=lambda self, progress=None: torch.zeros(3, 2)),
-        "its load returns a Tensor, tensor([[0., 0.]",
+        "its load returns a tensor [3, 2], a Source is",
     ),
     "another shape": (source(x=torch.zeros(60, 3)), "promised items of shape [2], loaded [60, 3]"),
     "whole numbers": (source(x=torch.zeros(60, 2, dtype=torch.int64)), "vectors are floats; loaded torch.int64"),

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
 
-from gflow_core import TINY, check_analyzer, check_part, check_sampler
+from gflow_core import TINY, check_analyzer, check_sampler, check_velocity
 from gflow_drift import parts
 
 PARTS = [
     (check_sampler, parts.MlpSampler(width=8), {}),
     (check_sampler, parts.ConvSampler(channels=8), {}),
     (check_sampler, parts.ConvSampler(channels=8, conditional=True), {"data": TINY["rgb-conditions"].data_shape()}),
-    (partial(check_part, "flow.velocity"), parts.Field(), {}),
+    (check_velocity, parts.Field(), {}),
     (check_analyzer, parts.Theory(points=500, pools=20), {"run": False}),  # tests/test_promises.py runs its recipe
 ]
 """Check, part, and what the check is given besides."""
