@@ -131,6 +131,7 @@ OWN_PARTS = {
     "swirl": "the plugin that gflow new-plugin writes",
     "mine.tilted": "written by docs/how-to/one-file.md, whose own tests run it",
     "mine.reverse_kl": "written by docs/vgrow.md",
+    "my_velocity": "written by docs/flows.md, whose examples tests/methods/test_velocity_contract.py tries",
 }
 
 WORDS = {"RECIPE": "vgrow_ring8", "KIND": "objective", "COMMAND": "run", "RUN": "runs/x-s0-001", "N": "1"}
