@@ -22,10 +22,11 @@ from typing import Any
 from gflow_core.errors import GflowError, PluginError, RecipeError, for_people
 from gflow_core.files.inside import check_inside
 from gflow_core.files.run_folder import read_manifest
-from gflow_core.files.whole import sha256_of
+from gflow_core.files.whole import sha256_of, written_aside
 from gflow_core.parts.plugins import LOAD, NOTEBOOK, PluginRecord, named_files, plugins, unload
 
 __all__ = [
+    "BIBLIOGRAPHY",
     "check_loaded",
     "copies",
     "forget_files",
@@ -39,6 +40,9 @@ __all__ = [
 
 _FOLDER = "parts"
 """Where a run folder keeps the files that its parts came from."""
+
+BIBLIOGRAPHY = "bibliography.bib"
+"""What parts cite, beside their module."""
 
 
 @for_people
@@ -132,12 +136,18 @@ def check_loaded(manifest: Mapping[str, Any], run: Path) -> list[str]:
 
 
 def copies(run: Path) -> None:
-    """Put a copy of every loaded file into a run folder."""
+    """Put a copy of every loaded file into a run folder, and what they cite."""
+    folder, cited = run / _FOLDER, b""
     for one in loaded_files():
-        target = run / _FOLDER / Path(one["file"]).name
-        target.parent.mkdir(exist_ok=True)
-        if Path(one["file"]) != target.resolve():
-            shutil.copyfile(one["file"], target)
+        file, target = Path(one["file"]), folder / Path(one["file"]).name
+        folder.mkdir(exist_ok=True)
+        if file != target.resolve():
+            shutil.copyfile(file, target)
+        if (beside := file.parent / BIBLIOGRAPHY).is_file() and (text := beside.read_bytes().strip()) not in cited:
+            cited += text + b"\n"
+    if cited:
+        with written_aside(folder / BIBLIOGRAPHY) as aside:
+            aside.write_bytes(cited)
 
 
 @contextmanager

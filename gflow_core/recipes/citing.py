@@ -16,12 +16,11 @@ import attrs
 
 from gflow_core.errors import PluginError
 from gflow_core.files.reading import read_bytes
+from gflow_core.parts.loading import BIBLIOGRAPHY
 from gflow_core.parts.plugins import PluginRecord, Plugins
 from gflow_core.parts.spec import Spec
 
 __all__ = ["BIBLIOGRAPHY", "Citation", "bibliography", "citations", "entry_of", "own_entry", "parts_of"]
-
-BIBLIOGRAPHY = "bibliography.bib"
 
 
 @attrs.frozen

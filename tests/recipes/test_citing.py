@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from gflow_core.cli import main
-from gflow_core.parts.plugins import plugins
+from gflow_core.parts.loading import copies, forget_files, load
+from gflow_core.parts.plugins import plugins, unload
 from gflow_core.recipes.citing import BIBLIOGRAPHY, bibliography, entry_of
 
 LOADED = plugins()
@@ -122,3 +123,26 @@ def test_parts_of_one_file_cite_beside_it_or_from_the_core(tmp_path):
     text = cite(recipe, "--load", tmp_path / "mine.py")
     assert "title = {Mine}" in text
     assert "Brock" in text
+
+
+def test_a_run_keeps_what_the_files_of_its_parts_cite(isolated_plugins, tmp_path):
+    run = tmp_path / "run"
+    for who in ("me", "you"):
+        (tmp_path / who).mkdir()
+        (tmp_path / who / f"{who}.py").write_text(
+            "import attrs\nfrom gflow_core import Normal, hookimpl\n"
+            "@attrs.frozen(kw_only=True)\nclass Law(Normal):\n    '''Mine.'''\n"
+            f"@hookimpl\ndef register_latents(add):\n    add('mine.{who}', Law)\n"
+        )
+        (tmp_path / who / BIBLIOGRAPHY).write_text(f"@misc{{{who}2020,\n  title = {{Mine}},\n}}\n")
+        load(tmp_path / who / f"{who}.py")
+    run.mkdir()
+    copies(run)
+    kept = (run / "parts" / BIBLIOGRAPHY).read_text()
+    assert list(bibliography(run / "parts" / BIBLIOGRAPHY)) == ["me2020", "you2020"]
+
+    unload()
+    forget_files(None)
+    load(run / "parts" / "me.py")  # as a resumed run does
+    copies(run)
+    assert (run / "parts" / BIBLIOGRAPHY).read_text() == kept
