@@ -125,6 +125,7 @@ if pytest is not None:
         """The core, the data set, sampler and discriminator "tiny", and what the test registers; nothing installed.
 
         Everything in this process that asks for the plugins of the environment gets these: recipes, `gflow` commands.
+        Files that the test loads are forgotten after it.
 
             isolated_plugins.register(gflow_mine.plugin)
         """
@@ -136,6 +137,8 @@ if pytest is not None:
         found.registries["sampler"].add("tiny", tiny.TinySampler, "gflow_core.testing")
         found.registries["discriminator"].add("tiny", tiny.TinyDiscriminator, "gflow_core.testing")
         monkeypatch.setattr(plugins, "_loaded", found)
+        monkeypatch.setenv(plugins.LOAD, "")
+        monkeypatch.delenv(plugins.LOAD)
         return found
 
     @pytest.fixture(params=_TINY)

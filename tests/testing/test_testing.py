@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 import torch
 from torch import nn
 
+import gflow_core
 from gflow_core import testing
 from gflow_core.errors import DataError
 from gflow_core.nn.labels import label_fault
@@ -904,3 +906,16 @@ def test_the_mode():
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path), "--own-rounding"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_files_that_an_isolated_test_loads_are_forgotten(isolated_plugins, monkeypatch, tmp_path):
+    before = os.environ.get("GFLOW_LOAD")
+    (tmp_path / "mine.py").write_text(
+        "import attrs\nfrom gflow_core import Normal, hookimpl\n"
+        "@attrs.frozen(kw_only=True)\nclass Law(Normal):\n    '''Mine.'''\n"
+        "@hookimpl\ndef register_latents(add):\n    add('mine.law', Law)\n"
+    )
+    gflow_core.load(tmp_path / "mine.py")
+    assert os.environ["GFLOW_LOAD"] == str(tmp_path / "mine.py")
+    monkeypatch.undo()
+    assert os.environ.get("GFLOW_LOAD") == before
