@@ -103,6 +103,11 @@ def test_a_row_is_run_once_goes_on_and_is_recorded(claims, row, tmp_path, monkey
     assert (found.row["precision"], found.row["compiled"], found.row["every"]) == ("float32", False, 2)
     assert found.row["command"].startswith("gflow run recipes/far_gaussian.toml ")
 
+    manifest = next(place.glob("*-001/manifest.json"))
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "diverged": "step 5: it is nan"}))
+    main("--rows", "plane/far", row=attrs.evolve(row, steps=6))
+    assert (place / "log.txt").read_text().split() == ["run", "resume"]  # it would end there again
+
     other = attrs.evolve(row, words=(*row.words, "objective.candidates=128"))
     assert (
         "was run with other words: objective.candidates=128" in main("--rows", "plane/far", "--record", row=other).err
@@ -217,6 +222,10 @@ def test_a_verdict_follows_the_numbers(claims, far, verdict):
     assert claim.finding(recorded, paper.ROWS).verdict == verdict
     cut = claim.finding(made_up(claims, names, of=200, **scores), paper.ROWS)
     assert (cut.verdict, cut.lack) == ("open", "100 of 200 steps so far")
+    ended = made_up(claims, names, of=200, **scores)
+    ended.rows["plane/gaussian/r1"]["diverged"] = "step 120: sampler_loss is nan"
+    assert claim.finding(ended, paper.ROWS).lack == "plane/gaussian/r1 diverged, step 120: sampler_loss is nan"
+    assert claims.ledger.length_of(ended["plane/gaussian/r1"]) == "3 seeds, 100 of 200 steps, diverged"
     del recorded.rows["plane/gaussian/r1"]
     assert claim.finding(recorded, paper.ROWS) == claims.ledger.Finding("", "open", "1 of 2 rows were run")
 

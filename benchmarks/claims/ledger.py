@@ -76,6 +76,11 @@ class Found:
     def is_cut(self) -> bool:
         return self.steps < int(self.row["of"])
 
+    @property
+    def diverged(self) -> str:
+        """Where its numbers ended, and which; nothing where they did not."""
+        return str(self.row.get("diverged", ""))
+
     def looked(self, score: str) -> list[int]:
         """The steps after which it was looked at, `steps` the last."""
         return [int(step) for step in self.row["scores"].get(score, {}) if int(step) <= self.steps]
@@ -225,7 +230,9 @@ class Claim:
             found = Finding("", "open")
         if cut:
             least = min(cut, key=lambda one: one.steps / one.row["of"])
-            return attrs.evolve(found, verdict="open", lack=f"{least.steps:,} of {least.row['of']:,} steps so far")
+            ended = [f"{one.name} diverged, {one.diverged}" for one in cut if one.diverged]
+            lack = ended[0] if ended else f"{least.steps:,} of {least.row['of']:,} steps so far"
+            return attrs.evolve(found, verdict="open", lack=lack)
         return found
 
 
@@ -257,4 +264,4 @@ def length_of(found: Found) -> str:
     if not found.row["of"]:
         return seeds
     cut = f" of {found.row['of']:,}" if found.is_cut else ""
-    return f"{seeds}, {found.steps:,}{cut} steps"
+    return f"{seeds}, {found.steps:,}{cut} steps{', diverged' if found.diverged else ''}"

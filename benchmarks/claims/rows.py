@@ -96,7 +96,7 @@ def carry_out(name: str, row: Row, steps: int, runs: Path, data: Path) -> str:
     for i, words in enumerate(row.commands(steps)):
         place = runs / name / f"run{i}"
         folder = folder_of(place)
-        if folder is not None and is_done(folder, row, steps):
+        if folder is not None and (is_done(folder, row, steps) or diverged(folder)):
             continue
         if folder is not None and (folder / "checkpoints").is_dir() and row.steps:
             code = gflow(place, "resume", str(folder), f"train.steps={steps}")
@@ -125,6 +125,11 @@ def folder_of(place: Path) -> Path | None:
 def is_done(folder: Path, row: Row, steps: int) -> bool:
     """Whether each of its analyzers has looked at the end."""
     return all(ending(folder, analyzer) >= steps for analyzer in row.analyzers)
+
+
+def diverged(folder: Path) -> str:
+    """Where its numbers ended, as it would each time; nothing where they did not."""
+    return str(json.loads((folder / "manifest.json").read_text()).get("diverged") or "")
 
 
 def ending(folder: Path, analyzer: str) -> int:
@@ -191,6 +196,7 @@ def record(name: str, row: Row, runs: Path) -> dict[str, Any]:
         "seeds": row.seeds,
         "steps": min(max(found) for found in scores.values()),
         "of": row.steps,
+        "diverged": "; ".join(filter(None, map(diverged, there))),
         "every": row.every,
         "seconds": round(sum(map(seconds_of, there))),
         "processor": (first["speed"] or {}).get("processor") or speed_here().processor,
