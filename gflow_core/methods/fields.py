@@ -118,14 +118,17 @@ LOGGED = ("velocity", "displacement", "projection_loss")
 
 def built_velocity(part: Any, velocity: Any) -> Velocity:
     """The velocity that `part` built, if it can be one. Raises PluginError."""
+    observes, updates = (getattr(velocity, name, None) for name in ("observes", "updates"))
     fault = None
     if not callable(getattr(velocity, "at", None)):
         fault = f"{what(velocity)}, an object with a method at is expected"
-    elif not hasattr(velocity, "observes") or not isinstance(getattr(velocity, "updates", None), int):
-        fault = "a velocity without observes, its metrics (), or updates, how often it adds to them in a move (1)"
-    elif isinstance(velocity.observes, str) or (taken := [name for name in velocity.observes if name in LOGGED]):
-        given = velocity.observes if isinstance(velocity.observes, str) else taken[0]
-        fault = f"a velocity whose observes has {given!r}; they are a sequence of names, none of {', '.join(LOGGED)}"
+    elif not isinstance(observes, tuple | list) or not isinstance(updates, int):
+        fault = (
+            f"a velocity whose observes is {observes!r} and updates {updates!r}; the names of its metrics, such as (), "
+            "and how often it adds to them in a move, such as 1, are expected"
+        )
+    elif taken := [name for name in observes if name in LOGGED]:
+        fault = f"a velocity that observes {taken[0]!r}, as its loop does; take another name"
     refuse(KIND, part, "build", fault)
     built: Velocity = velocity
     return built

@@ -87,9 +87,9 @@ def in_place(x, y):
         (fields(lambda x: None), r"its at returns a context of nothing \(None\); a field is expected"),
         (built(at=lambda self, state, done: lambda rows: state.x[rows]), "its at returns .* a context that gives"),
         (built(lambda: None), r"its build returns nothing \(None\), an object with a method at is expected"),
-        (built(at=fields, updates=None), "its build returns a velocity without observes, .* or updates"),
-        (built(at=fields, observes="loss"), "whose observes has 'loss'; they are a sequence of names"),
-        (built(at=fields, observes=("velocity",)), "whose observes has 'velocity'; .* none of velocity, displacement"),
+        (built(at=fields, updates=None), r"whose observes is \(\) and updates None; the names of its"),
+        (built(at=fields, observes="loss"), "whose observes is 'loss' and updates 1; the names of its"),
+        (built(at=fields, observes=("velocity",)), "a velocity that observes 'velocity', as its loop does"),
     ],
 )
 def test_what_it_returns_is_looked_at(part, said):
