@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from drawing import over_steps
+from drawing import over_steps, plain
 from ledger import Claim, Finding, Recorded, Verdict, against, difference, judged, spread
 from matplotlib.figure import Figure
 from rows import Row, main
@@ -135,8 +135,7 @@ def picture(recorded: Recorded) -> Figure | None:
             if SHOWN[title] == PARZEN:
                 panel.axhline(PUBLISHED[name.rpartition("/")[2]][0], color=colours[name], linestyle=":", linewidth=1.2)
         panel.set(title=title, xlabel="steps", xscale="log")
-        panel.grid(alpha=0.25, linewidth=0.4)
-        panel.spines[["top", "right"]].set_visible(False)
+        plain(panel)
         panel.legend(frameon=False)
     return figure
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from statistics import median
+from typing import Literal
 
 from ledger import Found
 from matplotlib.axes import Axes
@@ -22,6 +23,12 @@ def over_steps(panel: Axes, found: Found, score: str, colour: str, style: str = 
     panel.fill_between(steps, [*map(min, values)], [*map(max, values)], color=colour, alpha=0.15, linewidth=0)
     (line,) = panel.plot(steps, [*map(median, values)], style, color=colour, linewidth=1.5)
     return line
+
+
+def plain(panel: Axes, which: Literal["major", "both"] = "major") -> None:
+    """A faint grid, and no frame above and on the right."""
+    panel.grid(alpha=0.25, which=which, linewidth=0.4)
+    panel.spines[["top", "right"]].set_visible(False)
 
 
 def samples(names: Sequence[Sequence[str]], folders: Sequence[Sequence[Path | None]], n: int = 2_500) -> Figure:

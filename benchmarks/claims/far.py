@@ -22,7 +22,7 @@ from collections.abc import Callable
 from itertools import product
 from statistics import mean
 
-from drawing import over_steps
+from drawing import over_steps, plain
 from ledger import Claim, Finding, Found, Recorded, TooFew, Verdict, change, difference, differences, judged, spread
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
@@ -524,8 +524,7 @@ def picture(recorded: Recorded) -> Figure | None:
         panels[1, j].axhline(1, color="0.45", linestyle=":", linewidth=1.2)
         panels[1, j].set(yscale="symlog", ylim=(0, None))
     for panel in panels.flat:
-        panel.grid(alpha=0.25, linewidth=0.4)
-        panel.spines[["top", "right"]].set_visible(False)
+        plain(panel)
         panel.xaxis.set_major_formatter(EngFormatter(sep=""))
     panels[0, 0].set_ylabel("sliced $W_2$")
     panels[1, 0].set_ylabel("memorization ratio")

@@ -14,6 +14,7 @@ from functools import cache
 from statistics import mean
 
 import numpy as np
+from drawing import plain
 from ledger import LEVEL, Claim, Finding, Recorded, spread
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -239,8 +240,7 @@ def picture(recorded: Recorded) -> Figure | None:
     figure = Figure(figsize=(5.5 * len(draw), 3.2), layout="constrained")
     for panel, paint in zip(figure.subplots(1, len(draw), squeeze=False)[0], draw, strict=True):
         paint(panel, recorded)
-        panel.grid(alpha=0.25, linewidth=0.4)
-        panel.spines[["top", "right"]].set_visible(False)
+        plain(panel)
     return figure
 
 

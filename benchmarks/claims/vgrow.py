@@ -18,7 +18,7 @@ from collections.abc import Callable
 from itertools import product
 from statistics import mean
 
-from drawing import over_steps
+from drawing import over_steps, plain
 from ledger import Claim, Finding, Found, Recorded, spread
 from matplotlib.figure import Figure
 from rows import Row, main
@@ -226,8 +226,7 @@ def picture(recorded: Recorded) -> Figure | None:
             panel.set(yscale="log", ylabel="FD(mnist_cnn.hidden)")
         else:
             panel.set(ylim=(0, 1.02), ylabel="samples of high quality")
-        panel.grid(alpha=0.25, which="both", linewidth=0.4)
-        panel.spines[["top", "right"]].set_visible(False)
+        plain(panel, "both")
     figure.legend(lines.values(), lines, loc="outside right center", frameon=False)
     return figure
 
