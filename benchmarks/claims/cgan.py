@@ -40,7 +40,6 @@ ROWS = {
         steps=STEPS,
         every=EVERY,
         seeds=3,
-        precision="bf16",
         scores=(PARZEN, REAL, FD, ASKED, WORST),
     ),
     "published/gan": Row(
@@ -53,7 +52,6 @@ ROWS = {
         steps=STEPS,
         every=EVERY,
         seeds=3,
-        precision="bf16",
         scores=(PARZEN, REAL, FD),
     ),
     "without_max_norm": Row(
@@ -61,12 +59,9 @@ ROWS = {
         words=("dataset.root=DATA", "~discriminator.max_norm", f"analyze=[{', '.join(ANALYSES)}]"),
         steps=6_000,
         every=200,
-        precision="bf16",
         scores=(PARZEN, FD, ASKED),
     ),
-    "convolutions": Row(
-        recipe="cgan_mnist5k", steps=3_000, every=1_000, seeds=3, precision="bf16", scores=(FD, ASKED, WORST)
-    ),
+    "convolutions": Row(recipe="cgan_mnist5k", steps=3_000, every=1_000, seeds=3, scores=(FD, ASKED, WORST)),
 }
 TABLES = [
     (

@@ -44,7 +44,6 @@ ROWS = {
         words=("~train.keep_best",),
         steps=2_000,
         seeds=3,
-        precision="bf16",
         scores=(FD, WALK, FADE, LENGTH, SEEN, RANDOM, *DROPPED, *SUMS, *VALUES),
     ),
     **{
@@ -58,7 +57,6 @@ ROWS = {
             steps=2_000,
             every=500,
             seeds=3,
-            precision="bf16",
             scores=(FD,),
         )
         for name, words in OTHERWISE.items()
@@ -75,14 +73,12 @@ ROWS = {
         words=("dataset.root=DATA", "sampler.width=32", "discriminator.width=32"),
         steps=1_200,
         seeds=3,
-        precision="bf16",
         scores=ACCURACY,
     ),
     "features/128": Row(
         recipe="dcgan_svm_features",
         words=("dataset.root=DATA", "~analyze.0.train_samples"),
         steps=1_200,
-        precision="bf16",
         scores=ACCURACY,
     ),
 }

@@ -100,7 +100,6 @@ def images(data: str, width: int, method: str) -> Row:
         steps=steps,
         every=steps // 8,
         seeds=3,
-        precision="bf16",
         scores=(FD[data], SECOND[data][0], PRECISION, RECALL, *LOSSES),
     )
 
@@ -113,7 +112,6 @@ def stacked(method: str) -> Row:
         steps=1_600,
         every=400,
         seeds=3,
-        precision="bf16",
         scores=REACHED,
     )
 

@@ -71,7 +71,6 @@ def simulations(kind: str) -> Row:
         words=words,
         steps=steps,
         seeds=3,
-        precision="bf16",
         scores=(*SPECTRUM, *SIMULATIONS, *ROTATION),
     )
 

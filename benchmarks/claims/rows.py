@@ -31,6 +31,8 @@ from gflow_core.recipes.recipe import load
 ROOT = Path(__file__).parents[2]
 DIGITS = 5
 """Significant digits of a recorded score."""
+PRECISION = "float32"
+"""The papers'. What `auto` takes depends on the machine, and some have no bf16."""
 
 Looks = dict[int, list[float | None]]
 """Step -> the score of each seed."""
@@ -53,8 +55,6 @@ class Row:
     seeds: int = 1
     replicas: bool = False
     """All seeds in one run (`train.replicas`), or a run for each."""
-    precision: str | None = None
-    """Stated for images, where what `auto` takes depends on the machine."""
     scores: tuple[str, ...]
 
     @property
@@ -77,7 +77,7 @@ class Row:
         if spec.train is None:
             return [words]
         save = self.every or max(self.steps // 10, 1)
-        words += [f"train.steps={steps}", *([f"train.precision={self.precision}"] if self.precision else [])]
+        words += [f"train.steps={steps}", f"train.precision={PRECISION}"]
         words += [f"train.sample_every={self.every or self.steps}", f"train.checkpoint_every={save}"]
         for i, analysis in enumerate(spec.analyze):
             if analysis.every or (self.every and analysis.name in self.analyzers):

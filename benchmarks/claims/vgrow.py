@@ -78,7 +78,6 @@ def published(name: str, channels: int, loops: int) -> Row:
         ),
         steps=loops,
         every=50,
-        precision="bf16",
         scores=(FD, HALVES),
     )
 
@@ -97,7 +96,6 @@ ROWS = {
             steps=250,
             every=50,
             seeds=3,
-            precision="bf16",
             scores=(FD, HALVES),
         )
         for name in DIVERGENCES
