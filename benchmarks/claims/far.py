@@ -335,9 +335,9 @@ def losses_of_images(data: str) -> Callable[[Recorded], Finding]:
     return judge
 
 
-def away(line: float, *rows: list[float]) -> tuple[list[float], ...]:
-    """How far losses are from where they are in equilibrium."""
-    return tuple([abs(loss - line) for loss in row] for row in rows)
+def away(line: float, far: list[float], r1: list[float]) -> tuple[list[float], list[float]]:
+    """How far the losses of both are from where they are in equilibrium."""
+    return [abs(loss - line) for loss in far], [abs(loss - line) for loss in r1]
 
 
 def better_images(data: str, score: str, *, seconds: bool = False) -> Callable[[Recorded], Finding]:
