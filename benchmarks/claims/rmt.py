@@ -266,10 +266,10 @@ def normal_over_repeats(pattern: str) -> Judge:
             told.append(f"{name} {spread(own, 1)} ({shape})")
             rejected += own
             odd.append(mean(own) > 2.5 > mean(control))
-        found_at = {effect: 100 * power(effect) for effect in ("skewness .3", "kurtosis .5")}
+        skewed, heavy = (f"{100 * power(effect):.0f} %" for effect in ("skewness .3", "kurtosis .5"))
         text = (
             f"of 5 eigenvalues Shapiro and Wilk reject: {', '.join(told)}. In {REPEATS} repeats they find a skewness "
-            f"of .3 {found_at['skewness .3']:.0f} % of the time, an excess kurtosis of .5 {found_at['kurtosis .5']:.0f} %"
+            f"of .3 {skewed} of the time, an excess kurtosis of .5 {heavy}"
         )
         return Finding(text, verdict(not any(rejected), all(odd)))
 

@@ -25,7 +25,6 @@ import attrs
 from drawing import samples
 from ledger import Recorded, Tables, spread, told
 
-from gflow_core.machine.speed import speed_here
 from gflow_core.recipes.recipe import load
 
 ROOT = Path(__file__).parents[2]
@@ -199,7 +198,7 @@ def record(name: str, row: Row, runs: Path) -> dict[str, Any]:
         "diverged": "; ".join(filter(None, map(diverged, there))),
         "every": row.every,
         "seconds": round(sum(map(seconds_of, there))),
-        "processor": (first["speed"] or {}).get("processor") or speed_here().processor,
+        "processor": first["device_name"],
         "threads": first["threads"],
         "precision": first["precision"],
         "compiled": first["compiled"],

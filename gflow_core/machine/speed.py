@@ -25,7 +25,7 @@ from gflow_core.files.reading import read_json
 from gflow_core.files.sealed import SEAL, changed, digest, sealed
 from gflow_core.files.whole import written_aside
 
-__all__ = ["Speed", "kept_in", "measure", "speed_here"]
+__all__ = ["Speed", "kept_in", "measure", "processor", "speed_here"]
 
 _CLEARLY = 1.2  # times the speed of float32: noise does not turn that, and less is not worth the digits
 _BATCHES, _ROUNDS = (4, 32), 3
@@ -94,6 +94,18 @@ def speed_here(*, renew: bool = False) -> Speed:
     return found
 
 
+def processor() -> str:
+    """This machine's, by name and by the vector instructions that torch uses, as in "AMD EPYC, AVX2".
+
+    Virtual processors have names that say little, and other instructions round in another way.
+    """
+    import torch
+
+    found, vectors = torch.cpu.get_capabilities(), torch.backends.cpu.get_cpu_capability()
+    name = str(found.get("cpu_name") or found["architecture"])
+    return name if vectors in ("DEFAULT", "NO AVX") else f"{name}, {vectors}"
+
+
 def kept_in() -> Path | None:
     """The file in which it is kept; None where it is not."""
     name = _name(_about())
@@ -158,12 +170,11 @@ def _measured(about: Mapping[str, Any]) -> Speed:
 
 
 def _about() -> dict[str, Any]:
-    """What the answer depends on. Virtual processors have names that say little; what they are able to tells more."""
+    """What the answer depends on."""
     import torch
 
-    found = torch.cpu.get_capabilities()
-    able = sorted(name for name, value in found.items() if value is True)
-    return {"processor": str(found.get("cpu_name") or found["architecture"]), "able": able, "torch": torch.__version__}
+    able = sorted(name for name, value in torch.cpu.get_capabilities().items() if value is True)
+    return {"processor": processor(), "able": able, "torch": torch.__version__}
 
 
 def _name(about: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ import torch
 
 from gflow_core.errors import GflowError
 from gflow_core.machine.runtime import Runtime, choose_device
+from gflow_core.machine.speed import processor
 from gflow_core.parts.loading import loaded_files, registered
 from gflow_core.parts.plugins import plugins
 from gflow_core.parts.source import Source
@@ -75,10 +76,10 @@ def _encoders(experiment: Experiment) -> dict[str, dict[str, str]]:
 
 def computed_on(runtime: Runtime) -> dict[str, Any]:
     """Device and precision, and what decided it."""
-    on_cuda = runtime.device.type == "cuda"
+    device = runtime.device
     return {
-        "device": str(runtime.device),
-        "device_name": torch.cuda.get_device_name(runtime.device) if on_cuda else platform.machine(),
+        "device": str(device),
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
         "precision": runtime.precision,
         "speed": attrs.asdict(runtime.speed) if runtime.speed else None,
     }

@@ -16,7 +16,7 @@ from gflow_core.cli import main
 from gflow_core.files.sealed import sealed
 from gflow_core.machine import speed
 from gflow_core.machine.runtime import Runtime, computes_bf16
-from gflow_core.machine.speed import kept_in, speed_here
+from gflow_core.machine.speed import kept_in, processor, speed_here
 
 READ, MEASURE = speed._read, speed.measure  # before fixtures put fixed answers in their place
 
@@ -74,6 +74,21 @@ def test_another_torch_and_another_processor_have_their_own(counted, monkeypatch
         assert speed_here() != first
     assert speed_here() == first
     assert len(counted) == 2
+
+
+@pytest.mark.parametrize(
+    ("found", "vectors", "name"),
+    [
+        ({"cpu_name": "AMD EPYC", "architecture": "x86_64"}, "AVX512", "AMD EPYC, AVX512"),
+        ({"cpu_name": "", "architecture": "aarch64"}, "SVE256", "aarch64, SVE256"),
+        ({"architecture": "aarch64"}, "DEFAULT", "aarch64"),
+    ],
+)
+def test_a_processor_is_named_by_the_vectors_that_decide_how_it_rounds(monkeypatch, found, vectors, name):
+    with monkeypatch.context() as other:
+        other.setattr(torch.cpu, "get_capabilities", lambda: found)
+        other.setattr(torch.backends.cpu, "get_cpu_capability", lambda: vectors)
+        assert processor() == name
 
 
 def forged(body: dict[str, object]) -> str:

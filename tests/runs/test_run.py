@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from gflow_core.files.whole import written_aside
+from gflow_core.machine.speed import processor
 from gflow_core.parts.plugins import plugins
 from gflow_core.parts.registry import Entry
 from gflow_core.recipes.recipe import load
@@ -42,7 +43,7 @@ def test_a_run_leaves_its_folder(gflow, plane, tmp_path, weights):
     assert manifest["data"]["items"] == 500
     assert len(manifest["data"]["fingerprint"]) == 64
     assert {"torch", "gflow-core", "gflow-vgrow"} <= set(manifest["versions"])
-    assert manifest["precision"] == "float32"
+    assert (manifest["device_name"], manifest["precision"]) == (processor(), "float32")
     assert not any(name.endswith((".pkl", ".pt", ".pth")) for name in weights(run))
 
 
