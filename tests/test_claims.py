@@ -199,6 +199,17 @@ def test_a_change_of_the_same_seeds_is_paired(claims):
     assert [claims.ledger.against([0.9, 1.0, 1.1], level) for level in (0.5, 1.1, 1.5)] == [1, 0, -1]
 
 
+def test_a_trend_is_that_of_ranks(claims):
+    ledger = claims.ledger
+    falls = ledger.trend({0: [9.0, 8.0], 8: [7.0, 6.5], 32: [0.1, 0.2]})
+    assert (falls.rho, falls.sign) == (pytest.approx(-0.956, abs=1e-3), -1)
+    assert ledger.judged(falls, -1) == "confirmed"
+    assert ledger.judged(falls, 1) == "refuted"
+    assert ledger.trend({0: [1.0, 2.0], 1: [2.0, 1.0], 2: [1.5, 1.6]}).sign == 0
+    with pytest.raises(ledger.TooFew, match="two settings"):
+        ledger.trend({0: [1.0, 2.0, 3.0]})
+
+
 def made_up(claims, names, steps=100, of=100, **scores):
     """Rows that were never run: a score's name -> its values half-way and at the end, by the method."""
     rows = {}
@@ -255,6 +266,16 @@ def test_dead_discriminators_pull_nothing_and_are_left_out(claims):
         claim.finding(made_up(claims, names, **scores), paper.ROWS).lack
         == "2 of 3 discriminators are dead in plane/gaussian/far"
     )
+
+
+def test_numbers_of_samples_counted_as_real_are_compared_by_rank(claims):
+    paper, names = claims.far, [f"counted/{count}_of_256" for count in claims.far.COUNTED]
+    judge = paper.with_more(paper.COUNTED, "counted/{}_of_256", paper.PULL, -1)
+    pulls = dict(zip((name.split("/")[-1] for name in names), (4.0, 3.0, 2.0, 1.0), strict=True))
+    falling = {name: {paper.PULL: (around(1.0), around(pull))} for name, pull in pulls.items()}
+    assert judge(made_up(claims, names, **falling)).verdict == "confirmed"
+    rising = {name: {paper.PULL: (around(1.0), around(5 - pull))} for name, pull in pulls.items()}
+    assert judge(made_up(claims, names, **rising)).verdict == "refuted"
 
 
 @pytest.mark.parametrize(

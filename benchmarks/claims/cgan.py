@@ -9,10 +9,8 @@ labels; rows `convolutions` a small conditional DCGAN with Adam on 4,500 digits.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from drawing import over_steps, plain
-from ledger import Claim, Finding, Recorded, Verdict, against, difference, judged, spread
+from ledger import Claim, Finding, Judge, Recorded, Verdict, against, difference, judged, spread
 from matplotlib.figure import Figure
 from rows import Row, main
 
@@ -100,7 +98,7 @@ def apart(recorded: Recorded) -> Finding:
     return Finding(text, judged(found, 1))
 
 
-def asked_for(row: str) -> Callable[[Recorded], Finding]:
+def asked_for(row: str) -> Judge:
     """Whether the share of samples that are what was asked for is surely above RIGHT, or below."""
 
     def judge(recorded: Recorded) -> Finding:

@@ -11,10 +11,9 @@ maps and 10,000 labels, and at the published 128 with all 50,000.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from statistics import mean
 
-from ledger import Claim, Finding, Recorded, difference, judged, spread
+from ledger import Claim, Finding, Judge, Recorded, difference, judged, spread
 from matplotlib.figure import Figure
 from rows import Row, main
 
@@ -104,7 +103,7 @@ TABLES = [
 DIGITS = "digits/nonsaturating"
 
 
-def features(kind: str) -> Callable[[Recorded], Finding]:
+def features(kind: str) -> Judge:
     """Whether the trained discriminator's features are better than those of `kind`, over seeds."""
 
     def judge(recorded: Recorded) -> Finding:
@@ -154,7 +153,7 @@ def arithmetic(recorded: Recorded) -> Finding:
     return Finding(text, "confirmed" if len(set(classes)) == 1 and min(same) > 0.5 else "open")
 
 
-def worse(name: str) -> Callable[[Recorded], Finding]:
+def worse(name: str) -> Judge:
     """Whether digits are worse after as many steps where a guideline is not kept."""
 
     def judge(recorded: Recorded) -> Finding:

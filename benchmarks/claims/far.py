@@ -9,7 +9,8 @@
 
 The plane is Section 6.1's: the networks of Tables 3 and 4, batch 64, 16 of it counted as real of 256 candidates, weight
 10, rate 0.003. The paper does not name its optimizer there. Rows `plane` take SGD with momentum 0.9, as the recipes do;
-rows `rmsprop` the one that the paper and the code it builds on (Mescheder et al. 2018) take for images.
+rows `rmsprop` the one that the paper and the code it builds on (Mescheder et al. 2018) take for images. Rows `counted`
+are the ring with other numbers of samples counted as real, of other numbers of candidates.
 
 Images are smaller than the paper's in width and length, at two widths for a trend: `digits` are 4,500 of MNIST, `cifar`
 CIFAR-10, and `stacked` three digits as channels, 1,000 modes, with five methods on the same networks.
@@ -18,12 +19,27 @@ CIFAR-10, and `stacked` three digits as channels, 1,000 modes, with five methods
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from itertools import product
 from statistics import mean
 
 from drawing import over_steps, plain
-from ledger import Claim, Finding, Found, Recorded, TooFew, Verdict, change, difference, differences, judged, spread
+from ledger import (
+    Claim,
+    Finding,
+    Found,
+    Judge,
+    Recorded,
+    TooFew,
+    Verdict,
+    against,
+    change,
+    difference,
+    differences,
+    judged,
+    spread,
+    trend,
+)
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 from rows import Row, main
@@ -37,6 +53,10 @@ METHODS = {
     "interpolation": ("objective.fake_as_real=0", "objective.penalty=interpolation"),
     "far": (),
 }
+COUNTED = (0, 8, 16, 32)
+"""Samples that are counted as real (M0) of 256 candidates: with none it is R1, with 32 the half that images have."""
+CANDIDATES = (16, 64, 256, 1_024)
+"""Of which 16 are counted (M1)."""
 RMSPROP = tuple(f'optimizer.{who}={{ use = "rmsprop", lr = 0.003 }}' for who in ("sampler", "discriminator"))
 COLOURS = {"none": "0.3", "r1": "#08519c", "interpolation": "#31a354", "far": "#d62728"}
 WIDTHS = {"digits": {8: 1_600, 16: 1_600}, "cifar": {8: 4_000, 16: 4_000}}
@@ -55,7 +75,8 @@ MODES = ("mode_coverage:modes_covered", "mode_coverage:high_quality_share")
 W2, MEMORY, COPIES = "two_sample:sliced_w2", "memorization:distance_ratio", "memorization:close_share"
 PULL = "far.gradient_explosion:close_gradient_median"
 LOSSES = ("losses:discriminator_loss", "losses:sampler_loss")
-OTHERS = ("two_sample:sliced_w2_real", "far.gradient_explosion:close_far_ratio")
+RATIO = "far.gradient_explosion:close_far_ratio"
+OTHERS = ("two_sample:sliced_w2_real", RATIO)
 FD = {"digits": "frechet:FD(mnist_cnn.hidden)", "cifar": "frechet:FD(efficientnet_lite0)"}
 SECOND = {
     "digits": ("frechet_again:FD(digits_encoder)", "FD(digits_encoder)"),
@@ -131,6 +152,16 @@ ROWS = {
         for data, method in product(("gaussian", "ring8"), METHODS)
     },
     **{
+        f"counted/{count}_of_{candidates}": plane(
+            "ring8",
+            "far" if count else "r1",
+            50_000,
+            5_000,
+            *([f"objective.fake_as_real={count}", f"objective.candidates={candidates}"] if count else []),
+        )
+        for count, candidates in dict.fromkeys([*product(COUNTED, [256]), *product([16], CANDIDATES)])
+    },
+    **{
         f"{data}/{width}/{method}": images(data, width, method)
         for data, widths in WIDTHS.items()
         for width, method in product(widths, ("r1", "far"))
@@ -157,6 +188,7 @@ TABLES = [
         IN_THE_PLANE,
     ),
     ("The same with RMSProp at the same rate.", "rmsprop/*", IN_THE_PLANE),
+    ("The ring with so many samples counted as real, of so many candidates.", "counted/*", IN_THE_PLANE),
     *(
         (
             f"{name}: {FD[data].partition(':')[2]}, {SECOND[data][1]}, precision and recall.",
@@ -222,7 +254,7 @@ def without_a_penalty(recorded: Recorded) -> Finding:
     return Finding(f"{text}; of those alive {apart.told()}{dead(none, far)}", judged(apart, 1))
 
 
-def over_fits_later(method: str) -> Callable[[Recorded], Finding]:
+def over_fits_later(method: str) -> Judge:
     """Whether samples of the Gaussian are nearer to training points, and further from the law, than half-way.
 
     Refuted where the ratio surely fell by less than a tenth, the distance did not surely grow, and samples are not
@@ -245,7 +277,7 @@ def over_fits_later(method: str) -> Callable[[Recorded], Finding]:
     return judge
 
 
-def better_on_the_gaussian(than: str) -> Callable[[Recorded], Finding]:
+def better_on_the_gaussian(than: str) -> Judge:
     def judge(recorded: Recorded) -> Finding:
         other, far = (at(recorded, "gaussian", method) for method in (than, "far"))
         apart = difference(far(W2), other(W2))
@@ -291,6 +323,43 @@ def pulls_less(recorded: Recorded) -> Finding:
     return Finding(text, judged(differences(pairs.values()), -1))
 
 
+def strongest_at_close_pairs(recorded: Recorded) -> Finding:
+    """Whether the median gradient is larger at the closest tenth of the samples than at others, with each penalty."""
+    ratios = {
+        f"{data} {NAMES[method]}": at(recorded, data, method)(RATIO)
+        for data, method in product(LENGTHS, ("r1", "interpolation"))
+    }
+    text = "the gradient at close pairs, over that elsewhere: "
+    text += ", ".join(f"{name} {spread(values)}" for name, values in ratios.items())
+    signs = [against(values, 1) for values in ratios.values()]
+    return Finding(text, "confirmed" if all(sign > 0 for sign in signs) else "refuted" if -1 in signs else "open")
+
+
+def interpolation_pulls_more(recorded: Recorded) -> Finding:
+    rows = {data: [at(recorded, data, method) for method in ("interpolation", "r1")] for data in LENGTHS}
+    pairs = {data: (alive(ours, PULL), alive(r1, PULL)) for data, (ours, r1) in rows.items()}
+    text = "; ".join(f"{data} {spread(ours, 4)}, R1 {spread(r1, 4)}" for data, (ours, r1) in pairs.items())
+    text += dead(*(found for pair in rows.values() for found in pair))
+    return Finding(text, judged(differences(pairs.values()), 1))
+
+
+def with_more(settings: Sequence[int], name: str, score: str, wanted: int, *, first: bool = False) -> Judge:
+    """Whether a score rises, or falls, with a setting on the ring; at the first look, or the last."""
+
+    def judge(recorded: Recorded) -> Finding:
+        rows = {setting: recorded[name.format(setting)] for setting in settings}
+        values = {
+            setting: found(score, found.looked(score)[0]) if first else alive(found, score)
+            for setting, found in rows.items()
+        }
+        found = trend(values)
+        digits = 4 if score == PULL else 2
+        text = ", ".join(f"{setting}: {spread(seeds, digits)}" for setting, seeds in values.items())
+        return Finding(f"{text}; {found.told()}", judged(found, wanted))
+
+    return judge
+
+
 def slower_at_first(recorded: Recorded) -> Finding:
     """Further from the law than R1 at the first look, and no further at the end, on every data set."""
     texts, early, late = [], [], []
@@ -321,7 +390,7 @@ def losses_on_the_ring(recorded: Recorded) -> Finding:
     return Finding(", ".join(texts) + dead(*rows), judged(differences(off), -1))
 
 
-def losses_of_images(data: str) -> Callable[[Recorded], Finding]:
+def losses_of_images(data: str) -> Judge:
     """Both losses, at both widths."""
 
     def judge(recorded: Recorded) -> Finding:
@@ -340,7 +409,7 @@ def away(line: float, far: list[float], r1: list[float]) -> tuple[list[float], l
     return [abs(loss - line) for loss in far], [abs(loss - line) for loss in r1]
 
 
-def better_images(data: str, score: str, *, seconds: bool = False) -> Callable[[Recorded], Finding]:
+def better_images(data: str, score: str, *, seconds: bool = False) -> Judge:
     """Whether FAR's FD is smaller, or its recall larger, than R1's at both widths, at as many steps or seconds."""
     wanted, digits = (1, 3) if score == RECALL else (-1, 1)
 
@@ -423,6 +492,18 @@ CLAIMS = [
         judge=draws_the_others,
     ),
     Claim(
+        says="The sampler's gradient explodes at generated points that are close to a real one",
+        where="Sections 3 and 4.2, eq. 4 and 6",
+        rows=("plane/*/r1", "plane/*/interpolation"),
+        judge=strongest_at_close_pairs,
+    ),
+    Claim(
+        says="It is lowered less by the penalty on interpolations than by R1",
+        where="Section 4.2",
+        rows=("plane/*/r1", "plane/*/interpolation"),
+        judge=interpolation_pulls_more,
+    ),
+    Claim(
         says="FAR lowers the sampler's gradient at pairs of close points",
         where="Sections 1, 4.3",
         rows=("plane/*/r1", "plane/*/far"),
@@ -433,6 +514,24 @@ CLAIMS = [
         where="Sections 5, 6.2.1",
         rows=("plane/*/r1", "plane/*/far"),
         judge=slower_at_first,
+    ),
+    Claim(
+        says="The more samples are counted as real, the smaller is the gradient at close points",
+        where="Section 4.3, of M0 in Section 5",
+        rows=tuple(f"counted/{count}_of_256" for count in COUNTED),
+        judge=with_more(COUNTED, "counted/{}_of_256", PULL, -1),
+    ),
+    Claim(
+        says="The more samples are counted as real, the slower real ones are covered at first",
+        where="Section 5",
+        rows=tuple(f"counted/{count}_of_256" for count in COUNTED),
+        judge=with_more(COUNTED, "counted/{}_of_256", W2, 1, first=True),
+    ),
+    Claim(
+        says="The more candidates they are chosen from, the smaller is the gradient at close points",
+        where="Section 5, of M1",
+        rows=tuple(f"counted/16_of_{candidates}" for candidates in CANDIDATES),
+        judge=with_more(CANDIDATES, "counted/16_of_{}", PULL, -1),
     ),
     Claim(
         says="FAR has much lower FID and higher Inception Score than R1 on CIFAR-10, CIFAR-100 and ImageNet",

@@ -163,9 +163,33 @@ def change(late: Sequence[float], early: Sequence[float]) -> Difference:
     return Difference(by, by - half, by + half, by / stdev(apart))
 
 
-def judged(found: Difference | Sequence[Difference], wanted: int) -> Verdict:
+@attrs.frozen
+class Trend:
+    """Whether values rise or fall with what they belong to: Spearman's rank correlation."""
+
+    rho: float
+    p: float
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where values surely rise or fall, else 0."""
+        return int(math.copysign(1, self.rho)) if self.p <= LEVEL else 0
+
+    def told(self) -> str:
+        return f"rank correlation {self.rho:+.2f}, p {self.p:.2g}"
+
+
+def trend(values: Mapping[float, Sequence[float]]) -> Trend:
+    """Of all seeds' values with what they belong to. TooFew for fewer than two of these."""
+    if len(values) < 2:
+        raise TooFew("fewer than two settings")
+    found = stats.spearmanr(*zip(*((at, value) for at, seeds in values.items() for value in seeds), strict=True))
+    return Trend(float(found.statistic), float(found.pvalue))
+
+
+def judged(found: Difference | Trend | Sequence[Difference | Trend], wanted: int) -> Verdict:
     """Confirmed where every interval lies on the wanted side of 0, refuted where one lies on the other, else open."""
-    signs = [one.sign for one in ([found] if isinstance(found, Difference) else found)]
+    signs = [one.sign for one in (found if isinstance(found, Sequence) else [found])]
     if all(sign == wanted for sign in signs):
         return "confirmed"
     return "refuted" if -wanted in signs else "open"
@@ -192,6 +216,9 @@ class Finding:
         return f"**{self.verdict}**" + (f": {self.lack}" if self.verdict == "open" else "")
 
 
+Judge = Callable[[Recorded], Finding]
+
+
 @attrs.frozen(kw_only=True)
 class Claim:
     """A claim in our words, and how the recorded rows judge it.
@@ -204,7 +231,7 @@ class Claim:
     where: str
     rows: tuple[str, ...] = ()
     each: bool = True
-    judge: Callable[[Recorded], Finding] | None = None
+    judge: Judge | None = None
     lack: str = ""
     ours: bool = False
     """A question of ours about the method, or a shorter or smaller run than the claim was made for."""

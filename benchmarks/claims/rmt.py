@@ -21,7 +21,7 @@ from statistics import mean
 import attrs
 import numpy as np
 from drawing import plain
-from ledger import LEVEL, Claim, Finding, Found, Recorded, Verdict, spread
+from ledger import LEVEL, Claim, Finding, Found, Judge, Recorded, Verdict, spread
 from matplotlib.figure import Figure
 from rows import Row, main
 from scipy import stats
@@ -150,9 +150,6 @@ TABLES = [
 
 def ratio_of(law: str) -> str:
     return f"rmt.noise_laws/invariance_z[{law}].ks_ratio"
-
-
-Judge = Callable[[Recorded], Finding]
 
 
 def gans(recorded: Recorded, pattern: str = "*/*") -> dict[str, Found]:

@@ -14,12 +14,11 @@ recipes/vgrow_mnist5k.toml has it (24 channels, steps of 20), for each divergenc
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import product
 from statistics import mean
 
 from drawing import over_steps, plain
-from ledger import Claim, Finding, Found, Recorded, spread
+from ledger import Claim, Finding, Found, Judge, Recorded, spread
 from matplotlib.figure import Figure
 from rows import Row, main
 from scipy import stats
@@ -124,7 +123,7 @@ TABLES = [
 ]
 
 
-def theory(*names: str) -> Callable[[Recorded], Finding]:
+def theory(*names: str) -> Judge:
     """Whether all checks of the theory hold, each to within its own tolerance."""
 
     def judge(recorded: Recorded) -> Finding:
@@ -137,7 +136,7 @@ def theory(*names: str) -> Callable[[Recorded], Finding]:
     return judge
 
 
-def draws_all(data: str) -> Callable[[Recorded], Finding]:
+def draws_all(data: str) -> Judge:
     """Whether every seed of every divergence reaches all modes, and nearly all samples are of high quality.
 
     Refuted where no seed of one of them reaches all.
@@ -155,7 +154,7 @@ def draws_all(data: str) -> Callable[[Recorded], Finding]:
     return judge
 
 
-def comparable(pattern: str) -> Callable[[Recorded], Finding]:
+def comparable(pattern: str) -> Judge:
     """Whether the divergences' mean distances are within a factor of each other, of samplers that have learnt."""
 
     def judge(recorded: Recorded) -> Finding:
@@ -177,7 +176,7 @@ def comparable(pattern: str) -> Callable[[Recorded], Finding]:
     return judge
 
 
-def steady(pattern: str) -> Callable[[Recorded], Finding]:
+def steady(pattern: str) -> Judge:
     """Whether no look finds samples much worse than the best so far, of samplers that have learnt."""
 
     def judge(recorded: Recorded) -> Finding:
