@@ -13,6 +13,7 @@ import attrs
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from matplotlib.figure import Figure
 
 from gflow_core.cli import main as command_line
 from gflow_core.recipes.recipe import load
@@ -320,3 +321,6 @@ def test_every_claim_is_judged_and_every_picture_drawn_once_all_rows_are_there(c
         told = "\n".join(claims.page.section(paper, recorded))
         assert "rows were run" not in told
         assert paper.picture(claims.ledger.Recorded({})) is None
+        for there in (recorded, claims.ledger.Recorded({})):
+            panel = Figure().subplots()
+            assert paper.glance(panel, there) == bool(panel.lines) == bool(len(there)), paper.PAPER

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from drawing import over_steps, plain
 from ledger import Claim, Finding, Judge, Recorded, Verdict, against, difference, judged, spread
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 from rows import Row, main
 
 PAPER = "cgan"
@@ -112,9 +114,8 @@ def asked_for(row: str) -> Judge:
 
 def picture(recorded: Recorded) -> Figure | None:
     """Over steps: the share of digits that are as asked for, and the log-likelihood; medians, all seeds in a band."""
-    colours = {"published/cgan": "#08519c", "published/gan": "#31a354", "convolutions": "#d62728"}
     panels = {
-        title: {name: recorded[name] for name in colours if name in recorded and recorded[name](score)}
+        title: {name: recorded[name] for name in COLOURS if name in recorded and recorded[name](score)}
         for title, score in SHOWN.items()
     }
     if not any(panels.values()):
@@ -123,17 +124,32 @@ def picture(recorded: Recorded) -> Figure | None:
     figure = Figure(figsize=(4.5 * len(panels), 3.2), layout="constrained")
     for panel, (title, rows) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         for name, found in rows.items():
-            if line := over_steps(panel, found, SHOWN[title], colours[name], ".-"):
+            if line := over_steps(panel, found, SHOWN[title], COLOURS[name], ".-"):
                 line.set_label(name)
             if SHOWN[title] == PARZEN:
-                panel.axhline(PUBLISHED[name.rpartition("/")[2]][0], color=colours[name], linestyle=":", linewidth=1.2)
+                panel.axhline(PUBLISHED[name.rpartition("/")[2]][0], color=COLOURS[name], linestyle=":", linewidth=1.2)
         panel.set(title=title, xlabel="steps", xscale="log")
         plain(panel)
         panel.legend(frameon=False)
     return figure
 
 
+COLOURS = {"published/cgan": "#08519c", "published/gan": "#31a354", "convolutions": "#d62728"}
 SHOWN = {"digits that are as asked for": ASKED, "log-likelihood, nats (dotted: published)": PARZEN}
+
+
+def glance(panel: Axes, recorded: Recorded) -> bool:
+    """The share of digits that are as asked for, over training; whether there is anything to draw."""
+    lines = {
+        name: line
+        for name, colour in COLOURS.items()
+        if name in recorded and (line := over_steps(panel, recorded[name], ASKED, colour, ".-"))
+    }
+    panel.legend(lines.values(), lines, frameon=False, fontsize="small")
+    panel.set(title="CGAN: digits as asked for", xlabel="steps", ylabel="share", ylim=(0, 1.02))
+    panel.xaxis.set_major_formatter(EngFormatter(sep=""))
+    return bool(lines)
+
 
 CLAIMS = [
     Claim(

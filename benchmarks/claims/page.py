@@ -15,11 +15,15 @@ import dcgan
 import far
 import rmt
 import vgrow
+from drawing import plain
 from ledger import Claim, Recorded, length_of, told
+from matplotlib.figure import Figure
 from rows import Row
 
 PAPERS = (vgrow, far, dcgan, cgan, rmt)
 PAGE = Path(__file__).parents[2] / "docs" / "claims.md"
+GLANCES = PAGE.parent / "images" / "claims.png"
+VERDICTS = {"confirmed": "#31a354", "refuted": "#d62728", "open": "0.8"}
 HEAD = """\
 <!-- Written by benchmarks/claims/page.py from benchmarks/claims/recorded/: change those. -->
 
@@ -51,13 +55,7 @@ def text(papers: tuple[ModuleType, ...] = PAPERS) -> str:
     """The page."""
     recorded = {paper: Recorded.read(paper.PAPER) for paper in papers}
     counts = {
-        ours: Counter(
-            claim.finding(recorded[paper], paper.ROWS).verdict
-            for paper in papers
-            for claim in paper.CLAIMS
-            if claim.ours == ours
-        )
-        for ours in (False, True)
+        ours: sum((verdicts(paper, recorded[paper], ours) for paper in papers), Counter()) for ours in (False, True)
     }
     said = (
         f"Of {sum(counts[False].values())} claims {summed(counts[False])}; of {sum(counts[True].values())} questions "
@@ -68,8 +66,14 @@ def text(papers: tuple[ModuleType, ...] = PAPERS) -> str:
     )
 
 
+def verdicts(paper: ModuleType, recorded: Recorded, ours: bool | None = None) -> Counter[str]:
+    """Of its claims, of our questions, or of both."""
+    claims = [claim for claim in paper.CLAIMS if ours is None or claim.ours == ours]
+    return Counter(claim.finding(recorded, paper.ROWS).verdict for claim in claims)
+
+
 def summed(counts: Counter[str]) -> str:
-    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in ("confirmed", "refuted", "open"))
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS)
 
 
 def section(paper: ModuleType, recorded: Recorded) -> Iterator[str]:
@@ -132,7 +136,32 @@ def picture_of(paper: ModuleType) -> Path:
     return PAGE.parent / "images" / f"claims_{paper.PAPER}.png"
 
 
+def glances() -> Figure:
+    """A panel a paper, and how many of their claims came out how."""
+    figure = Figure(figsize=(11, 5.8), layout="constrained")
+    *panels, last = figure.subplots(2, 3).flat
+    for panel, paper in zip(panels, PAPERS, strict=True):
+        plain(panel)
+        if not paper.glance(panel, Recorded.read(paper.PAPER)):
+            panel.remove()
+    counts = [verdicts(paper, Recorded.read(paper.PAPER)) for paper in PAPERS]
+    left = [0] * len(PAPERS)
+    for verdict, colour in VERDICTS.items():
+        widths = [count[verdict] for count in counts]
+        bars = last.barh([paper.TITLE.partition(":")[0] for paper in PAPERS], widths, left=left, color=colour)
+        last.bar_label(bars, [width or "" for width in widths], label_type="center", fontsize="small")
+        bars.set_label(verdict)
+        left = [a + b for a, b in zip(left, widths, strict=True)]
+    last.invert_yaxis()
+    last.set(title="Claims", xlabel="of the papers, and questions of ours")
+    last.legend(frameon=False, fontsize="small")
+    plain(last)
+    return figure
+
+
 def main() -> None:
+    glances().savefig(GLANCES, dpi=110)
+    print(f"wrote {GLANCES}")
     for paper in PAPERS:
         if figure := paper.picture(Recorded.read(paper.PAPER)):
             figure.savefig(picture_of(paper), dpi=100)

@@ -13,7 +13,7 @@ digits are no longer drawn: there it is one class (K = 1, N = 500, m = 330).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatch
 from functools import cache
 from statistics import mean
@@ -22,6 +22,7 @@ import attrs
 import numpy as np
 from drawing import plain
 from ledger import LEVEL, Claim, Finding, Found, Judge, Recorded, Verdict, spread
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rows import Row, main
 from scipy import stats
@@ -292,20 +293,34 @@ def picture(recorded: Recorded) -> Figure | None:
     there = gans(recorded)
     if not there:
         return None
-    colours = dict(zip(gans(recorded), ("#084594", "#4292c6", "#31a354", "#f0a30a", "#d62728"), strict=False))
     figure = Figure(figsize=(12.5, 3.2), layout="constrained")
-    for panel, (title, (ticks, values)) in zip(figure.subplots(1, 3), QUESTIONS.items(), strict=True):
-        for i, (name, found) in enumerate(there.items()):
-            shift = 0.14 * (i - (len(there) - 1) / 2)
-            for y, of in enumerate(values(found)):
-                points = panel.plot(of, [y + shift] * len(of), "o", color=colours[name], alpha=0.8, markersize=4)
-            points[0].set_label(name)
-        panel.axvline(1, color="0.45", linestyle=":", linewidth=1.2)
-        panel.set(title=title, xscale="log", xlabel="KS, over chance's (dotted)")
-        panel.set(yticks=range(len(ticks)), yticklabels=ticks, ylim=(len(ticks) - 0.5, -0.5))
+    for panel, question in zip(figure.subplots(1, 3), QUESTIONS, strict=True):
+        ask(panel, there, question)
         plain(panel)
     figure.legend(*panel.get_legend_handles_labels(), loc="outside right center", frameon=False)
     return figure
+
+
+def glance(panel: Axes, recorded: Recorded) -> bool:
+    """Spectra under other laws of z; whether there is anything to draw."""
+    there, question = gans(recorded), "under other laws of z"
+    if there:
+        ask(panel, there, question)
+        panel.set(title=f"RMT: spectra {question}")
+    return bool(there)
+
+
+def ask(panel: Axes, gans: Mapping[str, Found], question: str) -> None:
+    """A line a setting, a point a GAN, a colour a kind."""
+    ticks, values = QUESTIONS[question]
+    for i, (name, found) in enumerate(gans.items()):
+        shift = 0.14 * (i - (len(gans) - 1) / 2)
+        for y, of in enumerate(values(found)):
+            points = panel.plot(of, [y + shift] * len(of), "o", color=COLOURS[name], alpha=0.8, markersize=4)
+        points[0].set_label(name)
+    panel.axvline(1, color="0.45", linestyle=":", linewidth=1.2)
+    panel.set(title=question, xscale="log", xlabel="KS, over chance's (dotted)")
+    panel.set(yticks=range(len(ticks)), yticklabels=ticks, ylim=(len(ticks) - 0.5, -0.5))
 
 
 def ratios(of: Sequence[float], over: Sequence[float]) -> list[float]:
@@ -324,6 +339,13 @@ def from_normal(found: Found) -> Iterable[list[float]]:
     return [ratios(found(SPECTRUM[i]), found(SPECTRUM[i + 1])) for i in (0, 3)]
 
 
+COLOURS = {
+    "published/mlp": "#084594",
+    "digits/mlp": "#4292c6",
+    "digits/dcgan": "#31a354",
+    "digits/vgrow": "#f0a30a",
+    "digits/drift": "#d62728",
+}
 QUESTIONS: dict[str, tuple[list[str], Callable[[Found], Iterable[list[float]]]]] = {
     "under other laws of z": ([words for words, _ in LAWS.values()], other_laws),
     "with other weights": ([*WEIGHTS.values()], other_weights),

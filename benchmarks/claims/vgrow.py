@@ -19,6 +19,7 @@ from statistics import mean
 
 from drawing import over_steps, plain
 from ledger import Claim, Finding, Found, Judge, Recorded, spread
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rows import Row, main
 from scipy import stats
@@ -226,6 +227,23 @@ def picture(recorded: Recorded) -> Figure | None:
         plain(panel, "both")
     figure.legend(lines.values(), lines, loc="outside right center", frameon=False)
     return figure
+
+
+def glance(panel: Axes, recorded: Recorded) -> bool:
+    """FD of digits over outer loops with each divergence, or the ring; whether there is anything to draw."""
+    kind = next((kind for kind in ("demonstration", "plane/ring8") if f"{kind}/kl" in recorded), None)
+    if kind is None:
+        return False
+    on_digits = kind == "demonstration"
+    for name, colour in DIVERGENCES.items():
+        if found := recorded.get(f"{kind}/{name}"):
+            line = over_steps(panel, found, FD if on_digits else QUALITY, colour, ".-")
+            assert line is not None
+            line.set_label(name)
+    panel.legend(frameon=False, fontsize="small")
+    panel.set(title=f"VGrow: {'digits' if on_digits else 'a ring'}, four divergences", xlabel="outer loops")
+    panel.set(ylabel="FD" if on_digits else "samples of high quality", yscale="log" if on_digits else "linear")
+    return True
 
 
 THEORY = {
