@@ -21,7 +21,7 @@ def every(x, y):
 def crowds(draw):
     """Two sets far from the origin where rows of either come again, exactly or nearly, and pieces to take them in."""
     generator = torch.Generator().manual_seed(draw(st.integers(0, 1000)))
-    d = draw(st.sampled_from([1, 3, 40, 300]))
+    d = draw(st.sampled_from([1, 3, 8, 40, 300]))
     few = torch.randn(draw(st.integers(1, 6)), d, generator=generator) + draw(st.sampled_from([0.0, 30.0, 1e4]))
     x, y = (few[torch.randint(len(few), (draw(st.integers(5, 40)),), generator=generator)] for _ in range(2))
     x[:3] += torch.randn(3, d, generator=generator)
@@ -39,6 +39,25 @@ def test_the_nearest_row_is_the_first_of_those_measured_nearest(crowd):
     assert torch.equal(distance, wanted.values)
     assert torch.equal(index, wanted.indices)
     assert torch.equal(row, y[index])
+
+
+def test_the_nearest_of_points_in_general_position_are_as_measured():
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(200, 2, generator=generator), torch.randn(3000, 2, generator=generator)
+    y[1500] = x[7] = y[3]  # a copy, twice there
+    distance, index, row = nearest(x, y.split(1000))
+    wanted = every(x, y).min(1)
+    assert torch.equal(distance, wanted.values)
+    assert torch.equal(index, wanted.indices)
+    assert (distance[7], index[7]) == (0, 3)
+    assert torch.equal(row, y[index])
+
+
+def test_what_is_not_finite_is_nearest_to_nothing():
+    x, y = torch.tensor([[0.0, 0.0], [torch.nan, 0.0], [torch.inf, 0.0]]), torch.randn(50, 2)
+    assert nearest(x, [y])[0].isfinite().tolist() == [True, False, False]
+    y[:, 1] = torch.nan
+    assert nearest(x, [y])[0].tolist() == [torch.inf] * 3
 
 
 @settings(max_examples=60, deadline=None)
