@@ -32,6 +32,8 @@ HEAD = """\
 What the papers claim, where, what tests it here, what was measured, and whether that confirms it, refutes it, or leaves
 it open, and for lack of what. {counts}
 
+![A panel a paper, and how many of their claims were confirmed, refuted or left open](images/{glances})
+
 Every number comes from a recorded run; nobody typed it. Each section names its programs, whose rows run in one thread
 each, go on where they were stopped, and are not run again; `--list` names all, `--record` records what there is, and
 
@@ -62,7 +64,7 @@ def text(papers: tuple[ModuleType, ...] = PAPERS) -> str:
         f"of ours about the same methods, smaller or shorter, {summed(counts[True])}."
     )
     return "\n".join(
-        [HEAD.format(counts=said), *(line for paper in papers for line in section(paper, recorded[paper]))]
+        [HEAD.format(counts=said, glances=GLANCES.name), *(line for paper in papers for line in section(paper, recorded[paper]))]
     )
 
 
