@@ -1,4 +1,4 @@
-"""gflow cite RECIPE|RUN"""
+"""gflow cite RECIPE|RUN [OVERRIDES]..."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ __all__ = ["command"]
 
 @click.command("cite")
 @click.argument("what", metavar="RECIPE|RUN", type=click.Path(path_type=Path))
+@click.argument("overrides", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(what: Path, as_json: bool) -> None:
-    """Print BibTeX of what a recipe, or a run's, uses: its parts, its data, and gflow."""
+def command(what: Path, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Print BibTeX of what a recipe, or a run's, uses: its parts, its data, and gflow.
+
+    OVERRIDES, such as objective.velocity=svgd, exchange parts before.
+    """
     from gflow_core.parts.loading import of_run
     from gflow_core.parts.plugins import plugins
     from gflow_core.recipes.citing import citations, own_entry
@@ -25,9 +29,9 @@ def command(what: Path, as_json: bool) -> None:
         with of_run(what) as said:
             for line in said:
                 click.echo(line, err=True)
-            spec = load(what / "recipe.toml", begun=True).spec
+            spec = load(what / "recipe.toml", overrides, begun=True).spec
     else:
-        spec = load(what).spec
+        spec = load(what, overrides).spec
     found = [own_entry(plugins().records[0].version), *citations(spec, plugins())]
     if as_json:
         click.echo(json.dumps([{"key": c.key, "parts": c.parts, "bibtex": c.bibtex} for c in found], indent=2))

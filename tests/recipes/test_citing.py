@@ -92,6 +92,13 @@ def test_a_recipe_cites_its_method_its_data_and_gflow(recipe, keys):
     assert [key for key in found if f"{{{key}," in text] == list(found)
 
 
+def test_an_override_changes_what_is_cited():
+    keys = [entry["key"] for entry in json.loads(cite("mmd_ring8", "objective.velocity=svgd", "--json"))]
+    assert "liu2016stein" in keys
+    assert "arbel2019maximum" not in keys
+    assert 'unknown flow.velocity "svdg"' in cite("mmd_ring8", "objective.velocity=svdg", code=2)
+
+
 def test_a_run_cites_what_its_recipe_does(tmp_path):
     run = tmp_path / "run"
     run.mkdir()
