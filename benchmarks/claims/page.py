@@ -64,7 +64,10 @@ def text(papers: tuple[ModuleType, ...] = PAPERS) -> str:
         f"of ours about the same methods, smaller or shorter, {summed(counts[True])}."
     )
     return "\n".join(
-        [HEAD.format(counts=said, glances=GLANCES.name), *(line for paper in papers for line in section(paper, recorded[paper]))]
+        [
+            HEAD.format(counts=said, glances=GLANCES.name),
+            *(line for paper in papers for line in section(paper, recorded[paper])),
+        ]
     )
 
 
