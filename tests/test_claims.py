@@ -319,6 +319,8 @@ def test_every_claim_is_judged_and_every_picture_drawn_once_all_rows_are_there(c
             assert bool(found.measured) == (claim.judge is not None), claim.says
         assert all(panel.lines or panel.patches for panel in paper.picture(recorded).axes), paper.PAPER
         told = "\n".join(claims.page.section(paper, recorded))
+        lines = [line for line in told.splitlines() if line.startswith("| ") and " | **" in line]
+        assert {line.count("|") for line in lines} == {6}, "five cells each"
         assert "rows were run" not in told
         assert paper.picture(claims.ledger.Recorded({})) is None
         for there in (recorded, claims.ledger.Recorded({})):

@@ -105,7 +105,8 @@ def line_of(claim: Claim, recorded: Recorded, rows: Mapping[str, Row]) -> str:
     found = claim.finding(recorded, rows)
     lengths = "; ".join(dict.fromkeys(length_of(recorded[name]) for name in claim.names(recorded)))
     shown = "<br>".join([*(f"`{pattern}`" for pattern in claim.rows), *([lengths] if lengths else [])])
-    return f"| {' | '.join([claim.says, claim.where, shown, found.measured, found.told])} |"
+    cells = [claim.says, claim.where, shown, found.measured, found.told]
+    return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
 
 
 def commands(paper: ModuleType, recorded: Recorded) -> Iterator[str]:
