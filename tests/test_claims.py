@@ -91,6 +91,7 @@ def test_a_row_is_run_once_goes_on_and_is_recorded(claims, row, tmp_path, monkey
     assert "plane/other: 0 of 1 runs are there" in said.err
     early = recorded.read("far")["plane/far"]
     assert (early.looked(W2), early.is_cut) == ([2], True)
+    assert [line.split(":")[0] for line in main("--missing", "--list").out.splitlines()] == ["plane/far", "plane/other"]
     assert f"{W2} after 2:" in main("--rows", "plane/far").out  # beside what is recorded
     main("--rows", "plane/far")
     place = tmp_path / "runs/far/plane/far/run0"
@@ -103,6 +104,7 @@ def test_a_row_is_run_once_goes_on_and_is_recorded(claims, row, tmp_path, monkey
     assert len(found(W2)) == 2
     assert (found.row["precision"], found.row["compiled"], found.row["every"]) == ("float32", False, 2)
     assert found.row["command"].startswith("gflow run recipes/far_gaussian.toml ")
+    assert [line.split(":")[0] for line in main("--missing", "--list").out.splitlines()] == ["plane/other"]
 
     manifest = next(place.glob("*-001/manifest.json"))
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "diverged": "step 5: it is nan"}))

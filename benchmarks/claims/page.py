@@ -35,7 +35,8 @@ it open, and for lack of what. {counts}
 ![A panel a paper, and how many of their claims were confirmed, refuted or left open](images/{glances})
 
 Every number comes from a recorded run; nobody typed it. Each section names its programs, whose rows run in one thread
-each, go on where they were stopped, and are not run again; `--list` names all, `--record` records what there is, and
+each, go on where they were stopped, and are not run again; `--list` names all, `--missing` leaves out those that are
+recorded whole, `--record` records what there is, and
 
     python benchmarks/claims/page.py
 

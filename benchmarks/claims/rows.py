@@ -263,6 +263,7 @@ def main(
     """
     parser = argparse.ArgumentParser(description=about.splitlines()[0])
     parser.add_argument("--rows", nargs="+", default=["*"], metavar="PATTERN", help="which, e.g. 'plane/ring8/*'")
+    parser.add_argument("--missing", action="store_true", help="of these only those that are not recorded whole")
     parser.add_argument("--steps", type=int, help="fewer than recorded: the looks until then are printed side by side")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at once, of one thread each")
     parser.add_argument(
@@ -284,6 +285,9 @@ def main(
     }
     if not chosen:
         parser.error(f"--rows {' '.join(options.rows)}: no such row; --list names them")
+    if options.missing:
+        whole = {name for name, found in Recorded.read(paper).items() if found.diverged or not found.is_cut}
+        chosen = {name: row for name, row in chosen.items() if name not in whole}
     if options.list:
         for name, row in chosen.items():
             apart = f", looks {row.every:,} apart" if row.every else ""
