@@ -103,6 +103,14 @@ def plane(data: str, method: str, steps: int, every: int, *words: str) -> Row:
     )
 
 
+def counted(count: int, candidates: int) -> Row:
+    """The ring with so many of so many counted as real; with none it is R1. Fewer looks, and none that only draws."""
+    words = (f"objective.fake_as_real={count}", f"objective.candidates={candidates}") if count else ()
+    names = ("mode_coverage", "two_sample", "memorization", "far.gradient_explosion", "losses")
+    looks = ", ".join(f'{{ use = "{name}" }}' for name in names)
+    return plane("ring8", "far" if count else "r1", 50_000, 10_000, *words, f"analyze=[{looks}]")
+
+
 def images(data: str, width: int, method: str) -> Row:
     on_digits = data == "digits"
     encoder = '{ use = "mnist_cnn", layer = "hidden" }' if on_digits else '{ use = "efficientnet_lite0" }'
@@ -153,13 +161,7 @@ ROWS = {
         for data, method in product(("gaussian", "ring8"), METHODS)
     },
     **{
-        f"counted/{count}_of_{candidates}": plane(
-            "ring8",
-            "far" if count else "r1",
-            50_000,
-            5_000,
-            *([f"objective.fake_as_real={count}", f"objective.candidates={candidates}"] if count else []),
-        )
+        f"counted/{count}_of_{candidates}": counted(count, candidates)
         for count, candidates in dict.fromkeys([*product(COUNTED, [256]), *product([16], CANDIDATES)])
     },
     **{
