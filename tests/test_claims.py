@@ -196,10 +196,29 @@ def test_a_difference_has_its_interval_and_its_size(claims):
 
 
 def test_a_change_of_the_same_seeds_is_paired(claims):
-    found = claims.ledger.change([2.0, 12.0, 22.1], [1.0, 11.0, 21.0])  # 31/30 +- 4.303 / 30
+    values = claims.ledger.Values
+    found = claims.ledger.change(values([2.0, 12.0, 22.1]), values([1.0, 11.0, 21.0]))  # 31/30 +- 4.303 / 30
     assert (found.low, found.high) == pytest.approx((31 / 30 - 0.14343, 31 / 30 + 0.14343), abs=1e-4)
+    # A seed without a number is left out, and takes no other's place.
+    missing = claims.ledger.change(values([2.0, None, 12.0, 22.1]), values([1.0, 3.0, 11.0, 21.0]))
+    assert missing == found
+    with pytest.raises(claims.ledger.TooFew):
+        claims.ledger.change(values([1.0, None, 3.0]), values([None, 2.0, 3.5]))
+    both = claims.ledger.changes([(values([2.0, 12.0, 22.1]), values([1.0, 11.0, 21.0]))] * 2)  # at 2.5 %: 6.205
+    assert both[0].high == pytest.approx(31 / 30 + 6.2053 / 30, abs=1e-4)
     assert claims.ledger.difference([2.0, 12.0, 22.1], [1.0, 11.0, 21.0]).sign == 0
     assert [claims.ledger.against([0.9, 1.0, 1.1], level) for level in (0.5, 1.1, 1.5)] == [1, 0, -1]
+
+
+def test_values_know_their_seeds_and_how_many_there_are(claims):
+    ledger = claims.ledger
+    found = ledger.Values([1.0, None, 3.0])
+    assert (list(found), found.seeds, found.of) == ([1.0, 3.0], (0, 2), 3)
+    assert ledger.spread(found, 1) == "2.0 ± 1.4 (2 of 3 seeds)"
+    assert ledger.spread(ledger.Values([None]), 1) == "none"
+    assert found.where([1, 2]).by_seed == {2: 3.0}
+    row = ledger.Found("a", {"steps": 2, "of": 2, "scores": {"x": {"1": [1.0, None, 3.0], "2": [3.0, 2.0, 4.0]}}})
+    assert row.averaged("x", [1, 2]).by_seed == {0: 2.0, 2: 3.5}
 
 
 def test_a_trend_is_that_of_ranks(claims):
@@ -227,10 +246,10 @@ def around(value):
     return [value - 0.01, value, value + 0.01]
 
 
-@pytest.mark.parametrize(("far", "verdict"), [(0.5, "confirmed"), (1.5, "refuted"), (1.0, "open")])
+@pytest.mark.parametrize(("far", "verdict"), [(0.5, "confirmed"), (0.98, "refuted"), (1.5, "refuted"), (0.9, "open")])
 def test_a_verdict_follows_the_numbers(claims, far, verdict):
     paper, names = claims.far, ["plane/gaussian/r1", "plane/gaussian/far"]
-    scores = {"r1": {paper.W2: (around(1.0), around(1.0))}, "far": {paper.W2: (around(1.0), around(far))}}
+    scores = {"r1": {paper.W2: (around(1.0), around(1.0))}, "far": {paper.W2: (around(1.0), around(far)[::-1])}}
     recorded = made_up(claims, names, **scores)
     claim = next(claim for claim in paper.CLAIMS if claim.says == "FAR generalises much better than R1 on the Gaussian")
     assert claim.finding(recorded, paper.ROWS).verdict == verdict
@@ -245,29 +264,32 @@ def test_a_verdict_follows_the_numbers(claims, far, verdict):
 
 
 @pytest.mark.parametrize(
-    ("early", "late", "verdict"), [(1.0, 0.4, "confirmed"), (1.0, 1.02, "refuted"), (0.5, 0.5, "open")]
+    ("early", "late", "over_fits", "worse"),
+    [(1.0, 0.4, "confirmed", "confirmed"), (1.0, 0.95, "refuted", "open"), (1.0, 1.02, "refuted", "refuted")],
 )
-def test_over_fitting_is_more_than_not_getting_better(claims, early, late, verdict):
+def test_over_fitting_is_coming_nearer_by_more_than_a_little(claims, early, late, over_fits, worse):
     paper = claims.far
-    scores = {"r1": {paper.MEMORY: (around(early), around(late)), paper.W2: (around(1.0), around(1.0 + early - late))}}
-    assert paper.over_fits_later("r1")(made_up(claims, ["plane/gaussian/r1"], **scores)).verdict == verdict
+    memory, w2 = (around(early), around(late)), (around(1.0), [1.0 + early - late + e for e in (-0.05, 0.04, 0.01)])
+    recorded = made_up(claims, ["plane/gaussian/r1"], r1={paper.MEMORY: memory, paper.W2: w2})
+    assert paper.over_fits_later("r1")(recorded).verdict == over_fits
+    assert paper.worse_later("r1")(recorded).verdict == worse
 
 
-def test_dead_discriminators_pull_nothing_and_are_left_out(claims):
+def test_discriminators_without_a_gradient_at_the_samples_are_left_out(claims):
     paper = claims.far
     names = [f"plane/{data}/{method}" for data in paper.LENGTHS for method in ("r1", "far")]
     scores = {
         "r1": {paper.PULL: (around(1.0), around(1.0))},
         "far": {paper.PULL: (around(1.0), [0.0, 1.5, 1.51])},
     }
-    found = paper.pulls_less(made_up(claims, names, **scores))
-    assert found.verdict == "refuted"  # of those that are alive
-    assert found.measured.endswith("; 4 dead discriminators left out")
+    claim = next(claim for claim in paper.CLAIMS if claim.says == "FAR lowers it")
+    found = claim.finding(made_up(claims, names, **scores), paper.ROWS)
+    assert found.verdict == "refuted"  # by those that pull
+    assert found.measured.endswith("; 4 without a gradient at the samples left out")
     scores["far"][paper.PULL] = (around(1.0), [0.0, 0.0, 1.5])
-    claim = next(claim for claim in paper.CLAIMS if claim.judge is paper.pulls_less)
     assert (
         claim.finding(made_up(claims, names, **scores), paper.ROWS).lack
-        == "2 of 3 discriminators are dead in plane/gaussian/far"
+        == "2 of 3 discriminators have no gradient in plane/gaussian/far"
     )
 
 
@@ -319,6 +341,7 @@ def test_every_claim_is_judged_and_every_picture_drawn_once_all_rows_are_there(c
             found = claim.finding(recorded, paper.ROWS)
             assert found.verdict in ("confirmed", "refuted", "open")
             assert bool(found.measured) == (claim.judge is not None), claim.says
+            assert ("onfirm" in claim.rule or "efute" in claim.rule) == (claim.judge is not None), claim.says
         assert all(panel.lines or panel.patches for panel in paper.picture(recorded).axes), paper.PAPER
         told = "\n".join(claims.page.section(paper, recorded))
         lines = [line for line in told.splitlines() if line.startswith("| ") and " | **" in line]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from statistics import mean, stdev, variance
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import attrs
 from scipy import stats
@@ -60,6 +61,30 @@ class Recorded(Mapping[str, "Found"]):
         return len(self.rows)
 
 
+class Values(tuple[float, ...]):
+    """The numbers of the seeds that have one, and which seeds these are."""
+
+    seeds: tuple[int, ...]
+    of: int
+    """How many seeds there are."""
+
+    def __new__(cls, every: Sequence[float | None]) -> Self:
+        """`every`: in the seeds' order, None for one without."""
+        self = super().__new__(cls, (value for value in every if value is not None))
+        self.seeds = tuple(seed for seed, value in enumerate(every) if value is not None)
+        self.of = len(every)
+        return self
+
+    @property
+    def by_seed(self) -> dict[int, float]:
+        return dict(zip(self.seeds, self, strict=True))
+
+    def where(self, seeds: Container[int]) -> Values:
+        """Those of some seeds only."""
+        there = self.by_seed
+        return Values([there.get(seed) if seed in seeds else None for seed in range(self.of)])
+
+
 @attrs.frozen
 class Found:
     """One recorded row."""
@@ -85,23 +110,30 @@ class Found:
         """The steps after which it was looked at, `steps` the last."""
         return [int(step) for step in self.row["scores"].get(score, {}) if int(step) <= self.steps]
 
-    def __call__(self, score: str, step: int | None = None) -> list[float]:
+    def __call__(self, score: str, step: int | None = None) -> Values:
         """The score's value for each seed that has one, after `step` or as far as it came."""
         at = self.row["scores"].get(score, {})
-        values = at.get(str(self.steps if step is None else step))
-        return [value for value in values or () if value is not None]
+        return Values(at.get(str(self.steps if step is None else step)) or ())
+
+    def averaged(self, score: str, steps: Sequence[int]) -> Values:
+        """The mean over some looks, of each seed that has the score at all of them."""
+        looks = [self(score, step) for step in steps]
+        of = max(look.of for look in looks)
+        shared = set(looks[0].seeds).intersection(*(look.seeds for look in looks[1:]))
+        return Values([mean(look.by_seed[seed] for look in looks) if seed in shared else None for seed in range(of)])
 
 
 # ------------------------------------------------------------------ numbers
 
 
-def spread(values: Sequence[float | None], digits: int = 2, factor: float = 1.0) -> str:
+def spread(values: Sequence[float], digits: int = 2, factor: float = 1.0) -> str:
     """Mean and standard deviation over the seeds that have a number; how many, unless all."""
-    numbers = [factor * value for value in values if value is not None]
-    if not numbers:
+    if not values:
         return "none"
+    numbers = [factor * value for value in values]
     text = f"{mean(numbers):.{digits}f}" + (f" ± {stdev(numbers):.{digits}f}" if len(numbers) > 1 else "")
-    return text if len(numbers) == len(values) else f"{text} ({len(numbers)} of {len(values)} seeds)"
+    of = values.of if isinstance(values, Values) else len(values)
+    return text if len(values) == of else f"{text} ({len(values)} of {of} seeds)"
 
 
 class TooFew(ValueError):
@@ -150,17 +182,26 @@ def differences(pairs: Iterable[tuple[Sequence[float], Sequence[float]]]) -> lis
     return [difference(a, b, len(pairs)) for a, b in pairs]
 
 
-def change(late: Sequence[float], early: Sequence[float]) -> Difference:
-    """How much larger the values of the same seeds are later (paired). TooFew for fewer than two seeds."""
-    apart = [a - b for a, b in zip(late, early, strict=True)]
-    n = len(apart)
+def change(a: Values, b: Values, of: int = 1) -> Difference:
+    """How much larger a is than b for the same seeds (paired), one of `of` comparisons that a claim rests on.
+
+    Of a row later and earlier, or of two rows whose seeds share data and draws. TooFew for fewer than two seeds.
+    """
+    n = len(common := [seed for seed in a.seeds if seed in b.seeds])
     if n < 2:
         raise TooFew("fewer than two seeds")
+    apart = [a.by_seed[seed] - b.by_seed[seed] for seed in common]
     by, error = mean(apart), stdev(apart) / math.sqrt(n)
     if error == 0:
         return Difference(by, by, by, math.copysign(math.inf, by) if by else 0.0)
-    half = float(stats.t.ppf(1 - LEVEL / 2, n - 1)) * error
+    half = float(stats.t.ppf(1 - LEVEL / (2 * of), n - 1)) * error
     return Difference(by, by - half, by + half, by / stdev(apart))
+
+
+def changes(pairs: Iterable[tuple[Values, Values]]) -> list[Difference]:
+    """Of all comparisons that one claim rests on."""
+    pairs = list(pairs)
+    return [change(a, b, len(pairs)) for a, b in pairs]
 
 
 @attrs.frozen
@@ -195,9 +236,9 @@ def judged(found: Difference | Trend | Sequence[Difference | Trend], wanted: int
     return "refuted" if -wanted in signs else "open"
 
 
-def against(values: Sequence[float], level: float) -> int:
-    """1 or -1 where the 95 % interval of the mean lies above or below `level`, else 0. TooFew for one seed."""
-    return change(values, [level] * len(values)).sign
+def against(values: Sequence[float], level: float, of: int = 1) -> int:
+    """1 or -1 where the interval of the mean, one of `of`, lies above or below `level`, else 0. TooFew for one seed."""
+    return change(Values(values), Values([level] * len(values)), of).sign
 
 
 # ------------------------------------------------------------------ claims
@@ -223,8 +264,8 @@ Judge = Callable[[Recorded], Finding]
 class Claim:
     """A claim in our words, and how the recorded rows judge it.
 
-    It is open until all rows that match the patterns `rows` are recorded (or one of them, where `each` is False), and
-    as long as one of them was cut; for good, for what `lack` says, where nothing judges it.
+    It is open until all rows that match the patterns `rows` are recorded (or one of them, where `each` is False); for
+    good, for what `lack` says, where nothing judges it.
     """
 
     says: str
@@ -233,8 +274,18 @@ class Claim:
     each: bool = True
     judge: Judge | None = None
     lack: str = ""
+    to_the_end: bool = True
+    """Whether it is open as long as one of its rows was cut."""
     ours: bool = False
     """A question of ours about the method, or a shorter or smaller run than the claim was made for."""
+
+    @property
+    def rule(self) -> str:
+        """How it is judged: what its judge's docstring says."""
+        if self.judge is None:
+            return ""
+        made_by = vars(sys.modules[self.judge.__module__])[self.judge.__qualname__.partition(".")[0]]
+        return " ".join((made_by.__doc__ or "").split())
 
     def names(self, rows: Iterable[str]) -> list[str]:
         return [name for name in rows if any(fnmatch(name, pattern) for pattern in self.rows)]
@@ -246,7 +297,7 @@ class Claim:
         there = [name for name in wanted if name in recorded]
         if not there or (self.each and len(there) < len(wanted)):
             return Finding("", "open", f"{len(there)} of {len(wanted)} rows were run")
-        cut = [recorded[name] for name in there if recorded[name].is_cut]
+        cut = [recorded[name] for name in there if recorded[name].is_cut and self.to_the_end]
         try:
             found = self.judge(recorded)
         except TooFew as error:

@@ -34,9 +34,10 @@ it open, and for lack of what. {counts}
 
 ![A panel a paper, and how many of their claims were confirmed, refuted or left open](images/{glances})
 
-Every number comes from a recorded run; nobody typed it. Each section names its programs, whose rows run in one thread
-each, go on where they were stopped, and are not run again; `--list` names all, `--missing` leaves out those that are
-recorded whole, `--record` records what there is, and
+What was measured comes from a recorded run; nobody typed it. Under a claim stands the rule by which it, and those
+after it without one, are judged. Each section names its programs, whose rows run in one thread each, go on where they
+were stopped, and are not run again; `--list` names all, `--missing` leaves out those that are recorded whole,
+`--record` records what there is, and
 
     python benchmarks/claims/page.py
 
@@ -47,10 +48,10 @@ writes this page. A row that is repeated at a shorter length, say
 prints what it finds beside what is recorded after as many steps: the same numbers on the same processor; on others
 training takes another path, and spreads are what compares.
 
-± is the standard deviation over seeds. Where two settings are compared, the difference of their means stands with its
-95 % interval (Welch's, or of the same seeds at two moments the paired one, divided among the cases that a claim speaks
-of) and its size in standard deviations, d. That one is larger is confirmed where every interval is above 0, refuted
-where one is below, undecided otherwise. Rules of another kind stand in the programs, a function each.
+DATA is where the files of MNIST and CIFAR-10 lie. ± is the standard deviation over seeds. Where two settings are
+compared, the difference of their means stands with its 95 % interval and its size in standard deviations, d. Seeds that
+share data and draws are compared one by one (paired), others by Welch's interval; where a claim speaks of several
+cases, the level is divided among them (Bonferroni). *Surely* in a rule says that the whole interval is on that side.
 """
 
 
@@ -84,7 +85,10 @@ def summed(counts: Counter[str]) -> str:
 
 def section(paper: ModuleType, recorded: Recorded) -> Iterator[str]:
     yield f"## {paper.TITLE}\n"
+    yield f"[The method and its paper]({paper.PAPER}.md).\n"
     yield from commands(paper, recorded)
+    if paper.NOTES:
+        yield paper.NOTES
     if picture_of(paper).exists():
         yield f"![{paper.PICTURE}](images/{picture_of(paper).name})\n"
     for ours, title in ((False, "claim"), (True, "question of ours")):
@@ -92,21 +96,28 @@ def section(paper: ModuleType, recorded: Recorded) -> Iterator[str]:
         if claims:
             yield f"| {title} | where | rows | measured | verdict |"
             yield "|---|---|---|---|---|"
-            yield from (line_of(claim, recorded, paper.ROWS) for claim in claims)
+            before = ""
+            for claim in claims:
+                yield line_of(claim, recorded, paper.ROWS, "" if claim.rule == before else claim.rule)
+                before = claim.rule
             yield ""
-    if paper.NOTES:
-        yield paper.NOTES
     if len(recorded):
         yield "### What was recorded\n"
         yield from made_by(recorded)
         yield from told(recorded, paper.TABLES)
 
 
-def line_of(claim: Claim, recorded: Recorded, rows: Mapping[str, Row]) -> str:
+def line_of(claim: Claim, recorded: Recorded, rows: Mapping[str, Row], rule: str) -> str:
     found = claim.finding(recorded, rows)
-    lengths = "; ".join(dict.fromkeys(length_of(recorded[name]) for name in claim.names(recorded)))
-    shown = "<br>".join([*(f"`{pattern}`" for pattern in claim.rows), *([lengths] if lengths else [])])
-    cells = [claim.says, claim.where, shown, found.measured, found.told]
+    lengths: dict[str, list[str]] = {}
+    for name in claim.names(recorded):
+        lengths.setdefault(length_of(recorded[name]), []).append(f"`{name}`")
+    if len(lengths) > 1:
+        shown = [f"{', '.join(names)}: {length}" for length, names in lengths.items()]
+    else:
+        shown = [*(f"`{pattern}`" for pattern in claim.rows), *lengths]
+    says = f"{claim.says}<br><small>{rule}</small>" if rule else claim.says
+    cells = [says, claim.where, "<br>".join(shown), found.measured, found.told]
     return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
 
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import attrs
 from drawing import samples
-from ledger import Recorded, Tables, spread, told
+from ledger import Recorded, Tables, Values, spread, told
 
 from gflow_core.recipes.recipe import load
 
@@ -41,8 +41,9 @@ Looks = dict[int, list[float | None]]
 class Row:
     """One setting, and which of its scores are recorded.
 
-    `ANALYZER:SCORE` is what analysis/ANALYZER/result.json has; `ANALYZER/TABLE[KEY].COLUMN` what TABLE.csv has in the
-    line that begins with KEY. DATA in `words` is where MNIST and CIFAR-10 lie.
+    `ANALYZER:SCORE` is what analysis/ANALYZER/result.json has; `ANALYZER/TABLE[KEY].COLUMN` the least that TABLE.csv
+    has in a line that begins with KEY, or, as in `[KEY | NEXT]`, with two cells. DATA in `words` is where MNIST and
+    CIFAR-10 lie.
     """
 
     recipe: str
@@ -158,12 +159,15 @@ def looks(folder: Path, score: str) -> Looks:
 
 
 def in_table(place: Path, which: str) -> float | None:
-    """TABLE[KEY].COLUMN."""
+    """TABLE[KEY].COLUMN, the least of such lines."""
     name, _, rest = which.partition("[")
     key, _, column = rest.rpartition("].")
+    begins = key.split(" | ")
     with (place / f"{name}.csv").open(newline="") as file:
-        lines = [line for line in csv.DictReader(file) if next(iter(line.values())) == key]
-    return rounded(float(lines[0][column])) if lines and lines[0][column] else None
+        lines = [line for line in csv.DictReader(file) if list(line.values())[: len(begins)] == begins]
+    truth = {"True": 1.0, "False": 0.0}
+    found = [truth[text] if text in truth else float(text) for line in lines if (text := line[column])]
+    return rounded(min(found, default=None))
 
 
 def rounded(value: object) -> float | None:
@@ -241,7 +245,7 @@ def beside(name: str, row: Row, now: Mapping[str, Any], before: Recorded) -> Ite
         yield f"{name}: nothing is recorded"
         return
     lines = [
-        f"{name} {score} after {step}: {spread(values, 4)}, recorded {spread(there, 4)}"
+        f"{name} {score} after {step}: {spread(Values(values), 4)}, recorded {spread(there, 4)}"
         for score, at in now["scores"].items()
         for step, values in at.items()
         if (there := before[name](score, int(step)))

@@ -14,23 +14,24 @@ recipes/vgrow_mnist5k.toml has it (24 channels, steps of 20), for each divergenc
 
 from __future__ import annotations
 
+import math
+import re
 from itertools import product
 from statistics import mean
 
 from drawing import over_steps, plain
-from ledger import Claim, Finding, Found, Judge, Recorded, spread
+from ledger import Claim, Finding, Found, Judge, Recorded, difference, spread
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rows import Row, main
-from scipy import stats
 
 PAPER = "vgrow"
 TITLE = "VGrow: variational gradient flow"
 PICTURE = "Samples of high quality in the plane, and FD of digits, over outer loops, for the four divergences"
 DIVERGENCES = {"kl": "#08519c", "js": "#31a354", "logd": "#f0a30a", "jeffreys": "#d62728"}
 STATEMENTS = (
-    *("definition", "lemma_1_1", "lemma_1_2", "lemma_1_3", "theorem_1_1", "theorem_1_2", "theorem_1_3"),
-    *("svgd", "flow", "arrival"),
+    *("Definition", "Lemma 1.1", "Lemma 1.2", "Lemma 1.3", "Theorem 1.1", "Theorem 1.2", "Theorem 1.3"),
+    *("SVGD", "Flow", "Arrival"),
 )
 FD, HALVES = "frechet:FD(mnist_cnn.hidden)", "frechet:FD(mnist_cnn.hidden)_real_halves"
 JUDGE = '{ use = "frechet", encoder = { use = "mnist_cnn", layer = "hidden" } }'
@@ -48,8 +49,13 @@ WHOLE = {"ring8": 8, "circles": 32}
 GOOD = 0.9
 """Share of samples that are of high quality, at least."""
 ALIKE, LEARNT = 1.5, 2.0
-"""The largest of the divergences' mean distances over the smallest, up to which their quality is called comparable; by
-what factor the distance falls from the first look, at least, for there to be anything to compare."""
+"""The factor between two distances up to which quality is called comparable, and training steady; by what factor the
+distance falls from the first look, at least, for there to be anything to compare."""
+
+
+def score_of(statement: str) -> str:
+    """The name of its worst error among the scores."""
+    return re.sub(r"\W", "_", statement.lower())
 
 
 def plane(data: str, name: str) -> Row:
@@ -78,6 +84,7 @@ def published(name: str, channels: int, loops: int) -> Row:
         ),
         steps=loops,
         every=50,
+        seeds=2,
         scores=(FD, HALVES),
     )
 
@@ -86,7 +93,10 @@ ROWS = {
     "theory": Row(
         recipe="vgrow_theory",
         steps=0,
-        scores=tuple(f"vgrow.theory:{name}" for name in (*STATEMENTS, "checks", "all_ok")),
+        scores=(
+            *(f"vgrow.theory:{name}" for name in (*map(score_of, STATEMENTS), "checks", "all_ok")),
+            *(f"vgrow.theory/statements[{name}].ok" for name in STATEMENTS),
+        ),
     ),
     **{f"plane/{data}/{name}": plane(data, name) for data, name in product(PLANE, DIVERGENCES)},
     **{
@@ -125,20 +135,19 @@ TABLES = [
 
 
 def theory(*names: str) -> Judge:
-    """Whether all checks of the theory hold, each to within its own tolerance."""
+    """Confirmed where each of its checks holds to within its own tolerance; else refuted."""
 
     def judge(recorded: Recorded) -> Finding:
         found = recorded["theory"]
-        worst = ", ".join(f"{found(f'vgrow.theory:{name}')[0]:.1e}" for name in names)
-        checks, holds = found("vgrow.theory:checks")[0], bool(found("vgrow.theory:all_ok")[0])
-        said = f"all {checks:.0f} checks hold" if holds else f"some of {checks:.0f} checks fail"
-        return Finding(f"worst relative error {worst}; {said}", "confirmed" if holds else "refuted")
+        worst = ", ".join(f"{name}: {found(f'vgrow.theory:{score_of(name)}')[0]:.1e}" for name in names)
+        holds = all(found(f"vgrow.theory/statements[{name}].ok")[0] for name in names)
+        return Finding(f"worst relative error of {worst}", "confirmed" if holds else "refuted")
 
     return judge
 
 
 def draws_all(data: str) -> Judge:
-    """Whether every seed of every divergence reaches all modes, and nearly all samples are of high quality.
+    """Confirmed where every seed of all four reaches all modes, and nine of ten samples in the mean are good.
 
     Refuted where no seed of one of them reaches all.
     """
@@ -156,29 +165,31 @@ def draws_all(data: str) -> Judge:
 
 
 def comparable(pattern: str) -> Judge:
-    """Whether the divergences' mean distances are within a factor of each other, of samplers that have learnt."""
+    """Confirmed where the worst mean FD is surely less than 1.5 times the best, refuted where surely more.
+
+    Open for one seed, and where one of the four has not halved its FD since the first look.
+    """
 
     def judge(recorded: Recorded) -> Finding:
         rows = {name: recorded[pattern.format(name)] for name in DIVERGENCES}
         found = {name: row(FD) for name, row in rows.items()}
+        logs = sorted(([*map(math.log, values)] for values in found.values()), key=mean)
         text = ", ".join(f"{name} {spread(values, 1)}" for name, values in found.items())
-        factor = max(map(mean, found.values())) / min(map(mean, found.values()))
-        text = f"FD {text}: a factor of {factor:.2f} between best and worst (comparable: up to {ALIKE})"
+        text = f"FD {text}; worst over best {math.exp(mean(logs[-1]) - mean(logs[0])):.2f}"
         if not all(map(has_learnt, rows.values())):
             return Finding(text, "open", "not all have learnt")
         if min(map(len, found.values())) < 2:
             return Finding(text, "open", "one seed")
-        p = float(stats.f_oneway(*found.values()).pvalue)
-        return Finding(
-            f"{text}; p that the means are equal {p:.2g}",
-            "confirmed" if factor <= ALIKE else "refuted" if p <= 0.05 else "open",
-        )
+        apart = difference(logs[-1], logs[0], math.comb(len(logs), 2))
+        text += f" ({math.exp(apart.low):.2f} to {math.exp(apart.high):.2f})"
+        alike, unlike = apart.high < math.log(ALIKE), apart.low > math.log(ALIKE)
+        return Finding(text, "confirmed" if alike else "refuted" if unlike else "open")
 
     return judge
 
 
 def steady(pattern: str) -> Judge:
-    """Whether no look finds samples much worse than the best so far, of samplers that have learnt."""
+    """Confirmed where no look finds samples worse than 1.5 times the best FD before it, in any seed; else refuted."""
 
     def judge(recorded: Recorded) -> Finding:
         rows = {name: recorded[pattern.format(name)] for name in DIVERGENCES}
@@ -247,31 +258,26 @@ def glance(panel: Axes, recorded: Recorded) -> bool:
 
 
 THEORY = {
-    "The first variation of an f-divergence is f'(r)": ("Lemma 1.1", ("lemma_1_1",)),
+    "The first variation of an f-divergence is f'(r)": ("Lemma 1.1", ("Lemma 1.1",)),
     "Along the flow the divergence falls at the rate of the velocity's mean square": (
         "Lemma 1.2",
-        ("lemma_1_2", "flow"),
+        ("Lemma 1.2", "Flow"),
     ),
-    "Logistic regression learns the density ratio": ("Lemma 1.3", ("lemma_1_3",)),
-    "f''(r) times the gradient of r is the gradient of the divergence": ("Theorem 1.1", ("theorem_1_1",)),
-    "Densities follow the Vlasov-Fokker-Planck equation": ("Theorem 1.2", ("theorem_1_2",)),
+    "Logistic regression learns the density ratio": ("Lemma 1.3", ("Lemma 1.3",)),
+    "f''(r) times the gradient of r is the gradient of the divergence": ("Theorem 1.1", ("Theorem 1.1",)),
+    "Densities follow the Vlasov-Fokker-Planck equation": ("Theorem 1.2", ("Theorem 1.2",)),
     "The logD trick minimises the logD divergence, twice the KL divergence of (p + q) / 2 from p": (
         "Theorem 1.3",
-        ("theorem_1_3",),
+        ("Theorem 1.3",),
     ),
-    "SVGD is the KL flow in a kernel's space": ("Relation to SVGD", ("svgd",)),
+    "SVGD is the KL flow in a kernel's space": ("Relation to SVGD", ("SVGD",)),
 }
 PUBLISHED = "with the networks and options of Tables 1 to 3, but for"
 CLAIMS = [
     *(Claim(says=says, where=where, rows=("theory",), judge=theory(*names)) for says, (where, names) in THEORY.items()),
-    Claim(
-        says="FIDs of 2 on MNIST, 5 on Fashion-MNIST, 21 on CIFAR-10 and 7 on CelebA, with each divergence",
-        where="the authors' later progressive variant",
-        lack="that variant grows its networks, and the Inception network is not to be had",
-    ),
     *(
         Claim(
-            says=f"Each of the four draws all of {what}, nine of ten samples of high quality",
+            says=f"Each of the four divergences draws all of {what}, nine of ten samples of high quality",
             where="the authors' toys in their code",
             rows=(f"plane/{data}/*",),
             judge=draws_all(data),
@@ -279,7 +285,7 @@ CLAIMS = [
         )
         for data, what in (
             ("ring8", "the ring of 8 Gaussians"),
-            ("circles", "the two circles, by steps of 0.3"),
+            ("circles", "the two circles, by steps of 0.3 (Jeffreys 0.15)"),
             ("circles_by_large_steps", "the two circles, by the authors' steps of 1"),
         )
     ),
@@ -312,7 +318,9 @@ NOTES = """\
 The theory is checked numerically on Gaussians, each check to a tolerance of its own
 ([how](vgrow.md#the-theory-checked-vgrowtheory)): the errors of Lemma 1.3 and of SVGD are those of finite samples, that
 of the flow those of Euler's steps. Lemma 1.3's display and Theorem 1.2's determinant slip in print, and are checked as
-corrected. Jeffreys' factor is clipped to [1, 100] in the demonstration, where steps are long.
+corrected. The four divergences are KL, Jensen-Shannon, logD and Jeffreys; the factor of the last is clipped to [1, 100]
+in the demonstration, where steps are long. The authors' FIDs of 2 (MNIST) to 21 (CIFAR-10) are of another method of
+theirs, which grows its networks.
 """
 
 if __name__ == "__main__":
