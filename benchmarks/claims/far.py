@@ -398,7 +398,7 @@ def draws_the_others(recorded: Recorded) -> Finding:
 
 
 def covers_more_modes(recorded: Recorded) -> Finding:
-    """Confirmed where more runs of FAR than of R1 have all modes of ring or grid (Fisher's test), refuted where fewer."""
+    """Confirmed where more runs of FAR than of R1 have all modes of ring or grid (Fisher), refuted where fewer."""
     whole = {"ring8": 8, "grid25": 25}
     found = {method: {data: at(recorded, data, method)(MODES[0]) for data in whole} for method in ("far", "r1")}
     have = {method: [n == whole[data] for data, modes in of.items() for n in modes] for method, of in found.items()}
