@@ -58,7 +58,7 @@ ROWS = {
         recipe="cgan_mnist",
         words=("dataset.root=DATA", "~discriminator.max_norm", f"analyze=[{', '.join(ANALYSES)}]"),
         steps=6_000,
-        every=200,
+        every=100,
         scores=(PARZEN, FD, ASKED),
     ),
     "convolutions": Row(recipe="cgan_mnist5k", steps=3_000, every=1_000, seeds=3, scores=(FD, ASKED, WORST)),
