@@ -102,6 +102,11 @@ class Found:
         return self.steps < int(self.row["of"])
 
     @property
+    def is_over(self) -> bool:
+        """Whether there is no more to run: it is whole, or its numbers ended."""
+        return bool(self.diverged) or not self.is_cut
+
+    @property
     def diverged(self) -> str:
         """Where its numbers ended, and which; nothing where they did not."""
         return str(self.row.get("diverged", ""))

@@ -129,7 +129,7 @@ def commands(paper: ModuleType, recorded: Recorded) -> Iterator[str]:
     for group, names in groups.items():
         rows = [paper.ROWS[name] for name in names]
         data = " --data DATA" if any(row.needs_data for row in rows) else ""
-        whole = sum(name in recorded and not recorded[name].is_cut for name in names)
+        whole = sum(name in recorded and recorded[name].is_over for name in names)
         hours = sum(recorded[name].row["seconds"] for name in names if name in recorded) / 3600
         took = f", {hours:.1f} hours" if hours >= 0.05 else ""
         command = f"python benchmarks/claims/{paper.PAPER}.py --rows {group}{data}"

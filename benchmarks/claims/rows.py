@@ -290,8 +290,8 @@ def main(
     if not chosen:
         parser.error(f"--rows {' '.join(options.rows)}: no such row; --list names them")
     if options.missing:
-        whole = {name for name, found in Recorded.read(paper).items() if found.diverged or not found.is_cut}
-        chosen = {name: row for name, row in chosen.items() if name not in whole}
+        over = {name for name, found in Recorded.read(paper).items() if found.is_over}
+        chosen = {name: row for name, row in chosen.items() if name not in over}
     if options.list:
         for name, row in chosen.items():
             apart = f", looks {row.every:,} apart" if row.every else ""
