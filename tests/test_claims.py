@@ -28,12 +28,14 @@ def claims():
         pytest.importorskip(plugin)
     sys.path.insert(0, str(CLAIMS))
     try:
+        import far_in_plane
         import ledger
         import page
         import rows
     finally:
         sys.path.remove(str(CLAIMS))
-    return SimpleNamespace(page=page, ledger=ledger, rows=rows, **{paper.PAPER: paper for paper in page.PAPERS})
+    papers = {paper.PAPER: paper for paper in page.PAPERS}
+    return SimpleNamespace(page=page, ledger=ledger, rows=rows, far_in_plane=far_in_plane, **papers)
 
 
 def test_the_page_is_what_was_recorded(claims):
@@ -248,7 +250,7 @@ def around(value):
 
 @pytest.mark.parametrize(("far", "verdict"), [(0.5, "confirmed"), (0.98, "refuted"), (1.5, "refuted"), (0.9, "open")])
 def test_a_verdict_follows_the_numbers(claims, far, verdict):
-    paper, names = claims.far, ["plane/gaussian/r1", "plane/gaussian/far"]
+    paper, names = claims.far_in_plane, ["plane/gaussian/r1", "plane/gaussian/far"]
     scores = {"r1": {paper.W2: (around(1.0), around(1.0))}, "far": {paper.W2: (around(1.0), around(far)[::-1])}}
     recorded = made_up(claims, names, **scores)
     claim = next(claim for claim in paper.CLAIMS if claim.says == "FAR generalises much better than R1 on the Gaussian")
@@ -268,7 +270,7 @@ def test_a_verdict_follows_the_numbers(claims, far, verdict):
     [(1.0, 0.4, "confirmed", "confirmed"), (1.0, 0.95, "refuted", "open"), (1.0, 1.02, "refuted", "refuted")],
 )
 def test_over_fitting_is_coming_nearer_by_more_than_a_little(claims, early, late, over_fits, worse):
-    paper = claims.far
+    paper = claims.far_in_plane
     memory, w2 = (around(early), around(late)), (around(1.0), [1.0 + early - late + e for e in (-0.05, 0.04, 0.01)])
     recorded = made_up(claims, ["plane/gaussian/r1"], r1={paper.MEMORY: memory, paper.W2: w2})
     assert paper.over_fits_later("r1")(recorded).verdict == over_fits
@@ -276,7 +278,7 @@ def test_over_fitting_is_coming_nearer_by_more_than_a_little(claims, early, late
 
 
 def test_discriminators_without_a_gradient_at_the_samples_are_left_out(claims):
-    paper = claims.far
+    paper = claims.far_in_plane
     names = [f"plane/{data}/{method}" for data in paper.LENGTHS for method in ("r1", "far")]
     scores = {
         "r1": {paper.PULL: (around(1.0), around(1.0))},
@@ -294,7 +296,7 @@ def test_discriminators_without_a_gradient_at_the_samples_are_left_out(claims):
 
 
 def test_numbers_of_samples_counted_as_real_are_compared_by_rank(claims):
-    paper, names = claims.far, [f"counted/{count}_of_256" for count in claims.far.COUNTED]
+    paper, names = claims.far_in_plane, [f"counted/{count}_of_256" for count in claims.far_in_plane.COUNTED]
     judge = paper.with_more(paper.COUNTED, "counted/{}_of_256", paper.PULL, -1)
     pulls = dict(zip((name.split("/")[-1] for name in names), (4.0, 3.0, 2.0, 1.0), strict=True))
     falling = {name: {paper.PULL: (around(1.0), around(pull))} for name, pull in pulls.items()}

@@ -225,7 +225,7 @@ class Trend:
         return f"rank correlation {self.rho:+.2f}, p {self.p:.2g}"
 
 
-def trend(values: Mapping[float, Sequence[float]]) -> Trend:
+def trend(values: Mapping[int, Sequence[float]]) -> Trend:
     """Of all seeds' values with what they belong to. TooFew for fewer than two of these."""
     if len(values) < 2:
         raise TooFew("fewer than two settings")

@@ -279,7 +279,8 @@ def normal_over_repeats(pattern: str) -> Judge:
     """Confirmed where no test rejects in any GAN; refuted where in every one most do, and few of the control's."""
 
     def judge(recorded: Recorded) -> Finding:
-        told, rejected, odd = [], [], []
+        told, odd = [], []
+        rejected: list[float] = []
         for name, found in gans(recorded, pattern).items():
             own, control = found(SIMULATIONS[0]), found(SIMULATIONS[8])
             shape = f"skewness {spread(found(SIMULATIONS[4]))}; normal features {mean(control):.1f}"
@@ -353,15 +354,15 @@ def ratios(of: Sequence[float], over: Sequence[float]) -> list[float]:
     return [a / b for a, b in zip(of, over, strict=True)]
 
 
-def other_laws(found: Found) -> Iterable[list[float]]:
+def other_laws(found: Found) -> Iterable[Sequence[float]]:
     return [found(ratio_of(law)) for law in LAWS]
 
 
-def other_weights(found: Found) -> Iterable[list[float]]:
+def other_weights(found: Found) -> Iterable[Sequence[float]]:
     return [ratios(found(f"{which}:ks"), found(f"{which}:ks_trained")) for which in WEIGHTS]
 
 
-def from_normal(found: Found) -> Iterable[list[float]]:
+def from_normal(found: Found) -> Iterable[Sequence[float]]:
     return [ratios(found(SPECTRUM[i]), found(SPECTRUM[i + 1])) for i in (0, 3)]
 
 
@@ -372,7 +373,7 @@ COLOURS = {
     "digits/vgrow": "#f0a30a",
     "digits/drift": "#d62728",
 }
-QUESTIONS: dict[str, tuple[list[str], Callable[[Found], Iterable[list[float]]]]] = {
+QUESTIONS: dict[str, tuple[list[str], Callable[[Found], Iterable[Sequence[float]]]]] = {
     "under other laws of z": ([words for words, _ in LAWS.values()], other_laws),
     "with other weights": ([*WEIGHTS.values()], other_weights),
     "of features": (["from their mixture", "from normal ones"], from_normal),

@@ -1,0 +1,589 @@
+"""FAR in the plane: Section 6.1's Gaussian and ring, Appendix D's grid and spiral, with its four methods."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import product
+from statistics import mean
+
+import attrs
+from ledger import (
+    LEVEL,
+    Claim,
+    Difference,
+    Finding,
+    Found,
+    Judge,
+    Recorded,
+    TooFew,
+    Values,
+    Verdict,
+    against,
+    change,
+    changes,
+    differences,
+    judged,
+    spread,
+    trend,
+)
+from rows import Row
+from scipy import stats
+
+LENGTHS = {"gaussian": 200_000, "ring8": 500_000, "grid25": 200_000, "swissroll": 200_000}
+METHODS = {
+    "none": ("objective.fake_as_real=0", "objective.penalty=[]"),
+    "r1": ("objective.fake_as_real=0", "objective.penalty=r1"),
+    "interpolation": ("objective.fake_as_real=0", "objective.penalty=interpolation"),
+    "far": (),
+}
+COUNTED = (0, 8, 16, 32)
+"""Samples that are counted as real (M0) of 256 candidates: with none it is R1, with 32 the half that images have."""
+CANDIDATES = (16, 64, 256, 1_024)
+"""Of which 16 are counted (M1)."""
+RMSPROP = tuple(f'optimizer.{who}={{ use = "rmsprop", lr = 0.003 }}' for who in ("sampler", "discriminator"))
+FIGURE_1 = {"none": "a, e", "r1": "b, f", "interpolation": "c, g"}
+ON_OTHERS = ("ring8", "grid25", "swissroll")
+BY_RMSPROP = ("gaussian", "ring8")
+NAMES = {"none": "no penalty", "r1": "R1", "interpolation": "the penalty on interpolations"}
+IN_THE_END = ("plane/*/r1", "plane/*/far")
+
+MUCH = 0.1
+"""What is called much, as a share: of a distance, or of the memorization ratio."""
+MODES = ("mode_coverage:modes_covered", "mode_coverage:high_quality_share")
+W2, MEMORY, COPIES = "two_sample:sliced_w2", "memorization:distance_ratio", "memorization:close_share"
+PULL = "far.gradient_explosion:close_gradient_median"
+RATIO = "far.gradient_explosion:close_far_ratio"
+OTHERS = ("two_sample:sliced_w2_real", RATIO)
+LOSSES = ("losses:discriminator_loss", "losses:sampler_loss")
+
+# ------------------------------------------------------------------ what is run
+
+
+def plane(data: str, method: str, steps: int, every: int, *words: str) -> Row:
+    modes = () if data == "swissroll" else MODES
+    return Row(
+        recipe=f"far_{data}",
+        words=(*METHODS[method], *words, "train.compile=true", "train.log_every=500"),
+        steps=steps,
+        every=every,
+        seeds=5,
+        replicas=True,
+        scores=(*modes, W2, MEMORY, COPIES, PULL, *OTHERS, *LOSSES),
+    )
+
+
+def counted(count: int, candidates: int) -> Row:
+    """The ring with so many of so many counted as real; with none it is R1. Fewer looks, and none that only draws."""
+    words = (f"objective.fake_as_real={count}", f"objective.candidates={candidates}") if count else ()
+    names = ("mode_coverage", "two_sample", "memorization", "far.gradient_explosion", "losses")
+    looks = ", ".join(f'{{ use = "{name}" }}' for name in names)
+    return plane("ring8", "far" if count else "r1", 50_000, 10_000, *words, f"analyze=[{looks}]")
+
+
+ROWS = {
+    **{
+        f"plane/{data}/{method}": plane(data, method, LENGTHS[data], LENGTHS[data] // 10)
+        for data, method in product(LENGTHS, METHODS)
+    },
+    **{
+        f"rmsprop/{data}/{method}": plane(data, method, 20_000, 5_000, *RMSPROP)
+        for data, method in product(BY_RMSPROP, METHODS)
+    },
+    **{
+        f"counted/{count}_of_{candidates}": counted(count, candidates)
+        for count, candidates in dict.fromkeys([*product(COUNTED, [256]), *product([16], CANDIDATES)])
+    },
+}
+IN_THE_PLANE = {
+    "modes": (MODES[0], 1, 1.0),
+    "high quality, %": (MODES[1], 1, 100.0),
+    "sliced W2": (W2, 3, 1.0),
+    "of the law": (OTHERS[0], 3, 1.0),
+    "memorization": (MEMORY, 2, 1.0),
+    "copies, %": (COPIES, 1, 100.0),
+    "pull": (PULL, 4, 1.0),
+    "discriminator's loss": (LOSSES[0], 3, 1.0),
+    "sampler's": (LOSSES[1], 3, 1.0),
+}
+TABLES = [
+    (
+        "Of 2,500 samples one is of high quality within 3 standard deviations of the nearest mode. Sliced W2 is to "
+        "held-out points, and beside it that of other held-out points; copies of the training data have a memorization "
+        "ratio of 0, the law itself 1.",
+        "plane/*",
+        IN_THE_PLANE,
+    ),
+    ("The same with RMSProp at the same rate.", "rmsprop/*", IN_THE_PLANE),
+    ("The ring with so many samples counted as real, of so many candidates.", "counted/*", IN_THE_PLANE),
+]
+
+# ------------------------------------------------------------------ what that says of the claims
+
+
+def at(recorded: Recorded, data: str, method: str) -> Found:
+    return recorded[f"plane/{data}/{method}"]
+
+
+def pulled(found: Found, score: str) -> Values:
+    """The score of the seeds whose discriminator has a gradient at the samples: no other says anything of its pull.
+
+    TooFew where fewer than two have one.
+    """
+    pulls = found(PULL)
+    there = [seed for seed, pull in pulls.by_seed.items() if pull > 0]
+    if len(there) < 2:
+        raise TooFew(f"{len(pulls) - len(there)} of {len(pulls)} discriminators have no gradient in {found.name}")
+    return found(score).where(there)
+
+
+def left_out(*rows: Found) -> str:
+    """How many discriminators have no gradient at the samples."""
+    count = sum(pull == 0 for found in rows for pull in found(PULL))
+    return f"; {count} without a gradient at the samples left out" if count else ""
+
+
+def second_half(found: Found, score: str) -> Values:
+    """The mean over the looks of the second half."""
+    looks = found.looked(score)
+    return found.averaged(score, looks[len(looks) // 2 :])
+
+
+def half_way_and_late(found: Found, score: str) -> tuple[Values, Values]:
+    """Means over the three looks about the middle, and over the last three; of fewer than six the single ones."""
+    looks = found.looked(score)
+    middle = len(looks) // 2 - 1
+    early, late = (looks[middle - 1 : middle + 2], looks[-3:]) if len(looks) >= 6 else ([looks[middle]], looks[-1:])
+    return found.averaged(score, early), found.averaged(score, late)
+
+
+def biased(recorded: Recorded) -> Finding:
+    """Confirmed where sliced W2 is surely more than twice that of two sets of the law, refuted where surely less."""
+    none = at(recorded, "gaussian", "none")
+    law = mean(none(OTHERS[0]))
+    side = against(none(W2), 2 * law)
+    text = f"sliced W2 {spread(none(W2))}, of the law {law:.2f}"
+    return Finding(text, "confirmed" if side > 0 else "refuted" if side < 0 else "open")
+
+
+def over_fits_later(method: str) -> Judge:
+    """Confirmed where the memorization ratio (copies 0, the law 1) surely falls by more than a tenth from half-way on.
+
+    Refuted where it surely does not, and ends above .9. Three looks each.
+    """
+
+    def judge(recorded: Recorded) -> Finding:
+        early, late = half_way_and_late(at(recorded, "gaussian", method), MEMORY)
+        nearer = change(late, early)
+        text = f"the memorization ratio goes from {spread(early)} to {spread(late)}: {nearer.told()}"
+        fine = nearer.low > -MUCH and mean(late) > 1 - MUCH
+        return Finding(text, "confirmed" if nearer.high < -MUCH else "refuted" if fine else "open")
+
+    return judge
+
+
+def worse_later(method: str) -> Judge:
+    """Confirmed where sliced W2 surely grows from half-way on (three looks each); refuted where surely by < 10 %."""
+
+    def judge(recorded: Recorded) -> Finding:
+        early, late = half_way_and_late(at(recorded, "gaussian", method), W2)
+        further = change(late, early)
+        text = f"sliced W2 goes from {spread(early, 3)} to {spread(late, 3)}: {further.told(3)}"
+        small = further.high < MUCH * mean(early)
+        return Finding(text, "confirmed" if further.sign > 0 else "refuted" if small else "open")
+
+    return judge
+
+
+def stays(recorded: Recorded) -> Finding:
+    """Confirmed where sliced W2 surely grows by < 10 % from half-way on (three looks each), refuted where it grows."""
+    found = worse_later("far")(recorded)
+    other: dict[Verdict, Verdict] = {"confirmed": "refuted", "refuted": "confirmed", "open": "open"}
+    return attrs.evolve(found, verdict=other[found.verdict])
+
+
+def much_better(method: str, than: str) -> Judge:
+    """Confirmed where sliced W2 to the Gaussian is surely smaller by more than a tenth, refuted where surely not.
+
+    Seed by seed, means over the second half of training.
+    """
+
+    def judge(recorded: Recorded) -> Finding:
+        ours, other = (second_half(at(recorded, "gaussian", which), W2) for which in (method, than))
+        apart, margin = change(ours, other), MUCH * mean(other)
+        text = f"sliced W2 {spread(ours, 3)}, {NAMES[than]} {spread(other, 3)}: {apart.told(3)}"
+        if gone := sum(pull == 0 for pull in at(recorded, "gaussian", than)(PULL)):
+            text += f"; {gone} of its discriminators end without a gradient at the samples"
+        return Finding(text, "confirmed" if apart.high < -margin else "refuted" if apart.low > -margin else "open")
+
+    return judge
+
+
+def nearer(rows: str, sets: Sequence[str], method: str, than: str) -> Judge:
+    """Confirmed where sliced W2 is surely the smaller on all of them, seed by seed; refuted where larger on one.
+
+    Means over the second half of training.
+    """
+
+    def judge(recorded: Recorded) -> Finding:
+        pairs = {
+            data: tuple(second_half(recorded[f"{rows}/{data}/{which}"], W2) for which in (method, than))
+            for data in sets
+        }
+        found = changes((ours, other) for ours, other in pairs.values())
+        told = [
+            f"{data} {spread(ours, 3)}, {NAMES[than]} {spread(other, 3)}: {one.told(3)}"
+            for (data, (ours, other)), one in zip(pairs.items(), found, strict=True)
+        ]
+        return Finding("; ".join(told), judged(found, -1))
+
+    return judge
+
+
+def three_modes_at_first(recorded: Recorded) -> Finding:
+    """Confirmed where the number of modes after 100,000 steps is surely below 4, refuted where surely above 3."""
+    far = at(recorded, "ring8", "far")
+    found = far(MODES[0], 100_000)
+    text = f"{spread(found, 1)} modes after 100,000 steps, {spread(far(MODES[0], far.looked(MODES[0])[0]), 1)} after "
+    text += f"{far.looked(MODES[0])[0]:,}"
+    return Finding(text, "confirmed" if against(found, 4) < 0 else "refuted" if against(found, 3) > 0 else "open")
+
+
+def all_modes_in_the_end(recorded: Recorded) -> Finding:
+    """Confirmed where every seed has all 8, refuted where none has."""
+    found = at(recorded, "ring8", "far")(MODES[0])
+    whole = [modes == 8 for modes in found]
+    return Finding(f"{spread(found, 1)} modes", "confirmed" if all(whole) else "open" if any(whole) else "refuted")
+
+
+def draws_the_others(recorded: Recorded) -> Finding:
+    """Confirmed where every seed has all 25 modes, and the spiral within five times the distance of two of its sets.
+
+    Refuted where none has the modes, or none the spiral.
+    """
+    grid, roll = at(recorded, "grid25", "far")(MODES[0]), at(recorded, "swissroll", "far")
+    near = 5 * mean(roll(OTHERS[0]))
+    text = f"{spread(grid, 1)} of 25 modes; sliced W2 of the spiral {spread(roll(W2))}, five times the law's {near:.2f}"
+    whole, drawn = [modes == 25 for modes in grid], [distance <= near for distance in roll(W2)]
+    if all(whole + drawn):
+        return Finding(text, "confirmed")
+    return Finding(text, "open" if any(whole) and any(drawn) else "refuted")
+
+
+def covers_more_modes(recorded: Recorded) -> Finding:
+    """Confirmed where more runs of FAR than of R1 have all modes of ring or grid (Fisher), refuted where fewer."""
+    whole = {"ring8": 8, "grid25": 25}
+    found = {method: {data: at(recorded, data, method)(MODES[0]) for data in whole} for method in ("far", "r1")}
+    have = {method: [n == whole[data] for data, modes in of.items() for n in modes] for method, of in found.items()}
+    text = "; ".join(f"{data} {spread(found['far'][data], 1)}, R1 {spread(found['r1'][data], 1)}" for data in whole)
+    text += f"; all in {sum(have['far'])} of {len(have['far'])} runs, of R1 in {sum(have['r1'])} of {len(have['r1'])}"
+    p = float(stats.fisher_exact([[sum(of), len(of) - sum(of)] for of in have.values()]).pvalue)
+    more = mean(have["far"]) > mean(have["r1"])
+    return Finding(f"{text}, p {p:.2g}", "open" if p > LEVEL else "confirmed" if more else "refuted")
+
+
+def on_all_four(score: str, method: str, than: str, wanted: int) -> Judge:
+    """Confirmed where surely so on all four sets in the end, seed by seed; refuted where the other way on one."""
+    digits = 4 if score == PULL else 2
+
+    def judge(recorded: Recorded) -> Finding:
+        rows = {data: [at(recorded, data, which) for which in (method, than)] for data in LENGTHS}
+        pairs = {data: (pulled(ours, score), pulled(other, score)) for data, (ours, other) in rows.items()}
+        told = [
+            f"{data} {spread(ours, digits)}, {NAMES[than]} {spread(other, digits)}"
+            for data, (ours, other) in pairs.items()
+        ]
+        text = "; ".join(told) + left_out(*(found for pair in rows.values() for found in pair))
+        return Finding(text, judged(changes(pairs.values()), wanted))
+
+    return judge
+
+
+def pull_grows(recorded: Recorded) -> Finding:
+    """Confirmed where surely larger in the end than at the first look on all four; refuted where smaller on one."""
+    rows = {data: at(recorded, data, "r1") for data in LENGTHS}
+    pairs = {data: (found(PULL), found(PULL, found.looked(PULL)[0])) for data, found in rows.items()}
+    text = "; ".join(f"{data} {spread(early, 4)}, then {spread(late, 4)}" for data, (late, early) in pairs.items())
+    return Finding(text, judged(changes(pairs.values()), 1))
+
+
+def strongest_without_penalty(recorded: Recorded) -> Finding:
+    """Confirmed where the median gradient is larger at the closest tenth of samples than elsewhere in surely most runs.
+
+    Refuted where in surely few: a sign test over all runs that have a gradient at the first look.
+    """
+    found = {data: at(recorded, data, "none") for data in LENGTHS}
+    ratios = {data: row(RATIO, row.looked(RATIO)[0]) for data, row in found.items() if row.looked(RATIO)}
+    values = [value for of in ratios.values() for value in of]
+    above, below = sum(value > 1 for value in values), sum(value < 1 for value in values)
+    if above + below < 2:
+        raise TooFew("hardly a discriminator has a gradient at the first look")
+    p = float(stats.binomtest(above, above + below).pvalue)
+    text = f"close over elsewhere: {', '.join(f'{data} {spread(of)}' for data, of in ratios.items())}; "
+    text += f"above 1 in {above} of {above + below} runs, p {p:.2g}"
+    return Finding(text, "open" if p > LEVEL else "confirmed" if above > below else "refuted")
+
+
+def strongest_with_penalty(recorded: Recorded) -> Finding:
+    """Confirmed where that ratio is surely above 1 with both penalties on all four sets; refuted where below on one."""
+    ratios = {
+        f"{data} {NAMES[method]}": at(recorded, data, method)(RATIO)
+        for data, method in product(LENGTHS, ("r1", "interpolation"))
+    }
+    text = f"close over elsewhere: {', '.join(f'{name} {spread(values)}' for name, values in ratios.items())}"
+    signs = [against(values, 1, len(ratios)) for values in ratios.values()]
+    return Finding(text, "confirmed" if all(sign > 0 for sign in signs) else "refuted" if -1 in signs else "open")
+
+
+def with_more(settings: Sequence[int], name: str, score: str, wanted: int, *, first: bool = False) -> Judge:
+    """Confirmed where it surely goes that way on the ring, refuted where the other: by ranks, over all seeds."""
+
+    def judge(recorded: Recorded) -> Finding:
+        rows = {setting: recorded[name.format(setting)] for setting in settings}
+        values = {
+            setting: found(score, found.looked(score)[0]) if first else pulled(found, score)
+            for setting, found in rows.items()
+        }
+        found = trend(values)
+        digits = 4 if score == PULL else 2
+        text = ", ".join(f"{setting}: {spread(seeds, digits)}" for setting, seeds in values.items())
+        return Finding(f"{text}; {found.told()}", judged(found, wanted))
+
+    return judge
+
+
+def beside_r1(recorded: Recorded, look: int) -> tuple[str, list[Difference]]:
+    """Sliced W2 of FAR and R1 on all four, in words, and seed by seed: at the first look (0) or the last (-1)."""
+    rows = {data: [at(recorded, data, method) for method in ("far", "r1")] for data in LENGTHS}
+    pairs = {data: [found(W2, found.looked(W2)[look]) for found in pair] for data, pair in rows.items()}
+    found = changes((far, r1) for far, r1 in pairs.values())
+    told = [
+        f"{data} {spread(far)}, R1 {spread(r1)}: {one.told()}"
+        for (data, (far, r1)), one in zip(pairs.items(), found, strict=True)
+    ]
+    return f"sliced W2 {'; '.join(told)}", found
+
+
+def slower_at_first(recorded: Recorded) -> Finding:
+    """Confirmed where FAR is surely further from one law than R1 at the first look, and surely nearer to none.
+
+    Refuted where it is surely nearer to one, and further from none.
+    """
+    text, found = beside_r1(recorded, 0)
+    signs = {one.sign for one in found}
+    slower, faster = 1 in signs, -1 in signs
+    return Finding(text, "open" if slower == faster else "confirmed" if slower else "refuted")
+
+
+def catches_up(recorded: Recorded) -> Finding:
+    """Confirmed where it is surely not further by a tenth on any of the four; refuted where surely further on one."""
+    text, found = beside_r1(recorded, -1)
+    close = [one.high < MUCH * mean(at(recorded, data, "r1")(W2)) for data, one in zip(LENGTHS, found, strict=True)]
+    return Finding(text, "refuted" if any(one.sign > 0 for one in found) else "confirmed" if all(close) else "open")
+
+
+LINES = dict(zip(LOSSES, (("discriminator", 2 * math.log(2)), ("sampler", math.log(2))), strict=True))
+
+
+def away(line: float, far: Sequence[float], r1: Sequence[float]) -> tuple[list[float], list[float]]:
+    """How far the losses of both are from where they are in equilibrium."""
+    return [abs(loss - line) for loss in far], [abs(loss - line) for loss in r1]
+
+
+def losses_on_the_ring(recorded: Recorded) -> Finding:
+    """Confirmed where both losses are surely nearer to their lines than R1's; refuted where one is surely further."""
+    rows = [at(recorded, "ring8", method) for method in ("far", "r1")]
+    off = {who: away(line, *(pulled(found, score) for found in rows)) for score, (who, line) in LINES.items()}
+    found = differences(off.values())
+    told = [
+        f"{who} {spread(far, 5)} off, R1 {spread(r1, 5)}: {one.told(5)}"
+        for (who, (far, r1)), one in zip(off.items(), found, strict=True)
+    ]
+    return Finding("; ".join(told) + left_out(*rows), judged(found, -1))
+
+
+def losses_deviate(recorded: Recorded) -> Finding:
+    """Confirmed where both of R1's losses are surely further from their lines at the end than at the first look.
+
+    Refuted where one is surely nearer.
+    """
+    found = at(recorded, "ring8", "r1")
+    pairs = {
+        who: [Values(away(line, found(score, step), [])[0]) for step in (found.looked(score)[0], found.steps)]
+        for score, (who, line) in LINES.items()
+    }
+    text = "; ".join(f"{who} {spread(early, 4)} off, then {spread(late, 4)}" for who, (early, late) in pairs.items())
+    return Finding(text, judged(changes((late, early) for early, late in pairs.values()), 1))
+
+
+CLAIMS = [
+    Claim(
+        says="Without a penalty samples of the Gaussian are biased",
+        where="Section 6.1, Figure 1 (a, e)",
+        rows=("plane/gaussian/none",),
+        judge=biased,
+    ),
+    *(
+        Claim(
+            says=f"With {NAMES[method]} samples of the Gaussian over-fit to single points as training goes on",
+            where=f"Section 4.2, Figure 1 ({figure})",
+            rows=(f"plane/gaussian/{method}",),
+            judge=over_fits_later(method),
+        )
+        for method, figure in FIGURE_1.items()
+    ),
+    *(
+        Claim(
+            says=f"With {NAMES[method]} samples of the Gaussian generalise worse as training goes on",
+            where=f"Section 4.2, Figure 1 ({figure})",
+            rows=(f"plane/gaussian/{method}",),
+            judge=worse_later(method),
+        )
+        for method, figure in FIGURE_1.items()
+    ),
+    Claim(
+        says="With FAR samples of the Gaussian do not generalise worse as training goes on",
+        where="Section 6.1, Figure 1 (d, h)",
+        rows=("plane/gaussian/far",),
+        judge=stays,
+    ),
+    *(
+        Claim(
+            says=f"FAR generalises much better than {name} on the Gaussian",
+            where="Section 6.1, Figure 1 (d, h)",
+            rows=(f"plane/gaussian/{method}", "plane/gaussian/far"),
+            judge=much_better("far", method),
+        )
+        for method, name in NAMES.items()
+    ),
+    Claim(
+        says="R1 alleviates over-fitting compared with no penalty",
+        where="Section 4.2, Figure 1 (b, f)",
+        rows=("plane/gaussian/none", "plane/gaussian/r1"),
+        judge=much_better("r1", "none"),
+    ),
+    Claim(
+        says="On the ring FAR covers 3 modes at first",
+        where="Section 6.1, Figure 2 (b)",
+        rows=("plane/ring8/far",),
+        judge=three_modes_at_first,
+    ),
+    Claim(
+        says="On the ring FAR covers all modes in the end",
+        where="Section 6.1, Figure 2 (d)",
+        rows=("plane/ring8/far",),
+        judge=all_modes_in_the_end,
+    ),
+    Claim(
+        says="FAR draws the 25 Gaussians and the spiral",
+        where="Appendix D, Figure 9",
+        rows=("plane/grid25/far", "plane/swissroll/far"),
+        judge=draws_the_others,
+    ),
+    Claim(
+        says="Without a penalty the sampler's gradient explodes at generated points close to a real one",
+        where="Sections 3 and 4.2, eq. 4 and 6",
+        rows=("plane/*/none",),
+        judge=strongest_without_penalty,
+        to_the_end=False,
+    ),
+    Claim(
+        says="With R1 that gradient grows as training goes on",
+        where="Section 4.2",
+        rows=("plane/*/r1",),
+        judge=pull_grows,
+    ),
+    Claim(
+        says="It is lowered less by the penalty on interpolations than by R1",
+        where="Section 4.2",
+        rows=("plane/*/r1", "plane/*/interpolation"),
+        judge=on_all_four(PULL, "interpolation", "r1", 1),
+    ),
+    Claim(
+        says="FAR lowers it",
+        where="Sections 1, 4.3",
+        rows=IN_THE_END,
+        judge=on_all_four(PULL, "far", "r1", -1),
+    ),
+    Claim(
+        says="FAR lowers it more than it lowers the gradient elsewhere",
+        where="Section 4.3",
+        rows=IN_THE_END,
+        judge=on_all_four(RATIO, "far", "r1", -1),
+    ),
+    Claim(
+        says="The more samples are counted as real, the smaller it is",
+        where="Section 4.3, of M0 in Section 5",
+        rows=tuple(f"counted/{count}_of_256" for count in COUNTED),
+        judge=with_more(COUNTED, "counted/{}_of_256", PULL, -1),
+    ),
+    Claim(
+        says="The more candidates these are chosen from, the smaller it is",
+        where="Section 5, of M1",
+        rows=tuple(f"counted/16_of_{candidates}" for candidates in CANDIDATES),
+        judge=with_more(CANDIDATES, "counted/16_of_{}", PULL, -1),
+    ),
+    Claim(
+        says="The more samples are counted as real, the slower real ones are covered at first",
+        where="Section 5",
+        rows=tuple(f"counted/{count}_of_256" for count in COUNTED),
+        judge=with_more(COUNTED, "counted/{}_of_256", W2, 1, first=True),
+    ),
+    Claim(
+        says="FAR may be slower than R1 at first",
+        where="Sections 5, 6.2.1",
+        rows=IN_THE_END,
+        judge=slower_at_first,
+    ),
+    Claim(
+        says="FAR is not behind R1 in the end",
+        where="Sections 5, 6.2.1",
+        rows=IN_THE_END,
+        judge=catches_up,
+    ),
+    *(
+        Claim(
+            says=f"FAR is nearer than {name} to the laws of the ring, the grid and the spiral",
+            where="the abstract says that it is more faithful",
+            rows=tuple(f"plane/{data}/{which}" for data in ON_OTHERS for which in (method, "far")),
+            judge=nearer("plane", ON_OTHERS, "far", method),
+            ours=True,
+        )
+        for method, name in NAMES.items()
+    ),
+    Claim(
+        says="FAR is nearer than R1 to the laws of the Gaussian and the ring with RMSProp, after 20,000 steps",
+        where="Section 6.2 takes RMSProp for images",
+        rows=("rmsprop/*/r1", "rmsprop/*/far"),
+        judge=nearer("rmsprop", BY_RMSPROP, "far", "r1"),
+        ours=True,
+    ),
+    Claim(
+        says="With either penalty the gradient is still the larger at generated points close to a real one",
+        where="Section 4.2",
+        rows=("plane/*/r1", "plane/*/interpolation"),
+        judge=strongest_with_penalty,
+        ours=True,
+    ),
+    Claim(
+        says="R1's losses go away from 2 log 2 and log 2 as training goes on, on the ring",
+        where="Section 6.2.1, Figure 5 say so of images",
+        rows=("plane/ring8/r1",),
+        judge=losses_deviate,
+        ours=True,
+    ),
+    Claim(
+        says="FAR covers modes that R1 misses, in the plane",
+        where="Section 6.2.1 says so of images",
+        rows=("plane/ring8/r1", "plane/ring8/far", "plane/grid25/r1", "plane/grid25/far"),
+        judge=covers_more_modes,
+        ours=True,
+    ),
+    Claim(
+        says="FAR's losses are nearer to 2 log 2 and log 2 than R1's, on the ring",
+        where="Section 6.2.1, Figures 5, 7, 8 say so of images",
+        rows=("plane/ring8/r1", "plane/ring8/far"),
+        judge=losses_on_the_ring,
+        ours=True,
+    ),
+]
