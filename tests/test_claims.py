@@ -90,7 +90,7 @@ def test_a_row_is_run_once_goes_on_and_is_recorded(claims, row, tmp_path, monkey
     assert "| `plane/far` | 2 seeds, 2 of 4 steps |" in main("--rows", "plane/far", "--steps", "2").out
     said = main("--record")
     assert "1 rows" in said.out
-    assert "plane/other: 0 of 1 runs are there" in said.err
+    assert "plane/other: 0 of 1 runs are there, and none is over" in said.err
     early = recorded.read("far")["plane/far"]
     assert (early.looked(W2), early.is_cut) == ([2], True)
     assert [line.split(":")[0] for line in main("--missing", "--list").out.splitlines()] == ["plane/far", "plane/other"]
@@ -163,8 +163,36 @@ def test_seeds_of_several_runs_are_those_at_looks_that_all_had(claims, tmp_path)
             value = "nan" if seed == 1 and step == 2 else 10 * step + seed
             (at / "result.json").write_text(json.dumps({"step": step, "scores": {"FD(mnist_cnn.hidden)": value}}))
     each = [claims.rows.looks(folder, "frechet:FD(mnist_cnn.hidden)") for folder in folders]
-    assert claims.rows._of_all(each) == {2: [20, None, 22]}
-    assert claims.rows._of_all(each[:2]) == {2: [20, None], 4: [40, 41]}
+    assert claims.rows._of_all(dict(enumerate(each)), 3) == {2: [20, None, 22]}
+    assert claims.rows._of_all({0: each[0], 1: each[1]}, 3) == {2: [20, None, None], 4: [40, 41, None]}
+
+
+def test_seeds_of_one_row_may_be_recorded_one_after_the_other(claims):
+    made = {"command": "gflow run x", "of": 4, "every": 2, "seeds": 3, "steps": 4, "seconds": 5}
+    made |= {"processor": "A", "torch": "2", "gflow": "abc", "precision": "float32"}
+    first = {**made, "missing": [1, 2], "scores": {"x": {"2": [1.0, None, None], "4": [2.0, None, None]}}}
+    second = {
+        **made,
+        "processor": "B",
+        "missing": [0, 2],
+        "scores": {"x": {2: [None, 3.0, None], 4: [None, 4.0, None]}},
+    }
+    both = claims.rows.combined(first, second)
+    assert both["scores"] == {"x": {2: [1.0, 3.0, None], 4: [2.0, 4.0, None]}}
+    assert (both["missing"], both["processor"], both["seconds"], both["gflow"]) == ([2], "A and B", 10, "abc")
+    found = claims.ledger.Found("row", json.loads(json.dumps(both)))
+    assert (found.is_cut, found.runs_over, list(found("x"))) == (True, [0, 1], [2.0, 4.0])
+    assert claims.ledger.length_of(found) == "2 of 3 seeds, 4 steps"
+    claim = claims.ledger.Claim(
+        says="", where="", rows=("row",), judge=lambda _: claims.ledger.Finding("", "confirmed")
+    )
+    assert claim.finding(claims.ledger.Recorded({"row": both}), ["row"]).lack == "2 of 3 seeds so far"
+
+    assert claims.rows.combined(None, second) == second
+    shorter = {**made, "steps": 2, "missing": [], "scores": {"x": {2: [9.0] * 3}}}
+    assert claims.rows.combined(first, shorter) == first  # what came further stays
+    other = {**shorter, "command": "gflow run y"}
+    assert claims.rows.combined(first, other) == other
 
 
 def test_a_score_in_a_table_is_found_by_the_beginning_of_its_line(claims, tmp_path):

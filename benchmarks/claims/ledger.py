@@ -68,11 +68,11 @@ class Values(tuple[float, ...]):
     of: int
     """How many seeds there are."""
 
-    def __new__(cls, every: Sequence[float | None]) -> Self:
-        """`every`: in the seeds' order, None for one without."""
+    def __new__(cls, every: Sequence[float | None], of: int | None = None) -> Self:
+        """`every`: in the seeds' order, None for one without; `of`, where some were not run at all."""
         self = super().__new__(cls, (value for value in every if value is not None))
         self.seeds = tuple(seed for seed, value in enumerate(every) if value is not None)
-        self.of = len(every)
+        self.of = len(every) if of is None else of
         return self
 
     @property
@@ -81,8 +81,8 @@ class Values(tuple[float, ...]):
 
     def where(self, seeds: Container[int]) -> Values:
         """Those of some seeds only."""
-        there = self.by_seed
-        return Values([there.get(seed) if seed in seeds else None for seed in range(self.of)])
+        there = {seed: value for seed, value in self.by_seed.items() if seed in seeds}
+        return Values([there.get(seed) for seed in range(max(there, default=-1) + 1)], self.of)
 
 
 @attrs.frozen
@@ -99,7 +99,19 @@ class Found:
 
     @property
     def is_cut(self) -> bool:
-        return self.steps < int(self.row["of"])
+        """Whether steps are missing, or runs."""
+        return self.steps < int(self.row["of"]) or bool(self.missing)
+
+    @property
+    def missing(self) -> list[int]:
+        """The runs that are not recorded, where each seed has its own."""
+        return list(self.row.get("missing", ()))
+
+    @property
+    def runs_over(self) -> list[int]:
+        """The runs of which there is no more to be had."""
+        whole = self.steps == int(self.row["of"])
+        return [i for i in range(int(self.row["seeds"])) if whole and i not in self.missing]
 
     @property
     def is_over(self) -> bool:
@@ -118,14 +130,15 @@ class Found:
     def __call__(self, score: str, step: int | None = None) -> Values:
         """The score's value for each seed that has one, after `step` or as far as it came."""
         at = self.row["scores"].get(score, {})
-        return Values(at.get(str(self.steps if step is None else step)) or ())
+        values = at.get(str(self.steps if step is None else step)) or ()
+        return Values(values, max(0, len(values) - len(self.missing)))
 
     def averaged(self, score: str, steps: Sequence[int]) -> Values:
         """The mean over some looks, of each seed that has the score at all of them."""
         looks = [self(score, step) for step in steps]
-        of = max(look.of for look in looks)
         shared = set(looks[0].seeds).intersection(*(look.seeds for look in looks[1:]))
-        return Values([mean(look.by_seed[seed] for look in looks) if seed in shared else None for seed in range(of)])
+        means = {seed: mean(look.by_seed[seed] for look in looks) for seed in shared}
+        return Values([means.get(seed) for seed in range(max(means, default=-1) + 1)], looks[0].of)
 
 
 # ------------------------------------------------------------------ numbers
@@ -312,9 +325,9 @@ class Claim:
                 raise
             found = Finding("", "open")
         if cut:
-            least = min(cut, key=lambda one: one.steps / one.row["of"])
+            least = min(cut, key=lambda one: (one.steps / one.row["of"], -len(one.missing)))
             ended = [f"{one.name} diverged, {one.diverged}" for one in cut if one.diverged]
-            lack = ended[0] if ended else f"{least.steps:,} of {least.row['of']:,} steps so far"
+            lack = ended[0] if ended else f"{so_far(least)} so far"
             return attrs.evolve(found, verdict="open", lack=lack)
         return found
 
@@ -342,9 +355,17 @@ def table(rows: Mapping[str, Found], columns: Columns) -> Iterator[str]:
         yield f"| `{name}` | {length_of(found)} | {' | '.join(cells)} |"
 
 
+def so_far(found: Found) -> str:
+    """What there is of a row that was cut."""
+    if found.missing:
+        return f"{found.row['seeds'] - len(found.missing)} of {found.row['seeds']} seeds"
+    return f"{found.steps:,} of {found.row['of']:,} steps"
+
+
 def length_of(found: Found) -> str:
-    seeds = f"{found.row['seeds']} seed{'s' if found.row['seeds'] > 1 else ''}"
+    of = int(found.row["seeds"])
+    seeds = f"{f'{of - len(found.missing)} of ' if found.missing else ''}{of} seed{'s' if of > 1 else ''}"
     if not found.row["of"]:
         return seeds
-    cut = f" of {found.row['of']:,}" if found.is_cut else ""
+    cut = f" of {found.row['of']:,}" if found.steps < found.row["of"] else ""
     return f"{seeds}, {found.steps:,}{cut} steps{', diverged' if found.diverged else ''}"

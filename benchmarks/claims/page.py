@@ -166,10 +166,11 @@ def glances() -> Figure:
     left = [0] * len(PAPERS)
     for verdict, colour in VERDICTS.items():
         widths = [count[verdict] for count in counts]
-        bars = last.barh([paper.TITLE.partition(":")[0] for paper in PAPERS], widths, left=left, color=colour)
-        last.bar_label(bars, [width or "" for width in widths], label_type="center", fontsize="small")
-        bars.set_label(verdict)
+        names = [paper.TITLE.partition(":")[0] for paper in PAPERS]
+        bars = last.barh(names, widths, left=left, color=colour, label=verdict)
         left = [a + b for a, b in zip(left, widths, strict=True)]
+    last.bar_label(bars, [" / ".join(str(of[verdict]) for verdict in VERDICTS) for of in counts], padding=3, fontsize=8)
+    last.set_xlim(0, 1.25 * max(left))
     last.invert_yaxis()
     last.set(title="Claims", xlabel="of the papers, and questions of ours")
     last.legend(frameon=False, fontsize="small")

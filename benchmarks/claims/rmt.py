@@ -24,6 +24,7 @@ from drawing import plain
 from ledger import LEVEL, Claim, Finding, Found, Judge, Recorded, Verdict, spread
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 from rows import Row, main
 from scipy import stats
 
@@ -347,6 +348,9 @@ def ask(panel: Axes, gans: Mapping[str, Found], question: str) -> None:
         points[0].set_label(name)
     panel.axvline(1, color="0.45", linestyle=":", linewidth=1.2)
     panel.set(title=question, xscale="log", xlabel="KS, over chance's (dotted)")
+    panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panel.xaxis.set_major_formatter(ScalarFormatter())
+    panel.xaxis.set_minor_formatter(NullFormatter())
     panel.set(yticks=range(len(ticks)), yticklabels=ticks, ylim=(len(ticks) - 0.5, -0.5))
 
 

@@ -15,7 +15,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatch
 from pathlib import Path
@@ -90,10 +90,15 @@ class Row:
 # ------------------------------------------------------------------ running
 
 
-def carry_out(name: str, row: Row, steps: int, runs: Path, data: Path) -> str:
-    """Runs what is missing of a row, goes on with what was stopped, leaves alone what is there; what went wrong, if."""
+def carry_out(name: str, row: Row, steps: int, runs: Path, data: Path, skip: Container[int] = ()) -> str:
+    """Runs what is missing of a row, goes on with what was stopped, leaves alone what is there; what went wrong, if.
+
+    The runs whose numbers are in `skip` are left out.
+    """
     wrong = []
     for i, words in enumerate(row.commands(steps)):
+        if i in skip:
+            continue
         place = runs / name / f"run{i}"
         folder = folder_of(place)
         if folder is not None and (is_done(folder, row, steps) or diverged(folder)):
@@ -180,28 +185,34 @@ def rounded(value: object) -> float | None:
 
 
 def record(name: str, row: Row, runs: Path) -> dict[str, Any]:
-    """What is there of a row, finished or not. ValueError, which says why, where that is not all of its seeds."""
+    """What is there of a row: the runs that are over, or, where none is, how far all have come.
+
+    ValueError, which says why, where that is nothing.
+    """
     commands = row.commands()
-    folders = [folder_of(runs / name / f"run{i}") for i in range(len(commands))]
-    there = [folder for folder in folders if folder is not None]
-    if len(there) < len(folders):
-        raise ValueError(f"{len(there)} of {len(folders)} runs are there")
-    manifests = [json.loads((folder / "manifest.json").read_text()) for folder in there]
-    for folder, manifest, words in zip(there, manifests, commands, strict=True):
-        if unlike := _other_words(manifest["command"], words):
+    folders = {i: one for i in range(len(commands)) if (one := folder_of(runs / name / f"run{i}"))}
+    over = {i: folder for i, folder in folders.items() if is_done(folder, row, row.steps) or diverged(folder)}
+    if not over and len(folders) < len(commands):
+        raise ValueError(f"{len(folders)} of {len(commands)} runs are there, and none is over")
+    there = over or folders
+    manifests = [json.loads((folder / "manifest.json").read_text()) for folder in there.values()]
+    for (i, folder), manifest in zip(there.items(), manifests, strict=True):
+        if unlike := _other_words(manifest["command"], commands[i]):
             raise ValueError(f"{folder} was run with other words: {' '.join(unlike)}; move it away")
-    scores = {score: found for score in row.scores if (found := _of_all([looks(one, score) for one in there]))}
+    found = {score: {i: looks(folder, score) for i, folder in there.items()} for score in row.scores}
+    scores = {score: all_of_it for score, each in found.items() if (all_of_it := _of_all(each, len(commands)))}
     if not scores:
         raise ValueError("not looked at yet")
     first = manifests[0]
     return {
+        "missing": [i for i in range(len(commands)) if i not in there],
         "command": shlex.join(["gflow", "run", *commands[0]]),
         "seeds": row.seeds,
         "steps": min(max(found) for found in scores.values()),
         "of": row.steps,
-        "diverged": "; ".join(filter(None, map(diverged, there))),
+        "diverged": "; ".join(filter(None, map(diverged, there.values()))),
         "every": row.every,
-        "seconds": round(sum(map(seconds_of, there))),
+        "seconds": round(sum(map(seconds_of, there.values()))),
         "processor": first["device_name"],
         "threads": first["threads"],
         "precision": first["precision"],
@@ -212,10 +223,40 @@ def record(name: str, row: Row, runs: Path) -> dict[str, Any]:
     }
 
 
-def _of_all(each: Sequence[Looks]) -> Looks:
-    """The looks that all runs had, their seeds in order."""
-    steps = sorted(set(each[0]).intersection(*each[1:]))
-    return {step: [value for found in each for value in found[step]] for step in steps}
+def _of_all(each: Mapping[int, Looks], of: int) -> Looks:
+    """The looks that all runs had, their seeds in order; None for a run, of `of`, that is not there."""
+    steps = sorted(set.intersection(*map(set, each.values())))
+    return {step: [value for i in range(of) for value in (each[i][step] if i in each else [None])] for step in steps}
+
+
+def combined(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> dict[str, Any]:
+    """What is recorded of a row: as now, with the seeds that only `before` has; as before, where that came further."""
+    alike = ("command", "of", "every", "seeds")
+    if before is None or any(before[key] != now[key] for key in alike):
+        return dict(now)
+    if now["steps"] != before["steps"]:
+        return dict(max(before, now, key=lambda row: int(row["steps"])))
+    fill = [i for i in now["missing"] if i not in before.get("missing", ())]
+    if not fill:
+        return dict(now)
+    scores = {
+        score: {
+            step: [before["scores"][score][str(step)][i] if i in fill else value for i, value in enumerate(values)]
+            for step, values in at.items()
+        }
+        for score, at in now["scores"].items()
+    }
+    both = {
+        key: " and ".join(dict.fromkeys([before[key], now[key]]))
+        for key in ("processor", "torch", "gflow", "precision")
+    }
+    return {
+        **now,
+        **both,
+        "missing": [i for i in now["missing"] if i not in fill],
+        "seconds": before["seconds"] + now["seconds"],
+        "scores": scores,
+    }
 
 
 def _other_words(began: Sequence[str], words: Sequence[str]) -> list[str]:
@@ -289,9 +330,11 @@ def main(
     }
     if not chosen:
         parser.error(f"--rows {' '.join(options.rows)}: no such row; --list names them")
+    before = Recorded.read(paper)
+    skip: dict[str, Container[int]] = {}
     if options.missing:
-        over = {name for name, found in Recorded.read(paper).items() if found.is_over}
-        chosen = {name: row for name, row in chosen.items() if name not in over}
+        chosen = {name: row for name, row in chosen.items() if name not in before or not before[name].is_over}
+        skip = {name: before[name].runs_over for name in chosen if name in before}
     if options.list:
         for name, row in chosen.items():
             apart = f", looks {row.every:,} apart" if row.every else ""
@@ -308,7 +351,10 @@ def main(
         length = {name: min(row.steps, options.steps or row.steps) for name, row in chosen.items()}
         data = options.data.resolve()
         with ThreadPoolExecutor(options.jobs) as pool:
-            work = {name: pool.submit(carry_out, name, row, length[name], runs, data) for name, row in chosen.items()}
+            work = {
+                name: pool.submit(carry_out, name, row, length[name], runs, data, skip.get(name, ()))
+                for name, row in chosen.items()
+            }
             for name, done in work.items():
                 said = done.result()
                 wrong = wrong or bool(said)
@@ -320,9 +366,9 @@ def main(
         except ValueError as error:
             print(f"{name}: {error}", file=sys.stderr)
     if options.record:
-        print(f"wrote {Recorded.write(paper, found)}: {len(found)} rows")
+        kept = {name: combined(before.rows.get(name), now) for name, now in found.items()}
+        print(f"wrote {Recorded.write(paper, kept)}: {len(found)} rows")
     else:
-        before = Recorded.read(paper)
         print("\n".join(told(Recorded(json.loads(json.dumps(found))), tables)))
         print("\n".join(line for name, now in found.items() for line in beside(name, rows[name], now, before)))
     if wrong:
