@@ -156,12 +156,15 @@ def picture_of(paper: ModuleType) -> Path:
 
 def glances() -> Figure:
     """A panel a paper, and how many of their claims came out how."""
+    drawn = [paper for paper in PAPERS if paper.glance(Figure().subplots(), Recorded.read(paper.PAPER))]
     figure = Figure(figsize=(11, 5.8), layout="constrained")
-    *panels, last = figure.subplots(2, 3).flat
-    for panel, paper in zip(panels, PAPERS, strict=True):
+    panels = list(figure.subplots(2, 3 if len(drawn) > 3 else 2).flat)
+    for panel, paper in zip(panels, drawn, strict=False):
+        paper.glance(panel, Recorded.read(paper.PAPER))
         plain(panel)
-        if not paper.glance(panel, Recorded.read(paper.PAPER)):
-            panel.remove()
+    last, *rest = panels[len(drawn) :]
+    for panel in rest:
+        panel.remove()
     counts = [verdicts(paper, Recorded.read(paper.PAPER)) for paper in PAPERS]
     left = [0] * len(PAPERS)
     for verdict, colour in VERDICTS.items():
