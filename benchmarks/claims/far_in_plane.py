@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from statistics import mean
 
@@ -219,6 +219,14 @@ def much_better(method: str, than: str) -> Judge:
     return judge
 
 
+def side_by_side(pairs: Mapping[str, Sequence[Values]], found: Sequence[Difference], than: str, digits: int) -> str:
+    """What both methods have on each data set, and how far that is apart."""
+    return "; ".join(
+        f"{data} {spread(ours, digits)}, {NAMES[than]} {spread(other, digits)}: {one.told(digits)}"
+        for (data, (ours, other)), one in zip(pairs.items(), found, strict=True)
+    )
+
+
 def nearer(rows: str, sets: Sequence[str], method: str, than: str) -> Judge:
     """Confirmed where sliced W2 is surely the smaller on all of them, seed by seed; refuted where larger on one.
 
@@ -231,11 +239,7 @@ def nearer(rows: str, sets: Sequence[str], method: str, than: str) -> Judge:
             for data in sets
         }
         found = changes((ours, other) for ours, other in pairs.values())
-        told = [
-            f"{data} {spread(ours, 3)}, {NAMES[than]} {spread(other, 3)}: {one.told(3)}"
-            for (data, (ours, other)), one in zip(pairs.items(), found, strict=True)
-        ]
-        return Finding("; ".join(told), judged(found, -1))
+        return Finding(side_by_side(pairs, found, than, 3), judged(found, -1))
 
     return judge
 
@@ -357,11 +361,7 @@ def beside_r1(recorded: Recorded, look: int) -> tuple[str, list[Difference]]:
     rows = {data: [at(recorded, data, method) for method in ("far", "r1")] for data in LENGTHS}
     pairs = {data: [found(W2, found.looked(W2)[look]) for found in pair] for data, pair in rows.items()}
     found = changes((far, r1) for far, r1 in pairs.values())
-    told = [
-        f"{data} {spread(far)}, R1 {spread(r1)}: {one.told()}"
-        for (data, (far, r1)), one in zip(pairs.items(), found, strict=True)
-    ]
-    return f"sliced W2 {'; '.join(told)}", found
+    return f"sliced W2 {side_by_side(pairs, found, 'r1', 2)}", found
 
 
 def slower_at_first(recorded: Recorded) -> Finding:
