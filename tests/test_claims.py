@@ -263,10 +263,10 @@ def test_a_trend_is_that_of_ranks(claims):
 
 
 def made_up(claims, names, steps=100, of=100, **scores):
-    """Rows that were never run: a score's name -> its values half-way and at the end, by the method."""
+    """Rows that were never run: a score's name -> its values half-way and at the end, by the row or the method."""
     rows = {}
     for name in names:
-        found = scores[name.split("/")[-1]].items()
+        found = scores.get(name, scores.get(name.split("/")[-1])).items()
         at = {key: {str(steps // 2): early, str(steps): late} for key, (early, late) in found}
         rows[name] = {"seeds": 3, "steps": steps, "of": of, "scores": at}
     return claims.ledger.Recorded(rows)
@@ -348,9 +348,22 @@ def test_a_ring_is_drawn_whole_by_every_seed_or_not(claims, modes, quality, verd
 def test_samplers_that_have_not_learnt_are_not_of_comparable_quality(claims):
     paper, names = claims.vgrow, [f"demonstration/{name}" for name in claims.vgrow.DIVERGENCES]
     for early, verdict in ((100.0, "confirmed"), (12.0, "open")):
-        scores = {name: {paper.FD: (around(early), around(10.0))} for name in paper.DIVERGENCES}
-        assert paper.comparable("demonstration/{}")(made_up(claims, names, **scores)).verdict == verdict
-        assert paper.steady("demonstration/{}")(made_up(claims, names, **scores)).verdict == verdict
+        scores = {name: {paper.DIGITS: (around(early), around(10.0))} for name in paper.DIVERGENCES}
+        assert paper.comparable("demonstration")(made_up(claims, names, **scores)).verdict == verdict
+        assert paper.steady("demonstration")(made_up(claims, names, **scores)).verdict == verdict
+
+
+@pytest.mark.parametrize(("early", "now", "verdict"), [(20, 10, "confirmed"), (5, 10, "refuted"), (10, 10, "open")])
+def test_samples_get_better_for_each_divergence_or_worse_for_one(claims, early, now, verdict):
+    paper, kinds = claims.vgrow, ("mnist/32", "mnist/64")
+    names = [f"{kind}/{name}" for kind in kinds for name in paper.DIVERGENCES]
+    scores = {name: {paper.DIGITS: (around(20.0), around(10.0))} for name in names}
+    scores["mnist/32/js"] = {paper.DIGITS: (around(early), around(now))}
+    recorded = made_up(claims, names, **scores)
+    assert paper.goes_on("mnist/32")(recorded).verdict == verdict
+    scores = {name: {paper.DIGITS: (around(20.0), around(10.0 if "32" in name else 5.0))} for name in names}
+    scores["mnist/32/js"] = {paper.DIGITS: (around(20.0), around(0.5 * early))}
+    assert paper.wider(made_up(claims, names, **scores)).verdict == verdict
 
 
 def test_every_claim_is_judged_and_every_picture_drawn_once_all_rows_are_there(claims):

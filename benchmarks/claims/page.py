@@ -48,10 +48,11 @@ writes this page. A row that is repeated at a shorter length, say
 prints what it finds beside what is recorded after as many steps: the same numbers on the same processor; on others
 training takes another path, and spreads are what compares.
 
-DATA is where the files of MNIST and CIFAR-10 lie. ± is the standard deviation over seeds. Where two settings are
-compared, the difference of their means stands with its 95 % interval and its size in standard deviations, d. Seeds that
-share data and draws are compared one by one (paired), others by Welch's interval; where a claim speaks of several
-cases, the level is divided among them (Bonferroni). *Surely* in a rule says that the whole interval is on that side.
+DATA is where the files of MNIST, Fashion-MNIST and CIFAR-10 lie. ± is the standard deviation over seeds. Where two
+settings are compared, the difference of their means stands with its 95 % interval and its size in standard deviations,
+d. Seeds that share data and draws are compared one by one (paired), others by Welch's interval; where a claim speaks of
+several cases, the level is divided among them (Bonferroni). *Surely* in a rule says that the whole interval is on that
+side.
 """
 
 

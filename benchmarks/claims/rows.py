@@ -42,8 +42,8 @@ class Row:
     """One setting, and which of its scores are recorded.
 
     `ANALYZER:SCORE` is what analysis/ANALYZER/result.json has; `ANALYZER/TABLE[KEY].COLUMN` the least that TABLE.csv
-    has in a line that begins with KEY, or, as in `[KEY | NEXT]`, with two cells. DATA in `words` is where MNIST and
-    CIFAR-10 lie.
+    has in a line that begins with KEY, or, as in `[KEY | NEXT]`, with two cells. DATA in `words` is where MNIST,
+    Fashion-MNIST and CIFAR-10 lie.
     """
 
     recipe: str
@@ -314,7 +314,7 @@ def main(
     parser.add_argument(
         "--runs", type=Path, default=Path("runs/claims"), help="where runs lie; those there are resumed"
     )
-    parser.add_argument("--data", type=Path, default=Path("data"), help="where MNIST and CIFAR-10 lie")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="where MNIST, Fashion-MNIST and CIFAR-10 lie")
     parser.add_argument("--list", action="store_true", help="name the rows, and run nothing")
     parser.add_argument("--record", action="store_true", help="record what lies in --runs, and run nothing")
     if sheet:
