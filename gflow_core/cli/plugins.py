@@ -10,7 +10,7 @@ import click
 from gflow_core.errors import GflowError, did_you_mean, printable
 from gflow_core.parts import plugins as found
 from gflow_core.parts.installed import unreadable
-from gflow_core.recipes.defects import defects
+from gflow_core.recipes.values import defects
 
 __all__ = ["command"]
 

@@ -15,9 +15,9 @@ from gflow_core.cli.kinds import Kind
 from gflow_core.parts.options import option_doc, option_range, option_unit
 from gflow_core.parts.plugins import plugins
 from gflow_core.parts.spec import NETWORKS, OWN_KEYS, Train
-from gflow_core.recipes.defects import defects
 from gflow_core.recipes.describe import has_option, options_of, toml_type
 from gflow_core.recipes.tables import default_of
+from gflow_core.recipes.values import defects
 
 __all__ = ["command"]
 

@@ -14,25 +14,20 @@ from gflow_core.parts.options import out_of_bounds
 from gflow_core.parts.plugins import Plugins
 from gflow_core.parts.spans import Span
 from gflow_core.parts.spec import NETWORKS, Analysis, Spec, Train
-from gflow_core.recipes.asking import DEFECT, ask, judged_by, known_shape, no_number, rates, shape_of
+from gflow_core.recipes.asking import ask, judged_by, known_shape, no_number, rates, shape_of
 from gflow_core.recipes.describe import has_option, kinds_of
 from gflow_core.recipes.from_run import FromRun
 from gflow_core.recipes.joined import joins, unlike
 from gflow_core.recipes.tables import PARTS
 from gflow_core.recipes.words import Place
 
-__all__ = ["check_analyses", "check_members", "check_parts", "check_starts", "check_training", "missing"]
+__all__ = ["check_analyses", "check_parts", "check_starts", "check_training"]
 
 
 _LABELS = (
     "choose a data set with labels, or set its option for them (image_folder: dataset.classes, array: dataset.labels, "
     "celeba: dataset.attributes)"
 )
-
-
-def missing(kind: str, cls: type[Any], plugins: Plugins) -> list[str]:
-    """What is said where the part lacks what the contract of its kind asks for."""
-    return [f"lacks {words}; see docs/plugins.md {DEFECT}" for words in plugins.lacks(kind, cls)]
 
 
 def parts_in(spec: Spec) -> Iterator[tuple[Place, str, Any]]:
@@ -66,17 +61,11 @@ def _parts_below(place: Place, part: Any) -> Iterator[tuple[Place, str, Any]]:
             yield from _parts_below(here, value)
 
 
-def check_members(spec: Spec, plugins: Plugins) -> Iterator[tuple[Place, str]]:
-    """What the contracts of their kinds ask for and parts lack."""
-    for place, kind, part in parts_in(spec):
-        yield from ((place, message) for message in missing(kind, type(part), plugins))
-
-
-def check_parts(spec: Spec, plugins: Plugins, known_data: bool) -> Iterator[tuple[Place, str]]:
+def check_parts(spec: Spec, known_data: bool) -> Iterator[tuple[Place, str]]:
     """Each part by itself, and networks against the shape of the data."""
     shape: DataShape | None = None
     if spec.dataset is not None:
-        shape = yield from _check_data(spec.dataset, plugins)
+        shape = yield from _check_data(spec.dataset)
         known_data = known_data and shape is not None
     elif hasattr(spec.sampler, "data_shape"):
         try:
@@ -85,7 +74,7 @@ def check_parts(spec: Spec, plugins: Plugins, known_data: bool) -> Iterator[tupl
             yield ("sampler",), str(error)
     for kind in NETWORKS:
         part = getattr(spec, kind)
-        if part is not None and known_data and not missing(kind, type(part), plugins):
+        if part is not None and known_data:
             try:
                 given = judged_by(spec, shape) if kind == "discriminator" else shape
             except PluginError as error:
@@ -99,16 +88,14 @@ def check_parts(spec: Spec, plugins: Plugins, known_data: bool) -> Iterator[tupl
         if kind in _ASKED_ELSEWHERE:
             continue
         data = (shape,) if kind == "augmentation" else ()
-        if data != (None,) and not missing(kind, type(part), plugins):
+        if data != (None,):
             yield from ((place, message) for message in ask(part, *data))
 
 
-def _check_data(dataset: Any, plugins: Plugins) -> Generator[tuple[Place, str], None, DataShape | None]:
+def _check_data(dataset: Any) -> Generator[tuple[Place, str], None, DataShape | None]:
     """Each data set of a recipe by itself, and those that are joined against the first; gives back its shape."""
     first: DataShape | None = None
     for place, part in joins(dataset):
-        if missing("dataset", type(part), plugins):
-            continue
         wrong = ask(part)
         yield from ((place, message) for message in wrong)
         try:

@@ -16,7 +16,7 @@ from gflow_core.parts.plugins import Plugins
 from gflow_core.parts.spec import NETWORKS, OWN_KEYS, Analysis, Network, Spec, Storage, Train
 from gflow_core.recipes.asking import ask
 from gflow_core.recipes.beside import beside, has_own, read_joins
-from gflow_core.recipes.checks import check_analyses, check_members, check_parts, check_starts, check_training
+from gflow_core.recipes.checks import check_analyses, check_parts, check_starts, check_training
 from gflow_core.recipes.describe import kinds_of, options_by_name, origin_of
 from gflow_core.recipes.from_run import TAKEN, FromRun, no_such_place, other_data, table_of_run
 from gflow_core.recipes.goals import check_goal, directed
@@ -112,11 +112,9 @@ def _read_recipe(
     analyze = tuple(analysis for analysis in analyses if analysis is not None)
     storage = own.pop("dataset")
     spec = Spec(title=title or "", storage=storage, networks=own, analyze=analyze, **found)
-    lacking = list(check_members(spec, plugins))
-    faults.extend(lacking)
-    # Parts look at one another only where all of them are there and what they say they are.
-    whole = not (misplaced or lacking or None in (*found.values(), *found["optimizer"].values()))
-    faults.extend(check_parts(spec, plugins, known_data="dataset" not in table or spec.dataset is not None))
+    # Parts look at one another only where all of them are there.
+    whole = not (misplaced or None in (*found.values(), *found["optimizer"].values()))
+    faults.extend(check_parts(spec, known_data="dataset" not in table or spec.dataset is not None))
     faults.extend(check_training(spec, {**table, "optimizer": None} if misplaced else table, plugins, reader.spans))
     faults.extend(check_starts(spec, table))
     if "objective" not in table or not begun:

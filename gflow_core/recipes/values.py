@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from types import NoneType
 from typing import Any, Literal, Union, get_args
 
@@ -20,8 +21,9 @@ from gflow_core.parts.kinds import kind_of
 from gflow_core.parts.options import option_unit
 from gflow_core.parts.plugins import Plugins
 from gflow_core.parts.spans import Span, read_span
+from gflow_core.recipes.asking import DEFECT
+from gflow_core.recipes.defects import defects_of
 from gflow_core.recipes.describe import (
-    Options,
     default_value,
     has_option,
     kinds_of,
@@ -30,10 +32,11 @@ from gflow_core.recipes.describe import (
     type_name,
     type_text,
 )
+from gflow_core.recipes.refusals import REFUSALS, first_words, invalid
 from gflow_core.recipes.tables import part_table
 from gflow_core.recipes.words import Place, WrongError, close_to, either, in_words, known_names, quote
 
-__all__ = ["Reader", "a_list", "a_table", "invalid", "on_part"]
+__all__ = ["Reader", "a_list", "a_table", "defects", "on_part"]
 
 
 class Reader:
@@ -43,6 +46,7 @@ class Reader:
         self.plugins = plugins
         self.spans: list[Span] = []
         """Numbers of steps that were given in epochs or items."""
+        self._defects: dict[type[Any], list[str]] = {}
         self.converter = converter = Converter()
         factories: tuple[tuple[Callable[[Any], bool], Callable[[Any], Callable[[Any, Any], Any]]], ...] = (
             (lambda kind: True, self._unsupported),  # cattrs tries the last one first
@@ -81,7 +85,17 @@ class Reader:
             part = self.plugins.get(kind, name)
         except GflowError as error:
             raise WrongError.one(str(error), "use") from None
+        if defects := self.defects(kind, part):
+            said = (defect if DEFECT.rstrip(")") in defect else f"{defect} {DEFECT}" for defect in defects)
+            raise WrongError([((), message) for message in said])
         return self.table(options, part, f" (gflow show {kind} {name})", ("use", *extra))
+
+    def defects(self, kind: str, part: type[Any]) -> list[str]:
+        """What is wrong with a part whatever a recipe says."""
+        if part not in self._defects:
+            self._defects[part] = []  # of one that holds itself by default
+            self._defects[part] = defects_of(kind, part, self.plugins, self.faults)
+        return self._defects[part]
 
     def table(self, value: Any, cls: Any, hint: str = "", extra: Iterable[str] = ()) -> Any:
         """An instance of the attrs class `cls` from a table of its options."""
@@ -111,9 +125,9 @@ class Reader:
         if faults:
             raise WrongError(faults)
         try:
-            with own("class", cls, _REFUSALS):
+            with own("class", cls, REFUSALS):
                 return cls(**{options[key].alias or key: given for key, given in values.items()})
-        except (PluginError, *_REFUSALS) as error:
+        except (PluginError, *REFUSALS) as error:
             raise WrongError.one(f"cannot be made: {first_words(error)}") from None
 
     def _in_steps(self, value: Any) -> Any:
@@ -191,6 +205,17 @@ class Reader:
             )
 
         return hook
+
+
+@lru_cache(maxsize=1)
+def _reader_of(plugins: Plugins) -> Reader:
+    """One for all parts: making a converter takes longer than looking at a part."""
+    return Reader(plugins)
+
+
+def defects(kind: str, name: str, plugins: Plugins) -> list[str]:
+    """What is wrong with a part whatever a recipe says."""
+    return _reader_of(plugins).defects(kind, plugins.registries[kind].get(name))
 
 
 def _int(value: Any, _: Any) -> int:
@@ -279,32 +304,3 @@ def on_part(value: Any, part: Any, kinds: Iterable[str], plugins: Plugins, *path
                 message = f"{own['use']}, which is the default, has no such option; add {uses}"
                 raise WrongError.one(message, *path, key)
     return {**own, **value}
-
-
-def invalid(cls: Any, options: Options, values: Mapping[str, Any]) -> list[tuple[Place, str]]:
-    """What each option's validator says of the values that could be read, each for itself."""
-    shell = object.__new__(cls)  # validators may look at other options: those that could be read are there
-    for key, value in values.items():
-        object.__setattr__(shell, key, value)
-    faults: list[tuple[Place, str]] = []
-    for key, value in values.items():
-        validator = options[key].validator
-        if validator is None:
-            continue
-        try:
-            with own("validator", cls, (AttributeError, *_REFUSALS)):
-                validator(shell, options[key], value)
-        except AttributeError:
-            pass  # it looked at an option that is missing or wrong itself; making the part tells
-        except (PluginError, *_REFUSALS) as error:
-            faults.append(((key,), first_words(error)))
-    return faults
-
-
-_REFUSALS = (ValueError, TypeError)
-"""What validators raise of a value that is wrong; all else is a defect of theirs."""
-
-
-def first_words(error: BaseException) -> str:
-    """The error's message; attrs' own validators put more into `args`."""
-    return str(error.args[0]) if error.args else type(error).__name__

@@ -19,6 +19,7 @@ from gflow_core.parts.goal import stem
 from gflow_core.parts.nouns import no_progress
 from gflow_core.parts.spec import Analysis, Spec
 from gflow_core.parts.training import Experiment
+from gflow_core.recipes.defects import undeclared
 from gflow_core.runs.analyze import analyze, faults
 from gflow_core.runs.build import build
 from gflow_core.runs.record import RunFolder
@@ -28,8 +29,6 @@ from gflow_core.testing.objectives import recipes
 from gflow_core.testing.promises import Broken, Promises, Untried, same
 
 __all__ = ["check_analyzer"]
-
-TABLES = ("dataset", "sampler", "discriminator", "objective")
 
 
 def check_analyzer(
@@ -50,8 +49,8 @@ def check_analyzer(
     """
     promises = Promises("analyzer", part)
     promises.common()
-    right = isinstance(part.needs, frozenset) and part.needs <= set(TABLES)
-    promises.require(right, f"needs is a frozenset of {', '.join(TABLES)}; got {part.needs!r}")
+    wrong = undeclared("analyzer", part)
+    promises.require(not wrong, "; ".join(wrong))
     better = getattr(part, "better", {})
     right = isinstance(better, Mapping) and all(value in ("min", "max") for value in better.values())
     promises.require(right, f'better is a mapping of scores to "min" or "max"; got {better!r}')

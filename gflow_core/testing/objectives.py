@@ -19,6 +19,7 @@ from gflow_core.optim.optimizers import Adam
 from gflow_core.parts.nouns import DataShape
 from gflow_core.parts.spec import Spec, Train
 from gflow_core.parts.training import Experiment, Phase
+from gflow_core.recipes.defects import undeclared
 from gflow_core.runs.build import build
 from gflow_core.runs.state import capture, restore
 from gflow_core.testing.promises import SIZES, Broken, Promises, Untried, same, weights
@@ -59,8 +60,8 @@ def check_objective(
     """
     promises = Promises("objective", part)
     promises.common()
-    right = isinstance(part.players, tuple) and set(part.players) <= set(PLAYERS)
-    promises.require(right, f'players is a tuple of "sampler" and "discriminator", got {part.players!r}')
+    wrong = undeclared("objective", part)
+    promises.require(not wrong, "; ".join(wrong))
     accepted, said = [], "no tiny data has both labels and networks for it"
     tried = list(recipes(part, dataset, sampler, discriminator))
     if not tried:

@@ -19,8 +19,8 @@ from gflow_core.parts.nouns import DataShape
 from gflow_core.parts.options import option_doc
 from gflow_core.parts.plugins import Plugins, plugins
 from gflow_core.parts.registry import Registry
-from gflow_core.recipes.defects import defects
 from gflow_core.recipes.describe import options_of
+from gflow_core.recipes.values import defects
 from gflow_core.testing.tiny import TinyData
 
 __all__ = [

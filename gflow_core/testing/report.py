@@ -14,8 +14,8 @@ import attrs
 from gflow_core.errors import GflowError, PluginError, UnknownPart, did_you_mean
 from gflow_core.parts.hookspecs import API_VERSION
 from gflow_core.parts.plugins import ONLY, PluginRecord, plugins
-from gflow_core.recipes.defects import defects
 from gflow_core.recipes.describe import options_of
+from gflow_core.recipes.values import defects
 from gflow_core.testing.analyzers import check_analyzer
 from gflow_core.testing.encoders import check_encoder, check_text_encoder
 from gflow_core.testing.objectives import check_objective

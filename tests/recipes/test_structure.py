@@ -22,6 +22,7 @@ from gflow_core.parts.spec import Ema, Spec
 from gflow_core.recipes.describe import toml_type
 from gflow_core.recipes.structure import is_part_place, structure
 from gflow_core.recipes.tables import unstructure
+from gflow_core.recipes.values import defects
 from gflow_core.recipes.words import path_text
 
 # ------------------------------------------------------------------ parts to read
@@ -358,8 +359,8 @@ WRONG = [
     ({"word": "raise"}, "sampler", "its own check raised ZeroDivisionError: division by zero (a defect of the plugin)"),
     (
         {"use": "odd", "table": {}},
-        "sampler.table",
-        "options of type dict[str, int] cannot be read from a recipe (a defect of the plugin)",
+        "sampler",
+        "options of type dict[str, int] cannot be read from a recipe: table (a defect of the plugin)",
     ),
 ]
 
@@ -422,7 +423,9 @@ def test_validators_of_attrs_itself_are_heard_too(plugins):
 
 def test_options_whose_types_cannot_be_resolved_are_the_plugins_defect(plugins):
     @attrs.frozen
-    class Unresolved:
+    class Unresolved(Built):
+        conditional: ClassVar[bool] = False
+        latent: ClassVar[Normal] = Normal(dim=2)
         x: NoSuchType = 3  # noqa: F821
 
     own = Plugins()
@@ -434,7 +437,8 @@ def test_options_whose_types_cannot_be_resolved_are_the_plugins_defect(plugins):
 
 def test_a_default_that_cannot_be_made_is_the_plugins_defect(plugins):
     @attrs.frozen
-    class Unmade:
+    class Unmade(Built):
+        conditional: ClassVar[bool] = False
         latent: Latent = option(factory=lambda: 1 / 0, doc="Law.")
 
     own = Plugins()
@@ -442,6 +446,83 @@ def test_a_default_that_cannot_be_made_is_the_plugins_defect(plugins):
     for options in ({}, {"latent": {"dim": 3}}):
         (message,) = problems({"gflow": 1, "sampler": {"use": "bad", **options}}, own).values()
         assert "division by zero" in message
+
+
+@attrs.frozen(kw_only=True)
+class Sound(Built):
+    """A sampler that is all right."""
+
+    conditional: ClassVar[bool] = False
+    latent: ClassVar[Normal] = Normal(dim=2)
+
+
+@attrs.frozen(kw_only=True)
+class BelowItsBound(Sound):
+    width: int = option(0, doc="Width.", ge=1)
+
+
+@attrs.frozen(kw_only=True)
+class OfAnotherType(Sound):
+    width: int = option("64", doc="Width.")
+
+
+@attrs.frozen(kw_only=True)
+class Unreadable(Sound):
+    widths: list[int] = option(factory=list, doc="Widths.")
+
+
+@attrs.frozen(kw_only=True)
+class Uses(Sound):
+    use: int = option(3, doc="What names the part.")
+
+
+@attrs.frozen(kw_only=True)
+class FromRun(Sound):
+    from_run: str = option("", doc="What names another run.")
+
+
+@attrs.frozen(kw_only=True)
+class Spelt(Train2):
+    players: ClassVar[str] = "sampler"
+
+
+@attrs.frozen(kw_only=True)
+class TrainsAnother(Train2):
+    players: ClassVar[tuple[str, ...]] = ("generator",)
+
+
+@attrs.frozen(kw_only=True)
+class NeedsAnother(Look):
+    needs: ClassVar[frozenset[str]] = frozenset({"data"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "part", "message"),
+    [
+        ("sampler", BelowItsBound, "the default of width is wrong: must be >= 1, got 0"),
+        ("sampler", OfAnotherType, 'the default of width is wrong: expected a whole number, got the string "64"'),
+        ("sampler", Unreadable, "options of type list[int] cannot be read from a recipe: widths"),
+        ("sampler", Uses, 'no option can be called "use", which means something else there; rename it'),
+        ("sampler", FromRun, 'no option can be called "from_run", which means something else there; rename it'),
+        ("objective", Spelt, "players is a tuple of sampler, discriminator; got 'sampler'"),
+        ("objective", TrainsAnother, "players is a tuple of sampler, discriminator; got ('generator',)"),
+        (
+            "analyzer",
+            NeedsAnother,
+            "needs is a frozenset of dataset, sampler, discriminator, objective; got frozenset({'data'})",
+        ),
+    ],
+)
+def test_a_recipe_with_a_broken_part_says_what_gflow_plugins_says(plugins, kind, part, message):
+    own = copy.deepcopy(plugins)
+    own.registries[kind].add("broken", part, "test 1.0")
+    assert defects(kind, "broken", own) == [message]
+    place = "analyze" if kind == "analyzer" else kind
+    table = {**copy.deepcopy(FULL), place: [{"use": "broken"}] if kind == "analyzer" else {"use": "broken"}}
+    with pytest.raises(RecipeError) as error:
+        structure(table, own)
+    where = "analyze.0" if kind == "analyzer" else kind
+    assert [str(problem) for problem in error.value.problems] == [f"{where}: {message} (a defect of the plugin)"]
 
 
 # ------------------------------------------------------------------ what is wrong across tables
