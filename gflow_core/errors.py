@@ -101,7 +101,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     Case does not count, and `plugin.part` may go by its part alone: "MLP" means "vgrow.mlp".
     """
     forms: dict[str, list[str]] = {}
-    for name in known:
+    for name in dict.fromkeys(known):
         for form in dict.fromkeys((name.lower(), name.lower().rpartition(".")[2])):
             forms.setdefault(form, []).append(name)
     wanted = word.lower()

@@ -12,7 +12,7 @@ from gflow_core.errors import Problem, did_you_mean, printable, shortened
     [
         ("chanels", ["channels", "depth"], ["channels"]),
         ("mlp", ["vgrow.mlp", "vgrow.resnet"], ["vgrow.mlp"]),
-        ("mlp", ["dcgan.mlp", "vgrow.mlp"], ["dcgan.mlp", "vgrow.mlp"]),
+        ("mlp", ["dcgan.mlp", "vgrow.mlp", "dcgan.mlp"], ["dcgan.mlp", "vgrow.mlp"]),
         ("vgrow.resnt", ["far.resnet", "vgrow.resnet"], ["vgrow.resnet"]),
         ("KL", ["kl", "js"], ["kl"]),
         ("gpu", ["auto", "cpu", "cuda", "mps"], ["cuda"]),

@@ -65,6 +65,22 @@ class Streams:
         """Independent streams under a name of their own; drawing from them leaves these as they are."""
         return Streams(derive(self.seed, name))
 
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """What is drawn within the block leaves no trace: afterwards every stream stands where it stood."""
+        every = [(self, name) for name in self._generators]
+        every += [(other, name) for other in self._others.values() for name in other._generators]
+        before = {(streams.device, name): streams[name].get_state() for streams, name in every}
+        try:
+            yield
+        finally:
+            for streams in (self, *self._others.values()):
+                for name, generator in streams._generators.items():
+                    if (streams.device, name) in before:
+                        generator.set_state(before[streams.device, name])
+                    else:
+                        generator.manual_seed(derive(streams.seed, name))
+
     def state_dict(self) -> dict[str, Tensor]:
         """The state of every stream used so far, and of torch's global generators (dropout draws there)."""
         state = {f"stream.{name}": g.get_state() for name, g in self._generators.items()} | self._absent

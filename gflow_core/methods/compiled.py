@@ -19,7 +19,7 @@ from torch.utils import _pytree
 
 from gflow_core.errors import GflowError
 from gflow_core.machine.runtime import choose_device, world_size
-from gflow_core.machine.streams import seeded
+from gflow_core.machine.streams import Streams, seeded
 from gflow_core.parts.spec import Spec, Train
 from gflow_core.recipes.checks import cannot_compile
 
@@ -102,8 +102,9 @@ class Compiled:
     something else compiled, that is said once, and it runs as it is.
     """
 
-    def __init__(self, networks: Mapping[str, nn.Module]) -> None:
+    def __init__(self, networks: Mapping[str, nn.Module], streams: Streams) -> None:
         self._networks = dict(networks)
+        self._streams = streams
         self._own = [weight for module in networks.values() for weight in module.parameters()]
         self._regions: dict[Hashable, _Region | None] = {}
 
@@ -127,7 +128,7 @@ class Compiled:
     ) -> tuple[list[Tensor | None], dict[str, Tensor]] | None:
         """The loss's gradient by each of the network's parameters, and what it observes; None where it runs as it is.
 
-        `uniform()` gives what the loss draws with, from its first draw on.
+        `uniform()` gives what the loss draws with; what is drawn to try the loss is put back.
         """
         leaves = list(_leaves(given))
         place = (network, key, *(x.shape for x in leaves))
@@ -217,11 +218,11 @@ class Compiled:
 
     @contextmanager
     def _trying(self) -> Iterator[None]:
-        """Networks as they are within the block, which leaves no trace in them or in torch's global generator."""
+        """Networks as they are within the block, which leaves no trace in them or in random streams."""
         buffers = [buffer for module in self._networks.values() for buffer in module.buffers()]
         before = [buffer.clone() for buffer in buffers]
         try:
-            with seeded(0):
+            with seeded(0), self._streams.kept():
                 yield
         finally:
             with torch.no_grad():

@@ -62,7 +62,7 @@ class AdversarialObjective:
         self._penalties = dict(zip(_names(rules.penalty), rules.penalty, strict=True))
         self._pieces = Pieces(spec.train.accumulate, lead=experiment.lead)
         networks = {name: player.module for name, player in experiment.players.items()}
-        self._compiled = Compiled(networks) if experiment.compiled else None
+        self._compiled = Compiled(networks, experiment.streams) if experiment.compiled else None
         self._done = 0  # steps before the one that is made
         self._looked_at: set[tuple[str, int, str]] = set()
         self._last: Batch | None = None  # what counted as real last, where the sampler's loss reads it
@@ -259,15 +259,17 @@ class AdversarialObjective:
         Of the network that stands `still` meanwhile nobody needs the gradients.
         """
         player = self.experiment.players[name]
-        uniform = Shared(self._uniform, self._pieces)
         if self._compiled is not None:
             *tensors, last = given[0]
             if isinstance(last, dict):
                 last = {one: torch.tensor(value) for one, value in last.items()}  # it may follow the steps
-            found = self._compiled.gradients(name, key, loss, [*tensors, last], lambda: uniform.of_piece(0))
+            found = self._compiled.gradients(
+                name, key, loss, [*tensors, last], lambda: Shared(self._uniform, self._pieces).of_piece(0)
+            )
             if found is not None:
                 player.follow(found[0])
                 return found[1]
+        uniform = Shared(self._uniform, self._pieces)
         seen: list[dict[str, Tensor]] = []
 
         def losses() -> Iterator[Tensor]:

@@ -117,8 +117,8 @@ class Average(Protocol):
 class Objective(Protocol):
     """A built objective.
 
-    `state` is a mutable attrs object of tensors, numbers, strings and None: all that the next step needs
-    beyond networks, optimizers, data order and random streams. It is checkpointed as it stands.
+    `state` is a mutable attrs object of tensors, numbers, strings and None, and of lists and dicts of these: all that
+    the next step needs beyond networks, optimizers, data order and random streams. It is checkpointed as it stands.
     """
 
     state: Any

@@ -74,7 +74,8 @@ def losses(subject: Subject, *, metrics: Sequence[str], window: float) -> Result
     if not names:
         raise GflowError(f'losses: no metric of {path} is named "loss" (it has {", ".join(known)}); set metrics')
     lines_of = getattr(subject.spec.objective, "equilibrium", None)
-    equilibrium: Mapping[str, float] = lines_of() if lines_of is not None else {}
+    stated: Mapping[str, float | None] = lines_of() if lines_of is not None else {}
+    equilibrium = {name: value for name, value in stated.items() if value is not None}
     result = Result(manifest={"last_share": LAST})
     curves = {name: _curve(lines, name) for name in names}
     for name, (steps, values) in curves.items():

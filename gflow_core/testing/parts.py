@@ -178,7 +178,8 @@ def check_dataset(part: Any) -> None:
         promises.require(right, f"progress takes words, done and total; got {what!r}, {done!r}, {total!r}")
 
     with promises.calling("load"):
-        source = untouched(promises, "load", lambda: part.load(progress))
+        mend = "draw from a generator of your own, seeded by an option"
+        source = untouched(promises, "load", lambda: part.load(progress), mend)
     promises.require(isinstance(source, Source), f"load returns a Source, not {type(source).__name__}")
     agrees = source.shape == shape
     promises.require(agrees, f"data_shape promises {shape}, the loaded Source says {source.shape}")

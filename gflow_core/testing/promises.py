@@ -229,7 +229,9 @@ def weights(module: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
 
 
-def untouched(promises: Promises, what: str, work: Callable[[], T]) -> T:
+def untouched(
+    promises: Promises, what: str, work: Callable[[], T], mend: str = "draw from the generator it is given"
+) -> T:
     """What `work` returns; it must neither read nor move torch's global random state."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
@@ -237,6 +239,6 @@ def untouched(promises: Promises, what: str, work: Callable[[], T]) -> T:
         first = work()
         promises.require(
             torch.equal(before, torch.get_rng_state()),
-            f"{what} draws from torch's global random state; draw from the generator it is given",
+            f"{what} draws from torch's global random state; {mend}",
         )
     return first

@@ -16,6 +16,7 @@ from torch import nn
 
 from gflow_core.cli import main
 from gflow_core.errors import GflowError
+from gflow_core.machine.streams import Streams
 from gflow_core.methods import compiled as compiled_module
 from gflow_core.methods import game
 from gflow_core.recipes.recipe import load
@@ -122,7 +123,7 @@ def test_what_cannot_be_compiled_is_named_and_runs_as_it_is(recipe, monkeypatch,
 )
 def test_networks_with_draws_or_statistics_are_not_compiled(layer, reason, caplog):
     module, x = nn.Sequential(nn.Linear(2, 2), layer), torch.randn(4, 2)
-    own = compiled_module.Compiled({"sampler": module})
+    own = compiled_module.Compiled({"sampler": module}, Streams(0))
 
     torch.manual_seed(1)
     before = [*(buffer.clone() for buffer in module.buffers()), torch.get_rng_state()]
@@ -135,6 +136,23 @@ def test_networks_with_draws_or_statistics_are_not_compiled(layer, reason, caplo
     assert reason in caplog.text
     after = [*module.buffers(), torch.get_rng_state()]  # it runs as it is, as if it had not been tried
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_what_a_loss_draws_from_streams_while_it_is_tried_is_put_back(caplog):
+    module, x, streams = nn.Linear(2, 2), torch.randn(4, 2), Streams(0)
+    torch.rand(3, generator=streams["known"])
+    before = streams["known"].get_state()
+
+    def loss(x, uniform):
+        noise = torch.randn(4, 2, generator=streams["known"]) + torch.randn(4, 2, generator=streams["new"])
+        return (module(x + noise).squeeze(-1) * uniform()).mean(), {}
+
+    own = compiled_module.Compiled({"sampler": module}, streams)
+    draw = lambda: torch.rand(4, 1, generator=streams["known"])  # noqa: E731
+    assert own.gradients("sampler", None, loss, [x], lambda: draw) is None
+    assert "runs as it is" in caplog.text
+    assert torch.equal(streams["known"].get_state(), before)
+    assert torch.equal(streams["new"].get_state(), Streams(0)["new"].get_state())
 
 
 def test_without_a_compiler_it_says_so_and_makes_no_folder(recipe, tmp_path, monkeypatch):
@@ -187,7 +205,7 @@ def test_auto_says_what_it_came_to_and_a_run_keeps_to_it(recipe, tmp_path, trace
     assert plan["compiled"] is False
     monkeypatch.setattr(compiled_module, "_REPAID", 1000)
     seen = []
-    monkeypatch.setattr(game, "Compiled", lambda networks: seen.append(networks) or compiled_module.Compiled(networks))
+    monkeypatch.setattr(game, "Compiled", lambda *given: seen.append(given) or compiled_module.Compiled(*given))
     invoke("resume", str(folder), "--checkpoint", "000003")
     assert seen
 

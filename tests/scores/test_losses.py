@@ -18,7 +18,7 @@ from gflow_core.scores.losses import DRAWN, Losses, final_mean, running_mean
 
 class Objective:
     def equilibrium(self):
-        return {"discriminator_loss": 2 * math.log(2), "velocity": 0.0}
+        return {"discriminator_loss": 2 * math.log(2), "g_loss": None, "velocity": 0.0}  # None: it is not known
 
 
 def look(folder, objective=None, **options):
