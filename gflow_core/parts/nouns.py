@@ -6,7 +6,7 @@ Shapes are written without the batch: `[B, *shape]` is a batch of B items of `Da
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import attrs
 
@@ -70,6 +70,7 @@ class TextEncoder(Protocol):
         """What `restored` makes it of again: tensors, numbers, words, and lists and dicts of these."""
 
 
+@runtime_checkable
 class Progress(Protocol):
     """How long work reports itself: `progress("decoding", done, total)`."""
 

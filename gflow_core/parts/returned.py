@@ -11,7 +11,7 @@ from gflow_core.errors import PluginError, shown
 from gflow_core.parts.plugins import name_of
 from gflow_core.parts.source import Source
 
-__all__ = ["kind_fault", "named", "refuse", "source_fault", "tensor_fault", "what"]
+__all__ = ["kind_fault", "named", "promise_fault", "refuse", "source_fault", "tensor_fault", "what"]
 
 
 def named(kind: str, part: Any) -> str:
@@ -58,6 +58,20 @@ def what(value: Any) -> str:
         return f"a tensor {list(value.shape)}"
     name = type(value).__name__
     return f"a {name}" if isinstance(value, list | tuple | dict) else f"a {name}, {shown(value)}"
+
+
+def promise_fault(part: Any, source: Source) -> str | None:
+    """What the class attributes of a data set promise of its items, and they lack, or the other way round."""
+    for promise, has, what in (
+        ("has_modes", source.modes is not None, "modes"),
+        ("has_density", source.log_density is not None, "log_density"),
+    ):
+        stated = getattr(part, promise, False)
+        if not isinstance(stated, bool):
+            return f"{promise} is {shown(stated)}; it is True or False"
+        if stated != has:
+            return f"{promise} is {stated}, and its Source has {'' if has else 'no '}{what}="
+    return None
 
 
 def source_fault(source: Source) -> str | None:

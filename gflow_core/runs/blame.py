@@ -20,18 +20,27 @@ from gflow_core.runs.state import networks
 __all__ = ["blaming", "culprit"]
 
 
+_NO_SUCH_FILE = FileNotFoundError | NotADirectoryError | IsADirectoryError | PermissionError
+
+
 @contextmanager
 def blaming(spec: Spec, experiment: Experiment | None = None) -> Iterator[None]:
     """PluginError that names the part of the recipe which raised within the block, and where.
 
-    GflowErrors pass, Ctrl-C, and what the machine refused; so does an error that no part had a hand in.
+    GflowErrors pass, Ctrl-C, and what the machine refused, but for a file that a part cannot open: GflowError, which
+    names both. So does an error that no part had a hand in.
     """
     try:
         yield
     except BaseException as error:
-        if isinstance(error, GflowError | KeyboardInterrupt) or of_the_machine(error):
+        refused = of_the_machine(error)
+        if isinstance(error, GflowError | KeyboardInterrupt) or (refused and not isinstance(error, _NO_SUCH_FILE)):
             raise
         found = culprit(error, spec, experiment)
+        if refused:
+            if found is None:
+                raise
+            raise GflowError(f"{named(*found[:2])}: {refused} {found[2]}") from error
         said = f"{named(*found[:2])} raised {raised(error)} {found[2]}" if found else blamed(error)
         if said is None:
             raise

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gflow_core.data.checked import checked
 from gflow_core.data.feed import Feed, ReplicaFeed, Shelf
-from gflow_core.errors import GflowError
+from gflow_core.errors import GflowError, PluginError
 from gflow_core.machine.runtime import Runtime
 from gflow_core.machine.streams import Streams, derive, seeded
 from gflow_core.methods.compiled import compiles
@@ -21,7 +21,7 @@ from gflow_core.optim.freezing import freeze
 from gflow_core.optim.player import Player
 from gflow_core.optim.replicas import replica, stack
 from gflow_core.parts.nouns import DataShape, Progress, TextEncoder, no_progress
-from gflow_core.parts.returned import kind_fault, named, refuse
+from gflow_core.parts.returned import kind_fault, named, promise_fault, refuse
 from gflow_core.parts.source import Source
 from gflow_core.parts.spec import Spec
 from gflow_core.parts.training import Experiment
@@ -206,6 +206,8 @@ def read_data(part: Any, progress: Progress = no_progress) -> Source:
     """The data, if it is what its options promised. Raises DataError, and PluginError where it is no data at all."""
     shape, data = part.data_shape(), part.load(progress)
     refuse("dataset", part, "load", kind_fault(data, Source, "a Source"))
+    if fault := promise_fault(part, data):
+        raise PluginError(f"{named('dataset', part)}: {fault} (a defect of the plugin)")
     return checked(data, shape, named("dataset", part))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import torch
 
-from gflow_core.errors import GflowError, Problem, RecipeError, did_you_mean
+from gflow_core.errors import GflowError, Problem, RecipeError, did_you_mean, for_people
 from gflow_core.files.reading import parse_toml
 from gflow_core.machine.runtime import Runtime
 from gflow_core.machine.streams import Streams
@@ -53,6 +53,7 @@ class Judgement:
     """Why not to trust the scores, a sentence each."""
 
 
+@for_people
 def score(
     judged: Path | str,
     reference: Path | str,
@@ -125,9 +126,9 @@ def _parts(
     for name in names:
         if name not in METRICS:
             close = did_you_mean(name, METRICS) or f"; there are {', '.join(METRICS)}"
-            raise GflowError(f"--metric {name}: no such metric{close}")
+            raise GflowError(f"metric {name}: no such metric{close}")
     if not names:
-        raise GflowError(f"--metric: name one of {', '.join(METRICS)}, or several")
+        raise GflowError(f"metric: name one of {', '.join(METRICS)}, or several")
     given: dict[str, Any] = {}
     if encoder is not None:
         given["encoder"] = _encoder(encoder)

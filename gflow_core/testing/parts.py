@@ -18,7 +18,7 @@ from gflow_core.machine.streams import seeded
 from gflow_core.nn.labels import label_fault
 from gflow_core.optim.player import evaluating
 from gflow_core.parts.nouns import DataShape, Moments
-from gflow_core.parts.returned import source_fault
+from gflow_core.parts.returned import promise_fault, source_fault
 from gflow_core.parts.source import ImageModes, Source
 from gflow_core.testing.promises import (
     Promises,
@@ -194,10 +194,8 @@ def check_dataset(part: Any) -> None:
         inside = bool((batch.x >= shape.low).all() and (batch.x <= shape.high).all())
         promises.require(inside, f"items lie outside the range that data_shape promises, {shape}")
     promises.require(source.fingerprint and isinstance(source.fingerprint, str), "its Source has no fingerprint")
-    stated = getattr(part, "has_modes", False)
-    promises.require(isinstance(stated, bool), "has_modes is True or False")
-    promises.require(stated or source.modes is None, "its Source has modes; has_modes = True is missing in the part")
-    promises.require(not stated or source.modes is not None, "has_modes is True; its Source has no modes=")
+    broken = promise_fault(part, source)
+    promises.require(broken is None, broken or "")
     if isinstance(source.modes, ImageModes):
         fits = shape.kind == "image" and shape.shape[0] == source.modes.channels
         promises.require(fits, f"its modes are of images of {source.modes.channels} channels, data_shape says {shape}")
@@ -206,8 +204,6 @@ def check_dataset(part: Any) -> None:
             index, distance = source.modes.nearest(batch.x)
         right = index.shape == distance.shape == (len(batch.x),) and bool((index < source.modes.count).all())
         promises.require(right, "modes.nearest gives an index below modes.count and a distance [n] for each item")
-    known = getattr(part, "has_density", False)
-    promises.require(known == (source.log_density is not None), "has_density is True where its Source has log_density=")
     if source.log_density is not None:
         with promises.calling("log_density"):
             density = source.log_density(batch.x)

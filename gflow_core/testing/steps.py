@@ -132,7 +132,10 @@ def check_loss(part: Any) -> None:
 
 
 def check_penalty(part: Any) -> None:
-    """The penalty of a small discriminator: one finite number a replica, which training can lower."""
+    """The penalty of a small discriminator: one finite number a replica, which training can lower.
+
+    A one-sided penalty may be 0 of a flat discriminator: one that is a hundred times as steep is tried then.
+    """
     promises = Promises("penalty", part)
     promises.common()
     known = {"real", "fake"}
@@ -148,12 +151,22 @@ def check_penalty(part: Any) -> None:
 
     real.requires_grad_("real" in part.differentiates)
     fake.requires_grad_("fake" in part.differentiates)
-    judged = Judged(Batch(real), Batch(fake), judge(real), judge(fake), 6, judge, lambda: between)
-    with promises.calling("value"):
-        value = part.value(judged)
-    promises.require(value.shape == () and bool(value.isfinite()), f"value is one finite number, got {value!r:.60}")
-    gradients = torch.autograd.grad(value, list(module.parameters()), allow_unused=True)
-    promises.require(any(g is not None and g.any() for g in gradients), "no gradient of it reaches the discriminator")
+
+    def reached() -> bool:
+        """Whether a gradient of the penalty reaches the discriminator, as steep as it is."""
+        judged = Judged(Batch(real), Batch(fake), judge(real), judge(fake), 6, judge, lambda: between)
+        with promises.calling("value"):
+            value = part.value(judged)
+        promises.require(value.shape == () and bool(value.isfinite()), f"value is one finite number, got {value!r:.60}")
+        if not value.requires_grad:
+            return False
+        gradients = torch.autograd.grad(value, list(module.parameters()), allow_unused=True)
+        return any(g is not None and bool(g.any()) for g in gradients)
+
+    if not reached():
+        with torch.no_grad():
+            module.get_parameter("2.weight").mul_(100)
+        promises.require(reached(), "no gradient of it reaches the discriminator")
 
 
 def check_augmentation(part: Any, data: DataShape | None = None) -> None:

@@ -215,6 +215,18 @@ LOADED = {
     "labels below": (source(y=torch.full((60,), -1)), "promised labels 0 to 2, loaded -1 to -1"),
     "labels of floats": (source(y=torch.zeros(60)), "promised 60 class indices of torch.int64"),
     "no labels": (source(y=None), "promised labels, loaded none"),
+    "a density that it does not announce": (
+        source(log_density=lambda x: x.sum(1)),
+        "has_density is False, and its Source has log_density= (a defect of the plugin)",
+    ),
+    "no density, which it announces": (
+        changed(TinyData, has_density=True),
+        "has_density is True, and its Source has no log_density= (a defect of the plugin)",
+    ),
+    "no modes, which it announces": (
+        changed(TinyData, has_modes=True),
+        "has_modes is True, and its Source has no modes= (a defect of the plugin)",
+    ),
     "another promise": (
         source(shape=TinyData(kind="vector").data_shape()),
         "promised vector 2 unbounded, 3 classes, loaded vector 2 unbounded",
@@ -522,6 +534,16 @@ def test_a_part_that_raises_is_named_with_its_place(fails, what):
     )
 
 
+def test_a_file_that_a_part_cannot_open_is_named_with_the_part(fails, tmp_path):
+    def load(self, progress=None):
+        return open(tmp_path / "none" / "data.csv")
+
+    said = fails("dataset", changed(TinyData, load=load), "dataset.use")
+    line = load.__code__.co_firstlineno + 1
+    assert said.startswith(f"dataset bad.part: {tmp_path / 'none' / 'data.csv'}: No such file or directory ({__file__}")
+    assert f"line {line}; GFLOW_DEBUG=1 shows the traceback)" in said
+
+
 def ends(*_: Any, **__: Any) -> Any:
     raise GeneratorExit("out")
 
@@ -618,7 +640,7 @@ CHECKED = {
         changed(TinyData, data_shape=lambda self: (2,)),
         "dataset: its own data_shape returned (2,), not a DataShape (a defect of the plugin)",
     ),
-    "a default": ("dataset", Defaulting, "its own class raised SystemExit: out (a defect of the plugin"),
+    "a default": ("dataset", Defaulting, "its own default of text raised SystemExit: out (a defect of the plugin"),
     "an option's check": ("dataset", Validating, "its own check raised GeneratorExit: out (a defect of the plugin"),
     "judged_shape": (
         "objective",

@@ -237,6 +237,11 @@ def test_what_does_not_fit_is_one_clear_message(place, tmp_path, monkeypatch, wo
     assert said in done.output
 
 
+def test_samples_in_memory_are_refused_before_anything_is_done():
+    with pytest.raises(GflowError, match=r"^score: judged is to be Path \| str, got tensor"):
+        score(torch.zeros(3, 2), "somewhere")
+
+
 def test_the_command_prints_what_python_returns(place):
     encoder = '{ use = "mnist_cnn", weights = "random", layer = "hidden" }'
     words = ["score", place / "png", place / "mine.toml", *FEW, "--encoder", encoder, "--metric", "frechet,kernel"]

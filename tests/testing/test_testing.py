@@ -480,15 +480,15 @@ DATASETS = {
     "no fingerprint": (data(lambda s: points(s, mark="")), "no fingerprint"),
     "modes that it does not announce": (
         data(lambda s: attrs.evolve(points(s), modes=object())),
-        "its Source has modes; has_modes = True is missing in the part",
+        "has_modes is False, and its Source has modes=",
     ),
     "modes that it lacks": (
         part(type("Data", (type(data(points)),), {"__doc__": "A data set.", "has_modes": True}))(),
-        "has_modes is True; its Source has no modes=",
+        "has_modes is True, and its Source has no modes=",
     ),
     "a density that it does not announce": (
         data(lambda s: attrs.evolve(points(s), log_density=lambda x: x.sum(1))),
-        "has_density is True where its Source has log_density=",
+        "has_density is False, and its Source has log_density=",
     ),
     "no source": (data(lambda s: torch.zeros(6, 2)), "load returns a Source, not Tensor"),
     "other items each time": (data(lambda s: points(s, torch.full((6, 2), float(next(COUNT))))), "loads other items"),
