@@ -18,6 +18,8 @@ from torch import nn
 import gflow_core
 from gflow_core import testing
 from gflow_core.errors import DataError
+from gflow_core.methods import gradients
+from gflow_core.methods.penalties import GradientPenalty
 from gflow_core.nn.labels import label_fault
 from gflow_core.nn.latents import Normal
 from gflow_core.parts.analysis import Result
@@ -42,6 +44,7 @@ from gflow_core.testing import (
     check_encoder,
     check_latent,
     check_objective,
+    check_penalty,
     check_sampler,
 )
 
@@ -919,3 +922,21 @@ def test_files_that_an_isolated_test_loads_are_forgotten(isolated_plugins, monke
     assert os.environ["GFLOW_LOAD"] == str(tmp_path / "mine.py")
     monkeypatch.undo()
     assert os.environ.get("GFLOW_LOAD") == before
+
+
+@attrs.frozen(kw_only=True)
+class OneSided(GradientPenalty):
+    """E max(0, |grad d| - slope)^2 at real items: 0 of a discriminator that is flatter."""
+
+    differentiates: ClassVar[frozenset[str]] = frozenset({"real"})
+
+    slope: float = option(1.0, doc="The slope that costs nothing.")
+
+    def value(self, judged):
+        norm = gradients.squared_gradient_norm(judged.d_real, judged.real.x).sqrt()
+        return (norm - self.slope).relu().square().mean()
+
+
+def test_a_penalty_may_be_nothing_of_a_flat_discriminator_but_not_of_every_one():
+    check_penalty(OneSided())
+    broken(check_penalty, OneSided(slope=1e9), "no gradient of it reaches the discriminator")
