@@ -90,9 +90,8 @@ class Promises:
         bare = [field.name for field in options_of(cls) if not option_doc(field)]
         self.require(not bare, f"options without a doc: {', '.join(bare)}; declare them with option(..., doc=...)")
         if not cls.__module__.rpartition(".")[2].startswith(("test_", "conftest", "__main__")):  # a test's own part
-            self.require(
-                not imports_torch(cls.__module__), f"importing {cls.__module__} imports torch; import it in build"
-            )
+            line = imports_torch(cls.__module__)
+            self.require(not line, f"importing {cls.__module__} imports torch ({line}); import it in build")
 
     def asked(self, *args: Any, about: str = "") -> list[str]:
         """What `check` says: strings, and no crash. A part without one accepts everything."""
@@ -137,19 +136,36 @@ def _registered(kind: str, cls: type[Any]) -> tuple[Plugins, str]:
     return more, "testing.part"
 
 
+_IMPORTS = """
+import importlib, runpy, sys, traceback
+
+class Torch:
+    def find_spec(self, name, path=None, target=None):
+        if name != "torch":
+            return None
+        machinery = ("<", importlib.__file__, runpy.__file__)
+        frames = [frame for frame in traceback.extract_stack() if not frame.filename.startswith(machinery)]
+        print("\\ntorch:", *(f"{frame.filename}, line {frame.lineno}: {frame.line}" for frame in frames[:1]))
+        sys.exit()
+
+sys.meta_path.insert(0, Torch())
+IMPORT(sys.argv[1])
+"""
+"""Imports a module, and ends at the first import of torch with the outermost line that led there."""
+
+
 @cache
-def imports_torch(module: str) -> bool:
-    """Whether a fresh Python that imports the module has torch afterwards."""
+def imports_torch(module: str) -> str:
+    """The line by which a fresh Python that imports the module imports torch; empty where it does not."""
     file = getattr(sys.modules.get(module), "__file__", None) if module.startswith("gflow_loaded_") else None
-    code = "import importlib, sys; importlib.import_module(sys.argv[1]); print('torch' in sys.modules)"
-    if file is not None:  # of --load: no module that can be found by its name
-        code, module = "import runpy, sys; runpy.run_path(sys.argv[1]); print('torch' in sys.modules)", file
+    code = _IMPORTS.replace("IMPORT(", "importlib.import_module(" if file is None else "runpy.run_path(")
+    module = module if file is None else file  # of --load: no module that can be found by its name
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-c", code, module]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         raise Broken(f"importing {module} by itself fails: {done.stderr.strip().splitlines()[-1]}")
-    return done.stdout.split()[-1] == "True"
+    return done.stdout.rpartition("\ntorch:")[2].strip() if "\ntorch:" in done.stdout else ""
 
 
 # ------------------------------------------------------------------ data to try parts on

@@ -105,8 +105,8 @@ def _whole(record: PluginRecord) -> Line:
     if not record.parts:
         return Line(what, "registers no part", ok=False)
     try:
-        if imports_torch(record.module):
-            return Line(what, f"importing {record.module} imports torch; import it in build", ok=False)
+        if line := imports_torch(record.module):
+            return Line(what, f"importing {record.module} imports torch ({line}); import it in build", ok=False)
     except AssertionError as error:
         return Line(what, str(error), ok=False)
     deprecated = "".join(f"; deprecated: {warning}" for warning in record.warnings)

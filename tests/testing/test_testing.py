@@ -224,14 +224,15 @@ def test_a_class_is_no_part():
 
 def test_a_module_that_imports_torch(tmp_path, monkeypatch):
     code = (
-        "import attrs, torch\nfrom gflow_core.nn.latents import Normal\n\n"
+        "import attrs\nfrom gflow_core import Source\nfrom gflow_core.nn.latents import Normal\n\n"
         "@attrs.frozen(kw_only=True)\nclass Heavy(Normal):\n    '''A law.'''\n"
     )
     (tmp_path / "heavy_parts.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     import heavy_parts
 
-    broken(check_latent, heavy_parts.Heavy(), "importing heavy_parts imports torch")
+    line = f"({tmp_path / 'heavy_parts.py'}, line 2: from gflow_core import Source)"
+    broken(check_latent, heavy_parts.Heavy(), f"importing heavy_parts imports torch {line}; import it in build")
 
 
 @part
