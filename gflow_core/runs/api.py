@@ -19,10 +19,13 @@ from gflow_core.errors import GflowError, for_people
 from gflow_core.files.run_folder import read_result
 from gflow_core.machine.runtime import world_size
 from gflow_core.methods.refinement import Refinement
+from gflow_core.parts.source import Source
 from gflow_core.parts.spec import Spec
 from gflow_core.recipes.recipe import Recipe, load
 from gflow_core.runs import around, drawing, reanalyze, session
+from gflow_core.runs.build import read_data
 from gflow_core.runs.console import RunConsole
+from gflow_core.runs.manifest import check_data
 from gflow_core.runs.record import RunFolder
 
 __all__ = ["Run", "load_run", "run"]
@@ -75,6 +78,29 @@ class Run:
         module = drawing.Drawing(self.path).experiment.final_sampler
         assert module is not None
         return module.eval()
+
+    @cached_property
+    def discriminator(self) -> nn.Module:
+        """The trained discriminator, in eval mode on the recipe's device. Raises GflowError where the run has none.
+
+        `discriminator(x)` or, of a conditional one, `discriminator(x, y)` with x [B, *shape] gives logits [B].
+        """
+        module = drawing.Drawing(self.path, with_discriminator=True).experiment.discriminator
+        assert module is not None
+        return module.eval()
+
+    @cached_property
+    def data(self) -> Source:
+        """The data that it learned: `len(data)` items, of which `data.batch(index)` gives `x` [B, *shape] and `y`.
+
+        Raises GflowError where the recipe has none, or they are not those any more that the run began with.
+        """
+        dataset = drawing.anywhere(self.recipe.spec).dataset
+        if dataset is None:
+            raise GflowError(f"{self.path}: its recipe has no [dataset]")
+        found = read_data(dataset)
+        check_data(self.manifest, found, self.path)
+        return found
 
     @for_people
     def sample(

@@ -62,8 +62,9 @@ class Drawing:
     conditional sampler is asked for: a class by name or index, or numbers (`nn.labels.parse_label`); every class in
     turn without it. Where labels are captions, `text` says it in words. `device` is another than its recipe's.
     `batch_norm` is "eval", the statistics of training, or "standing", those that analyzers may ask for: where the
-    sampler reads labels it needs those of the data. `refinement` moves the latents along the discriminator. Raises
-    GflowError, also where there is no batch norm, or nothing to refine by.
+    sampler reads labels it needs those of the data. `refinement` moves the latents along the discriminator, which is
+    read for that or where it is asked for. Raises GflowError, also where there is no batch norm, no discriminator, or
+    nothing to refine by.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Drawing:
         device: str | None = None,
         batch_norm: str = "eval",
         refinement: Refinement | None = None,
+        with_discriminator: bool = False,
     ) -> None:
         folder = RunFolder(path)
         self.path, self.label, self.text, self.batch_norm = path, label, text, batch_norm
@@ -87,6 +89,9 @@ class Drawing:
             raise GflowError(f"{path}: its recipe has no [sampler]")
         for fault in refinement_faults(spec) if refinement is not None else ():
             raise GflowError(f"{path}: --refine {fault}")
+        if with_discriminator and spec.discriminator is None:
+            raise GflowError(f"{path}: its recipe has no [discriminator]")
+        judges = with_discriminator or refinement is not None
         manifest = folder.read_manifest()
         check_recipe(manifest, path)
         check_files(manifest, path, spec, tables=NETWORKS)
@@ -97,12 +102,12 @@ class Drawing:
         check_origins(manifest, self.experiment, path)
         self.step: int | None = None  # that its weights are of; a run that trains nothing has none
         if spec.objective is not None:
-            judge = () if refinement is None else ("discriminator",)
+            judge = ("discriminator",) if judges else ()
             state = folder.load(checkpoint, only=("sampler", "ema", *judge))
             module = self.experiment.final_sampler
             assert module is not None
             load_network("ema" if self.experiment.ema else "sampler", module, state, folder.path)
-            if refinement is not None:
+            if judges:
                 assert self.experiment.discriminator is not None
                 load_network("discriminator", self.experiment.discriminator, state, folder.path)
             self.step = state.step
@@ -122,7 +127,7 @@ class Drawing:
             raise GflowError(f"--batch-norm standing: the sampler of {self.path} has no batch norm; leave it out")
         if experiment.spec.sampler.conditional and experiment.spec.dataset is not None:
             experiment.data = read_data(experiment.spec.dataset)
-            check_data(manifest, experiment, self.path)
+            check_data(manifest, experiment.data, self.path)
         with evaluating(module):
             module.load_state_dict(standing(experiment, module, self.step or 0).state_dict())
 

@@ -138,11 +138,11 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def check_data(manifest: Mapping[str, Any], experiment: Experiment, path: Path) -> None:
+def check_data(manifest: Mapping[str, Any], data: Source | None, path: Path) -> None:
     before = manifest.get("data", {}).get("fingerprint")
-    if before and experiment.data and experiment.data.fingerprint != before:
+    if before and data and data.fingerprint != before:
         raise GflowError(
-            f"{path}: the data has changed since the run began (fingerprint {experiment.data.fingerprint[:12]}, was "
+            f"{path}: the data has changed since the run began (fingerprint {data.fingerprint[:12]}, was "
             f"{before[:12]}); put the old data back or start a new run"
         )
 

@@ -93,7 +93,7 @@ def _reanalyze(
         text = kept_text(path, recipe.spec)
         # Nothing is trained.
         experiment = built(recipe.spec, console, begin=begin, precision=precision, compiled=False, text=text)
-    check_data(manifest, experiment, path)
+    check_data(manifest, experiment.data, path)
     for said in check_loaded(manifest, path):
         console.say(said)
     check_origins(manifest, experiment, path)

@@ -154,7 +154,7 @@ def _resume(
         text = kept_text(path, recipe.spec)
         looking = recipe.spec if analyze else attrs.evolve(recipe.spec, analyze=())
         experiment = built(looking, console, begin=False, precision=precision, compiled=compiled, data=data, text=text)
-    check_data(manifest, experiment, path)
+    check_data(manifest, experiment.data, path)
     check_draws(manifest, experiment, path, overrides)
     for said in check_loaded(manifest, path):
         console.say(said)

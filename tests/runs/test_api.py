@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors.torch import load_file
 
 import gflow_core
 from gflow_core import Recipe, load_run, run
@@ -97,6 +98,21 @@ def test_samples_are_those_of_the_command_line(finished, tmp_path):
     assert not torch.equal(done.sample(5), done.sample(5, checkpoint="2"))
     assert not done.sampler.training
     assert done.sampler(torch.zeros(3, done.recipe.spec.sampler.latent.dim)).shape == (3, 2)
+
+
+def test_the_discriminator_and_the_data_of_a_run(finished, plane):
+    done = load_run(finished)
+    with torch.no_grad():
+        logits = done.discriminator(done.data.batch(torch.arange(5)).x)
+    assert logits.shape == (5,)
+    last = load_file(finished / "checkpoints" / "000004" / "discriminator.safetensors")
+    assert all(torch.equal(tensor, last[name]) for name, tensor in done.discriminator.state_dict().items())
+    assert not done.discriminator.training
+    assert done.data.fingerprint == done.manifest["data"]["fingerprint"]
+    Path("alone.toml").write_text(PLANE.partition("discriminator")[0] + 'analyze = [{ use = "sample_grid" }]')
+    alone = run("alone.toml", quiet=True)
+    with pytest.raises(GflowError, match=r"its recipe has no \[discriminator\]"):
+        _ = alone.discriminator
 
 
 def test_the_command_line_trains_what_python_trains(finished, plane):
