@@ -20,21 +20,21 @@ from gflow_core.runs.state import networks
 __all__ = ["blaming", "culprit"]
 
 
-_NO_SUCH_FILE = FileNotFoundError | NotADirectoryError | IsADirectoryError | PermissionError
+_CANNOT_OPEN = FileNotFoundError | NotADirectoryError | IsADirectoryError | PermissionError
 
 
 @contextmanager
 def blaming(spec: Spec, experiment: Experiment | None = None) -> Iterator[None]:
     """PluginError that names the part of the recipe which raised within the block, and where.
 
-    GflowErrors pass, Ctrl-C, and what the machine refused, but for a file that a part cannot open: GflowError, which
-    names both. So does an error that no part had a hand in.
+    GflowErrors pass, Ctrl-C, an error that no part had a hand in, and what the machine refused. Of a file that a part
+    cannot open a GflowError names both.
     """
     try:
         yield
     except BaseException as error:
         refused = of_the_machine(error)
-        if isinstance(error, GflowError | KeyboardInterrupt) or (refused and not isinstance(error, _NO_SUCH_FILE)):
+        if isinstance(error, GflowError | KeyboardInterrupt) or (refused and not isinstance(error, _CANNOT_OPEN)):
             raise
         found = culprit(error, spec, experiment)
         if refused:
