@@ -17,7 +17,7 @@ import torch
 from gflow_core.errors import Diverged, GflowError, Interrupted, PluginError, raised
 from gflow_core.files.checkpoint import Checkpoint
 from gflow_core.files.inside import unshare
-from gflow_core.files.run_folder import read_recipe
+from gflow_core.files.run_folder import read_recipe, read_result
 from gflow_core.machine.signals import noted
 from gflow_core.machine.streams import derive, seeded
 from gflow_core.nn.sampling import dealt
@@ -99,7 +99,7 @@ class Session:
     def go(self, done: int) -> None:
         """Train from `done` to the end, then run the analyzers that wait for it."""
         clock = self.experiment.spec.train
-        if clock is not None and (done < clock.steps or not clock.steps):
+        if clock is not None and (done < clock.steps or not clock.steps or self._lacks(done)):
             here = self.main and self.experiment.objective is not None
             with blaming(self.experiment.spec):
                 self.trackers = Trackers(clock.trackers, self.folder.path, done, self.console.say, here=here)
@@ -108,6 +108,14 @@ class Session:
                 self._go(done)
         finally:
             self.trackers.close()
+
+    def _lacks(self, step: int) -> bool:
+        """Whether an analysis has not looked at the end of the run, step `step`, or left nothing that can be read."""
+        files = (self.folder.path / "analysis" / one.name / "result.json" for one in self.experiment.spec.analyze)
+        try:
+            return any(not file.is_file() or read_result(file)["step"] != step for file in files)
+        except GflowError:
+            return True
 
     def _go(self, done: int) -> None:
         spec = self.experiment.spec

@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -47,23 +47,39 @@ class Csv:
 
 
 class _Table(Silent):
-    """A CSV file whose lines end with step `done`: what an earlier stretch wrote beyond it is done again."""
+    """A CSV file whose lines end with step `done`: what an earlier stretch wrote beyond it is done again.
+
+    So are the analyses at the end of a run: what one finds anew takes the place of what it found.
+    """
 
     HEAD = ("step", "group", "name", "value")
 
     def __init__(self, path: Path, done: int) -> None:
         self._path = path
-        kept: list[list[str]] = []
-        with suppress(FileNotFoundError), path.open(newline="", encoding="utf-8") as file:
-            kept = [row for row in csv.reader(file) if row and row[0].isdecimal() and int(row[0]) <= done]
-        with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([self.HEAD, *kept])
+        kept = [row for row in self._rows() if int(row[0]) <= done]
+        self._write(kept)
+        self._found = {(int(step), group) for step, group, *_ in kept if int(step) == done}
+
+    def _rows(self) -> list[list[str]]:
+        with suppress(FileNotFoundError), self._path.open(newline="", encoding="utf-8") as file:
+            return [row for row in csv.reader(file) if row and row[0].isdecimal()]
+        return []
+
+    def _write(self, rows: Iterable[Sequence[object]]) -> None:
+        with written_aside(self._path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([self.HEAD, *rows])
 
     def log(self, step: int, line: Mapping[str, Any]) -> None:
         self._add((step, *name.split("/", 1), value) for name, value in numbers(line))
 
     def scores(self, step: int, name: str, scores: Scores) -> None:
-        self._add((step, name, score, "" if value is None else value) for score, value in scores.items())
+        rows = [(step, name, score, "" if value is None else value) for score, value in scores.items()]
+        if (step, name) not in self._found:
+            self._add(rows)
+            return
+        again = {(str(step), name, row[2]): row for row in rows}
+        there = [again.pop((row[0], row[1], row[2]), row) for row in self._rows()]
+        self._write([*there, *again.values()])
 
     def picture(self, step: int, path: Path) -> None:
         self._add([(step, "samples", "picture", f"samples/{path.name}")])

@@ -244,6 +244,26 @@ def test_tensorboard_goes_on_with_the_same_curves(plane):
     assert curves(done.path) == second
 
 
+def test_the_end_is_told_to_trackers_also_by_a_resumed_run_and_once(plane):
+    words = ("train.trackers=csv", "train.log_every=1")
+    whole = (run(plane, *words, quiet=True).path / "curves.csv").read_text()
+    assert "mode_coverage,modes_covered" in whole
+    trained = run(plane, *words, analyze=False, quiet=True)
+    assert "mode_coverage" not in (trained.path / "curves.csv").read_text()
+    for _ in range(2):
+        trained.resume(quiet=True)
+        assert (trained.path / "curves.csv").read_text() == whole
+
+
+def test_a_run_that_ended_early_tells_trackers_its_end_once(plane):
+    best = ("train.keep_best=max:mode_coverage.modes_covered", "train.stop_after=1", "analyze.0.every=1")
+    done = run(plane, "train.trackers=csv", "train.steps=8", *best, quiet=True)
+    whole = (done.path / "curves.csv").read_text()
+    assert done.manifest["ended"]["step"] < 8
+    done.resume(quiet=True)
+    assert (done.path / "curves.csv").read_text() == whole
+
+
 def test_tensorboard_has_a_curve_for_each_replica(plane):
     done = run(plane, "train.trackers=tensorboard", "train.replicas=2", "~analyze", quiet=True)
     name = next(name for name in done.metrics()[0] if name not in ("step", "seconds", "seeds"))

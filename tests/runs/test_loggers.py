@@ -68,6 +68,18 @@ def test_csv_goes_on_after_the_checkpoint(folder):
     assert table(folder) == whole
 
 
+def test_csv_has_what_an_analysis_at_the_end_finds_again_once(folder):
+    follow(Csv(), folder, 0, 2)
+    whole = table(folder)
+    follow_end = Csv().open(folder, 2)
+    follow_end.scores(2, "frechet", SCORES)
+    assert table(folder) == whole
+    follow_end.scores(2, "frechet", {**SCORES, "FD(x)": 3.0, "FD(y)": 1.0})
+    follow_end.scores(2, "losses", {"loss": 1.0})
+    changed = [[*row[:3], "3.0"] if row[2] == "FD(x)" else row for row in whole]
+    assert table(folder) == [*changed, ["2", "frechet", "FD(y)", "1.0"], ["2", "losses", "loss", "1.0"]]
+
+
 def test_csv_is_written_through_no_link(folder, tmp_path):
     tracker = Csv().open(folder, 0)
     (folder / "curves.csv").unlink()
