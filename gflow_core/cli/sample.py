@@ -42,7 +42,7 @@ _FILMS = (".gif", ".mp4")
 @click.option(
     "--checkpoint", metavar="NAME", help="Draw from this one (such as 000100, or best) instead of the newest."
 )
-@click.option("--best", "checkpoint", flag_value="best", help="As --checkpoint best: see train.keep_best.")
+@click.option("--best", is_flag=True, help="As --checkpoint best: see train.keep_best.")
 @click.option("--replica", default=0, type=click.IntRange(min=0), help="Which of a run's replicas, from 0.")
 @click.option(
     "--label",
@@ -86,6 +86,7 @@ def command(
     fps: int,
     seed: int | None,
     checkpoint: str | None,
+    best: bool,
     replica: int,
     label: str | None,
     text: str | None,
@@ -100,6 +101,9 @@ def command(
     from gflow_core.errors import GflowError, harmless
 
     target, kind = _target(out, video, n, refine)
+    if best and checkpoint is not None:
+        raise click.UsageError(f"--best and --checkpoint {checkpoint} are two checkpoints; leave one of them out")
+    checkpoint = "best" if best else checkpoint
 
     import torch
 

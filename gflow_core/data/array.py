@@ -59,7 +59,8 @@ def _vectors(data: AnyArray, where: str, shape: DataShape, limit: int | None) ->
             f"{where}: shape [N, {shape.shape[0]}] expected, found {list(data.shape)}; set dataset.shape, "
             "or dataset.image_size for images"
         )
-    x = np.array(data[:limit], np.float32)
+    with np.errstate(over="ignore"):
+        x = np.array(data[:limit], np.float32)
     if not np.isfinite(x).all():
         raise DataError(f"{where}: NaN or infinite values (or beyond float32); remove those rows")
     return x

@@ -42,7 +42,13 @@ def learned_once(
             found = _read(file, restore, network)
             if found is None:
                 found = learn()
-                _write(file, network(found), notes(found))
+                try:
+                    _write(file, network(found), notes(found))
+                except OSError as error:  # what was learnt is of use all the same
+                    reason = error.strerror or first_line(error)
+                    logger.warning(
+                        "%s: cannot be kept (%s); set GFLOW_CACHE to a folder with room for it", file, reason
+                    )
             return found
     except (OSError, SafetensorError) as error:
         raise DataError(f"{file}: {first_line(error)}; set GFLOW_CACHE to a folder that can be written") from error

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,9 @@ def export(drawing: Drawing, folder: Path, *, onnx: bool = False, licence: str |
         program = _traced(drawing, network)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of weights on devices, where there is one
-            torch.export.save(program, aside / PROGRAM)
+            held = BytesIO()  # torch's own writer ends the process where a disk is full
+            torch.export.save(program, held)
+            (aside / PROGRAM).write_bytes(held.getbuffer())
             read = torch.export.load(aside / PROGRAM).module()
         _check(drawing, network, read, PROGRAM)
         if onnx:

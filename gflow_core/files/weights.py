@@ -11,6 +11,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -25,9 +26,13 @@ logger = logging.getLogger("gflow.weights")
 def save_tensors(tensors: Mapping[str, Tensor], path: Path, notes: Mapping[str, str] | None = None) -> None:
     """Write a .safetensors, contiguous tensors and notes, that others may read as they may any new file.
 
-    (The library's own are for their owner alone: a run on a shared disk could be copied by nobody else.)
+    (The library's own are for their owner alone: a run on a shared disk could be copied by nobody else.) Raises OSError
+    where there is no room, or none may write.
     """
-    save_file(dict(tensors), path, None if notes is None else dict(notes))
+    try:
+        save_file(dict(tensors), path, None if notes is None else dict(notes))
+    except SafetensorError as error:
+        raise OSError(f"{path}: {error}") from error
     mask = os.umask(0o077)
     os.umask(mask)
     path.chmod(0o666 & ~mask)

@@ -244,7 +244,7 @@ class RunFolder:
             return names[-1]
         if wanted == "best":
             return self._best()
-        match = [name for name in names if wanted in (name, name.lstrip("0"))]
+        match = [name for name in names if wanted in (name, name.lstrip("0") or "0")]
         if not match:
             raise CheckpointError(f"{self.path}: no checkpoint {wanted}; there are {', '.join(names)}")
         return match[0]

@@ -212,7 +212,7 @@ class Features:
             path.parent.mkdir(parents=True, exist_ok=True)
             with written_aside(path) as aside:
                 save_tensors(made, aside, {"fingerprint": fingerprint(*made.values())})
-        except (OSError, SafetensorError) as error:
+        except OSError as error:
             logger.warning("%s: cannot be kept (%s); set GFLOW_CACHE to a folder with room for it", path, error)
         return made
 

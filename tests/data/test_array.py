@@ -59,6 +59,7 @@ def _saved(path, array, **options):
         (np.zeros((4, 2), int), {"shape": (2,)}, "vectors of floats expected, found int64"),
         (np.array([["a", "b"]]), {"shape": (2,)}, "vectors of floats expected, found <U1"),
         (np.array([[1.0, np.nan]]), {"shape": (2,)}, "NaN or infinite"),
+        (np.array([[1.0, 1e300]]), {"shape": (2,)}, "beyond float32"),
         (np.zeros((4, 8, 8)), {"image_size": 8}, "images of uint8"),
         (np.zeros((4, 2, 8, 8), np.uint8), {"image_size": 8}, r"C = 1 or 3 expected, found shape \[4, 2, 8, 8\]"),
         (np.zeros((4, 8), np.uint8), {"image_size": 8}, "set dataset.shape for vectors"),
@@ -69,6 +70,7 @@ def _saved(path, array, **options):
         (np.array([[{}, {}]], object), {"shape": (2,)}, "gflow reads no pickle"),
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_files_that_do_not_agree(tmp_path, array, options, words):
     path = tmp_path / "x.npy"
     np.save(path, array, allow_pickle=True)

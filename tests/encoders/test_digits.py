@@ -11,7 +11,7 @@ from safetensors import safe_open
 from torch.nn import functional as F
 
 from gflow_core.data.parts import Mnist5k
-from gflow_core.encoders import digits, mnist_cnn
+from gflow_core.encoders import digits, kept, mnist_cnn
 from gflow_core.encoders.digits import train, trained
 from gflow_core.encoders.digits_encoder import DIGITS_ENCODER
 from gflow_core.encoders.mnist_cnn import MNIST_CNN, DigitsCnn
@@ -124,6 +124,16 @@ def test_a_cache_that_cannot_be_written_says_so(monkeypatch, tmp_path):
     monkeypatch.setenv("GFLOW_CACHE", str(tmp_path / "file"))
     with pytest.raises(DataError, match="set GFLOW_CACHE to a folder that can be written"):
         trained(SHORT, no_progress)
+
+
+def test_what_was_learnt_is_of_use_where_there_is_no_room_for_it(monkeypatch, caplog):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(kept, "save_tensors", full)
+    assert weights_hash(trained(SHORT, no_progress).network) == weights_hash(train(SHORT, no_progress).network)
+    assert "No space left on device); set GFLOW_CACHE to a folder with room for it" in caplog.text
+    assert not SHORT.file.exists()
 
 
 def test_the_same_bits_whatever_is_around_and_nothing_around_changes():

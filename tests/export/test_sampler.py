@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from gflow_core import load_run
 from gflow_core.errors import GflowError, RecipeError
 from gflow_core.export import sampler as exporting
+from gflow_core.files import weights
 from gflow_core.nn.resample import DownConv, UpConv
 from gflow_core.parts.plugins import plugins
 from gflow_core.recipes.describe import options_of
@@ -150,6 +152,17 @@ def test_nothing_is_overwritten_and_nothing_half_is_left(gflow, run, tmp_path, m
     with pytest.raises(ZeroDivisionError):
         exporting.export(Drawing(run("plane")), tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_full_disk_is_one_message(gflow, run, tmp_path, monkeypatch):
+    def full(*_):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device")
+
+    monkeypatch.setattr(weights, "save_file", full)
+    said = gflow("export", run("plane"), "--to", tmp_path / "out", code=2)
+    assert "cannot be written" in said
+    assert "No space left on device" in said
+    assert not list(tmp_path.iterdir())
 
 
 class Odd(nn.Module):

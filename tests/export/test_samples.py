@@ -105,6 +105,11 @@ def test_other_options_are_refused(gflow, run, tmp_path, words, told):
     assert {path: sha256_of(path) for path in (tmp_path / "x").iterdir()} == before
 
 
+def test_two_checkpoints_are_refused(gflow, run, tmp_path):
+    said = gflow("sample", run("classes"), "--best", "--checkpoint", 1, "--out", tmp_path / "x.npy", code=2)
+    assert "--best and --checkpoint 1 are two checkpoints; leave one of them out" in said
+
+
 def test_a_sampler_that_was_trained_on_is_another(gflow, run, tmp_path):
     gflow("sample", run("classes"), "--n", 4, "--out", tmp_path / "x")
     assert "step 2 there and 1 here" in gflow("sample", run("classes", 1), "--n", 4, "--out", tmp_path / "x", code=2)

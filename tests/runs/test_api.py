@@ -127,6 +127,9 @@ def test_no_steps_look_at_the_networks_as_they_begin(plane):
     assert begun.metrics() == []
     assert (begun.path / "samples" / "000000.png").is_file()
     before = begun.sample(5)
+    assert torch.equal(begun.sample(5, checkpoint="0"), before)
+    with pytest.raises(GflowError, match="no checkpoint ; there are 000000"):
+        begun.sample(5, checkpoint="")
     begun = begun.resume(quiet=True)
     assert torch.equal(begun.sample(5), before)
     assert torch.equal(begun.resume(steps=4, quiet=True).sample(5), run(plane, quiet=True).sample(5))
