@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import shlex
 from collections.abc import Callable, Collection, Iterable, Sequence
 from difflib import get_close_matches
 from functools import cache, wraps
@@ -36,6 +37,7 @@ __all__ = [
     "raised",
     "shortened",
     "shown",
+    "typed",
 ]
 
 
@@ -109,6 +111,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     close = [synonym] if synonym in forms else get_close_matches(wanted, forms, n=1, cutoff=0.6)
     names = " or ".join(f'"{name}"' for name in forms[close[0]]) if close else ""
     return f"; did you mean {names}?" if names else ""
+
+
+def typed(path: object) -> str:
+    """A path as it is typed in a command that a message offers: quoted, and not to be taken for an option."""
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
 def printable(text: str) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
+
 import pytest
 
-from gflow_core.errors import Problem, did_you_mean, printable, shortened
+from gflow_core.errors import Problem, did_you_mean, printable, shortened, typed
 
 
 @pytest.mark.parametrize(
@@ -23,6 +26,14 @@ from gflow_core.errors import Problem, did_you_mean, printable, shortened
 def test_did_you_mean(word, known, meant):
     names = " or ".join(f'"{name}"' for name in meant)
     assert did_you_mean(word, known) == (f"; did you mean {names}?" if meant else "")
+
+
+def test_a_path_in_a_command_is_typed_as_it_stands():
+    assert typed(Path("runs/ring-s0-001")) == "runs/ring-s0-001"
+    for path in ("runs/tiny copy-s0-001", "-x.toml", "it's.toml", "a;b"):
+        (word,) = shlex.split(typed(path))
+        assert Path(word) == Path(path)
+        assert not word.startswith("-")
 
 
 def test_a_long_message_keeps_its_ends():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gflow_core.errors import GflowError, printable
+from gflow_core.errors import GflowError, printable, typed
 from gflow_core.files.whole import written_aside
 from gflow_core.recipes.standalone import standalone
 
@@ -38,4 +38,4 @@ def command(recipe: str, dest: Path, force: bool) -> None:
     text = standalone(recipe, shlex.quote(str(dest)))
     with written_aside(dest) as aside:
         aside.write_text(text, encoding="utf-8")
-    click.echo(printable(f"{dest}  (gflow validate {dest}; gflow run {dest})"))
+    click.echo(printable(f"{dest}  (gflow validate {typed(dest)}; gflow run {typed(dest)})"))

@@ -16,7 +16,7 @@ import attrs
 import click
 
 from gflow_core.cli.kinds import Kind
-from gflow_core.errors import RecipeError, printable
+from gflow_core.errors import RecipeError, printable, typed
 from gflow_core.parts.plugins import plugins
 from gflow_core.recipes.changes import value_text
 from gflow_core.recipes.recipe import load
@@ -112,7 +112,7 @@ def _recipe(name: str, dist: str) -> dict[str, str]:
     try:
         title = load(name).spec.title
     except RecipeError as error:
-        title = f"BROKEN: {error.problems[0]} (gflow validate {name})"
+        title = f"BROKEN: {error.problems[0]} (gflow validate {typed(name)})"
     return {"recipe": name, "title": title, "dist": dist}
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gflow_core.errors import GflowError
+from gflow_core.errors import GflowError, typed
 from gflow_core.files.whole import written_aside
 from gflow_core.nn.sampling import CHUNK, dealt, pieces
 from gflow_core.parts.analysis import Map
@@ -65,7 +65,7 @@ def write_walk(
     if shape is None or shape.kind != "image":
         raise GflowError(
             f"--video {out}: a film shows images, and the samples are {shape or 'of no stated shape'}; for vectors "
-            f"gflow analyze {drawing.path} interpolation draws the paths"
+            f"gflow analyze {typed(drawing.path)} interpolation draws the paths"
         )
     shown = _frames(drawing, shape, n, latents, frames, spread, progress)
     if out.suffix.lower() == ".mp4":

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from gflow_core.errors import GflowError, shown
+from gflow_core.errors import GflowError, shown, typed
 from gflow_core.files.reading import fault, opened, parse_json, read_bytes, read_json, read_toml
 from gflow_core.files.sealed import SEAL, changed, digest
 
@@ -98,7 +98,9 @@ def check_free(runs: Path, name: str) -> None:
     if not _GIVEN.fullmatch(name):
         raise GflowError(f"--name {shown(name)}: it names a folder: use letters, digits, . _ and -; --runs says where")
     if os.path.lexists(runs / name):
-        raise GflowError(f"{runs / name}: is there already; choose another --name, or gflow resume {runs / name}")
+        raise GflowError(
+            f"{runs / name}: is there already; choose another --name, or gflow resume {typed(runs / name)}"
+        )
 
 
 @contextmanager
@@ -201,7 +203,7 @@ def read_result(file: Path, say: Callable[[str], None] | None = None) -> dict[st
         result = read_json(file, _RESULT)
     except ValueError as error:
         place = next(folder for folder in file.parents if folder.name == "analysis")
-        again = f"gflow analyze {place.parent} {file.relative_to(place).parts[0]} makes it anew"
+        again = f"gflow analyze {typed(place.parent)} {file.relative_to(place).parts[0]} makes it anew"
         along = file.parent.name.isdecimal() and file.parent.parent != place  # made while training
         mend = "delete it to go on without" if along else again
         raise GflowError(f"{file}: damaged ({error}); {mend}") from error

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gflow_core.errors import GflowError
+from gflow_core.errors import GflowError, typed
 from gflow_core.files.run_folder import read_recipe
 
 __all__ = ["BEGAN", "changes", "check_recipe", "flat", "stated", "told_apart", "training", "value_text"]
@@ -114,7 +114,8 @@ def check_recipe(manifest: Mapping[str, Any], run: Path, overrides: Sequence[str
         raise GflowError(
             f"{run}: its recipe.toml was edited:\n"
             + "\n".join(lines)
-            + f"\nput it back; what is to change from here on is said, and recorded: gflow resume {run} {on_purpose}"
+            + "\nput it back; what is to change from here on is said, and recorded: "
+            + f"gflow resume {typed(run)} {on_purpose}"
         )
 
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import attrs
 import torch
 
-from gflow_core.errors import Diverged, GflowError, Interrupted, PluginError, raised
+from gflow_core.errors import Diverged, GflowError, Interrupted, PluginError, raised, typed
 from gflow_core.files.checkpoint import Checkpoint
 from gflow_core.files.inside import unshare
 from gflow_core.files.run_folder import read_recipe, read_result
@@ -128,14 +128,14 @@ class Session:
                     over = bool(done) and not self._part_way and look(self.experiment, self, done)
                     step = done if over else train(self.experiment, self, done=done)
                 except Interrupted as stop:
-                    raise Interrupted(f"{stop}; go on with gflow resume {self.folder.path}") from None
+                    raise Interrupted(f"{stop}; go on with gflow resume {typed(self.folder.path)}") from None
                 except Diverged as error:
                     raise Diverged(self._diverged(error)) from None
                 except OSError as error:
                     if error.errno != errno.ENOSPC:
                         raise
                     where = error.filename or self.folder.path
-                    mend = f"make room, then gflow resume {self.folder.path}"
+                    mend = f"make room, then gflow resume {typed(self.folder.path)}"
                     raise GflowError(f"{where}: {error.strerror}; {mend}") from error
                 finally:
                     self.console.close()
@@ -332,7 +332,7 @@ class Session:
 
     def _run_analyzer(self, analysis: Analysis, step: int, final: bool, overrides: tuple[str, ...]) -> None:
         who = f"analyzer {analysis.name}"
-        again = f"; repeat it with gflow analyze {self.folder.path} {analysis.name}" if final else ""
+        again = f"; repeat it with gflow analyze {typed(self.folder.path)} {analysis.name}" if final else ""
         results = {}
         with self._blaming(who, again):
             for index, seed in enumerate(self.experiment.spec.seeds):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from gflow_core.errors import did_you_mean
+from gflow_core.errors import did_you_mean, typed
 from gflow_core.parts.goal import Goal
 from gflow_core.parts.spec import Spec
 from gflow_core.runs.best import history, scores_at
@@ -36,7 +36,7 @@ class Judge:
         change = shlex.quote(f"train.keep_best={analysis}.SCORE")
         return (
             f'train.keep_best: {analysis} has found no score "{score}"{did_you_mean(score, scores)} (there are '
-            f"{', '.join(scores) or 'none'}); all is saved: gflow resume {self._run} {change}"
+            f"{', '.join(scores) or 'none'}); all is saved: gflow resume {typed(self._run)} {change}"
         )
 
     def ends(self, step: int) -> bool:

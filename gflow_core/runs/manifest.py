@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 import torch
 
-from gflow_core.errors import GflowError
+from gflow_core.errors import GflowError, typed
 from gflow_core.machine.runtime import Runtime, choose_device
 from gflow_core.machine.speed import processor
 from gflow_core.parts.loading import loaded_files, registered
@@ -153,7 +153,7 @@ def check_draws(manifest: Mapping[str, Any], experiment: Experiment, path: Path,
     if began != here and not stated("train.draws", overrides):
         raise GflowError(
             f"{path}: its random numbers are drawn on {began}, and here train.draws = device draws others, on {here}; "
-            f"go on where there is {began}, or with those of the host: gflow resume {path} train.draws=host"
+            f"go on where there is {began}, or with those of the host: gflow resume {typed(path)} train.draws=host"
         )
 
 
@@ -173,7 +173,7 @@ def check_origins(manifest: Mapping[str, Any], experiment: Experiment, path: Pat
                 )
             raise GflowError(
                 f"{path}: the {name} of {theirs} has changed since this run took it; "
-                f"start a new run with gflow run {path / 'recipe.toml'}"
+                f"start a new run with gflow run {typed(path / 'recipe.toml')}"
             )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 from torch import Tensor, nn
 
-from gflow_core.errors import CheckpointError, DataError
+from gflow_core.errors import CheckpointError, DataError, typed
 from gflow_core.files import checkpoint
 from gflow_core.files.inside import check_inside
 from gflow_core.files.run_folder import checkpoint_names, checkpoint_order, read_manifest
@@ -106,11 +106,15 @@ def _final(place: str, run: str) -> Path:
     folder = Path(run).expanduser() / "checkpoints"
     names = checkpoint_names(folder)
     if not names:
-        raise CheckpointError(f"{place}: {run} has no checkpoint; train it with gflow run {run}/recipe.toml")
+        raise CheckpointError(
+            f"{place}: {run} has no checkpoint; train it with gflow run {typed(f'{run}/recipe.toml')}"
+        )
     steps: Any = table_of_run(run)[1].get("train", {}).get("steps", 0)
     last = checkpoint_order(names[-1])
     if last != [steps] and last != [read_manifest(folder.parent).get("ended", {}).get("step")]:
-        raise CheckpointError(f"{place}: {run} has done {last[0]} of {steps} steps; finish it with gflow resume {run}")
+        raise CheckpointError(
+            f"{place}: {run} has done {last[0]} of {steps} steps; finish it with gflow resume {typed(run)}"
+        )
     return folder / names[-1]
 
 
@@ -118,5 +122,5 @@ def _repeat(run: str, folder: Path) -> str:
     """How to get a damaged final checkpoint again."""
     before = checkpoint_names(folder.parent)[:-1]
     if before:
-        return f"gflow resume {run} --checkpoint {before[-1]} trains its end again"
-    return f"train it again with gflow run {run}/recipe.toml"
+        return f"gflow resume {typed(run)} --checkpoint {before[-1]} trains its end again"
+    return f"train it again with gflow run {typed(f'{run}/recipe.toml')}"

@@ -22,7 +22,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from gflow_core.errors import CheckpointError, GflowError
+from gflow_core.errors import CheckpointError, GflowError, typed
 from gflow_core.files import checkpoint
 from gflow_core.files.checkpoint import Checkpoint
 from gflow_core.files.inside import check_inside, is_plain
@@ -239,7 +239,9 @@ class RunFolder:
         """The newest checkpoint's name, or that of the one wanted: "best", or a name ("100" will do for "000100")."""
         names = self.checkpoints()
         if not names:
-            raise CheckpointError(f"{self.path}: no checkpoint was saved yet; start again with gflow run {self.recipe}")
+            raise CheckpointError(
+                f"{self.path}: no checkpoint was saved yet; start again with gflow run {typed(self.recipe)}"
+            )
         if wanted is None:
             return names[-1]
         if wanted == "best":
@@ -281,7 +283,7 @@ class RunFolder:
         try:
             checkpoint.write(folder / name, state)
         except OSError as error:
-            again = f"gflow resume {self.path}" if self.checkpoints() else f"gflow run {self.recipe}"
+            again = f"gflow resume {typed(self.path)}" if self.checkpoints() else f"gflow run {typed(self.recipe)}"
             raise CheckpointError(
                 f"{folder / name}: cannot be written: {error.strerror or error}; earlier checkpoints are untouched; "
                 f"make room, then {again}"
@@ -310,13 +312,13 @@ class RunFolder:
                 return self.load(wanted, only)
             names = self.checkpoints()
             before = names[: names.index(name)]
-            resume = f"gflow resume {self.path} " if only is None else ""  # what draws takes --checkpoint itself
+            resume = f"gflow resume {typed(self.path)} " if only is None else ""  # what draws takes --checkpoint itself
             if before:
                 offer = f"the one before it: {resume}--checkpoint {before[-1]}"
             elif name != names[-1]:
                 offer = f"the newest: {resume}--checkpoint {names[-1]}"
             else:
-                offer = f"there is none before it; start again with gflow run {self.recipe}"
+                offer = f"there is none before it; start again with gflow run {typed(self.recipe)}"
             raise CheckpointError(f"{error}; {offer}") from error
 
 

@@ -11,7 +11,7 @@ import attrs
 import torch
 from torch import distributed
 
-from gflow_core.errors import GflowError
+from gflow_core.errors import GflowError, typed
 from gflow_core.files.run_folder import WRITTEN, check_free, read_recipe, run_name
 from gflow_core.machine.streams import seeded
 from gflow_core.machine.untouched import untouched
@@ -137,9 +137,11 @@ def _resume(
     check_files(manifest, path, recipe.spec, overrides)
     train_options = recipe.spec.train
     if recipe.spec.objective is None or train_options is None:
-        raise GflowError(f"{path}: the recipe trains nothing, there is nothing to resume; use gflow analyze {path}")
+        raise GflowError(
+            f"{path}: the recipe trains nothing, there is nothing to resume; use gflow analyze {typed(path)}"
+        )
     if stated("train.seed", overrides):
-        anew = f"gflow run {folder.recipe} train.seed=N"
+        anew = f"gflow run {typed(folder.recipe)} train.seed=N"
         raise GflowError(f"{path}: a run keeps the seed that it began with; {anew} begins another")
     _check_extras(recipe.spec)
     name = folder.checkpoint_name(checkpoint)
@@ -208,7 +210,7 @@ def _unanalyzed(analyze: bool) -> dict[str, Any]:
 
 def _say_unanalyzed(spec: Spec, folder: RunFolder, console: Console, analyze: bool) -> None:
     if spec.analyze and not analyze:
-        console.say(f"trained; gflow analyze {folder.path} makes its analyses")
+        console.say(f"trained; gflow analyze {typed(folder.path)} makes its analyses")
 
 
 def _prepare(experiment: Experiment, console: Console) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from gflow_core.errors import GflowError, did_you_mean, for_people
+from gflow_core.errors import GflowError, did_you_mean, for_people, typed
 from gflow_core.files.inside import check_inside
 from gflow_core.files.run_folder import read_manifest, read_recipe, read_result
 from gflow_core.recipes.changes import told_apart, training, value_text
@@ -176,7 +176,7 @@ def _read(path: Path, only: Sequence[str]) -> _Run:
     table = read_recipe(path)
     files = {file.parent.name: file for file in sorted(path.glob("analysis/*/result.json"))}
     if not files:
-        raise GflowError(f"{path}: holds no results yet; gflow analyze {path} makes them")
+        raise GflowError(f"{path}: holds no results yet; gflow analyze {typed(path)} makes them")
     tables = table.get("analyze", [])
     order = [analysis.get("name", analysis.get("use")) for analysis in tables]
     uses = {name: analysis.get("use") for name, analysis in zip(order, tables, strict=True)}
@@ -187,7 +187,9 @@ def _read(path: Path, only: Sequence[str]) -> _Run:
     found = {name: result for name, result in found.items() if name not in silent}
     names = [name for name in names if name not in silent]
     if not names:
-        raise GflowError(f"{path}: its analyses have no scores; name an analyzer that has: gflow analyze {path} NAME")
+        raise GflowError(
+            f"{path}: its analyses have no scores; name an analyzer that has: gflow analyze {typed(path)} NAME"
+        )
 
     seed = table.get("train", {}).get("seed", 0)
     scores: dict[int, dict[str, Mapping[str, Score]]] = {}
