@@ -20,8 +20,8 @@ from gflow_core.errors import DataError
 from gflow_core.machine.streams import Streams
 from gflow_core.parts.analysis import Subject
 from gflow_core.parts.plugins import load
-from gflow_core.recipes.defects import defects
 from gflow_core.recipes.recipe import load as load_recipe
+from gflow_core.recipes.values import defects
 from gflow_core.runs.analyze import analyze
 from gflow_core.runs.build import build
 
