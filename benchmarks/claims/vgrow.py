@@ -49,12 +49,12 @@ PLANE = {
 }
 """Recipe, outer loops, words."""
 PUBLISHED = {
-    "mnist/32": ("mnist", 400, DIGITS),
-    "mnist/64": ("mnist", 200, DIGITS),
-    "fashion_mnist/32": ("fashion_mnist", 200, PHOTOGRAPHS),
-    "cifar10/32": ("cifar10", 100, PHOTOGRAPHS),
+    "mnist/32": (400, DIGITS),
+    "mnist/64": (200, DIGITS),
+    "fashion_mnist/32": (200, PHOTOGRAPHS),
+    "cifar10/32": (100, PHOTOGRAPHS),
 }
-"""Recipe, outer loops, judge; after the data set the channels."""
+"""Data and channels: outer loops, judge."""
 WHOLE = {"ring8": 8, "circles": 32}
 """Modes; of the circles 16 sectors each."""
 GOOD = 0.9
@@ -90,10 +90,10 @@ def plane(data: str, name: str) -> Row:
 
 
 def published(kind: str, name: str) -> Row:
-    (recipe, loops, judge), channels = PUBLISHED[kind], kind.rpartition("/")[2]
+    (loops, judge), (data, channels) = PUBLISHED[kind], kind.split("/")
     rate = [f"optimizer.{who}.lr=2e-4" for who in ("sampler", "discriminator")] if name == "jeffreys" else []
     return Row(
-        recipe=f"vgrow_{recipe}",
+        recipe=f"vgrow_{data}",
         words=(
             *("dataset.root=DATA", f"objective.divergence={name}", *rate),
             *(f"{who}.channels={channels}" for who in ("sampler", "discriminator")),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import click
@@ -35,7 +34,7 @@ def command(recipe: str, dest: Path, force: bool) -> None:
         raise GflowError(f"{dest}: there is no folder {dest.parent}; make it first")
     if dest.exists() and not force:
         raise GflowError(f"{dest} is there already; --force overwrites it")
-    text = standalone(recipe, shlex.quote(str(dest)))
+    text = standalone(recipe, typed(dest))
     with written_aside(dest) as aside:
         aside.write_text(text, encoding="utf-8")
     click.echo(printable(f"{dest}  (gflow validate {typed(dest)}; gflow run {typed(dest)})"))

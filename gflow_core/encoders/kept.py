@@ -50,7 +50,7 @@ def learned_once(
                         "%s: cannot be kept (%s); set GFLOW_CACHE to a folder with room for it", file, reason
                     )
             return found
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         raise DataError(f"{file}: {first_line(error)}; set GFLOW_CACHE to a folder that can be written") from error
 
 

@@ -32,7 +32,7 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, notes: Mapping[str, 
     try:
         save_file(dict(tensors), path, None if notes is None else dict(notes))
     except SafetensorError as error:
-        raise OSError(f"{path}: {error}") from error
+        raise OSError(str(error)) from error
     mask = os.umask(0o077)
     os.umask(mask)
     path.chmod(0o666 & ~mask)

@@ -25,8 +25,10 @@ Faults = Callable[[Any, Any], list[tuple[Place, str]]]
 
 _TABLES = ("dataset", "sampler", "discriminator", "objective")
 """What an analyzer may need."""
-_DECLARED = {"objective": "players", "flow.velocity": "players", "analyzer": "needs"}
-_SHAPES: dict[str, tuple[type[Any], tuple[str, ...]]] = {"players": (tuple, NETWORKS), "needs": (frozenset, _TABLES)}
+_DECLARED: dict[str, tuple[str, type[Any], tuple[str, ...]]] = {
+    **dict.fromkeys(("objective", "flow.velocity"), ("players", tuple, NETWORKS)),
+    "analyzer": ("needs", frozenset, _TABLES),
+}
 """What says which networks are trained, or which tables are needed; how it is stated, and what may stand in it."""
 _TAKEN = {"analyzer": ("every", "name", "sampler_batch_norm"), **dict.fromkeys(NETWORKS, ("from_run",))}
 """Names that mean something else in the tables of a kind, as `use` does in all."""
@@ -60,10 +62,12 @@ def defects_of(kind: str, cls: type[Any], plugins: Plugins, faults_of: Faults) -
 
 def undeclared(kind: str, part: Any) -> list[str]:
     """What is wrong with `players` or `needs` of a part, or of its class: with what a class computes there nothing."""
-    name = _DECLARED.get(kind, "")
+    if kind not in _DECLARED:
+        return []
+    name, shape, known = _DECLARED[kind]
     if not hasattr(part, name):
         return []
-    stated, (shape, known) = getattr(part, name), _SHAPES[name]
+    stated = getattr(part, name)
     if isinstance(stated, property) or (isinstance(stated, shape) and set(stated) <= set(known)):
         return []
     return [f"{name} is a {shape.__name__} of {', '.join(known)}; got {shown(stated)}"]
