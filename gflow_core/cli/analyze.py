@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
+from gflow_core.cli.paths import PATH
 from gflow_core.cli.words import refuse_options
 
 __all__ = ["command"]
 
 
 @click.command("analyze", context_settings={"ignore_unknown_options": True})
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=PATH)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[NAME | OVERRIDES]...")
 @click.option("--checkpoint", metavar="NAME", help="Look at this one (such as 000100) instead of the newest.")
 @click.option("--every-checkpoint", is_flag=True, help="Look at every checkpoint that is kept.")

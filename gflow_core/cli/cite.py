@@ -7,11 +7,13 @@ from pathlib import Path
 
 import click
 
+from gflow_core.cli.paths import PATH
+
 __all__ = ["command"]
 
 
 @click.command("cite")
-@click.argument("what", metavar="RECIPE|RUN", type=click.Path(path_type=Path))
+@click.argument("what", metavar="RECIPE|RUN", type=PATH)
 @click.argument("overrides", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(what: Path, overrides: tuple[str, ...], as_json: bool) -> None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gflow_core.cli.paths import FILE, PATH
+
 if TYPE_CHECKING:
     from gflow_core.scores.compare import Cell, Comparison
 
@@ -19,12 +21,10 @@ _LOG_WIDTH = 160  # columns where there is no terminal
 
 
 @click.command("compare")
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("runs", nargs=-1, required=True, type=PATH)
 @click.option("--only", multiple=True, metavar="NAME", help="Compare the scores of this analyzer; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with each seed's value.")
-@click.option(
-    "--csv", "out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write a CSV file as well."
-)
+@click.option("--csv", "out", type=FILE, metavar="FILE", help="Write a CSV file as well.")
 def command(runs: tuple[Path, ...], only: tuple[str, ...], as_json: bool, out: Path | None) -> None:
     """Put the final scores of runs side by side: mean and standard deviation over seeds.
 

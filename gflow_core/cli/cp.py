@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from gflow_core.cli.paths import PATH
 from gflow_core.errors import GflowError, printable, typed
 from gflow_core.files.whole import written_aside
 from gflow_core.recipes.standalone import standalone
@@ -15,7 +16,7 @@ __all__ = ["command"]
 
 @click.command("cp")
 @click.argument("recipe")
-@click.argument("dest", type=click.Path(path_type=Path), metavar="DEST.toml")
+@click.argument("dest", type=PATH, metavar="DEST.toml")
 @click.option("--force", is_flag=True, help="Overwrite DEST.toml.")
 def command(recipe: str, dest: Path, force: bool) -> None:
     """Copy RECIPE, by name or file, into a file of your own, with its comments.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gflow_core.cli.paths import PATH
 from gflow_core.errors import GflowError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def command() -> None:
 
 
 @command.command("prepare")
-@click.argument("recipe", type=click.Path(path_type=Path))
+@click.argument("recipe", type=PATH)
 @click.argument("overrides", nargs=-1, metavar="[OVERRIDES]...")
 def prepare(recipe: Path, overrides: tuple[str, ...]) -> None:
     """Load the data set of RECIPE, decoding its images into the cache where that is needed; train nothing."""
@@ -53,11 +54,9 @@ def prepare(recipe: Path, overrides: tuple[str, ...]) -> None:
 
 
 @command.command("look")
-@click.argument("recipe", type=click.Path(path_type=Path))
+@click.argument("recipe", type=PATH)
 @click.argument("overrides", nargs=-1, metavar="[OVERRIDES]...")
-@click.option(
-    "--out", default="data.png", show_default=True, type=click.Path(path_type=Path), help="The picture, a .png."
-)
+@click.option("--out", default="data.png", show_default=True, type=PATH, help="The picture, a .png.")
 @click.option("--n", type=click.IntRange(1, 10_000), help="Items in it; by default 64 images, or 2048 points.")
 @click.option("--augmented", is_flag=True, help="Change them as training will: flip, dither, train.augment.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

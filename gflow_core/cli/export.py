@@ -6,12 +6,14 @@ from pathlib import Path
 
 import click
 
+from gflow_core.cli.paths import PATH
+
 __all__ = ["command"]
 
 
 @click.command("export")
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--to", required=True, type=click.Path(path_type=Path), metavar="FOLDER", help="A new folder.")
+@click.argument("run", type=PATH)
+@click.option("--to", required=True, type=PATH, metavar="FOLDER", help="A new folder.")
 @click.option("--checkpoint", metavar="NAME", help="Export this one (such as 000100) instead of the newest.")
 @click.option("--replica", default=0, type=click.IntRange(min=0), help="Which of a run's replicas, from 0.")
 @click.option("--onnx", is_flag=True, help="Write sampler.onnx as well; needs the extra onnx of gflow-core.")

@@ -16,6 +16,7 @@ import attrs
 import click
 
 from gflow_core.cli.kinds import Kind
+from gflow_core.cli.paths import PATH
 from gflow_core.errors import RecipeError, printable, typed
 from gflow_core.parts.plugins import plugins
 from gflow_core.recipes.changes import value_text
@@ -33,7 +34,7 @@ _RUNS = Path("runs")  # where gflow run makes them
 
 @click.command("ls")
 @click.argument("what", required=False, type=Kind("recipes", "runs"), metavar="[KIND|recipes|runs]")
-@click.argument("folders", nargs=-1, type=click.Path(path_type=Path), metavar="[FOLDER]...")
+@click.argument("folders", nargs=-1, type=PATH, metavar="[FOLDER]...")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(what: str | None, folders: tuple[Path, ...], as_json: bool) -> None:
     """List every part, the parts of one KIND, the recipes in ./recipes and of installed plugins, or the

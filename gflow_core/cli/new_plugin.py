@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from gflow_core.cli.paths import FOLDER
 from gflow_core.skeleton import create
 
 __all__ = ["command"]
@@ -14,7 +15,7 @@ __all__ = ["command"]
 
 @click.command("new-plugin")
 @click.argument("name")
-@click.option("--into", type=click.Path(path_type=Path, file_okay=False), default=".", help="Where; here by default.")
+@click.option("--into", type=FOLDER, default=".", help="Where; here by default.")
 def command(name: str, into: Path) -> None:
     """Write the distribution gflow-NAME: a sampler, an objective, a data set, an analyzer, a recipe, tests that pass.
 

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import click
 
+from gflow_core.cli.paths import FOLDER, PATH
+
 __all__ = ["command"]
 
 
 @click.command("report")
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
+@click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN...")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     metavar="DIR",
     help="Folder for the page: by default the run's own, and report/ for several runs.",
 )

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import click
 
+from gflow_core.cli.paths import PATH
 from gflow_core.cli.words import refuse_options
 
 __all__ = ["command"]
 
 
 @click.command("resume", context_settings={"ignore_unknown_options": True})
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=PATH)
 @click.argument("overrides", nargs=-1, type=click.UNPROCESSED, metavar="[OVERRIDES]...")
 @click.option(
     "--checkpoint",

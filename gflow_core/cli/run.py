@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from gflow_core.cli.paths import FOLDER, PATH
 from gflow_core.cli.words import refuse_options
 
 __all__ = ["command"]
@@ -15,13 +16,13 @@ _MEANT = {"--seed": "train.seed", "--seeds": "train.seed", "--steps": "train.ste
 
 
 @click.command("run", context_settings={"ignore_unknown_options": True})
-@click.argument("recipe", type=click.Path(path_type=Path))
+@click.argument("recipe", type=PATH)
 @click.argument("overrides", nargs=-1, type=click.UNPROCESSED)
 @click.option("--dry-run", is_flag=True, help="Print the plan; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="With --dry-run: print the plan as JSON.")
 @click.option(
     "--runs",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     default=Path("runs"),
     show_default=True,
     help="Folder in which the run folder is made.",

@@ -9,6 +9,8 @@ from typing import Literal
 import click
 from click.core import ParameterSource
 
+from gflow_core.cli.paths import FILE, PATH
+
 __all__ = ["command"]
 
 _PICTURE = 10_000  # more would be no picture
@@ -17,20 +19,20 @@ _FILMS = (".gif", ".mp4")
 
 
 @click.command("sample")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=PATH)
 @click.option(
     "--n", default=64, show_default=True, type=click.IntRange(min=1), help="Samples to draw; walks at a time of a film."
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="A .png (a grid, or a scatter plot of vectors), a .npy ([N, *shape], in the data's range), a .npz (images as "
     "bytes, and labels), a .zip of PNGs, or a folder of them, which goes on where it was stopped.",
 )
 @click.option(
     "--video",
     metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="In place of --out, a film of walks through the latents: a .gif, or an .mp4 where the program ffmpeg is.",
 )
 @click.option(

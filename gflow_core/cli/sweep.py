@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gflow_core.cli.paths import FOLDER, PATH
 from gflow_core.cli.words import refuse_options
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ _MEANT = {"--seed": "seeds", "--seeds": "seeds", "--steps": "train.steps"}
 
 
 @click.command("sweep", context_settings={"ignore_unknown_options": True})
-@click.argument("recipe", type=click.Path(path_type=Path))
+@click.argument("recipe", type=PATH)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[KEY=A,B | OVERRIDE | seeds=0:10]...")
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Runs at once: one a GPU, or else one a core.")
 @click.option(
@@ -29,7 +30,7 @@ _MEANT = {"--seed": "seeds", "--seeds": "seeds", "--steps": "train.steps"}
 )
 @click.option(
     "--runs",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     help="Folder of the run folders: runs/NAME-sweep by default.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the runs and how they stand; write nothing.")

@@ -131,9 +131,7 @@ def open_store(path: Path) -> Store:
             file.seek(0)
             with suppress(tarfile.ReadError), tarfile.open(fileobj=file, mode="r:*"):
                 return Store(path, "tar")
-    raise DataError(
-        f"{path}: not a folder, a zip or a tar, or damaged; set dataset.root to a folder or archive of images"
-    )
+    raise DataError(f"{path}: no folder, zip or tar of images, or damaged; name one that is")
 
 
 def _is_image(name: str) -> bool:

@@ -132,7 +132,8 @@ def _folder(drawing: Drawing, n: int, out: Path, spread: Map, progress: Progress
     _begin(out, notes.pop(ABOUT))
     try:
         with held(out / ABOUT):
-            there = set(os.listdir(out))
+            with os.scandir(out) as entries:  # an empty one is what a crash of the machine left
+                there = {entry.name for entry in entries if entry.stat().st_size}
             done = next((i for i, name in enumerate(names) if name not in there), n)
             _check_room(n - done, math.prod(shape.shape), out)
 

@@ -161,6 +161,8 @@ def _write(folder: Path, checkpoint: Checkpoint) -> None:
 
 def misfit(error: Exception) -> str:
     """What keeps a state from being loaded into a network, in a line: the first of the mismatches torch lists."""
+    if isinstance(error, KeyError):
+        return f"it holds no {error.args[0]}"
     return next((line for line in str(error).splitlines() if "mismatch" in line), str(error)).strip()
 
 

@@ -18,6 +18,8 @@ from gflow_core.files.sealed import SEAL, changed, digest
 
 __all__ = [
     "BECOMES",
+    "GIVEN",
+    "NAMING",
     "RUN_NAME",
     "WRITTEN",
     "check_free",
@@ -39,7 +41,10 @@ logger = logging.getLogger("gflow")
 RUN_NAME = re.compile(r"(.+)-s\d+-\d{3,}")
 """A run folder's name, unless it was given one: stem of the recipe's file, seed, number."""
 
-_GIVEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+GIVEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+"""A name that somebody gives to a folder of a run or of an analysis."""
+
+NAMING = "it names a folder: up to 100 of a-z, A-Z, 0-9, . _ and -, a letter or a digit first"
 
 _CHECKPOINT = re.compile(r"\d{6,}(-\d{3,})?")
 # What is read of these files, and of what type (`reading.fault`).
@@ -95,8 +100,8 @@ def run_name(recipe: Path) -> str:
 
 def check_free(runs: Path, name: str) -> None:
     """Raise GflowError where `name` is no name that a run in `runs` may be given, or is there already."""
-    if not _GIVEN.fullmatch(name):
-        raise GflowError(f"--name {shown(name)}: it names a folder: use letters, digits, . _ and -; --runs says where")
+    if not GIVEN.fullmatch(name):
+        raise GflowError(f"--name {shown(name)}: {NAMING}; --runs says where")
     if os.path.lexists(runs / name):
         raise GflowError(
             f"{runs / name}: is there already; choose another --name, or gflow resume {typed(runs / name)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from gflow_core.files.reading import opened
 
-__all__ = ["LEFTOVERS", "beside", "sha256_of", "written_aside"]
+__all__ = ["LEFTOVERS", "beside", "is_full", "sha256_of", "written_aside"]
 
 LEFTOVERS = ".gflow-*.tmp"
 """What a process that was killed while it wrote leaves behind."""
@@ -21,6 +22,11 @@ def sha256_of(path: Path) -> str:
     """The sha256 of a file's content, read piece by piece. OSError where it cannot be read, or is no file."""
     with opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_full(error: OSError) -> bool:
+    """Whether there is no room on the disk, or none left for its user."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def beside(path: Path) -> Path:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import re
 
 from gflow_core.errors import own_words
 from gflow_core.files.cache import NO_HOME
+from gflow_core.files.whole import is_full
 
 __all__ = ["ended_elsewhere", "of_the_machine"]
 
@@ -17,7 +17,7 @@ _NO_MEMORY = "can't allocate|out of memory|failed to map segment"
 def of_the_machine(error: BaseException) -> str | None:
     """What the machine refused, in one line; None for all else, which is a defect."""
     if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
-        if error.filename is None and error.errno == errno.ENOSPC:  # files are named
+        if error.filename is None and is_full(error):  # files are named
             return f"standard output: {error.strerror}"
         return ": ".join(str(part) for part in (error.filename, error.strerror or error) if part)
     if isinstance(error, ImportError | MemoryError | RuntimeError):

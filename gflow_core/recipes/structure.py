@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -10,6 +9,7 @@ from typing import Any, Literal, get_args
 import attrs
 
 from gflow_core.errors import GflowError, PluginError, Problem, RecipeError, did_you_mean
+from gflow_core.files.run_folder import GIVEN, NAMING
 from gflow_core.parts.foreign import own
 from gflow_core.parts.options import option
 from gflow_core.parts.plugins import Plugins
@@ -29,9 +29,6 @@ from gflow_core.recipes.words import Place, WrongError, in_words, known_names, p
 __all__ = ["format_fault", "is_part_place", "structure"]
 
 KEYS = ("gflow", "extends", "title", *PARTS, "optimizer", "train", "analyze")
-
-
-_FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def structure(
@@ -255,9 +252,9 @@ def format_fault(version: Any) -> str | None:
 
 
 def _safe_name(name: str | None) -> str | None:
-    if name is None or _FOLDER.fullmatch(name):
+    if name is None or GIVEN.fullmatch(name):
         return None
-    return f"it names a folder: use letters, digits, . _ and -, got {in_words(name)}"
+    return f"{NAMING}, got {in_words(name)}"
 
 
 @attrs.frozen(kw_only=True)

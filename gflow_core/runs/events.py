@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shlex
 import time
@@ -18,6 +17,7 @@ from gflow_core.errors import Diverged, GflowError, Interrupted, PluginError, ra
 from gflow_core.files.checkpoint import Checkpoint
 from gflow_core.files.inside import unshare
 from gflow_core.files.run_folder import read_recipe, read_result
+from gflow_core.files.whole import is_full
 from gflow_core.machine.signals import noted
 from gflow_core.machine.streams import derive, seeded
 from gflow_core.nn.sampling import dealt
@@ -132,7 +132,7 @@ class Session:
                 except Diverged as error:
                     raise Diverged(self._diverged(error)) from None
                 except OSError as error:
-                    if error.errno != errno.ENOSPC:
+                    if not is_full(error):
                         raise
                     where = error.filename or self.folder.path
                     mend = f"make room, then gflow resume {typed(self.folder.path)}"
@@ -375,7 +375,7 @@ class Session:
         try:
             return self.folder.write_result(name, result, step, final=final)
         except OSError as error:
-            room = "; make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+            room = "; make room" if is_full(error) else ""
             what = f"{self.folder.path}: {name} cannot be written: {error.strerror or error}"
             raise GflowError(f"{what}{room}{again}") from error
 

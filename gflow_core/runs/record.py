@@ -40,7 +40,7 @@ from gflow_core.files.run_folder import (
     read_result,
 )
 from gflow_core.files.sealed import sealed
-from gflow_core.files.whole import LEFTOVERS, written_aside
+from gflow_core.files.whole import LEFTOVERS, is_full, written_aside
 from gflow_core.parts.analysis import Result
 from gflow_core.parts.goal import Goal
 from gflow_core.runs.best import best_of, goal_of, kept
@@ -279,14 +279,19 @@ class RunFolder:
         """Write a checkpoint and delete all but the newest `keep`, and the best by `goal`."""
         name = f"{state.step:06d}" + (f"-{part_way:03d}" if part_way else "")
         folder = self.path / "checkpoints"
-        folder.mkdir(exist_ok=True)
         try:
+            folder.mkdir(exist_ok=True)
             checkpoint.write(folder / name, state)
         except OSError as error:
+            if not self.path.is_dir():
+                raise CheckpointError(
+                    f"{self.path}: is not there any more: moved or deleted while it trained; where it is now, gflow "
+                    "resume goes on from its newest checkpoint"
+                ) from error
             again = f"gflow resume {typed(self.path)}" if self.checkpoints() else f"gflow run {typed(self.recipe)}"
             raise CheckpointError(
                 f"{folder / name}: cannot be written: {error.strerror or error}; earlier checkpoints are untouched; "
-                f"make room, then {again}"
+                f"{'make room' if is_full(error) else 'once it can'}, then {again}"
             ) from error
         self.prune(keep, goal)
 

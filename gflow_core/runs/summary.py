@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -150,7 +151,7 @@ def duration(seconds: float) -> str:
 
 
 def _is_run(folder: Path) -> bool:
-    return bool(RUN_NAME.fullmatch(folder.name)) or any((folder / sign).exists() for sign in _SIGNS)
+    return bool(RUN_NAME.fullmatch(folder.name)) or any(os.path.exists(folder / sign) for sign in _SIGNS)
 
 
 def _runs_in(folder: Path, deeper: bool) -> Iterator[Path]:
@@ -160,7 +161,10 @@ def _runs_in(folder: Path, deeper: bool) -> Iterator[Path]:
         if _is_run(path):
             yield path
         elif deeper:
-            yield from _runs_in(path, deeper=False)
+            try:
+                yield from _runs_in(path, deeper=False)
+            except OSError:  # it may be one, for all that can be seen: `summary` tells what cannot be read
+                yield path
 
 
 def _changed(path: Path) -> float:

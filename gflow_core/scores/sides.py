@@ -136,7 +136,8 @@ def side_of(text: str | Path, device: str | None, seed: int | None, progress: Pr
 
     A run is read on `device`, or where its recipe says; its samples have the `seed`, or the run's own.
     """
-    text = str(text)
+    if not (text := str(text)):
+        raise GflowError("one of the two is empty; write . for the images in the working folder")
     member = _MEMBER.fullmatch(text)
     path = Path(member[1] if member else text).expanduser()
     if (path / "recipe.toml").is_file():

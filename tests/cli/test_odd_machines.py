@@ -38,6 +38,24 @@ def test_closed_streams(command, monkeypatch):
     assert gflow("resolve", "nowhere.toml") == 2
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", RECIPE, "--runs", ""],
+        ["sample", "run", "--out", ""],
+        ["ls", "runs", ""],
+        ["resume", ""],
+        ["score", "", RECIPE],
+        ["resolve", RECIPE.replace("vgrow_ring8", "vgrow_mnist"), "dataset.root="],
+    ],
+)
+def test_an_empty_path_is_not_the_working_folder(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert gflow(*words) == 2
+    assert "empty; write" in capsys.readouterr().err
+    assert not [*tmp_path.iterdir()]
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_full_standard_output(command, monkeypatch, capsys):
     class Full(io.StringIO):

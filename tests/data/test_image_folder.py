@@ -181,7 +181,7 @@ def test_missing_empty_and_damaged_stores(tmp_path, make, photos):
         ImageFolder(root=str(tmp_path / "empty")).load()
     text = tmp_path / "text.zip"
     text.write_text("not a zip")
-    with pytest.raises(DataError, match="not a folder, a zip or a tar, or damaged"):
+    with pytest.raises(DataError, match="no folder, zip or tar of images, or damaged"):
         ImageFolder(root=str(text)).load()
     for name in ("cut.zip", "cut.tar.gz", "cut.tar.xz"):
         path = make.write(photos, tmp_path / name)

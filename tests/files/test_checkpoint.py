@@ -109,6 +109,15 @@ def test_a_full_disk_is_one_clear_message(tmp_path, monkeypatch):
     assert run.checkpoints() == ["000001"]
 
 
+def test_a_run_folder_that_is_moved_while_it_trains_is_no_full_disk(tmp_path):
+    run = RunFolder.create(tmp_path, "x", 0, "gflow = 1\n")
+    run.save(Checkpoint(step=1, parts={}))
+    run.path.rename(tmp_path / "moved")
+    with pytest.raises(CheckpointError, match=r"x-s0-001: is not there any more: moved or deleted while it trained"):
+        run.save(Checkpoint(step=2, parts={}))
+    assert RunFolder(tmp_path / "moved").checkpoints() == ["000001"]
+
+
 def test_order_and_pruning(tmp_path):
     run = RunFolder.create(tmp_path, "x", 0, "gflow = 1\n")
     for step, part_way in ((9, 0), (10, 0), (10, 7), (10, 12), (999_999, 0), (1_000_000, 0)):

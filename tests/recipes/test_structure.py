@@ -658,7 +658,9 @@ def test_an_analyzer_says_what_the_recipe_lacks(plugins):
 @pytest.mark.parametrize("name", ["../x", "a/b", "..", "", ".hidden", "a" * 200, "a b", "a\n", "\u00e9"])
 def test_names_that_are_no_folder_are_refused(plugins, name):
     (message,) = problems(changed(analyze=[{"use": "look", "name": name}]), plugins).values()
-    assert message.startswith("it names a folder: use letters, digits, . _ and -")
+    assert message.startswith(
+        "it names a folder: up to 100 of a-z, A-Z, 0-9, . _ and -, a letter or a digit first, got "
+    )
 
 
 def test_all_problems_at_once(plugins):

@@ -202,6 +202,12 @@ def test_another_experiments_checkpoint(gflow, plane, tmp_path):
     assert "does not fit the recipe" in gflow("sample", run, "--out", tmp_path / "x.png", code=2).output
 
 
+def test_averages_that_the_run_did_not_keep(gflow, plane, tmp_path):
+    gflow("run", plane, "--runs", tmp_path, "train.steps=1")
+    said = gflow("resume", tmp_path / "plane-s0-001", "--steps", 2, "train.ema.decay=0.9", code=2).output
+    assert "the checkpoint does not fit the recipe: it holds no ema; put the recipe back" in said
+
+
 @pytest.mark.parametrize(
     ("part", "deed"),
     [

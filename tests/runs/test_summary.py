@@ -124,6 +124,28 @@ def test_the_newest_comes_first_and_what_is_no_run_is_left_out(make, tmp_path):
         summaries(tmp_path / "nothing")
 
 
+def test_what_cannot_be_looked_into_hides_no_other(make, monkeypatch):
+    make("good-s0-001")
+    closed = [make("closed-s0-001"), make("named")]
+    scandir, listdir, stat = os.scandir, os.listdir, os.stat
+
+    def refusing(call):
+        def asked(path=".", *args, **options):
+            if any(Path(os.fspath(path)).is_relative_to(one) and (call is not stat or path != one) for one in closed):
+                raise PermissionError(13, "Permission denied", os.fspath(path))
+            return call(path, *args, **options)
+
+        return asked
+
+    for name, call in {"scandir": scandir, "listdir": listdir, "stat": stat}.items():
+        monkeypatch.setattr(os, name, refusing(call))
+    found = {one.path.name: one for one in summaries(closed[0].parent)}
+    assert found["good-s0-001"].state == "stopped"
+    for one in closed:
+        assert found[one.name].state == "broken"
+        assert "Permission denied" in found[one.name].problem
+
+
 def test_hundreds_of_runs_take_well_under_a_second(make, tmp_path):
     for i in range(200):
         make(f"ring-s{i}-001", saved=["000010"], results=BOTH)

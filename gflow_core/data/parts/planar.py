@@ -85,7 +85,7 @@ class Ring(_Planar):
     convention: Literal["gan", "vgrow"] = option(
         "gan", doc="Radius 7.07 and std .014 (gan: 10 and .02, divided by 1.414), or 10 and 1 (vgrow)."
     )
-    modes: int = option(8, doc="Gaussians.", ge=1)
+    modes: int = option(8, doc="Gaussians.", ge=1, le=10_000)
     radius: float | None = option(None, doc="Radius of the circle; the convention's by default.", gt=0)
     std: float | None = option(None, doc="Standard deviation of each; the convention's by default.", gt=0)
 
@@ -103,7 +103,7 @@ class Grid(_Planar):
     """Gaussians of equal weight on a square grid round the origin."""
 
     convention: Literal["gan"] = option("gan", doc="Spacing 7.07 and std .177 (2 and .05, times 10/2.828).")
-    side: int = option(5, doc="Gaussians along each axis; 5 makes 25.", ge=1)
+    side: int = option(5, doc="Gaussians along each axis; 5 makes 25.", ge=1, le=100)
     spacing: float | None = option(None, doc="Distance between neighbours; the convention's by default.", gt=0)
     std: float | None = option(None, doc="Standard deviation of each; the convention's by default.", gt=0)
 

@@ -24,10 +24,15 @@ if TYPE_CHECKING:
 
     Classes = npt.NDArray[np.int64]
 
-__all__ = ["DOWNLOAD", "ROOT", "Augmented", "Coloured", "Files", "Sized"]
+__all__ = ["DOWNLOAD", "ROOT", "Augmented", "Coloured", "Files", "Sized", "somewhere"]
 
 ROOT = "Where the data is; ~ is the home folder, other relative paths count from where gflow is started."
 DOWNLOAD = "Fetch what is not found into root."
+
+
+def somewhere(root: str) -> str | None:
+    """Why it is no place for data: empty, as of a shell's variable that is not set, it would be the working folder."""
+    return None if root else 'is empty; write "." for the folder where gflow is started'
 
 
 @attrs.frozen(kw_only=True)
@@ -114,7 +119,7 @@ class Sized(Augmented):
 class Coloured(Sized):
     """Options of the published sets of RGB images that come in one size."""
 
-    root: str = option("data", doc=ROOT)
+    root: str = option("data", doc=ROOT, check=somewhere)
     image_size: Size = option(32, doc="[height, width], or a square's side.", unit="pixels", ge=1)
     channels: Literal[1, 3] = option(3, doc="3 for RGB, 1 for its luma.")
     fit: Fit = option(
