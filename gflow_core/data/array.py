@@ -20,7 +20,7 @@ from gflow_core.errors import DataError
 from gflow_core.files.reading import opened
 from gflow_core.parts.nouns import DataShape
 
-__all__ = ["array_shape", "read_array"]
+__all__ = ["AnyArray", "array_items", "array_shape", "read_array", "shape_in"]
 
 AnyArray: TypeAlias = npt.NDArray[Any]
 
@@ -38,16 +38,25 @@ def read_array(
     if not path.is_file():
         raise not_found("array: dataset.root", [path], "set it to a .npy or .npz file")
     data, where = _read(path, key, "key")
-    items = _vectors(data, where, shape, limit) if shape.kind == "vector" else _images(data, where, shape, fit, limit)
-    x = torch.from_numpy(items)
+    x = array_items(data, where, shape, fit=fit, limit=limit)
     if labels is None:
         return x, None
     return x, torch.from_numpy(_labels(path, labels, shape, len(data))[:limit].copy())
 
 
-def array_shape(path: Path, key: str | None = None) -> tuple[int, ...]:
+def array_items(data: AnyArray, where: str, shape: DataShape, *, fit: Fit, limit: int | None = None) -> Tensor:
+    """The first `limit` items of an array, which messages call `where`, as `read_array` has them."""
+    items = _vectors(data, where, shape, limit) if shape.kind == "vector" else _images(data, where, shape, fit, limit)
+    return torch.from_numpy(items)
+
+
+def shape_in(path: Path, key: str | None = None) -> tuple[int, ...]:
+    """What items of the array in a file are: see `array_shape`."""
+    return array_shape(*_read(path, key, "key"))
+
+
+def array_shape(data: AnyArray, where: str) -> tuple[int, ...]:
     """What items of the array are: (d,) of vectors, (C, H, W) of images. Raises DataError where they are neither."""
-    data, where = _read(path, key, "key")
     return data.shape[1:] if data.ndim == 2 and data.dtype.kind == "f" else _planes(data, where).shape[1:]
 
 
@@ -81,7 +90,10 @@ def _images(data: AnyArray, where: str, shape: DataShape, fit: Fit, limit: int |
 def _planes(data: AnyArray, where: str) -> Pixels:
     """Images in any of the three layouts as [N, C, H, W]."""
     if data.dtype != np.uint8:
-        raise DataError(f"{where}: images of uint8 (0 to 255) expected, found {data.dtype}; convert them first")
+        raise DataError(
+            f"{where}: images of uint8 (0 to 255) expected, found {data.dtype}; of x in [-1, 1] they are "
+            "((x + 1) * 127.5).round()"
+        )
     stated = list(data.shape)
     if data.ndim == 3:
         data = data[:, None]
@@ -90,7 +102,7 @@ def _planes(data: AnyArray, where: str) -> Pixels:
     if data.ndim != 4 or data.shape[1] not in (1, 3) or 0 in data.shape:
         raise DataError(
             f"{where}: images [N, H, W], [N, H, W, C] or [N, C, H, W] with C = 1 or 3 expected, found shape "
-            f"{stated}; set dataset.shape for vectors"
+            f"{stated}; vectors (dataset.shape) are floats"
         )
     return data
 

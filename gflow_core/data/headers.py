@@ -13,7 +13,7 @@ import attrs
 from PIL import Image
 
 from gflow_core.data.archives import checked, reading
-from gflow_core.data.array import array_shape
+from gflow_core.data.array import shape_in
 from gflow_core.data.decode import FORMATS
 from gflow_core.data.store import Store, open_store
 from gflow_core.errors import DataError
@@ -35,6 +35,11 @@ class Held:
     dim: int | None = None
     """Of vectors."""
 
+    @classmethod
+    def of(cls, shape: tuple[int, ...]) -> Held:
+        """An array of items of the shape: (d,) or (C, H, W)."""
+        return cls(dim=shape[0]) if len(shape) == 1 else cls(Counter({(shape[2], shape[1]): 1}), shape[0])
+
     @property
     def size(self) -> tuple[int, int] | None:
         """(height, width) of images that are of one size; else None."""
@@ -55,10 +60,7 @@ class Held:
 def held_in(path: Path, key: str | None = None) -> Held:
     """What a folder, zip or tar of images, or a .npy or .npz (of which `key` names an array), holds. DataError."""
     if path.suffix.lower() in (".npy", ".npz"):
-        shape = array_shape(path, key)
-        if len(shape) == 1:
-            return Held(dim=shape[0])
-        return Held(Counter({(shape[2], shape[1]): 1}), shape[0])
+        return Held.of(shape_in(path, key))
     sizes: Counter[tuple[int, int]] = Counter()
     channels = 1
     store = open_store(path)

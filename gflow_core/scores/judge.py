@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import numpy as np
 import torch
+from torch import Tensor
 
 from gflow_core.errors import GflowError, Problem, RecipeError, did_you_mean, for_people
 from gflow_core.files.reading import parse_toml
@@ -28,7 +30,7 @@ from gflow_core.runs.analyze import analyze
 from gflow_core.runs.blame import blaming
 from gflow_core.runs.build import read_data
 from gflow_core.scores.features import real_index
-from gflow_core.scores.sides import Files, Items, Samples, Side, side_of
+from gflow_core.scores.sides import Items, Loose, Samples, Side, side_of
 
 __all__ = ["METRICS", "Judgement", "score"]
 
@@ -55,8 +57,8 @@ class Judgement:
 
 @for_people
 def score(
-    judged: Path | str,
-    reference: Path | str,
+    judged: Path | str | np.ndarray | Tensor,
+    reference: Path | str | np.ndarray | Tensor,
     *overrides: str,
     metrics: Sequence[str] = ("frechet",),
     encoder: str | Mapping[str, Any] | None = None,
@@ -71,7 +73,8 @@ def score(
     """Score one set of items against another, by the analyzers of the names in `metrics`.
 
     Each set is a folder, zip or tar of images, a .npy or .npz (one of several arrays as FILE.npz[NAME]), a run folder
-    (its samples) or a recipe (its data). `encoder` is a name, or a mapping with `use` and options; `n` items of each
+    (its samples), a recipe (its data), or an array or tensor: images [N, H, W], [N, H, W, C] or [N, C, H, W] of uint8,
+    vectors [N, d] of floats. `encoder` is a name, or a mapping with `use` and options; `n` items of each
     count, or as many as the analyzers' defaults say; overrides ("kernel.subset_size=100") change other options.
     Images of files are taken at the size and in the channels of the reference, and resized only where `image_size`
     is given. `against` is the split of a recipe's data, `seed` that of a run's samples and of random subsets (a run's
@@ -79,7 +82,7 @@ def score(
     """
     names = list(dict.fromkeys(metrics))
     parts, stated = _parts(names, encoder, n, against, overrides)
-    a, b = (side_of(one, device, seed, progress) for one in (judged, reference))
+    a, b = (side_of(one, name, device, seed, progress) for name, one in (("judged", judged), ("reference", reference)))
     shape = _agreed(a, b, image_size, channels)
     dataset = b.part(shape)
     _check(parts, dataset, b)
@@ -167,7 +170,7 @@ def _encoder(given: str | Mapping[str, Any]) -> Any:
 def _check(parts: Mapping[str, Any], dataset: Any, b: Side) -> None:
     """Raise RecipeError with all that keeps the analyzers from looking at such items."""
     terms = {"set encoder = { use = ... }": "say --encoder NAME"}  # what a recipe says -> what is said here
-    if isinstance(b, Files):
+    if isinstance(b, Loose):
         terms["set dataset.channels ="] = "say --channels"
     problems = []
     for name, part in parts.items():
@@ -194,12 +197,12 @@ def _counted(a: Side, name: str, part: Any, there: int, stated: bool) -> Any:
 
 def _agreed(a: Side, b: Side, image_size: int | None, channels: int | None) -> DataShape:
     """What items of both sides look like. GflowError where they do not agree and nobody says how they shall."""
-    fixed = b.shape if not isinstance(b, Files) else None
+    fixed = b.shape if not isinstance(b, Loose) else None
     if fixed is None:
-        assert isinstance(b, Files)
+        assert isinstance(b, Loose)
         fixed = _of_files(b, image_size, channels)
     for side in (a, b):
-        if isinstance(side, Files):
+        if isinstance(side, Loose):
             _check_files(side, fixed, image_size, channels)
         elif side.shape != fixed:
             raise GflowError(f"{side}; the other side is {fixed}: score like with like")
@@ -210,7 +213,7 @@ def _agreed(a: Side, b: Side, image_size: int | None, channels: int | None) -> D
     return fixed
 
 
-def _of_files(b: Files, image_size: int | None, channels: int | None) -> DataShape:
+def _of_files(b: Loose, image_size: int | None, channels: int | None) -> DataShape:
     if b.held.dim is not None:
         return DataShape("vector", (b.held.dim,))
     size = (image_size, image_size) if image_size else b.held.size
@@ -221,7 +224,7 @@ def _of_files(b: Files, image_size: int | None, channels: int | None) -> DataSha
     return DataShape("image", (channels or b.held.channels, *size), -1.0, 1.0)
 
 
-def _check_files(side: Files, shape: DataShape, image_size: int | None, channels: int | None) -> None:
+def _check_files(side: Loose, shape: DataShape, image_size: int | None, channels: int | None) -> None:
     held = side.held
     if (held.dim is not None) != (shape.kind == "vector") or (held.dim is not None and (held.dim,) != shape.shape):
         raise GflowError(f"{side}; the reference is {shape}: score like with like")
@@ -242,7 +245,7 @@ def _check_files(side: Files, shape: DataShape, image_size: int | None, channels
 
 def _changed(side: Side, shape: DataShape) -> str | None:
     """What is done to a side's files; None where nothing is."""
-    if not isinstance(side, Files) or side.held.dim is not None:
+    if not isinstance(side, Loose) or side.held.dim is not None:
         return None
     channels, *size = shape.shape
     done = []

@@ -1,4 +1,4 @@
-"""What a score is of, and what it is against: files of images, a run's samples, or a recipe's data."""
+"""What a score is of, and what it is against: files or arrays, a run's samples, or a recipe's data."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import attrs
+import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
+from gflow_core.data.array import AnyArray, array_items, array_shape
 from gflow_core.data.headers import Held, held_in
 from gflow_core.data.parts import Array, ImageFolder
 from gflow_core.errors import DataError, GflowError
@@ -28,7 +30,7 @@ from gflow_core.runs.pictures import finite
 from gflow_core.runs.record import RunFolder
 from gflow_core.scores.features import as_stored
 
-__all__ = ["Data", "Files", "Items", "Samples", "Side", "side_of"]
+__all__ = ["Data", "Files", "Given", "Items", "Loose", "Samples", "Side", "side_of"]
 
 _MEMBER = re.compile(r"(.+\.npz)\[([^\[\]]+)\]")
 
@@ -62,6 +64,29 @@ class Files:
 
     def __str__(self) -> str:
         return f"{self.text}: {self.held}"
+
+
+@attrs.frozen(eq=False)
+class Given:
+    """An array that was passed, as a .npy file would hold it."""
+
+    untouched: ClassVar[str] = Files.untouched
+    is_array: ClassVar[bool] = True
+
+    text: str
+    array: AnyArray
+    held: Held
+
+    def part(self, shape: DataShape) -> Any:
+        """A data set of its items, as such ones."""
+        return _InMemory(shape, self.text, self.array)
+
+    def __str__(self) -> str:
+        return f"{self.text}: {self.held}"
+
+
+Loose = Files | Given
+"""Items that are taken at the size and in the channels of the reference."""
 
 
 @attrs.frozen
@@ -128,15 +153,25 @@ class Samples:
         return f"{self.text}: samples after step {self.step}{averaged}, {self.shape}"
 
 
-Side = Files | Data | Samples
+Side = Files | Given | Data | Samples
 
 
-def side_of(text: str | Path, device: str | None, seed: int | None, progress: Progress = no_progress) -> Side:
-    """What a path, or the name of a shipped recipe, stands for. Raises GflowError where it is nothing of the kind.
+def side_of(
+    what: str | Path | AnyArray | Tensor,
+    name: str,
+    device: str | None,
+    seed: int | None,
+    progress: Progress = no_progress,
+) -> Side:
+    """What a path, the name of a shipped recipe or an array stands for; messages call arrays by `name`.
 
-    A run is read on `device`, or where its recipe says; its samples have the `seed`, or the run's own.
+    A run is read on `device`, or where its recipe says; its samples have the `seed`, or the run's own. Raises
+    GflowError where it is nothing of the kind.
     """
-    if not (text := str(text)):
+    if isinstance(what, np.ndarray | Tensor):
+        array = what if isinstance(what, np.ndarray) else _array(what)
+        return Given(name, array, Held.of(array_shape(array, name)))
+    if not (text := str(what)):
         raise GflowError("one of the two is empty; write . for the images in the working folder")
     member = _MEMBER.fullmatch(text)
     path = Path(member[1] if member else text).expanduser()
@@ -168,6 +203,12 @@ def _run(text: str, path: Path, device: str | None, seed: int | None, progress: 
     return Samples(text, experiment, step)
 
 
+def _array(x: Tensor) -> AnyArray:
+    x = x.detach().cpu()
+    found: AnyArray = (x.float() if x.is_floating_point() else x).numpy()
+    return found
+
+
 def bare(shape: DataShape) -> DataShape:
     """The shape without its labels."""
     return attrs.evolve(shape, classes=None, conditions=(), text=None)
@@ -188,6 +229,18 @@ class _Drawn:
 
     def data_shape(self) -> DataShape:
         return self.shape
+
+
+@attrs.frozen(eq=False)
+class _InMemory(_Drawn):
+    """A data set of an array."""
+
+    name: str
+    array: AnyArray
+
+    def load(self, progress: Progress = no_progress) -> Source:
+        x = array_items(self.array, self.name, self.shape, fit="resize")
+        return Source(x, self.shape, fingerprint(x))
 
 
 # ------------------------------------------------------------------ items in a sampler's place

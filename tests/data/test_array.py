@@ -62,7 +62,7 @@ def _saved(path, array, **options):
         (np.array([[1.0, 1e300]]), {"shape": (2,)}, "beyond float32"),
         (np.zeros((4, 8, 8)), {"image_size": 8}, "images of uint8"),
         (np.zeros((4, 2, 8, 8), np.uint8), {"image_size": 8}, r"C = 1 or 3 expected, found shape \[4, 2, 8, 8\]"),
-        (np.zeros((4, 8), np.uint8), {"image_size": 8}, "set dataset.shape for vectors"),
+        (np.zeros((4, 8), np.uint8), {"image_size": 8}, r"vectors \(dataset.shape\) are floats"),
         (np.zeros((4, 9, 8), np.uint8), {"image_size": 8}, "9x8 do not fit dataset.image_size = 8"),
         (np.zeros((4, 9, 8), np.uint8), {"image_size": (8, 12)}, r"9x8 do not fit dataset.image_size = \[8, 12\]"),
         (np.zeros((0, 8, 8), np.uint8), {"image_size": 8}, r"found shape \[0, 8, 8\]"),

@@ -103,6 +103,40 @@ def test_files_of_the_runs_samples_score_what_the_run_does(place, judged):
     assert found.manifest["ema"] is None, "nobody knows"
 
 
+@pytest.mark.parametrize("given", ["numpy", "torch"])
+def test_arrays_in_memory_score_what_their_files_do(place, tmp_path, given):
+    with np.load(place / "png.npz") as archive:
+        pixels = archive["arr_0"]
+    points = np.random.default_rng(0).normal(size=(2, 40, 3))
+    np.save(tmp_path / "a.npy", points[0])
+    np.save(tmp_path / "b.npy", points[1])
+    taken = torch.from_numpy if given == "torch" else np.asarray
+    images = score(taken(pixels), place / "mine.toml", encoder=ENCODER, n=60)
+    vectors = score(taken(points[0]), taken(points[1]), metrics=("frechet", "prdc"))
+    files = score(f"{place}/png.npz[arr_0]", place / "mine.toml", encoder=ENCODER, n=60)
+    assert images.judged == "judged: grey images of 16x16"
+    assert images.results["frechet"].scores == files.results["frechet"].scores
+    assert images.results["frechet"].manifest == files.results["frechet"].manifest
+    files = score(tmp_path / "a.npy", tmp_path / "b.npy", metrics=("frechet", "prdc"))
+    for name in ("frechet", "prdc"):
+        assert vectors.results[name].scores == files.results[name].scores
+
+
+@pytest.mark.parametrize(
+    ("judged", "said"),
+    [
+        (np.zeros((4, 1, 16, 16), np.float32), r"judged: images of uint8 .* found float32; of x in \[-1, 1\]"),
+        (torch.zeros(4, 16, dtype=torch.uint8), "judged: images .* vectors .* are floats"),
+        (torch.zeros(40, 2), "judged: vectors of 2; the reference is image"),
+        (np.zeros((4, 1, 8, 8), np.uint8), "judged: grey images of 8x8; the reference is .* say --image-size 16"),
+        (np.array([None, 1]), "judged: images of uint8"),
+    ],
+)
+def test_arrays_that_are_no_items_are_refused(place, judged, said):
+    with pytest.raises(GflowError, match=said):
+        score(judged, place / "mine.toml", encoder=ENCODER)
+
+
 def test_data_against_themselves(place):
     found = score(place / "mine.toml", place / "mine.toml", metrics=("frechet", "prdc"), encoder=ENCODER)
     assert found.results["frechet"].scores["FD(mnist_cnn.hidden (random))"] == pytest.approx(0, abs=1e-6)
@@ -237,9 +271,9 @@ def test_what_does_not_fit_is_one_clear_message(place, tmp_path, monkeypatch, wo
     assert said in done.output
 
 
-def test_samples_in_memory_are_refused_before_anything_is_done():
-    with pytest.raises(GflowError, match=r"^score: judged is to be Path \| str, got tensor"):
-        score(torch.zeros(3, 2), "somewhere")
+def test_what_is_neither_is_refused_before_anything_is_done():
+    with pytest.raises(GflowError, match=r"^score: judged is to be Path \| str \| np.ndarray \| Tensor, got \[\["):
+        score([[0.0, 1.0]], "somewhere")
 
 
 def test_the_command_prints_what_python_returns(place):
