@@ -195,7 +195,9 @@ def _write_onnx(drawing: Drawing, program: torch.export.ExportedProgram, path: P
     except ImportError as error:
         raise GflowError('--onnx: needs more packages; pip install "gflow-core[onnx]"') from error
     with _refusing(drawing, "cannot be exported to ONNX; torch.onnx", "leave out --onnx"):
-        torch.onnx.export(program, f=str(path), dynamo=True, external_data=False, verbose=False)
+        made = torch.onnx.export(program, dynamo=True, verbose=False)
+    assert made is not None
+    made.save(path, external_data=False)
 
 
 def _onnx_session(path: Path) -> Callable[..., Tensor]:

@@ -32,7 +32,8 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, notes: Mapping[str, 
     try:
         save_file(dict(tensors), path, None if notes is None else dict(notes))
     except SafetensorError as error:
-        raise OSError(str(error)) from error
+        said = re.search(r"\(os error (\d+)\)", str(error))
+        raise (OSError(int(said[1]), os.strerror(int(said[1]))) if said else OSError(str(error))) from error
     mask = os.umask(0o077)
     os.umask(mask)
     path.chmod(0o666 & ~mask)

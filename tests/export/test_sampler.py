@@ -156,10 +156,11 @@ def test_nothing_is_overwritten_and_nothing_half_is_left(gflow, run, tmp_path, m
 
 def test_a_full_disk_is_one_message(gflow, run, tmp_path, monkeypatch):
     def full(*_):
-        raise SafetensorError("Error while serializing: I/O error: No space left on device")
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
+    trained = run("plane")
     monkeypatch.setattr(weights, "save_file", full)
-    said = gflow("export", run("plane"), "--to", tmp_path / "out", code=2)
+    said = gflow("export", trained, "--to", tmp_path / "out", code=2)
     assert "cannot be written" in said
     assert "No space left on device" in said
     assert not list(tmp_path.iterdir())
@@ -212,7 +213,22 @@ def test_onnx(gflow, run, tmp_path, name):
     torch.testing.assert_close(torch.from_numpy(session.run(None, inputs)[0]), expected, rtol=0, atol=1e-4)
 
 
+def test_a_disk_that_is_full_for_onnx_is_no_fault_of_the_sampler(gflow, run, tmp_path, monkeypatch):
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    trained = run("plane")
+    monkeypatch.setattr(torch.onnx.ONNXProgram, "save", full)
+    said = gflow("export", trained, "--to", tmp_path / "out", "--onnx", code=2)
+    assert f"--to {tmp_path / 'out'}: cannot be written: No space left on device" in said
+    assert not list(tmp_path.iterdir())
+
+
 def test_onnx_without_its_packages(gflow, run, tmp_path, monkeypatch):
+    trained = run("plane")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    assert 'pip install "gflow-core[onnx]"' in gflow("export", run("plane"), "--to", tmp_path / "x", "--onnx", code=2)
+    assert 'pip install "gflow-core[onnx]"' in gflow("export", trained, "--to", tmp_path / "x", "--onnx", code=2)
     assert not (tmp_path / "x").exists()

@@ -8,9 +8,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors import SafetensorError
 
 from gflow_core.errors import CheckpointError
-from gflow_core.files import checkpoint
+from gflow_core.files import checkpoint, weights
 from gflow_core.files.checkpoint import Checkpoint, pack, unpack
 from gflow_core.files.run_folder import checkpoint_names, checkpoint_order
 from gflow_core.runs.record import RunFolder
@@ -101,11 +102,15 @@ def test_a_write_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
 def test_a_full_disk_is_one_clear_message(tmp_path, monkeypatch):
     run = RunFolder.create(tmp_path, "x", 0, "gflow = 1\n")
     run.save(Checkpoint(step=1, parts={}))
-    monkeypatch.setattr(checkpoint, "write", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+
+    def full(*_):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(weights, "save_file", full)
     with pytest.raises(
         CheckpointError, match=r"000002: cannot be written: No space left .*; make room, then gflow resume"
     ):
-        run.save(Checkpoint(step=2, parts={}))
+        run.save(Checkpoint(step=2, parts={"a": {"x": torch.zeros(3)}}))
     assert run.checkpoints() == ["000001"]
 
 
