@@ -88,8 +88,13 @@ def close(one: list[torch.Tensor], other: list[torch.Tensor]) -> None:
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("loss", ["nonsaturating", "minimax", "hinge", "least_squares", "wasserstein", "relativistic"])
-@pytest.mark.parametrize("penalty", ["r1", "[{use='r2',interval=2},'r1']", "interpolation", "wgan_gp"])
+LOSSES = ("nonsaturating", "minimax", "hinge", "least_squares", "wasserstein", "relativistic")
+PENALTIES = ("[{use='r2',interval=2},'r1']", "interpolation", "wgan_gp")
+
+
+@pytest.mark.parametrize(
+    ("loss", "penalty"), [*((loss, "r1") for loss in LOSSES), *((LOSSES[0], penalty) for penalty in PENALTIES)]
+)
 def test_each_loss_and_penalty_is_traced_as_it_is_computed(recipe, traced, caplog, loss, penalty):
     words = ["objective.use=adversarial", f"objective.loss={loss}", f"objective.penalty={penalty}"]
     close(weights(recipe, *words), weights(recipe, *words, "train.compile=true"))

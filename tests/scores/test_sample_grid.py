@@ -55,6 +55,7 @@ def pixels_of(figure) -> np.ndarray:
 # ------------------------------------------------------------------ images
 
 
+@pytest.mark.as_seen
 @pytest.mark.parametrize("size", [(17, 31), (242, 242), (301, 77)])
 def test_a_picture_reaches_the_png_pixel_by_pixel(tmp_path, size):
     pixels = np.random.default_rng(0).integers(0, 250, (*size, 3), np.uint8)
