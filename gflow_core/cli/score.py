@@ -25,7 +25,12 @@ __all__ = ["command"]
 @click.argument("overrides", nargs=-1, type=click.UNPROCESSED)
 @click.option("--encoder", metavar="NAME|TABLE", help="Network of the features, such as inception (gflow ls encoders).")
 @click.option(
-    "--metric", "metrics", default="frechet", show_default=True, help="Of frechet, kernel, inception and prdc: a,b,..."
+    "--metric",
+    "metrics",
+    metavar="NAMES",
+    default="frechet",
+    show_default=True,
+    help="Analyzers of samples alone, such as frechet, kernel, inception, prdc and two_sample: a,b,...",
 )
 @click.option("--n", type=click.IntRange(min=1), help="Items of each; as the analyzers' defaults have it without.")
 @click.option("--image-size", type=click.IntRange(min=1), help="Resize images of files to so many pixels.")

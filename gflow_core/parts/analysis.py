@@ -37,8 +37,9 @@ class AnalyzerPart(Protocol):
     It may also have `prepare(spec: Spec, device: torch.device, progress: Progress) -> None`: fetch what it will need
     from disk, before training starts. Raises GflowError where that is missing. And `better: ClassVar[Mapping[str,
     Literal["min", "max"]]]`: score, without what stands in brackets in its name, -> whether less or more of it is
-    better; scores that it leaves out are neither (`train.keep_best`). And `walks: ClassVar[bool]`, whether it goes from
-    one z to another, where a sampler of particles has nothing between.
+    better; scores that it leaves out are neither (`train.keep_best`). And `of_samples: ClassVar[bool]`: whether it asks
+    samples and data alone, `samples` of its options saying how many, so that `gflow score` has it, too. And `walks:
+    ClassVar[bool]`, whether it goes from one z to another, where a sampler of particles has nothing between.
     """
 
     needs: ClassVar[frozenset[str]]

@@ -42,6 +42,11 @@ def defects_of(kind: str, cls: type[Any], plugins: Plugins, faults_of: Faults) -
             found += (f"lacks {words}; see docs/plugins.md {DEFECT}" for words in plugins.lacks(kind, cls))
             found += undeclared(kind, cls)
             options = options_by_name(cls)
+            if kind == "analyzer" and getattr(cls, "of_samples", False):
+                if "samples" not in options:
+                    found.append("of_samples goes with an option samples, which says how many; add it")
+                if not set(getattr(cls, "needs", ())) <= {"dataset", "sampler"}:
+                    found.append("of_samples goes with needs of sampler and dataset alone; gflow score has no others")
             for key, field in options.items():
                 if key in ("use", *_TAKEN.get(kind, ())):
                     found.append(f'no option can be called "{key}", which means something else there; rename it')

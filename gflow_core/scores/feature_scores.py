@@ -98,6 +98,7 @@ class Frechet(_Distance):
     or the samples, `rank_deficient_halves` of the halves.
     """
 
+    of_samples: ClassVar[bool] = True
     cite: ClassVar[tuple[str, ...]] = ("heusel2017gans",)
     better: ClassVar[Mapping[str, str]] = {"FID": "min", "FD": "min"}
 
@@ -126,6 +127,7 @@ class Kernel(_Distance):
     lies so far off that its own kernel drowns all others in rounding, there is no score, and a warning says so.
     """
 
+    of_samples: ClassVar[bool] = True
     cite: ClassVar[tuple[str, ...]] = ("binkowski2018demystifying",)
     better: ClassVar[Mapping[str, str]] = {"KID": "min", "KD": "min"}
 
@@ -168,6 +170,7 @@ class Inception(_Scored):
     number, as the authors' code does.
     """
 
+    of_samples: ClassVar[bool] = True
     cite: ClassVar[tuple[str, ...]] = ("salimans2016improved",)
     better: ClassVar[Mapping[str, str]] = {"IS": "max", "classifier_score": "max"}
 
@@ -211,6 +214,7 @@ class Prdc(_Distance):
     its very edge is in. The authors' code has them open, which differs only where distances are equal, as of copies.
     """
 
+    of_samples: ClassVar[bool] = True
     cite: ClassVar[tuple[str, ...]] = ("kynkaanniemi2019improved", "naeem2020reliable")
     better: ClassVar[Mapping[str, str]] = dict.fromkeys(("precision", "recall", "density", "coverage"), "max")
 
@@ -249,6 +253,7 @@ class Memorization(_Compared):
     Held-out items are the other split of the data set: test where the run trains on train, and the other way round.
     """
 
+    of_samples: ClassVar[bool] = True
     samples: int = option(2000, doc="Samples drawn.", ge=1)
     real_samples: int | None = option(
         None, doc="Training items searched; all by default, because a copy of an item left out goes unseen.", ge=1

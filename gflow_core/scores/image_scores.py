@@ -69,6 +69,7 @@ class SlicedWasserstein(_OfImages):
     it, `_real`; it falls as patches grow.
     """
 
+    of_samples: ClassVar[bool] = True
     cite: ClassVar[tuple[str, ...]] = ("karras2018progressive",)
     smallest: ClassVar[int] = 7  # a patch
     better: ClassVar[Mapping[str, str]] = {"sliced_wasserstein": "min"}

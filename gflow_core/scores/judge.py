@@ -15,6 +15,7 @@ from gflow_core.errors import GflowError, Problem, RecipeError, did_you_mean, fo
 from gflow_core.files.reading import parse_toml
 from gflow_core.machine.runtime import Runtime
 from gflow_core.machine.streams import Streams
+from gflow_core.nn.sampling import CHUNK
 from gflow_core.parts.analysis import Result
 from gflow_core.parts.nouns import DataShape, Progress, no_progress
 from gflow_core.parts.plugins import plugins
@@ -22,6 +23,7 @@ from gflow_core.parts.source import Source
 from gflow_core.parts.spec import Analysis, Spec
 from gflow_core.parts.training import Experiment
 from gflow_core.recipes.asking import ask
+from gflow_core.recipes.describe import options_of
 from gflow_core.recipes.overrides import apply
 from gflow_core.recipes.tree import to_node, to_value
 from gflow_core.recipes.values import Reader
@@ -32,13 +34,13 @@ from gflow_core.runs.build import read_data
 from gflow_core.scores.features import real_index
 from gflow_core.scores.sides import Items, Loose, Samples, Side, side_of
 
-__all__ = ["METRICS", "Judgement", "score"]
-
-METRICS = ("frechet", "kernel", "inception", "prdc")
-"""The analyzers that need no more than samples and data."""
+__all__ = ["Judgement", "score"]
 
 DRAWN = 10_000
 """Samples of a run that is the reference, where nobody says how many."""
+
+_OPTIONS = {"encoder": "--encoder", "samples": "--n", "real_samples": "--n", "against": "--against"}
+"""Options of analyzers that are given by a name of their own."""
 
 
 @attrs.frozen
@@ -72,6 +74,8 @@ def score(
 ) -> Judgement:
     """Score one set of items against another, by the analyzers of the names in `metrics`.
 
+    These are analyzers that ask samples and data alone, such as frechet, kernel, inception, prdc and two_sample, and a
+    plugin's that says so (`of_samples`).
     Each set is a folder, zip or tar of images, a .npy or .npz (one of several arrays as FILE.npz[NAME]), a run folder
     (its samples), a recipe (its data), or an array or tensor: images [N, H, W], [N, H, W, C] or [N, C, H, W] of uint8,
     vectors [N, d] of floats. `encoder` is a name, or a mapping with `use` and options; `n` items of each
@@ -98,7 +102,7 @@ def score(
         streams, step = a.experiment.streams, a.step
     results = {}
     for name, part in parts.items():
-        drawn = a.drawn(part.samples, name, part.batch_size, progress) if isinstance(a, Samples) else items
+        drawn = a.drawn(part.samples, name, _at_once(part), progress) if isinstance(a, Samples) else items
         assert drawn is not None
         handed = Items(drawn, _chosen(drawn, part.samples))
         analysis = Analysis(name=name, every=0, part=part)
@@ -126,12 +130,16 @@ def _parts(
 
     Raises RecipeError with all that is wrong.
     """
+    analyzers = plugins().registries["analyzer"]
+    known = [name for name in analyzers if getattr(analyzers.entry(name).part, "of_samples", False)]
     for name in names:
-        if name not in METRICS:
-            close = did_you_mean(name, METRICS) or f"; there are {', '.join(METRICS)}"
+        if name in analyzers and name not in known:
+            raise GflowError(f"metric {name}: it asks more of a run than samples and data; gflow analyze RUN {name}")
+        if name not in known:
+            close = did_you_mean(name, known) or f"; there are {', '.join(known)}"
             raise GflowError(f"metric {name}: no such metric{close}")
     if not names:
-        raise GflowError(f"metric: name one of {', '.join(METRICS)}, or several")
+        raise GflowError(f"metric: name one of {', '.join(known)}, or several")
     given: dict[str, Any] = {}
     if encoder is not None:
         given["encoder"] = _encoder(encoder)
@@ -139,7 +147,13 @@ def _parts(
         given |= {"samples": n, "real_samples": n}
     if against is not None:
         given["against"] = against
-    tree: dict[str, Any] = {name: to_node(given, "") for name in names}
+    takes = {name: {field.name for field in options_of(analyzers.entry(name).part)} for name in names}
+    for option, flag in _OPTIONS.items():
+        if option in given and option != "real_samples" and not any(option in own for own in takes.values()):
+            raise GflowError(f"{flag}: none of {', '.join(names)} has an option {option}; leave it out")
+    tree: dict[str, Any] = {
+        name: to_node({option: value for option, value in given.items() if option in takes[name]}, "") for name in names
+    }
     for text in overrides:
         apply(tree, text, plugins())
     if others := [key for key in tree if key not in names]:
@@ -270,8 +284,14 @@ def _reference(b: Side, dataset: Any, parts: Mapping[str, Any], progress: Progre
     """What all metrics compare with. Of a run other samples than those that are judged."""
     if not isinstance(b, Samples):
         return read_data(dataset, progress)
-    wanted = [DRAWN if part.real_samples is None else part.real_samples for part in parts.values()]
-    return b.drawn(max(wanted), "reference", next(iter(parts.values())).batch_size, progress)
+    # Those without the option compare with two sets of as many.
+    wanted = [getattr(part, "real_samples", 2 * part.samples) or DRAWN for part in parts.values()]
+    return b.drawn(max(wanted), "reference", _at_once(next(iter(parts.values()))), progress)
+
+
+def _at_once(part: Any) -> int:
+    """Samples that the analyzer has a run draw at once."""
+    return getattr(part, "batch_size", CHUNK)
 
 
 def _chosen(items: Source, n: int) -> torch.Tensor:
@@ -294,8 +314,8 @@ def _doubts(
             )
         elif scores.get("rank_deficient_halves"):
             yield f"{name}: the halves of the reference have no more items than features, so their distance says little"
-        if n is not None and manifest["n_real"] < n:
-            yield f"{name}: the reference has {manifest['n_real']} items, fewer than the {n} of --n"
+        if n is not None and manifest.get("n_real", n) < n:
+            yield f"{name}: it compares with {manifest['n_real']} items of the reference, fewer than the {n} of --n"
     done = [_changed(side, shape) for side in (a, b)]
     if any(done) and done[0] != done[1]:
         sides = f"judged: {done[0] or a.untouched}; reference: {done[1] or b.untouched}"

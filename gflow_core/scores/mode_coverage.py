@@ -43,6 +43,7 @@ class ModeCoverage:
     (modes - 1) / 2n; that of as many real images, as the same classifier sees them, stands beside it.
     """
 
+    of_samples: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler"})
     better: ClassVar[Mapping[str, str]] = {"modes_covered": "max", "high_quality_share": "max"}
 

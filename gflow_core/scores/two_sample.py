@@ -40,6 +40,7 @@ class TwoSample:
     follow from `seed` alone, not from the run's, so that runs compare.
     """
 
+    of_samples: ClassVar[bool] = True
     cite: ClassVar[tuple[str, ...]] = ("bonneel2015sliced", "gretton2012kernel")
     needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler"})
     better: ClassVar[Mapping[str, str]] = {"sliced_w2": "min", "mmd2": "min"}

@@ -496,9 +496,28 @@ class NeedsAnother(Look):
     needs: ClassVar[frozenset[str]] = frozenset({"data"})
 
 
+@attrs.frozen(kw_only=True)
+class OfHowMany(Look):
+    of_samples: ClassVar[bool] = True
+    needs: ClassVar[frozenset[str]] = frozenset({"sampler"})
+
+
+@attrs.frozen(kw_only=True)
+class OfSamplesAndMore(Look):
+    of_samples: ClassVar[bool] = True
+    needs: ClassVar[frozenset[str]] = frozenset({"sampler", "discriminator"})
+    samples: int = option(10, doc="Samples.")
+
+
 @pytest.mark.parametrize(
     ("kind", "part", "message"),
     [
+        ("analyzer", OfHowMany, "of_samples goes with an option samples, which says how many; add it"),
+        (
+            "analyzer",
+            OfSamplesAndMore,
+            "of_samples goes with needs of sampler and dataset alone; gflow score has no others",
+        ),
         ("sampler", BelowItsBound, "the default of width is wrong: must be >= 1, got 0"),
         ("sampler", OfAnotherType, 'the default of width is wrong: expected a whole number, got the string "64"'),
         ("sampler", Unreadable, "options of type list[int] cannot be read from a recipe: widths"),

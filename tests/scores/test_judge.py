@@ -240,7 +240,7 @@ def test_vectors_need_no_network(tmp_path):
         (["some/nowhere", "mine.toml"], "some/nowhere: no such file or folder"),
         (["png", "nowhere"], "nowhere: no such file or shipped recipe"),
         (["png.npz", "mine.toml"], r"2 arrays (arr_0, arr_1); name one as in png.npz[NAME]"),
-        (["png", "mine.toml", "--metric", "fid"], "no such metric; there are frechet, kernel, inception, prdc"),
+        (["png", "mine.toml", "--metric", "fid"], "no such metric; there are frechet, inception, kernel, memorization"),
         (["png", "mine.toml"], "frechet: compares images by the features of a network"),
         (["png", "mine.toml", "--encoder", "mnist_cn"], 'did you mean "mnist_cnn"?'),
         (["png", "mine.toml", "--encoder", "{ use = 3"], "--encoder { use = 3: "),
@@ -269,6 +269,71 @@ def test_what_does_not_fit_is_one_clear_message(place, tmp_path, monkeypatch, wo
     assert isinstance(done.exception, SystemExit), done.exc_info
     assert done.exit_code == 2
     assert said in done.output
+
+
+RING = """
+gflow = 1
+dataset = { use = "ring", n = 400 }
+sampler = { use = "vgrow.mlp", width = 8 }
+analyze = [{ use = "two_sample", samples = 100 }, { use = "mode_coverage", samples = 100 }]
+"""
+
+MINE = """
+import attrs
+from gflow_core import Result, draw_from, hookimpl, option
+
+@attrs.frozen(kw_only=True)
+class First:
+    "The mean of the first number of samples and of data."
+    needs = frozenset({"sampler", "dataset"})
+    of_samples = True
+    samples: int = option(50, doc="Samples.", ge=1)
+
+    def check(self, spec):
+        return ()
+
+    def build(self):
+        def first(subject):
+            x = next(draw_from(subject, self.samples))
+            return Result(scores={"fake": float(x[:, 0].mean()), "real": float(subject.data.x[:, 0].mean())})
+
+        return first
+
+@hookimpl
+def register_analyzers(add):
+    add("mine.first", First)
+"""
+
+
+def test_any_analyzer_of_samples_alone_is_a_metric(tmp_path):
+    """Also a plugin's. A run's own analyses find the same."""
+    (tmp_path / "ring.toml").write_text(RING)
+    own = run(tmp_path / "ring.toml", runs=tmp_path / "runs", quiet=True)
+    x = own.sample(100)
+    found = score(own.path, tmp_path / "ring.toml", metrics=("two_sample", "mode_coverage"), n=100).results
+    for name in ("two_sample", "mode_coverage"):
+        assert found[name].scores == pytest.approx(own.results()[name]["scores"], rel=1e-5), name
+    (tmp_path / "mine.py").write_text(MINE)
+    np.save(tmp_path / "x.npy", x.numpy())
+    words = ["score", tmp_path / "x.npy", tmp_path / "ring.toml", "--load", tmp_path / "mine.py"]
+    done = CliRunner().invoke(main, [*map(str, words), "--metric", "mine.first,two_sample", "--n", "100", "--json"])
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)["results"]
+    assert told["mine.first"]["scores"]["fake"] == pytest.approx(float(x[:, 0].mean()), abs=1e-6)
+    assert told["two_sample"]["scores"]["sliced_w2"] > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"metrics": ("sample_grid",)}, "sample_grid: it asks more of a run than samples and data; gflow analyze RUN"),
+        ({"metrics": ("two_sampel",)}, 'no such metric; did you mean "two_sample"'),
+        ({"metrics": ("two_sample",), "encoder": "mnist_cnn"}, "--encoder: none of two_sample has an option encoder"),
+    ],
+)
+def test_what_is_no_metric_is_told(words, said):
+    with pytest.raises(GflowError, match=said):
+        score(torch.zeros(9, 2), torch.zeros(9, 2), **words)
 
 
 def test_what_is_neither_is_refused_before_anything_is_done():
