@@ -119,7 +119,7 @@ def shrink(path: Path) -> list[str]:
     spec = load(path).spec
     words = []
     if spec.train:
-        words += ["train.steps=2", "train.batch_size=16", "train.sample_every=1", "train.checkpoint_every=1"]
+        words += ["train.steps=2", "train.batch_size=16", "train.sample_every=2", "train.checkpoint_every=2"]
     places = [(name, getattr(spec, name)) for name in ("dataset", "sampler", "discriminator", "objective")]
     if spec.objective and "velocity" in {field.name for field in options_of(type(spec.objective))}:
         places.append(("objective.velocity", spec.objective.velocity))

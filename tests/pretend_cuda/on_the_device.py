@@ -123,7 +123,7 @@ def test_a_step_waits_for_nothing_and_goes_on_from_its_checkpoint(_: Any, part: 
 
 def copies(*words: str) -> int:
     """What the host sends in a step of VGrow, 3 moves and 2 passes over the pool; it waits for nothing."""
-    tiny = ["sampler.channels=4", "discriminator.channels=4", "objective.pool_size=128"]
+    tiny = ["sampler.channels=4", "discriminator.channels=4", "objective.pool_size=32", "train.batch_size=16"]
     tiny += ["objective.inner_loops=3", "objective.projection_passes=2"]
     count = runpy.run_path(str(ROOT / "benchmarks/launches.py"))["count"]
     inside, _ = count("vgrow_mnist5k", [*tiny, *words])
