@@ -39,9 +39,6 @@ __all__ = ["Judgement", "score"]
 DRAWN = 10_000
 """Samples of a run that is the reference, where nobody says how many."""
 
-_OPTIONS = {"encoder": "--encoder", "samples": "--n", "real_samples": "--n", "against": "--against"}
-"""Options of analyzers that are given by a name of their own."""
-
 
 @attrs.frozen
 class Judgement:
@@ -148,9 +145,9 @@ def _parts(
     if against is not None:
         given["against"] = against
     takes = {name: {field.name for field in options_of(analyzers.entry(name).part)} for name in names}
-    for option, flag in _OPTIONS.items():
-        if option in given and option != "real_samples" and not any(option in own for own in takes.values()):
-            raise GflowError(f"{flag}: none of {', '.join(names)} has an option {option}; leave it out")
+    for option in ("encoder", "against"):
+        if option in given and not any(option in own for own in takes.values()):
+            raise GflowError(f"--{option}: none of {', '.join(names)} has an option {option}; leave it out")
     tree: dict[str, Any] = {
         name: to_node({option: value for option, value in given.items() if option in takes[name]}, "") for name in names
     }
