@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gflow_core.errors import GflowError, Problem, RecipeError, did_you_mean, for_people
+from gflow_core.errors import DataError, GflowError, Problem, RecipeError, did_you_mean, for_people
 from gflow_core.files.reading import parse_toml
 from gflow_core.machine.runtime import Runtime
 from gflow_core.machine.streams import Streams
@@ -90,7 +90,7 @@ def score(
     place = a.experiment.runtime.device.type if isinstance(a, Samples) and device is None else device or "auto"
     runtime = Runtime.of(place, "float32")
     compared = _reference(b, dataset, parts, progress)
-    items = None if isinstance(a, Samples) else read_data(a.part(shape), progress)
+    items = None if isinstance(a, Samples) else _items(a, a.part(shape), progress)
     if items is not None:
         parts = {name: _counted(a, name, part, len(items), name in stated) for name, part in parts.items()}
         _check(parts, dataset, b)
@@ -280,10 +280,20 @@ def _resized(a: Side, b: Side, shape: DataShape) -> dict[str, Any]:
 def _reference(b: Side, dataset: Any, parts: Mapping[str, Any], progress: Progress) -> Source:
     """What all metrics compare with. Of a run other samples than those that are judged."""
     if not isinstance(b, Samples):
-        return read_data(dataset, progress)
+        return _items(b, dataset, progress)
     # Those without the option compare with two sets of as many.
     wanted = [getattr(part, "real_samples", 2 * part.samples) or DRAWN for part in parts.values()]
     return b.drawn(max(wanted), "reference", _at_once(next(iter(parts.values()))), progress)
+
+
+def _items(side: Side, dataset: Any, progress: Progress) -> Source:
+    """All items of a side. What is wrong with files is told without what a recipe would do about it."""
+    try:
+        return read_data(dataset, progress)
+    except DataError as error:
+        if not isinstance(side, Loose):
+            raise
+        raise DataError(str(error).replace(", or set dataset.skip_unreadable = true", "")) from None
 
 
 def _at_once(part: Any) -> int:

@@ -250,6 +250,7 @@ def test_vectors_need_no_network(tmp_path):
         (["png", "mine.toml", "--image-size", "8", "--encoder", "ENCODER"], "only files are resized"),
         (["png", "empty"], "empty: no images found, or none that can be read"),
         (["png", "mixed", "--encoder", "ENCODER"], "grey images of 16x16, 20x12, not of one size"),
+        (["png", "bad", "--encoder", "ENCODER"], "replace or remove them\n"),
         (["png", "plane.toml"], "png: grey images of 16x16; the reference is vector 2 unbounded"),
         (["png", "nothing.toml"], "nothing.toml: the recipe has no [dataset]"),
         (["png", "mine.toml", "--samples", "3"], "no such option: --samples"),
@@ -260,6 +261,7 @@ def test_what_does_not_fit_is_one_clear_message(place, tmp_path, monkeypatch, wo
         (tmp_path / name).symlink_to(place / name)
     (tmp_path / "empty").mkdir()
     noise(tmp_path / "mixed", 2)
+    (noise(tmp_path / "bad", 4) / "0002.png").write_bytes(b"no picture")
     Image.new("L", (20, 12)).save(tmp_path / "mixed" / "wide.png")
     (tmp_path / "plane.toml").write_text('gflow = 1\ndataset = "gaussian"\n')
     (tmp_path / "nothing.toml").write_text("gflow = 1\n")
