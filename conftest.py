@@ -24,9 +24,9 @@ def _own_speed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _small_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures of analyses are drawn small, and once: to fit their page and one another they would be drawn five times.
+    """Figures of analyses are drawn small, and without being laid out, which takes most of the time.
 
-    As a user sees them in tests that are marked `as_seen`.
+    They are as a user sees them in tests that are marked `as_seen`.
     """
     if request.node.get_closest_marker("as_seen"):
         return
