@@ -188,6 +188,14 @@ def test_seeds_of_one_row_may_be_recorded_one_after_the_other(claims):
     )
     assert claim.finding(claims.ledger.Recorded({"row": both}), ["row"]).lack == "2 of 3 seeds so far"
 
+    whole = {**made, "missing": [], "scores": {"x": {2: [1.0] * 3, 4: [2.0] * 3}}}
+    recorded = claims.ledger.Recorded({"row": both, "another": whole})
+    seen = []
+    judge = lambda rows: seen.append([*rows]) or claims.ledger.Finding("", "confirmed")  # noqa: E731
+    one = claims.ledger.Claim(says="", where="", rows=("row", "another"), each=False, judge=judge)
+    assert one.finding(recorded, ["row", "another"]).verdict == "confirmed"
+    assert seen == [["another"]], "what was begun does not undo what others decide"
+
     assert claims.rows.combined(None, second) == second
     shorter = {**made, "steps": 2, "missing": [], "scores": {"x": {2: [9.0] * 3}}}
     assert claims.rows.combined(first, shorter) == first  # what came further stays

@@ -290,6 +290,7 @@ class Claim:
     where: str
     rows: tuple[str, ...] = ()
     each: bool = True
+    """Whether all of its rows are asked for; otherwise those that were run whole are enough."""
     judge: Judge | None = None
     lack: str = ""
     to_the_end: bool = True
@@ -316,6 +317,10 @@ class Claim:
         if not there or (self.each and len(there) < len(wanted)):
             return Finding("", "open", f"{len(there)} of {len(wanted)} rows were run")
         cut = [recorded[name] for name in there if recorded[name].is_cut and self.to_the_end]
+        if not self.each and len(cut) < len(there):
+            left_out = {one.name for one in cut}
+            recorded = Recorded({name: row for name, row in recorded.rows.items() if name not in left_out})
+            cut = []
         try:
             found = self.judge(recorded)
         except TooFew as error:
