@@ -153,7 +153,7 @@ class Samples:
         return f"{self.text}: samples after step {self.step}{averaged}, {self.shape}"
 
 
-Side = Files | Given | Data | Samples
+Side = Loose | Data | Samples
 
 
 def side_of(

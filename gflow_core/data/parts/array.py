@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 
 from gflow_core.data.fit import Fit, Size, height_width
-from gflow_core.data.parts.shared import Augmented, somewhere
+from gflow_core.data.parts.shared import Augmented, root_option
 from gflow_core.parts.nouns import DataShape, Progress, no_progress
 from gflow_core.parts.options import option
 
@@ -25,7 +25,7 @@ class Array(Augmented):
     Vectors are floats [N, d]; images are uint8 [N, H, W], [N, H, W, C] or [N, C, H, W] with C = 1 or 3.
     """
 
-    root: str = option(doc="The .npy or .npz file; ~ is the home folder.", check=somewhere)
+    root: str = root_option(attrs.NOTHING, doc="The .npy or .npz file; ~ is the home folder.")
     key: str | None = option(None, doc="The array's name in a .npz that holds several.")
     shape: tuple[int, ...] | None = option(None, doc="[d]: the file holds vectors of length d.", ge=1)
     image_size: Size | None = option(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import attrs
 
 from gflow_core.data.fit import Size, height_width
-from gflow_core.data.parts.shared import DOWNLOAD, ROOT, Files, somewhere
+from gflow_core.data.parts.shared import DOWNLOAD, Files, root_option
 from gflow_core.parts.nouns import DataShape, Progress, no_progress
 from gflow_core.parts.options import option
 
@@ -28,7 +28,7 @@ class CelebA(Files):
 
     cite: ClassVar[tuple[str, ...]] = ("liu2015celeba",)
 
-    root: str = option("data", doc=ROOT, check=somewhere)
+    root: str = root_option()
     split: Literal["all", "train", "valid", "test"] = option(
         "all", doc="All images, or those of one official split by list_eval_partition.txt."
     )

@@ -9,7 +9,7 @@ import attrs
 
 from gflow_core.data.fit import Fit, Size
 from gflow_core.data.names import DIGITS, FASHION
-from gflow_core.data.parts.shared import DOWNLOAD, ROOT, Sized, somewhere
+from gflow_core.data.parts.shared import DOWNLOAD, ROOT, Sized, root_option
 from gflow_core.data.text import TfIdf
 from gflow_core.parts.contracts import TextEncoderPart
 from gflow_core.parts.nouns import DataShape, Progress, no_progress
@@ -95,7 +95,7 @@ class _Idx(_Digits):
     folders: ClassVar[tuple[str, ...]]
     installed: ClassVar[tuple[str, ...]] = ()
 
-    root: str = option("data", doc=ROOT, check=somewhere)
+    root: str = root_option()
     split: Literal["train", "test"] = option("train", doc="The official split.")
     download: bool = option(False, doc=DOWNLOAD)
 
@@ -157,7 +157,7 @@ class StackedMnist(Sized):
     base: Literal["mnist5k", "mnist"] = option(
         "mnist5k", doc="Where the digits are from: those that come with gflow, or all of MNIST, from its files."
     )
-    root: str = option("data", doc=f"Of mnist. {ROOT}", check=somewhere)
+    root: str = root_option(doc=f"Of mnist. {ROOT}")
     download: bool = option(False, doc=f"Of mnist. {DOWNLOAD}")
     split: Literal["train", "test"] = option(
         "train", doc="The base's split; test images are drawn from another stream of data_seed."

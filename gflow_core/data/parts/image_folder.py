@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 
 from gflow_core.data.fit import Size, height_width
-from gflow_core.data.parts.shared import Files, somewhere
+from gflow_core.data.parts.shared import Files, root_option
 from gflow_core.data.text import TfIdf
 from gflow_core.parts.contracts import TextEncoderPart
 from gflow_core.parts.nouns import DataShape, Progress, no_progress
@@ -31,7 +31,7 @@ class ImageFolder(Files):
     folders they lie in: the first of each, then the second of each, and so on.
     """
 
-    root: str = option(doc="The folder, zip or tar; ~ is the home folder.", check=somewhere)
+    root: str = root_option(attrs.NOTHING, doc="The folder, zip or tar; ~ is the home folder.")
     folder: str = option("", doc='Only images below this folder of root, such as "train".')
     classes: int | None = option(
         None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 
-from gflow_core.data.parts.shared import ROOT, Augmented, somewhere
+from gflow_core.data.parts.shared import Augmented, root_option
 from gflow_core.parts.nouns import DataShape, Progress, no_progress
 from gflow_core.parts.options import option
 
@@ -23,7 +23,7 @@ class _ImageNet(Augmented):
 
     size: ClassVar[int]
 
-    root: str = option("data", doc=ROOT, check=somewhere)
+    root: str = root_option()
     split: Literal["train", "test"] = option("train", doc="The training images, or those of validation (test).")
 
     def data_shape(self) -> DataShape:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import attrs
 
 from gflow_core.data.fit import Size, height_width
-from gflow_core.data.parts.shared import ROOT, Files, somewhere
+from gflow_core.data.parts.shared import Files, root_option
 from gflow_core.parts.nouns import DataShape, Progress, no_progress
 from gflow_core.parts.options import option
 
@@ -34,7 +34,7 @@ class Lsun(Files):
 
     cite: ClassVar[tuple[str, ...]] = ("yu2015lsun",)
 
-    root: str = option("data", doc=ROOT, check=somewhere)
+    root: str = root_option()
     category: str = option("bedroom", doc="Such as bedroom, church_outdoor, tower or cat.", check=_plain)
     split: Literal["train", "test"] = option("train", doc="The training images, or the 300 of validation (test).")
     image_size: Size = option(64, doc="[height, width], or a square's side; by Pillow's bicubic.", unit="pixels", ge=1)

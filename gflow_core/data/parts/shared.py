@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import attrs
 
@@ -24,14 +24,21 @@ if TYPE_CHECKING:
 
     Classes = npt.NDArray[np.int64]
 
-__all__ = ["DOWNLOAD", "ROOT", "Augmented", "Coloured", "Files", "Sized", "somewhere"]
+__all__ = ["DOWNLOAD", "ROOT", "Augmented", "Coloured", "Files", "Sized", "root_option"]
 
 ROOT = "Where the data is; ~ is the home folder, other relative paths count from where gflow is started."
 DOWNLOAD = "Fetch what is not found into root."
 
 
-def somewhere(root: str) -> str | None:
-    """Why it is no place for data: empty, as of a shell's variable that is not set, it would be the working folder."""
+def root_option(default: Any = "data", *, doc: str = ROOT) -> Any:
+    """The option `root` of a data set that reads files; required where `default` is attrs.NOTHING.
+
+    An empty one, as of a shell's variable that is not set, would be the working folder, and is refused.
+    """
+    return option(default, doc=doc, check=_somewhere)
+
+
+def _somewhere(root: str) -> str | None:
     return None if root else 'is empty; write "." for the folder where gflow is started'
 
 
@@ -119,7 +126,7 @@ class Sized(Augmented):
 class Coloured(Sized):
     """Options of the published sets of RGB images that come in one size."""
 
-    root: str = option("data", doc=ROOT, check=somewhere)
+    root: str = root_option()
     image_size: Size = option(32, doc="[height, width], or a square's side.", unit="pixels", ge=1)
     channels: Literal[1, 3] = option(3, doc="3 for RGB, 1 for its luma.")
     fit: Fit = option(
