@@ -53,9 +53,13 @@ def attention_faults(attention: Sequence[int], smallest: int, largest: int) -> I
             yield f"attention names {side} twice"
 
 
-def batch_norm_faults(*, use_batch_norm: bool, norm_init: str, join: str = "") -> Iterable[str]:
+def batch_norm_faults(
+    *, use_batch_norm: bool, norm_init: str, join: str = "", norm_ends: bool = False
+) -> Iterable[str]:
     """Options about batch norm where there is none."""
     if not use_batch_norm:
+        if norm_ends:
+            yield "norm_ends = true is of batch norm, which use_batch_norm = false leaves out"
         if norm_init != "ones":
             yield f'norm_init = "{norm_init}" is of batch norm, which use_batch_norm = false leaves out'
         if join == "norm":

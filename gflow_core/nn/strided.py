@@ -8,8 +8,10 @@ the discriminator, weights N(0, 0.02). With k doublings between 4x4 and the imag
 w(j) = min(width 2^(j-1), max_width) channels: 64 px at width 128 are the published 1024, 512, 256, 128. Of
 images that are not square the smallest maps are not either: their shorter side, which names maps, is 4 (`base_maps`).
 
-What later networks added is there by option: spectral normalisation of every layer, self-attention behind the layer
-that makes maps of a given side, labels by conditional batch norm in the sampler and by projection in the discriminator.
+What the guidelines speak against is there by option, to be compared: batch norm at the ends as well, pooling and
+resizing with convolutions of stride 1. So is what later networks added: spectral normalisation of every layer,
+self-attention behind the layer that makes maps of a given side, labels by conditional batch norm in the sampler and by
+projection in the discriminator.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from gflow_core.nn.conditional import ConditionalBatchNorm2d, LabelledSequential
 from gflow_core.nn.fits import base_maps
 from gflow_core.nn.labels import as_vectors
 from gflow_core.nn.spectral import spectral_norms
-from gflow_core.nn.strided_conv import StridedConv, StridedTransposedConv
+from gflow_core.nn.strided_conv import PooledConv, ResizedConv, StridedConv, StridedTransposedConv
 
 __all__ = ["StridedDiscriminator", "StridedLabels", "StridedSampler", "normal_init", "widths"]
 
@@ -124,7 +126,9 @@ class StridedSampler(nn.Module):
         width: int = 128,
         max_width: int = 1024,
         kernel_size: int = 5,
+        upsample: Literal["transposed", "nearest"] = "transposed",
         use_batch_norm: bool = True,
+        norm_ends: bool = False,
         norm_init: Literal["ones", "normal"] = "ones",
         spectral_norm: int = 0,
         attention: Sequence[int] = (),
@@ -148,11 +152,13 @@ class StridedSampler(nn.Module):
         for i, (wide, narrow) in enumerate(pairwise([*sizes, image_channels])):
             wide += extra if self.join == "planes" and i == 0 else 0
             last = i == len(sizes) - 1
-            normed = use_batch_norm and not last
-            up = StridedTransposedConv(wide, narrow, kernel_size, bias=not normed)
+            normed = use_batch_norm and (norm_ends or not last)
+            resize = StridedTransposedConv if upsample == "transposed" else ResizedConv
+            up = resize(wide, narrow, kernel_size, bias=not normed)
             norm = [_norm(narrow, labels)] if normed else []
             look = _attention(narrow, 8 << i, attention)
-            self.blocks.append(up if last else LabelledSequential(up, *norm, nn.ReLU(inplace=True), *look))
+            behind = norm if last else [*norm, nn.ReLU(inplace=True), *look]
+            self.blocks.append(LabelledSequential(up, *behind) if behind else up)
         normal_init(self, norms=norm_init == "normal")
         self.label = _Reader(labels, nn.ReLU()) if labels else None
         spectral_norms(self, spectral_norm)
@@ -184,7 +190,9 @@ class StridedDiscriminator(nn.Module):
         width: int = 128,
         max_width: int = 1024,
         kernel_size: int = 5,
+        downsample: Literal["strided", "max", "average"] = "strided",
         use_batch_norm: bool = True,
+        norm_ends: bool = False,
         head: Literal["flatten", "mean"] = "flatten",
         slope: float = 0.2,
         norm_init: Literal["ones", "normal"] = "ones",
@@ -201,8 +209,11 @@ class StridedDiscriminator(nn.Module):
         first = image_channels + (extra if self.join == "planes" else 0)
         self.blocks = nn.Sequential()
         for i, (narrow, wide) in enumerate(pairwise([first, *sizes])):
-            normed = use_batch_norm and i > 0
-            down = StridedConv(narrow, wide, kernel_size, bias=not normed)
+            normed = use_batch_norm and (norm_ends or i > 0)
+            if downsample == "strided":
+                down: nn.Module = StridedConv(narrow, wide, kernel_size, bias=not normed)
+            else:
+                down = PooledConv(narrow, wide, kernel_size, pool=downsample, bias=not normed)
             norm = [nn.BatchNorm2d(wide)] if normed else []
             look = _attention(wide, 2 << doublings - i, attention)
             self.blocks.append(nn.Sequential(down, *norm, nn.LeakyReLU(slope, inplace=True), *look))

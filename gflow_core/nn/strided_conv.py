@@ -1,17 +1,18 @@
-"""k x k convolutions of stride 2 and their transposes, fast on small maps with large kernels as well.
+"""k x k convolutions that halve or double maps: of stride 2 and their transposes, or of stride 1 beside resizing.
 
-Parameters, initialisation, results and gradients are those of torch's own layers.
+Those of stride 2 are fast on small maps with large kernels as well. Parameters, initialisation, results and gradients
+are those of torch's own layers.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["StridedConv", "StridedTransposedConv"]
+__all__ = ["PooledConv", "ResizedConv", "StridedConv", "StridedTransposedConv"]
 
 _LARGE = 2**20
 """Numbers in a kernel that no longer stays in a core's cache."""
@@ -64,6 +65,38 @@ class StridedTransposedConv(nn.ConvTranspose2d):
         if self.bias is not None:
             out = out + self.bias
         return out.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+
+
+class _SameConv(nn.Conv2d):
+    """k x k convolution of stride 1 whose maps keep their size; of an even k the longer margin comes behind."""
+
+    def __init__(self, inputs: int, outputs: int, kernel_size: int, *, bias: bool) -> None:
+        super().__init__(inputs, outputs, kernel_size, padding=(kernel_size - 1) // 2, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        extra = 1 - self.kernel_size[0] % 2
+        return super().forward(F.pad(x, (0, extra, 0, extra)) if extra else x)
+
+
+class ResizedConv(_SameConv):
+    """Every pixel twice a side, then a k x k convolution (Odena et al. 2016): [B, C, H, W] -> [B, C', 2H, 2W]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+class PooledConv(_SameConv):
+    """A k x k convolution, then the largest or the mean of each 2 x 2 pixels: [B, C, 2H, 2W] -> [B, C', H, W]."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel_size: int, *, pool: Literal["max", "average"], bias: bool
+    ) -> None:
+        super().__init__(inputs, outputs, kernel_size, bias=bias)
+        self.pool = pool
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = super().forward(x)
+        return F.max_pool2d(x, 2) if self.pool == "max" else F.avg_pool2d(x, 2)
 
 
 # ------------------------------------------------------------------ windows

@@ -51,6 +51,7 @@ def test_small_maps_that_double_into_images():
 def test_options_of_a_batch_norm_that_is_not_there():
     assert list(batch_norm_faults(use_batch_norm=True, norm_init="normal", join="norm")) == []
     assert list(batch_norm_faults(use_batch_norm=False, norm_init="ones", join="layer")) == []
-    one, other = batch_norm_faults(use_batch_norm=False, norm_init="normal", join="norm")
+    ends, one, other = batch_norm_faults(use_batch_norm=False, norm_init="normal", join="norm", norm_ends=True)
+    assert ends.startswith("norm_ends = true")
     assert one.startswith('norm_init = "normal"')
     assert other.startswith('join = "norm"')

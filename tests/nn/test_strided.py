@@ -158,37 +158,69 @@ def norm(layer, x):
     return (x - mean) / (var + layer.eps).sqrt() * scale + shift
 
 
-def literal_sampler(g, z):
+def same(layer, x):
+    """A convolution of stride 1 by the sum over its taps; maps keep their size, the longer margin is behind."""
+    k, (h, w) = layer.kernel_size[0], x.shape[2:]
+    before, after = (k - 1) // 2, k // 2
+    x = F.pad(x, (before, after, before, after))
+    taps = (
+        torch.einsum("bchw,oc->bohw", x[:, :, i : i + h, j : j + w], layer.weight[:, :, i, j])
+        for i in range(k)
+        for j in range(k)
+    )
+    return sum(taps) + (0 if layer.bias is None else layer.bias[:, None, None])
+
+
+def literal_sampler(g, z, upsample):
     """The paper's rows one by one, with g's weights."""
+
+    def up(layer, x):
+        twice = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+        return subpixels(layer, x) if upsample == "transposed" else same(layer, twice)
+
     x = F.linear(z, g.linear.weight, g.linear.bias).view(len(z), 4, 4, -1).permute(0, 3, 1, 2)
     x = norm(g.start[0], x).relu()
     for block in g.blocks[:-1]:
-        x = norm(block[1], subpixels(block[0], x)).relu()
-    return torch.tanh(subpixels(g.blocks[-1], x))
+        x = norm(block[1], up(block[0], x)).relu()
+    last = g.blocks[-1]
+    return torch.tanh(norm(last[1], up(last[0], x)) if isinstance(last, nn.Sequential) else up(last, x))
 
 
-def literal_discriminator(d, x, slope):
+def literal_discriminator(d, x, slope, downsample):
     for block in d.blocks:
         conv = block[0]
-        x = norm(block[1], F.conv2d(x, conv.weight, conv.bias, padding=conv.padding)[:, :, ::2, ::2])
+        if downsample == "strided":
+            x = F.conv2d(x, conv.weight, conv.bias, padding=conv.padding)[:, :, ::2, ::2]
+        else:
+            four = same(conv, x).unflatten(2, (-1, 2)).unflatten(4, (-1, 2))
+            x = four.amax((3, 5)) if downsample == "max" else four.mean((3, 5))
+        x = norm(block[1], x)
         x = torch.where(x > 0, x, slope * x)
     h = x.mean((2, 3)) if d.head == "mean" else x.permute(0, 2, 3, 1).reshape(len(x), -1)
     return (h @ d.logit[0].weight.T + d.logit[0].bias)[:, 0]
 
 
 @pytest.mark.parametrize(
-    ("kernel", "use_batch_norm", "head"), [(4, True, "flatten"), (5, True, "mean"), (5, False, "flatten")]
+    ("kernel", "norms", "head", "upsample", "downsample"),
+    [
+        (4, {}, "flatten", "transposed", "strided"),
+        (5, {}, "mean", "transposed", "strided"),
+        (5, {"use_batch_norm": False}, "flatten", "transposed", "strided"),
+        (5, {"norm_ends": True}, "flatten", "nearest", "max"),
+        (4, {"norm_ends": True}, "flatten", "nearest", "average"),
+        (4, {"norm_ends": True}, "flatten", "transposed", "strided"),
+    ],
 )
-def test_networks_are_the_paper_line_by_line(kernel, use_batch_norm, head):
-    """Values and gradients in float64."""
-    options = {"kernel_size": kernel, "use_batch_norm": use_batch_norm, "width": 3}
+def test_networks_are_the_paper_line_by_line(kernel, norms, head, upsample, downsample):
+    """Values and gradients in float64; also of what the guidelines speak against."""
+    options = {"kernel_size": kernel, "width": 3, **norms}
     torch.manual_seed(0)
-    g = StridedSampler(4, 2, 16, **options).double()
-    d = StridedDiscriminator(2, 16, head=head, slope=0.1, **options).double()
+    g = StridedSampler(4, 2, 16, upsample=upsample, **options).double()
+    d = StridedDiscriminator(2, 16, head=head, slope=0.1, downsample=downsample, **options).double()
     z, x = torch.rand(3, 4, dtype=torch.double), torch.rand(3, 2, 16, 16, dtype=torch.double, requires_grad=True)
     for module, given, slow in (
-        (g, z, lambda z: literal_sampler(g, z)),
-        (d, x, lambda x: literal_discriminator(d, x, 0.1)),
+        (g, z, lambda z: literal_sampler(g, z, upsample)),
+        (d, x, lambda x: literal_discriminator(d, x, 0.1, downsample)),
     ):
         found = []
         for out in (module(given), slow(given)):

@@ -18,6 +18,8 @@ PARTS = [
     (check_discriminator, networks.ConvDiscriminator(width=4, conditional=True), {}),
     (check_sampler, networks.ConvSampler(width=4, conditional=True, join="norm", **BLOCKS), {}),
     (check_discriminator, networks.ConvDiscriminator(width=4, conditional=True, join="projection", **BLOCKS), {}),
+    (check_sampler, networks.ConvSampler(width=4, upsample="nearest", norm_ends=True), {}),
+    (check_discriminator, networks.ConvDiscriminator(width=4, downsample="max", norm_ends=True), {}),
     (check_discriminator, networks.SixConvDiscriminator(width=4), {}),
     (check_analyzer, judgement.ValueFunction(samples=40, real_samples=40, density_samples=40, resolution=10), DATA),
     (check_analyzer, judgement.SvmFeatures(grid=1, C=(0.1,), tolerance=0.1), DATA),

@@ -65,6 +65,11 @@ def test_options_reach_the_networks():
     g = ConvSampler(width=2, max_width=3, use_batch_norm=False).build(data)
     assert g.linear.out_features == 3 * 16
     assert not any(isinstance(layer, nn.BatchNorm2d) for module in (g, d) for layer in module.modules())
+    g = ConvSampler(width=2, upsample="nearest", norm_ends=True).build(data)
+    d = ConvDiscriminator(width=2, downsample="average", norm_ends=True).build(data)
+    assert not any(isinstance(layer, nn.ConvTranspose2d) for layer in g.modules())
+    assert {layer.stride for layer in d.modules() if isinstance(layer, nn.Conv2d)} == {(1, 1)}
+    assert [sum(isinstance(layer, nn.BatchNorm2d) for layer in module.modules()) for module in (g, d)] == [3, 2]
 
 
 @pytest.mark.parametrize("labels", [{"classes": 3}, {"conditions": ("Smiling", "Male", "Young")}])

@@ -39,6 +39,7 @@ class _Conv:
     use_batch_norm: bool = option(
         True, doc="Batch norm everywhere but on the sampler's output and the discriminator's input."
     )
+    norm_ends: bool = option(False, doc="Batch norm there as well, which the paper found unstable.")
     norm_init: Literal["ones", "normal"] = option(
         "ones", doc="Scales that batch norm starts with: 1, or N(1, 0.02) (normal) as in DCGAN's own code."
     )
@@ -66,7 +67,9 @@ class _Conv:
             yield from (unfit := list(image_size_faults(data, 16, 256)))
             if not unfit:
                 yield from attention_faults(self.attention, 4, min(data.shape[1:]) // 2)
-        yield from batch_norm_faults(use_batch_norm=self.use_batch_norm, norm_init=self.norm_init, join=self.join)
+        yield from batch_norm_faults(
+            use_batch_norm=self.use_batch_norm, norm_init=self.norm_init, join=self.join, norm_ends=self.norm_ends
+        )
         if self.join in ("norm", "projection") and not self.conditional:
             yield f'join = "{self.join}" says how labels are read, and they are not; set conditional = true'
 
@@ -80,6 +83,7 @@ class _Conv:
             "max_width": self.max_width,
             "kernel_size": self.kernel_size,
             "use_batch_norm": self.use_batch_norm,
+            "norm_ends": self.norm_ends,
             "norm_init": self.norm_init,
             "spectral_norm": self.spectral_norm,
             "attention": self.attention,
@@ -91,6 +95,11 @@ class _Conv:
 class ConvSampler(_Conv):
     """DCGAN's sampler: z -> linear -> 4x4 -> transposed convolutions of stride 2 with batch norm and ReLU -> tanh."""
 
+    upsample: Literal["transposed", "nearest"] = option(
+        "transposed",
+        doc="How maps are doubled: by transposed convolutions, or every pixel twice a side (nearest) and a convolution "
+        "of stride 1, whose kernel reaches all pixels evenly (Odena et al. 2016), at up to four times the work.",
+    )
     join: Literal["layer", "norm"] = option(
         "layer",
         doc="Where labels come in: beside z, or in the scales and shifts of batch norm (norm: conditional batch norm, "
@@ -108,13 +117,19 @@ class ConvSampler(_Conv):
 
         assert data is not None
         channels, height, width = data.shape
-        return StridedSampler(self.latent.dim, channels, (height, width), **self._network(data))
+        network = self._network(data)
+        return StridedSampler(self.latent.dim, channels, (height, width), upsample=self.upsample, **network)
 
 
 @attrs.frozen(kw_only=True)
 class ConvDiscriminator(_Conv):
     """DCGAN's discriminator: convolutions of stride 2 with batch norm and leaky ReLU down to 4x4 -> linear."""
 
+    downsample: Literal["strided", "max", "average"] = option(
+        "strided",
+        doc="How maps are halved: by convolutions of stride 2, or of stride 1 and pooling, max or average, which the "
+        "guidelines replace, at up to four times the work.",
+    )
     head: Literal["flatten", "mean"] = option(
         "flatten", doc="The logit is linear in the last 4x4 maps (flatten, as published), or in their means (mean)."
     )
@@ -130,7 +145,8 @@ class ConvDiscriminator(_Conv):
 
         assert data is not None
         channels, height, width = data.shape
-        return StridedDiscriminator(channels, (height, width), head=self.head, slope=self.slope, **self._network(data))
+        own = {"downsample": self.downsample, "head": self.head, "slope": self.slope}
+        return StridedDiscriminator(channels, (height, width), **own, **self._network(data))
 
 
 @attrs.frozen(kw_only=True)
