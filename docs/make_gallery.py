@@ -74,6 +74,10 @@ CAPTIONS = {
         "is 0 at both ends of a cross-fade."
     ),
     "dcgan.latent_walk/spherical": "Walks along great circles between the same latents.",
+    "dcgan.sampler_gradient/gradients": (
+        "How hard log(1 - D) (red) and log D (blue) pull each layer of the sampler, and where samples lie between "
+        "their slopes."
+    ),
     "dcgan.svm_features/accuracy": (
         "Accuracy on test items (blue) and on the items learned from (grey), with chance dashed."
     ),

@@ -5,8 +5,9 @@
     python benchmarks/claims/dcgan.py --record
 
 Rows `digits` are recipes/dcgan_mnist5k.toml, as the guidelines have it, with the notes' other loss, and against one of
-the guidelines; `features` the discriminator of the feature experiment, trained on CIFAR-10 instead of ImageNet: with 32
-maps and 10,000 labels, and at the published 128 with all 50,000.
+the guidelines; `gradients` how hard both losses pull the sampler on the way; `features` the discriminator of the
+feature experiment, trained on CIFAR-10 instead of ImageNet: with 32 maps and 10,000 labels, and at the published 128
+with all 50,000.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ SUMS = tuple(f"dcgan.vector_arithmetic:{score}" for score in ("class", "neighbou
 DISTANCE = "dcgan.value_function:distance_to_optimal"
 BEST = "dcgan.value_function:value_optimal"
 VALUES = ("dcgan.value_function:value", "dcgan.value_function:value_train")
+PULLS = {name: f"dcgan.sampler_gradient:gradient_{name}" for name in ("minimax", "nonsaturating")}
 FEATURES = ("discriminator", "random", "kmeans", "raw")
 PUBLISHED = 0.828
 ACCURACY = tuple(f"dcgan.svm_features:accuracy_{kind}" for kind in FEATURES)
@@ -73,6 +75,14 @@ ROWS = {
         )
         for name, (_, words) in OTHERWISE.items()
     },
+    "gradients": Row(
+        recipe="dcgan_mnist5k",
+        words=("~train.keep_best", 'analyze=[{ use = "dcgan.sampler_gradient" }]'),
+        steps=2_000,
+        every=100,
+        seeds=3,
+        scores=(*PULLS.values(), "dcgan.sampler_gradient:probability"),
+    ),
     "game": Row(
         recipe="dcgan_value_function",
         steps=4_000,
@@ -200,6 +210,31 @@ def worse(name: str) -> Judge:
     return judge
 
 
+def vanishes(recorded: Recorded) -> Finding:
+    """Confirmed where it is surely less than a tenth of that of log D at the first look, refuted where surely more."""
+    found = recorded["gradients"]
+    first = found.looked(PULLS["minimax"])[0]
+    minimax, other = (found(score, first) for score in PULLS.values())
+    ratio = [minimax.by_seed[seed] / other.by_seed[seed] for seed in minimax.seeds]
+    text = f"after {first} steps {spread(minimax)}, of log D {spread(other)}: {spread(ratio, 3)} of it"
+    side = against(ratio, 0.1)
+    return Finding(text, "confirmed" if side < 0 else "refuted" if side > 0 else "open")
+
+
+def towards(name: str, sign: int) -> Judge:
+    """Confirmed where it is surely so at the last look against the first, refuted where surely the other way."""
+
+    def judge(recorded: Recorded) -> Finding:
+        found = recorded["gradients"]
+        first = found.looked(PULLS[name])[0]
+        before, after = found(PULLS[name], first), found(PULLS[name])
+        apart = change(after, before)
+        text = f"from {spread(before)} after {first} steps to {spread(after)}: {apart.told()}"
+        return Finding(text, judged(apart, sign))
+
+    return judge
+
+
 def best_discriminator(recorded: Recorded) -> Finding:
     """Confirmed where mean |D - p / (p + q)| is surely below a tenth over the second half of training; else refuted.
 
@@ -299,6 +334,24 @@ CLAIMS = [
         where="Notes, Section 2.7",
         rows=("digits/nonsaturating", "digits/minimax"),
         judge=worse("minimax"),
+    ),
+    Claim(
+        says="At the beginning of training the gradient of log(1 - D) is almost 0",
+        where="Notes, Section 2.7",
+        rows=("gradients",),
+        judge=vanishes,
+    ),
+    Claim(
+        says="It is the larger the better the samples are",
+        where="Notes, Section 2.7",
+        rows=("gradients",),
+        judge=towards("minimax", 1),
+    ),
+    Claim(
+        says="That of log D is the smaller the better the samples are",
+        where="Notes, Section 2.7",
+        rows=("gradients",),
+        judge=towards("nonsaturating", -1),
     ),
     Claim(
         says="Training is better with Adam's first momentum at 0.5 than at 0.9",

@@ -26,6 +26,7 @@ def register_discriminators(add: Add) -> None:
 def register_analyzers(add: Add) -> None:
     add("dcgan.value_function", judgement.ValueFunction)
     add("dcgan.svm_features", judgement.SvmFeatures)
+    add("dcgan.sampler_gradient", judgement.SamplerGradient)
     add("dcgan.guided_backprop", maps.GuidedBackprop)
     add("dcgan.drop_feature", maps.DropFeature)
     add("dcgan.latent_walk", latents.LatentWalk)

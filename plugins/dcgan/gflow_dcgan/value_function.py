@@ -29,7 +29,7 @@ from gflow_core import (
 from gflow_dcgan.batch_norm import batch_statistics, goes_by_batches
 from gflow_dcgan.splits import not_trained_on
 
-__all__ = ["Judged", "estimate_density", "jensen_shannon", "value", "value_function"]
+__all__ = ["Judged", "estimate_density", "finite", "jensen_shannon", "value", "value_function"]
 
 COLOURS = {"held out": "#2166AC", "training": "0.15", "generated": "#D6392B"}
 
@@ -216,6 +216,16 @@ def _pieces(index: Tensor, batch_size: int, together: int) -> tuple[Tensor, ...]
     return pieces
 
 
+def finite(logit: Tensor, step: int) -> Tensor:
+    """These logits; Diverged where one is NaN or infinite."""
+    if not bool(logit.isfinite().all()):
+        raise Diverged(
+            f"step {step}: logits are NaN or infinite; the networks have diverged: train with a lower rate, or analyze "
+            "an earlier checkpoint"
+        )
+    return logit
+
+
 @torch.no_grad()
 def _logits(subject: Subject, x: Tensor, y: Tensor | None) -> Tensor:
     """Logits of x [B, *shape] on the CPU in float64, [B]; a conditional discriminator reads y."""
@@ -223,13 +233,7 @@ def _logits(subject: Subject, x: Tensor, y: Tensor | None) -> Tensor:
     given = (x, y) if subject.spec.discriminator.conditional else (x,)
     with subject.runtime.autocast():
         logit: Tensor = subject.discriminator(*given)
-    logit = logit.float().cpu().double()
-    if not bool(logit.isfinite().all()):
-        raise Diverged(
-            f"step {subject.step}: logits are NaN or infinite; the networks have diverged: train with a lower rate, or "
-            "analyze an earlier checkpoint"
-        )
-    return logit
+    return finite(logit.float().cpu().double(), subject.step)
 
 
 def _judge_data(subject: Subject, name: str, data: Source, real_samples: int, batch_size: int, together: int) -> Judged:

@@ -22,6 +22,7 @@ PARTS = [
     (check_discriminator, networks.ConvDiscriminator(width=4, downsample="max", norm_ends=True), {}),
     (check_discriminator, networks.SixConvDiscriminator(width=4), {}),
     (check_analyzer, judgement.ValueFunction(samples=40, real_samples=40, density_samples=40, resolution=10), DATA),
+    (check_analyzer, judgement.SamplerGradient(samples=10, batch_size=4), DATA),
     (check_analyzer, judgement.SvmFeatures(grid=1, C=(0.1,), tolerance=0.1), DATA),
     (check_analyzer, maps.GuidedBackprop(real_samples=20, images=2, features=2), DATA),
     (check_analyzer, maps.DropFeature(samples=30, images=4, rule=Rule(region=(0.0, 0.0, 1.0, 1.0))), DATA),

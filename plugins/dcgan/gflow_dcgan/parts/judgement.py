@@ -1,4 +1,4 @@
-"""What the discriminator knows of data it has not seen: options of value_function and svm_features."""
+"""What the discriminator knows, and what it teaches: options of value_function, svm_features and sampler_gradient."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from gflow_core import Spec
 
-__all__ = ["SvmFeatures", "ValueFunction"]
+__all__ = ["SamplerGradient", "SvmFeatures", "ValueFunction"]
 
 
 @attrs.frozen(kw_only=True)
@@ -149,3 +149,33 @@ class SvmFeatures(SvmOptions):
         from gflow_dcgan.svm_features import svm_features
 
         return lambda subject: svm_features(subject, self)
+
+
+@attrs.frozen(kw_only=True)
+class SamplerGradient:
+    """How hard either loss pulls the sampler now: |grad E log(1 - D(G(z)))| and |grad E log D(G(z))| in its parameters.
+
+    Where the discriminator is sure, D(G(z)) near 0, the first vanishes and the second does not (Goodfellow et al. 2014,
+    section 3): in the logit their slopes are D and 1 - D. `ratio` is the first over the second. Both networks play as
+    in training, batch norm by each batch's own statistics, and whichever loss the run is trained by, both are measured;
+    a critic's logit is read as if its loss were this game's.
+    """
+
+    cite: ClassVar[tuple[str, ...]] = ("goodfellow2014gan",)
+    needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler", "discriminator"})
+
+    samples: int = option(1024, doc="Samples whose mean loss is differentiated.", ge=2)
+    batch_size: int = option(
+        128,
+        doc="Samples that pass the networks at once, and share the statistics of batch norm; up to twice as many where "
+        "it does not divide `samples`.",
+        ge=2,
+    )
+
+    def check(self, spec: Spec) -> Iterable[str]:
+        yield from spec.label_faults()
+
+    def build(self) -> Callable[[Subject], Result]:
+        from gflow_dcgan.sampler_gradient import sampler_gradient
+
+        return lambda subject: sampler_gradient(subject, samples=self.samples, batch_size=self.batch_size)

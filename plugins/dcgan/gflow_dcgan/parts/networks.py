@@ -145,7 +145,7 @@ class ConvDiscriminator(_Conv):
 
         assert data is not None
         channels, height, width = data.shape
-        own = {"downsample": self.downsample, "head": self.head, "slope": self.slope}
+        own: dict[str, Any] = {"downsample": self.downsample, "head": self.head, "slope": self.slope}
         return StridedDiscriminator(channels, (height, width), **own, **self._network(data))
 
 
