@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from gflow_core.parts.source import Modes
     from gflow_core.parts.spec import Spec
 
-__all__ = ["ModeCoverage", "count_modes", "mode_coverage"]
+__all__ = ["ModeCoverage", "count_modes", "kl_between", "mode_coverage"]
 
 CHUNK = 10_000
 """Samples drawn at once."""
@@ -36,7 +37,9 @@ class ModeCoverage:
 
     In the plane a sample is of high quality if it lies within `threshold` standard deviations of its nearest mode; a
     mode is captured if at least one such sample lies at it. Perfect samples of a Gaussian do not score 1 but
-    1 - exp(-threshold^2 / 2), .9889 at 3, so the share of the real points is reported beside the samples'.
+    1 - exp(-threshold^2 / 2), .9889 at 3, so the share of the real points is reported beside the samples'. One sample
+    captures a mode; KL(samples || data) between the modes of those of high quality, in nats, says whether each has its
+    share. Of n perfect ones it is about (modes - 1) / 2n, `kl_data_chance`.
 
     Images are in the mode that the encoder's classifier sees, channel by channel (Metz et al. 2017), and
     KL(samples || uniform), in nats, says how evenly they fill the modes. Of n perfect samples it is about
@@ -45,7 +48,7 @@ class ModeCoverage:
 
     of_samples: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"dataset", "sampler"})
-    better: ClassVar[Mapping[str, str]] = {"modes_covered": "max", "high_quality_share": "max"}
+    better: ClassVar[Mapping[str, str]] = {"modes_covered": "max", "high_quality_share": "max", "kl_data": "min"}
 
     samples: int = option(2500, doc="Samples drawn (the usual protocol: 2500).", ge=1)
     threshold: float = option(
@@ -124,6 +127,8 @@ def mode_coverage(subject: Subject, *, samples: int, threshold: float) -> Result
             "modes_total": data.modes.count,
             "high_quality_share": share,
             "high_quality_share_real": share_real,
+            "kl_data": kl_between(counts, counts_real),
+            "kl_data_chance": (len(counts) - 1) / (2 * int(counts.sum())) if captured.any() else None,
             "threshold": threshold,
         },
         tables={"modes": rows},
@@ -151,6 +156,15 @@ def count_modes(x: Tensor, modes: Modes, threshold: float) -> tuple[Tensor, floa
     index, distance = modes.nearest(x)
     good = distance <= threshold
     return index[good].bincount(minlength=modes.count), float(good.double().mean())
+
+
+def kl_between(counts: Tensor, others: Tensor) -> float | None:
+    """KL(p || q) in nats of the laws with these counts [modes]; None where p has none, or some where q has none."""
+    import torch
+
+    p, q = (each.double() / each.sum() for each in (counts, others))
+    found = float((torch.special.xlogy(p, p) - torch.special.xlogy(p, q)).sum())
+    return found if math.isfinite(found) else None
 
 
 def _figure(fake: Tensor, real: Tensor, modes: Modes, captured: Tensor, title: str, share: float) -> Figure:

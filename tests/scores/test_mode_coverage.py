@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from scipy.stats import entropy
 from torch import nn
 
 from gflow_core.data.parts import Circles, Grid, Mnist5k, Ring, Swissroll
@@ -12,7 +13,7 @@ from gflow_core.machine.streams import Streams
 from gflow_core.nn.latents import Normal
 from gflow_core.parts.analysis import Subject
 from gflow_core.parts.spec import Spec
-from gflow_core.scores.mode_coverage import ModeCoverage
+from gflow_core.scores.mode_coverage import ModeCoverage, kl_between
 
 
 class Part:
@@ -50,6 +51,9 @@ def test_perfect_samples_score_what_theory_says(dataset):
     assert abs(scores["high_quality_share"] - wanted) < 4 * math.sqrt(wanted * (1 - wanted) / 2500)
     assert abs(scores["high_quality_share_real"] - wanted) < 4 * math.sqrt(wanted * (1 - wanted) / 50_000)
     assert scores["threshold"] == 3.0
+    # 2 n KL is about chi-squared with modes - 1 degrees of freedom.
+    assert scores["kl_data_chance"] == pytest.approx((scores["modes_total"] - 1) / 5000, rel=0.02)
+    assert scores["kl_data"] < 3 * scores["kl_data_chance"]
     assert result.manifest["n_fake"] == 2500
 
 
@@ -57,6 +61,7 @@ def test_missing_modes_are_counted():
     result = measure(Grid(), lambda modes: Perfect(modes, only=7), samples=20_500, threshold=4.0)
     assert result.scores["modes_covered"] == 7
     assert result.scores["high_quality_share"] > 0.999
+    assert result.scores["kl_data"] == pytest.approx(math.log(25 / 7), abs=0.02)
     counts = [row["high_quality"] for row in result.tables["modes"]]
     assert len(counts) == 25
     assert sum(count > 0 for count in counts) == 7
@@ -77,8 +82,17 @@ def test_samples_off_the_data_or_not_a_number_cover_nothing(tmp_path):
     assert result.scores["modes_covered"] == 0
     assert result.scores["high_quality_share"] == 0
     assert result.scores["high_quality_share_real"] > 0.99
+    assert result.scores["kl_data"] is result.scores["kl_data_chance"] is None
     result.figures["samples"].savefig(tmp_path / "samples.png")
     assert (tmp_path / "samples.png").stat().st_size > 5000
+
+
+def test_divergence_between_modes():
+    """Against scipy's; none where the other law has no such mode."""
+    counts, others = torch.tensor([3, 0, 7, 1]), torch.tensor([5, 2, 1, 9])
+    assert kl_between(counts, others) == pytest.approx(entropy(counts.numpy(), others.numpy()))
+    assert kl_between(others, others) == 0
+    assert kl_between(others, counts) is None
 
 
 def test_the_same_seed_draws_the_same_samples():
