@@ -204,6 +204,9 @@ def test_points_repeat_with_the_seed_and_splits_differ(kind):
         assert torch.cdist(one.x.double(), other.load().x.double()).min() > 0
     torch.manual_seed(1)
     assert torch.equal(one.x, kind(n=500).load().x)
+    few = kind(n=50, test_n=200)
+    assert torch.equal(few.load().x, kind(n=50).load().x)
+    assert torch.equal(attrs.evolve(few, split="test").load().x, kind(n=200, split="test").load().x)
 
 
 @settings(deadline=None)

@@ -32,6 +32,14 @@ class _Planar:
     n: int = option(50_000, doc="Points drawn, once.", ge=1)
     data_seed: int = option(0, doc="Seed of the points; the seed of training does not change them.", ge=0)
     split: Literal["train", "test"] = option("train", doc="Test points are drawn from another stream of data_seed.")
+    test_n: int | None = option(
+        None, doc="Test points drawn, n by default: more where few are trained on and the law is asked.", ge=1
+    )
+
+    @property
+    def _count(self) -> int:
+        """Points of the split."""
+        return self.test_n or self.n if self.split == "test" else self.n
 
     def data_shape(self) -> DataShape:
         return DataShape("vector", (2,))
@@ -58,7 +66,7 @@ class Gaussian(_Planar):
         from gflow_core.data import planar
 
         centres = torch.tensor([self.mean], dtype=torch.float64)
-        return planar.mixture(centres, self.std, n=self.n, generator=self._stream("gaussian"))
+        return planar.mixture(centres, self.std, n=self._count, generator=self._stream("gaussian"))
 
 
 RINGS = {"vgrow": (10.0, 1.0), "gan": (10 / 1.414, 0.02 / 1.414)}
@@ -95,7 +103,7 @@ class Ring(_Planar):
         radius, std = RINGS[self.convention]
         radius, std = self.radius or radius, self.std or std
         centres = planar.ring_centres(self.modes, radius)
-        return planar.mixture(centres, std, n=self.n, generator=self._stream("ring"))
+        return planar.mixture(centres, std, n=self._count, generator=self._stream("ring"))
 
 
 @attrs.frozen(kw_only=True)
@@ -113,7 +121,7 @@ class Grid(_Planar):
         spacing, std = GRIDS[self.convention]
         spacing, std = self.spacing or spacing, self.std or std
         centres = planar.grid_centres(self.side, spacing)
-        return planar.mixture(centres, std, n=self.n, generator=self._stream("grid"))
+        return planar.mixture(centres, std, n=self._count, generator=self._stream("grid"))
 
 
 @attrs.frozen(kw_only=True)
@@ -138,7 +146,7 @@ class Swissroll(_Planar):
 
         noise, scale, start = SWISSROLLS[self.convention]
         noise = noise if self.noise is None else self.noise
-        x = planar.draw_swissroll(noise, self.scale or scale, start, self.n, self._stream("swissroll"))
+        x = planar.draw_swissroll(noise, self.scale or scale, start, self._count, self._stream("swissroll"))
         return planar.source(x)
 
 
@@ -172,7 +180,7 @@ class Circles(_Planar):
         from gflow_core.data import planar
 
         radii, std, weights = self._law()
-        x = planar.draw_rings(radii, weights, std, self.n, self._stream("circles"))
+        x = planar.draw_rings(radii, weights, std, self._count, self._stream("circles"))
         log_density = partial(planar.log_density_rings, radii, std, weights)
         return planar.source(x, planar.Rings(radii, std), log_density)
 
@@ -213,7 +221,7 @@ class Mixture(_Planar):
         weights = weights / weights.sum()
         centres = torch.tensor(self.means, dtype=torch.float64)
         modes = planar.Ellipses(centres, torch.linalg.cholesky(covariances))
-        x = planar.draw_normals(weights, modes, self.n, self._stream("mixture"))
+        x = planar.draw_normals(weights, modes, self._count, self._stream("mixture"))
         return planar.source(x, modes, partial(planar.log_density_normals, weights, modes))
 
 
@@ -234,5 +242,5 @@ class Checkerboard(_Planar):
         side, std = CHECKERBOARDS[self.convention]
         side, std = self.side or side, self.std or std
         modes = planar.Cells(planar.board_centres(self.cells, side), side, std)
-        x = planar.draw_cells(modes, self.n, self._stream("checkerboard"))
+        x = planar.draw_cells(modes, self._count, self._stream("checkerboard"))
         return planar.source(x, modes, partial(planar.log_density_cells, modes))

@@ -12,7 +12,19 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor, nn
 
-from gflow_core import GflowError, Loss, Nonsaturating, Result, Runtime, Subject, draw_from, frozen, name_of
+from gflow_core import (
+    GflowError,
+    Loss,
+    Nonsaturating,
+    Result,
+    Runtime,
+    Subject,
+    draw_from,
+    frozen,
+    held_out,
+    name_of,
+)
+from gflow_far.crowding import crowd, effective_number, lowest, partial_rank_correlation
 
 __all__ = ["Pull", "generator_gradient", "gradient_explosion", "measure"]
 
@@ -101,12 +113,21 @@ def measure(discriminator: nn.Module, real: Tensor, fake: Tensor, runtime: Runti
 
 
 def gradient_explosion(
-    subject: Subject, *, samples: int, delta: float | None, close: float, pairs: int, arrows: int, resolution: int
+    subject: Subject,
+    *,
+    samples: int,
+    delta: float | None,
+    close: float,
+    pairs: int,
+    lowest_of: tuple[int, int],
+    arrows: int,
+    resolution: int,
 ) -> Result:
     """Scores over all fakes, close pairs and the rest; table `pairs`; figures `gradient` and `plane`.
 
     Of `samples` fakes those within `delta` of a real point are close, or without it the share `close` of them; the
-    `pairs` closest are listed. The heat maps have `resolution` points along an axis, and `arrows` fakes an arrow.
+    `pairs` closest are listed. `lowest_of`: how many of how many are called lowest, by the logit. The heat maps have
+    `resolution` points along an axis, and `arrows` fakes an arrow.
     Gradient norms are those of eq. 5, per sample, in units of logit per unit of the data.
     """
     from scipy.stats import spearmanr
@@ -156,6 +177,7 @@ def gradient_explosion(
         "far_gradient_median": _median(far),
         "close_far_ratio": float(np.median(near) / np.median(far)) if near.size and far.size and _median(far) else None,
         "spearman": float(spearmanr(pull.distance, norm).statistic) if varies else None,
+        **_crowding(subject, pull, real, lowest_of),
     }
     return Result(
         scores=scores,
@@ -167,9 +189,37 @@ def gradient_explosion(
             "n_fake": samples,
             "close": close if delta is None else None,
             "delta": delta,
+            "lowest_of": list(lowest_of),
             "loss": name_of("loss", loss),
         },
     )
+
+
+def _crowding(subject: Subject, pull: Pull, real: Tensor, lowest_of: tuple[int, int]) -> dict[str, float | None]:
+    """Scores of how the fakes share the real points, beside held-out points of the law; and of the lowest-scored."""
+    from scipy.spatial import KDTree
+
+    part = held_out(subject.spec.dataset)
+    index, other = pull.index, None
+    if part is not None:
+        x = part.load(subject.progress).x[: len(index)].double().numpy()
+        _, other = KDTree(real.double().numpy()).query(x)
+        index = index[: len(x)]
+    shared, chosen = crowd(pull.index), lowest(pull.d_y, *lowest_of)
+
+    def beside(values: Array) -> float | None:
+        """The mean over the lowest-scored over that of the others."""
+        rest = values[~chosen]
+        return float(values[chosen].mean() / rest.mean()) if rest.size and rest.mean() > 0 else None
+
+    return {
+        "effective_points": effective_number(index),
+        "effective_points_real": None if other is None else effective_number(other),
+        "crowding": partial_rank_correlation(pull.norm, shared, pull.distance),
+        "lowest_distance": beside(pull.distance),
+        "lowest_crowd": beside(shared),
+        "lowest_gradient": beside(pull.norm),
+    }
 
 
 def _median(values: Array) -> float | None:

@@ -257,6 +257,12 @@ class GradientExplosion:
     are trapped by single real points it explodes as they approach. A fake y0 and its nearest real point x0 of the
     whole data set are a close pair within distance `delta`; there the paper approximates the pull by
     sigmoid(-d(y0)) |d(x0) - d(y0)| / |x0 - y0| (eq. 6).
+
+    `effective_points` says whether fakes crowd at single real points: exp of the entropy of which real point is
+    nearest, k where they lie evenly at k of them, beside that of as many held-out points. `crowding` is the rank
+    correlation of the pull with the number of fakes that share the nearest real point, at equal distance
+    (Proposition 2: above 0). And of the fakes that FAR would count as real, the lowest-scored of its candidates: their
+    distance, the fakes that they share their real point with, and their pull, each a mean over that of the others.
     """
 
     cite: ClassVar[tuple[str, ...]] = ("tao2020far",)
@@ -276,6 +282,8 @@ class GradientExplosion:
         lt=1,
     )
     pairs: int = option(20, doc="Closest pairs listed in pairs.csv and marked in the picture.", ge=1)
+    lowest: int = option(16, doc="Fakes with the lowest scores that are looked at by themselves.", ge=1)
+    candidates: int = option(256, doc="Fakes of which these are the lowest.", ge=2)
     arrows: int = option(300, doc="Fakes drawn with an arrow, at most.", ge=0)
     resolution: int = option(240, doc="Points along each axis of the heat maps.", unit="points", ge=10)
 
@@ -285,6 +293,8 @@ class GradientExplosion:
             yield "draws d(x) without labels; the discriminator reads labels"
         if getattr(getattr(spec.objective, "loss", None), "reads_real", False):
             yield "looks at one fake point at a time; the sampler's loss reads real points, too"
+        if self.lowest >= self.candidates:
+            yield f"lowest = {self.lowest} of candidates = {self.candidates} leaves none to compare with; take fewer"
 
     def build(self) -> Callable[[Subject], Result]:
         from gflow_far.gradient_explosion import gradient_explosion
@@ -295,6 +305,7 @@ class GradientExplosion:
             delta=self.delta,
             close=self.close,
             pairs=self.pairs,
+            lowest_of=(self.lowest, self.candidates),
             arrows=self.arrows,
             resolution=self.resolution,
         )

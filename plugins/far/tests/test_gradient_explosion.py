@@ -25,6 +25,7 @@ from gflow_core import (
     Wasserstein,
     fingerprint,
 )
+from gflow_core.data.parts import Gaussian
 from gflow_far.gradient_explosion import generator_gradient, measure
 from gflow_far.parts import GradientExplosion
 
@@ -264,3 +265,34 @@ def test_what_it_cannot_draw_is_refused():
     part = GradientExplosion()
     assert "plane" in " ".join(part.check(Spec(dataset=_Points(dim=3), sampler=_Part(), discriminator=_Part())))
     assert "labels" in " ".join(part.check(Spec(dataset=_Points(), sampler=_Part(), discriminator=Labelled())))
+
+
+def test_crowds_and_the_lowest_are_told():
+    """Fakes at four of 300 points, far more of them at one, which the discriminator marks down and pulls hard."""
+    real = points(300)
+    where = torch.tensor([0, 1, 2, 3]).repeat_interleave(torch.tensor([170, 10, 10, 10]))
+    where = where[torch.randperm(200, generator=torch.Generator().manual_seed(5))]
+    fake = real[where] + 1e-3 * points(200, 6)
+    alone = run(make(fake, _Linear(), real)).scores
+    assert alone["effective_points"] == pytest.approx(math.exp(-0.85 * math.log(0.85) - 0.15 * math.log(0.05)))
+    assert alone["effective_points_real"] is None  # the data have one split
+
+    class Down(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return -4 * torch.exp(-(x - real[0].to(x.dtype)).square().sum(-1) / (2 * 0.05**2))
+
+    scores = run(make(fake, Down(), real), lowest=4, candidates=20).scores
+    assert scores["lowest_crowd"] > 1
+    assert scores["crowding"] > 0.4
+    with pytest.raises(AssertionError):
+        run(make(fake, Down(), real), lowest=20, candidates=20)
+
+
+def test_held_out_points_lie_at_more_real_ones():
+    subject = make(points(200, 8), _Linear())
+    law = Gaussian(n=300, test_n=1000)
+    subject.spec, subject.data = attrs.evolve(subject.spec, dataset=law), law.load()
+    scores = run(subject).scores
+    assert scores["effective_points"] == pytest.approx(scores["effective_points_real"], rel=0.1)
+    subject.sampler = _Fixed(law.load().x[:5])
+    assert run(subject).scores["effective_points"] == pytest.approx(5)
