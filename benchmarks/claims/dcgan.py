@@ -399,12 +399,14 @@ CLAIMS = [
         where="Notes, Section 2.4",
         rows=("game",),
         judge=best_discriminator,
+        hindsight=True,
     ),
     Claim(
         says="Where samples are as the data, a discriminator is right half of the time",
         where="Notes, Section 2.1",
         rows=("game",),
         judge=coin,
+        hindsight=True,
     ),
     Claim(
         says="Features of the published 128 maps, learned on CIFAR-10 itself for 1,200 steps, are as good as published",

@@ -167,6 +167,16 @@ class Difference:
     high: float
     effect: float
     """Cohen's d: in pooled standard deviations, or those of the differences where seeds are paired."""
+    alone: int
+    """1 or -1 where its own interval, as if there were no other comparison, lies on one side of 0, else 0."""
+
+    @classmethod
+    def of(cls, by: float, error: float, freedom: float, effect: float, comparisons: int) -> Difference:
+        """One with this standard error, its interval by Student's t at Bonferroni's level."""
+        if error == 0:
+            return cls(by, by, by, math.copysign(math.inf, by) if by else 0.0, (by > 0) - (by < 0))
+        half, own = (float(stats.t.ppf(1 - LEVEL / (2 * n), freedom)) * error for n in (comparisons, 1))
+        return cls(by, by - half, by + half, effect, (by > own) - (by < -own))
 
     @property
     def sign(self) -> int:
@@ -186,12 +196,9 @@ def difference(a: Sequence[float], b: Sequence[float], of: int = 1) -> Differenc
     if min(n, m) < 2:
         raise TooFew("fewer than two seeds")
     by, u, v = mean(a) - mean(b), variance(a) / n, variance(b) / m
-    if u + v == 0:
-        return Difference(by, by, by, math.copysign(math.inf, by) if by else 0.0)
-    freedom = (u + v) ** 2 / (u**2 / (n - 1) + v**2 / (m - 1))
-    half = float(stats.t.ppf(1 - LEVEL / (2 * of), freedom)) * math.sqrt(u + v)
+    freedom = (u + v) ** 2 / (u**2 / (n - 1) + v**2 / (m - 1)) if u + v else math.inf
     pooled = math.sqrt(((n - 1) * variance(a) + (m - 1) * variance(b)) / (n + m - 2))
-    return Difference(by, by - half, by + half, by / pooled)
+    return Difference.of(by, math.sqrt(u + v), freedom, by / pooled if pooled else 0.0, of)
 
 
 def differences(pairs: Iterable[tuple[Sequence[float], Sequence[float]]]) -> list[Difference]:
@@ -209,11 +216,8 @@ def change(a: Values, b: Values, of: int = 1) -> Difference:
     if n < 2:
         raise TooFew("fewer than two seeds")
     apart = [a.by_seed[seed] - b.by_seed[seed] for seed in common]
-    by, error = mean(apart), stdev(apart) / math.sqrt(n)
-    if error == 0:
-        return Difference(by, by, by, math.copysign(math.inf, by) if by else 0.0)
-    half = float(stats.t.ppf(1 - LEVEL / (2 * of), n - 1)) * error
-    return Difference(by, by - half, by + half, by / stdev(apart))
+    by, spread = mean(apart), stdev(apart)
+    return Difference.of(by, spread / math.sqrt(n), n - 1, by / spread if spread else 0.0, of)
 
 
 def changes(pairs: Iterable[tuple[Values, Values]]) -> list[Difference]:
@@ -234,6 +238,8 @@ class Trend:
         """1 or -1 where values surely rise or fall, else 0."""
         return int(math.copysign(1, self.rho)) if self.p <= LEVEL else 0
 
+    alone = sign
+
     def told(self) -> str:
         return f"rank correlation {self.rho:+.2f}, p {self.p:.2g}"
 
@@ -247,16 +253,25 @@ def trend(values: Mapping[int, Sequence[float]]) -> Trend:
 
 
 def judged(found: Difference | Trend | Sequence[Difference | Trend], wanted: int) -> Verdict:
-    """Confirmed where every interval lies on the wanted side of 0, refuted where one lies on the other, else open."""
-    signs = [one.sign for one in (found if isinstance(found, Sequence) else [found])]
-    if all(sign == wanted for sign in signs):
+    """Confirmed where every interval lies on the wanted side of 0, refuted where one lies on the other, else open.
+
+    That all of several are so needs each to be so by itself; that one is not, has as many chances as there are, and
+    its interval is the wider for it.
+    """
+    every = found if isinstance(found, Sequence) else [found]
+    if all(one.alone == wanted for one in every):
         return "confirmed"
-    return "refuted" if -wanted in signs else "open"
+    return "refuted" if any(one.sign == -wanted for one in every) else "open"
 
 
-def against(values: Sequence[float], level: float, of: int = 1) -> int:
-    """1 or -1 where the interval of the mean, one of `of`, lies above or below `level`, else 0. TooFew for one seed."""
-    return change(Values(values), Values([level] * len(values)), of).sign
+def beyond(values: Sequence[float], level: float, of: int = 1) -> Difference:
+    """How far the mean, one of `of` that a claim rests on, lies above `level`. TooFew for one seed."""
+    return change(Values(values), Values([level] * len(values)), of)
+
+
+def against(values: Sequence[float], level: float) -> int:
+    """1 or -1 where the interval of the mean lies above or below `level`, else 0. TooFew for one seed."""
+    return beyond(values, level).sign
 
 
 # ------------------------------------------------------------------ claims
@@ -269,10 +284,12 @@ class Finding:
     measured: str
     verdict: Verdict
     lack: str = "undecided"
+    of: str = ""
+    """Of how many rows the verdict is, where not of all."""
 
     @property
     def told(self) -> str:
-        return f"**{self.verdict}**" + (f": {self.lack}" if self.verdict == "open" else "")
+        return f"**{self.verdict}**" + (f": {self.lack}" if self.verdict == "open" else "") + self.of
 
 
 Judge = Callable[[Recorded], Finding]
@@ -295,6 +312,8 @@ class Claim:
     lack: str = ""
     to_the_end: bool = True
     """Whether it is open as long as one of its rows was cut."""
+    hindsight: bool = False
+    """Whether its rule was made, or changed, when the numbers that it judges were known."""
     ours: bool = False
     """A question of ours about the method, or a shorter or smaller run than the claim was made for."""
 
@@ -334,7 +353,8 @@ class Claim:
             ended = [f"{one.name} diverged, {one.diverged}" for one in cut if one.diverged]
             lack = ended[0] if ended else f"{so_far(least)} so far"
             return attrs.evolve(found, verdict="open", lack=lack)
-        return found
+        whole = sum(not recorded[name].is_cut for name in there if name in recorded)
+        return attrs.evolve(found, of=f" (of {whole} of {len(wanted)} rows)" if whole < len(wanted) else "")
 
 
 # ------------------------------------------------------------------ tables

@@ -51,8 +51,9 @@ training takes another path, and spreads are what compares.
 DATA is where the files of MNIST, Fashion-MNIST and CIFAR-10 lie. ± is the standard deviation over seeds. Where two
 settings are compared, the difference of their means stands with its 95 % interval and its size in standard deviations,
 d. Seeds that share data and draws are compared one by one (paired), others by Welch's interval; where a claim speaks of
-several cases, the level is divided among them (Bonferroni). *Surely* in a rule says that the whole interval is on that
-side.
+several cases, that one of them goes against it is judged at a level that is divided among them (Bonferroni). *Surely*
+in a rule says that the whole interval is on that side. *With hindsight*: the rule was made, or changed, when the
+numbers were known.
 """
 
 
@@ -117,7 +118,10 @@ def line_of(claim: Claim, recorded: Recorded, rows: Mapping[str, Row], rule: str
         shown = [f"{', '.join(names)}: {length}" for length, names in lengths.items()]
     else:
         shown = [*(f"`{pattern}`" for pattern in claim.rows), *lengths]
-    says = f"{claim.says}<br><small>{rule}</small>" if rule else claim.says
+    small = (
+        f"{rule} (With hindsight.)" if rule and claim.hindsight else "(With hindsight.)" if claim.hindsight else rule
+    )
+    says = f"{claim.says}<br><small>{small}</small>" if small else claim.says
     cells = [says, claim.where, "<br>".join(shown), found.measured, found.told]
     return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
 
