@@ -7,11 +7,14 @@ traceback and leaves with exit code 2; anything else that escapes is a defect of
 from __future__ import annotations
 
 import inspect
+import operator
 import os
 import shlex
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from functools import cache, wraps
+from numbers import Real
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, ParamSpec, SupportsIndex, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -176,7 +179,11 @@ T = TypeVar("T")
 
 
 def for_people(function: Callable[P, T]) -> Callable[P, T]:
-    """Of the public door: arguments of other types than its annotations raise GflowError, before anything is done."""
+    """Of the public door: arguments as its annotations have them, or a GflowError before anything is done.
+
+    Numbers of numpy and torch are taken as Python's, one name where several may stand as a list of it, and ~ in a path
+    as the home folder.
+    """
     signature = inspect.signature(function)
     name = function.__qualname__.removesuffix(".__init__")
 
@@ -184,19 +191,28 @@ def for_people(function: Callable[P, T]) -> Callable[P, T]:
     def hints() -> dict[str, Any]:
         return get_type_hints(function)
 
+    def taken(parameter: inspect.Parameter, value: object) -> object:
+        if parameter.name not in hints():
+            return value
+        value = _taken(value, hint := hints()[parameter.name])
+        if not _fits(value, hint):
+            raise GflowError(f"{name}: {parameter.name} is to be {parameter.annotation}, got {shown(value)}")
+        return value
+
     @wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            given = signature.bind(*args, **kwargs).arguments
+            bound = signature.bind(*args, **kwargs)
         except TypeError as error:
             raise GflowError(f"{name}: {error}; it is called as {name}{_called(signature)}") from None
-        for key, value in given.items():
+        for key, value in bound.arguments.items():
             parameter = signature.parameters[key]
-            values = value if parameter.kind is parameter.VAR_POSITIONAL else (value,)
-            for one in values if key in hints() else ():
-                if not _fits(one, hints()[key]):
-                    raise GflowError(f"{name}: {key} is to be {parameter.annotation}, got {shown(one)}")
-        return function(*args, **kwargs)
+            if parameter.kind is parameter.VAR_POSITIONAL:  # of which a list may be one
+                each = [one for given in value for one in (given if isinstance(given, list | tuple) else (given,))]
+                bound.arguments[key] = tuple(taken(parameter, one) for one in each)
+            else:
+                bound.arguments[key] = taken(parameter, value)
+        return function(*bound.args, **bound.kwargs)
 
     return checked
 
@@ -206,17 +222,40 @@ def _called(signature: inspect.Signature) -> str:
     return f"({', '.join(str(parameter.replace(annotation=parameter.empty)) for parameter in own)})"
 
 
+def _arms(hint: Any) -> tuple[Any, ...]:
+    """The types that an annotation names."""
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
+
+def _taken(value: Any, hint: Any) -> Any:
+    """`value` in the type that an annotation of the public door names, where there is no doubt; else as it is."""
+    arms = _arms(hint)
+    for arm in arms:
+        if (origin := get_origin(arm)) is not None and origin is not Mapping and issubclass(origin, Iterable):
+            (each,) = get_args(arm)
+            if isinstance(value, str | os.PathLike):
+                value = (value,)
+            return tuple(_taken(one, each) for one in value) if isinstance(value, Iterator | list | tuple) else value
+    if Path in arms and isinstance(value, str | os.PathLike) and isinstance(os.fspath(value), str):
+        path = os.path.expanduser(os.fspath(value))
+        return path if isinstance(value, str) else Path(path)
+    if int in arms and isinstance(value, SupportsIndex):
+        with suppress(TypeError, ValueError):  # a tensor of several numbers, or of none that is whole
+            return value if isinstance(value, bool) else operator.index(value)
+    return float(value) if float in arms and isinstance(value, Real) and not isinstance(value, int) else value
+
+
 def _fits(value: object, hint: Any) -> bool:
     """Whether `value` is of the type that an annotation of the public door names."""
-    origin = get_origin(hint)
-    if origin in (Union, UnionType):
-        return any(_fits(value, one) for one in get_args(hint))
-    if origin is not None:  # Sequence[X], Iterable[X]; a string is none
+    arms, origin = _arms(hint), get_origin(hint)
+    if len(arms) > 1:
+        return any(_fits(value, one) for one in arms)
+    if origin is not None:  # Sequence[X], Iterable[X], Mapping[X, Y]
         each = value if isinstance(value, Collection) else ()
-        return (
-            isinstance(value, origin) and not isinstance(value, str) and all(_fits(x, get_args(hint)[0]) for x in each)
-        )
+        return isinstance(value, origin) and all(_fits(x, get_args(hint)[0]) for x in each)
     if isinstance(value, str | os.PathLike) and "\0" in os.fspath(value):  # no path and no name has it
         return False
-    wider: dict[Any, Any] = {int: SupportsIndex, Path: os.PathLike, bool: object, None: NoneType}
+    if hint is int and isinstance(value, bool):
+        return False
+    wider: dict[Any, Any] = {Path: os.PathLike, bool: object, None: NoneType}
     return isinstance(value, wider.get(hint, hint))

@@ -13,11 +13,9 @@ import click
 from gflow_core.cli.paths import FILE, PATH
 
 if TYPE_CHECKING:
-    from gflow_core.scores.compare import Cell, Comparison
+    from gflow_core.scores.compare import Comparison
 
 __all__ = ["command", "plain", "print_comparison"]
-
-_LOG_WIDTH = 160  # columns where there is no terminal
 
 
 @click.command("compare")
@@ -51,47 +49,14 @@ def command(runs: tuple[Path, ...], only: tuple[str, ...], as_json: bool, out: P
 
 def print_comparison(found: Comparison) -> None:
     """A comparison as a table: a column a group, a row a score."""
-    from rich.box import SIMPLE_HEAD
     from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
 
-    from gflow_core.errors import harmless
+    from gflow_core.scores.compare import WIDTH, print_table
 
-    def safe(text: str) -> str:
-        return escape(harmless(text))
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("analyzer", overflow="fold")
-    table.add_column("score", overflow="fold")
-    for group in found.groups:
-        table.add_column(f"{safe(group.name)}\nn={len(group.seeds)}", justify="right", overflow="fold")
-    before = ""
-    for row in found.rows:
-        if before and row.analyzer != before:
-            table.add_section()
-        name = "" if row.analyzer == before else safe(row.analyzer)
-        cells = (_cell(cell, len(group.seeds)) for cell, group in zip(row.cells, found.groups, strict=True))
-        table.add_row(name, safe(row.score), *map(safe, cells))
-        before = row.analyzer
     console = Console(highlight=False)
     if not console.is_terminal:
-        console.width = _LOG_WIDTH
-    console.print(table)
-    if any(len(group.seeds) > 1 for group in found.groups):
-        console.print("mean ± standard deviation over n seeds (n - 1 in the denominator)", markup=False)
-
-
-def _cell(cell: Cell, n: int) -> str:
-    """`1.234 ± 0.056`; the number of seeds stands beside it where some lack the score."""
-    if not cell.values:
-        return "-"
-    few = f" (n={len(cell.values)})" if len(cell.values) != n else ""
-    if cell.mean is None:
-        return " | ".join(dict.fromkeys(str(value) for value in cell.values)) + few
-    counted = all(isinstance(value, int) for value in cell.values) and cell.mean == int(cell.mean)
-    mean = f"{cell.mean:.0f}" if counted else f"{cell.mean:.4g}"
-    return mean + ("" if cell.std is None else f" ± {cell.std:.2g}") + few
+        console.width = WIDTH
+    print_table(found, console)
 
 
 def plain(found: Comparison) -> dict[str, Any]:

@@ -90,10 +90,7 @@ def _images(data: AnyArray, where: str, shape: DataShape, fit: Fit, limit: int |
 def _planes(data: AnyArray, where: str) -> Pixels:
     """Images in any of the three layouts as [N, C, H, W]."""
     if data.dtype != np.uint8:
-        raise DataError(
-            f"{where}: images of uint8 (0 to 255) expected, found {data.dtype}; of x in [-1, 1] they are "
-            "((x + 1) * 127.5).round()"
-        )
+        raise DataError(f"{where}: images of uint8 (0 to 255) expected, found {data.dtype}{_mend(data)}")
     stated = list(data.shape)
     if data.ndim == 3:
         data = data[:, None]
@@ -105,6 +102,21 @@ def _planes(data: AnyArray, where: str) -> Pixels:
             f"{stated}; vectors (dataset.shape) are floats"
         )
     return data
+
+
+def _mend(data: AnyArray) -> str:
+    """How images of other numbers become bytes, by the range that they have."""
+    low, high = (float(data.min()), float(data.max())) if data.dtype.kind in "fiu" and data.size else (np.nan, np.nan)
+    if not np.isfinite(low + high):
+        return ""
+    for least, most, they_are in (
+        (0, 1, "(255 * x).round()"),
+        (-1, 1, "((x + 1) * 127.5).round()"),
+        (0, 255, "x.round()"),
+    ):
+        if least <= low and high <= most:
+            return f" from {low:.3g} to {high:.3g}; if they are x in [{least}, {most}], they are {they_are} as uint8"
+    return f" from {low:.3g} to {high:.3g}"
 
 
 def _labels(root: Path, labels: str, shape: DataShape, items: int) -> AnyArray:

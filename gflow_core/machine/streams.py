@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import torch
 from torch import Generator, Tensor
 
-__all__ = ["HOST", "Streams", "derive", "seeded"]
+__all__ = ["HOST", "Streams", "derive", "draws_kept", "seeded"]
 
 
 def derive(seed: int, name: str) -> int:
@@ -107,6 +107,19 @@ class Streams:
         torch.set_rng_state(state["global.cpu"])
         if "global.cuda" in state and torch.cuda.is_available():
             torch.cuda.set_rng_state(state["global.cuda"])
+
+
+@contextmanager
+def draws_kept() -> Iterator[None]:
+    """Torch's global generators are after the block as they were before it: whoever calls goes on with own draws."""
+    gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
+    before, there = torch.get_rng_state(), torch.cuda.get_rng_state() if gpu else None
+    try:
+        yield
+    finally:
+        torch.set_rng_state(before)
+        if there is not None:
+            torch.cuda.set_rng_state(there)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 
+from gflow_core.errors import GflowError
 from gflow_core.parts.options import option
 
 if TYPE_CHECKING:
@@ -183,7 +184,10 @@ class Relativistic:
         return _softplus(d_fake - d_real).mean(-1)
 
     def sampler(self, d_fake: Tensor, d_real: Tensor | None = None) -> Tensor:
-        assert d_real is not None
+        if d_real is None:
+            raise GflowError(
+                "relativistic: the sampler's loss reads the logits of real items, too: sampler(d_fake, d_real)"
+            )
         return _softplus(d_real - d_fake).mean(-1)
 
     def equilibrium(self) -> tuple[float, float | None]:

@@ -8,18 +8,21 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gflow_core.errors import did_you_mean
+from gflow_core.errors import GflowError, did_you_mean
 from gflow_core.parts.nouns import DataShape
 from gflow_core.parts.source import Source
 
 __all__ = ["as_vectors", "class_list", "label_fault", "label_in", "label_name", "label_rows", "parse_label"]
 
 
-def as_vectors(y: Tensor, size: int, like: Tensor) -> Tensor:
+def as_vectors(y: Tensor | None, size: int, like: Tensor) -> Tensor:
     """Class indices y [B] one-hot, real labels y [B, size] as they are: [B, size], in the type of `like`.
 
-    (No check that an index is below `size`: it would wait for the device. `build` checks the data's labels once.)
+    Raises GflowError where there are none. (No check that an index is below `size`: it would wait for the device.
+    `build` checks the data's labels once.)
     """
+    if y is None:
+        raise GflowError(f"the network reads labels: class indices y [B], or y [B, {size}], beside its first argument")
     if y.dim() > 1:
         return y.to(like.dtype)
     return torch.zeros(len(y), size, dtype=like.dtype, device=y.device).scatter(1, y.unsqueeze(1), 1)

@@ -27,6 +27,17 @@ _BOUNDS: Mapping[str, tuple[str, Callable[[Any, Any], bool]]] = {
 }
 
 
+class _RefusedError(ValueError):
+    """A value that an option does not take: `args` say why, as recipes tell it at its place, `str` of which option."""
+
+    def __init__(self, why: str, name: str) -> None:
+        super().__init__(why)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.args[0]}"
+
+
 def option(
     default: Any = attrs.NOTHING,
     *,
@@ -51,12 +62,12 @@ def option(
         numbers = value if isinstance(value, tuple) else (value,)
         for number in numbers:
             if message := out_of_bounds(field, number):
-                raise ValueError(message)
+                raise _RefusedError(message, field.name)
         if check is not None:
             with own("check", check):
                 message = check(value)
             if message:
-                raise ValueError(message)
+                raise _RefusedError(message, field.name)
 
     metadata = {"doc": doc, "unit": unit, "bounds": bounds}
     if factory is not None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from gflow_core.errors import GflowError, for_people
 from gflow_core.files.run_folder import read_result
 from gflow_core.machine.runtime import world_size
+from gflow_core.machine.streams import draws_kept
 from gflow_core.methods.refinement import Refinement
 from gflow_core.parts.source import Source
 from gflow_core.parts.spec import Spec
@@ -32,16 +33,31 @@ __all__ = ["Run", "load_run", "run"]
 
 
 class Run:
-    """A run folder, to be looked at, drawn from and continued. Each file is read when it is asked for."""
+    """A run folder, to be looked at, drawn from and continued. Each file is read when it is asked for.
+
+    It stands for its path where one is asked for. What reads it raises GflowError once the folder is gone.
+    """
 
     @for_people
-    def __init__(self, path: Path | str | RunFolder) -> None:
-        """Open a run folder. Raises GflowError if it is not one."""
-        self._folder = path if isinstance(path, RunFolder) else RunFolder(Path(path))
-        self.path = self._folder.path
+    def __init__(self, path: Path | str | RunFolder, checkpoint: str | int | None = None) -> None:
+        """Open a run folder, at its newest checkpoint or at another. Raises GflowError if it is not one."""
+        folder = path if isinstance(path, RunFolder) else RunFolder(Path(path))
+        self.path = folder.path.absolute()
+        self.checkpoint = None if checkpoint is None else folder.checkpoint_name(str(checkpoint))
 
     def __repr__(self) -> str:
-        return f"Run({str(self.path)!r})"
+        at = "" if self.checkpoint is None else f", checkpoint={self.checkpoint!r}"
+        return f"Run({str(self.path)!r}{at})"
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    @property
+    def _folder(self) -> RunFolder:
+        """The folder, if it is still there."""
+        if not (self.path / "recipe.toml").is_file():
+            raise GflowError(f"{self.path}: no run folder any more; load_run takes it where it is now")
+        return RunFolder(self.path)
 
     @property
     def recipe(self) -> Recipe:
@@ -53,6 +69,11 @@ class Run:
         """Versions, device, precision, git state and the data's fingerprint. Raises GflowError where damaged."""
         return self._folder.read_manifest()
 
+    @property
+    def checkpoints(self) -> list[str]:
+        """The names of those that are kept, oldest first, as `checkpoint` takes them; "best" is one of them."""
+        return self._folder.checkpoints()
+
     def metrics(self) -> list[dict[str, Any]]:
         """What was logged while training, oldest first: step, the objective's metrics, seconds of training so far."""
         return self._folder.metrics()
@@ -62,7 +83,7 @@ class Run:
 
         Raises GflowError where one is damaged.
         """
-        files = sorted((self.path / "analysis").glob("*/result.json"))
+        files = sorted((self._folder.path / "analysis").glob("*/result.json"))
         return {file.parent.name: read_result(file) for file in files}
 
     def scores(self) -> dict[str, dict[str, float | int | str | None]]:
@@ -70,22 +91,24 @@ class Run:
         return {name: result["scores"] for name, result in self.results().items()}
 
     @cached_property
+    @draws_kept()
     def sampler(self) -> nn.Module:
         """The trained sampler, in eval mode on the recipe's device: averaged weights where the run keeps them.
 
         `sampler(z)` or, of a conditional one, `sampler(z, y)` with z [B, latent.dim] gives x [B, *shape].
         """
-        module = drawing.Drawing(self.path).experiment.final_sampler
+        module = drawing.Drawing(self.path, self.checkpoint).experiment.final_sampler
         assert module is not None
         return module.eval()
 
     @cached_property
+    @draws_kept()
     def discriminator(self) -> nn.Module:
         """The trained discriminator, in eval mode on the recipe's device. Raises GflowError where the run has none.
 
         `discriminator(x)` or, of a conditional one, `discriminator(x, y)` with x [B, *shape] gives logits [B].
         """
-        module = drawing.Drawing(self.path, with_discriminator=True).experiment.discriminator
+        module = drawing.Drawing(self.path, self.checkpoint, with_discriminator=True).experiment.discriminator
         assert module is not None
         return module.eval()
 
@@ -103,6 +126,7 @@ class Run:
         return found
 
     @for_people
+    @draws_kept()
     def sample(
         self,
         n: int,
@@ -110,7 +134,7 @@ class Run:
         label: str | int | None = None,
         text: str | None = None,
         seed: int | None = None,
-        checkpoint: str | None = None,
+        checkpoint: str | int | None = None,
         replica: int = 0,
         scheduler: str | None = None,
         batch_norm: str = "eval",
@@ -123,7 +147,7 @@ class Run:
 
         `label` is what a conditional sampler is asked for: a class, by name ("cat") or index (3), or numbers such as
         "Smiling=1,Male=-1"; every class in turn without it. `text` asks a sampler of captions in words. `seed` chooses
-        other latents, `checkpoint` an earlier one (such as "000100", or "best", by `train.keep_best`), `replica` one of
+        other latents, `checkpoint` an earlier one (100, or "best", by `train.keep_best`), `replica` one of
         several, `scheduler` workers to draw them. `batch_norm` goes by the statistics of training ("eval"), or by those
         of samples ("standing"). `refine` is a number of moves along the discriminator, in steps of `eta` with noise of
         a `temperature`, that decrease a `divergence` ("kl", "js" or "logd"; Ansari et al. 2021).
@@ -138,7 +162,7 @@ class Run:
             return drawing.draw(
                 self.path,
                 n,
-                checkpoint,
+                self.checkpoint if checkpoint is None else str(checkpoint),
                 seed,
                 replica,
                 label,
@@ -149,10 +173,11 @@ class Run:
             )[0]
 
     @for_people
+    @draws_kept()
     def resume(
         self,
         *,
-        checkpoint: str | None = None,
+        checkpoint: str | int | None = None,
         steps: int | None = None,
         overrides: Sequence[str] = (),
         quiet: bool = False,
@@ -161,29 +186,33 @@ class Run:
     ) -> Run:
         """Continue training bit for bit as if it had not stopped, to `steps` instead of the recipe's; returns the run.
 
-        `checkpoint` (such as "000100", or "best") goes back to an earlier one and drops what came after it. Overrides
+        `checkpoint` (100, or "best") goes back to an earlier one and drops what came after it. Overrides
         ("optimizer.sampler.lr=1e-4") change the recipe from here on, which the manifest records. `scheduler` and
         `analyze` as in `run`. Raises as `run` does.
         """
         _check_processes(load(self._folder.recipe, overrides, begun=True).spec)
         with RunConsole(quiet) as console, around.workers(scheduler) as spread:
-            folder = session.resume(self.path, console, checkpoint, steps, tuple(overrides), spread, analyze)
+            at = None if checkpoint is None else str(checkpoint)
+            folder = session.resume(self.path, console, at, steps, tuple(overrides), spread, analyze)
             console.done(folder.path)
+        for network in ("sampler", "discriminator"):  # these were of the checkpoint before
+            vars(self).pop(network, None)
         return Run(folder.path)
 
     @for_people
+    @draws_kept()
     def analyze(
         self,
         *names: str,
         overrides: Sequence[str] = (),
-        checkpoint: str | None = None,
+        checkpoint: str | int | None = None,
         every_checkpoint: bool = False,
         quiet: bool = False,
         scheduler: str | None = None,
     ) -> Run:
         """Run its analyzers again: those named (also ones that the recipe lacks), or all; returns the run.
 
-        Overrides ("analyze.0.samples=1000") change their options. At an earlier `checkpoint` (such as "000100"), or at
+        Overrides ("frechet.samples=1000") change their options. At an earlier `checkpoint` (100, or "best"), or at
         every one that is kept, what they find is written beside the run's own results, under its step. `scheduler` as
         in `run`. While another process is at work on the run, it waits. Raises GflowError for an analysis that fails,
         once the others are written, and for a checkpoint that is not there.
@@ -195,13 +224,14 @@ class Run:
                 names,
                 tuple(overrides),
                 spread,
-                checkpoint=checkpoint,
+                checkpoint=None if checkpoint is None else str(checkpoint),
                 every_checkpoint=every_checkpoint,
             )
         return Run(folder.path)
 
 
 @for_people
+@draws_kept()
 def run(
     recipe: Recipe | Path | str,
     *overrides: str,
@@ -232,9 +262,12 @@ def run(
 
 
 @for_people
-def load_run(path: Path | str) -> Run:
-    """A run folder, to be looked at, drawn from and continued. Raises GflowError if it is not one."""
-    return Run(path)
+def load_run(path: Path | str, checkpoint: str | int | None = None) -> Run:
+    """A run folder, to be looked at, drawn from and continued; its networks those of its newest checkpoint, or of one.
+
+    Raises GflowError if it is no run, or has no such `checkpoint` (100, "000100", or "best", by `train.keep_best`).
+    """
+    return Run(path, checkpoint)
 
 
 def _check_processes(spec: Spec) -> None:

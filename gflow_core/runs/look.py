@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from gflow_core.data.feed import Feed
-from gflow_core.errors import GflowError
+from gflow_core.errors import GflowError, for_people
 from gflow_core.machine.runtime import Runtime
-from gflow_core.machine.streams import Streams
+from gflow_core.machine.streams import Streams, draws_kept
 from gflow_core.nn.labels import label_in, label_name
 from gflow_core.parts.nouns import DataShape, Progress, no_progress
 from gflow_core.parts.source import Source
@@ -57,6 +57,8 @@ class Look:
     fingerprint: str
 
 
+@for_people
+@draws_kept()
 def look(
     recipe: Recipe | Path | str,
     *overrides: str,

@@ -41,19 +41,32 @@ def reanalyze(
     They look at the newest checkpoint, whose scores are the run's. Of the one named, or of every one that is kept, what
     they find stands beside those, under the checkpoint's step, as if they had looked while training.
 
-    Overrides change their options, where the data lies, and the device; nothing that the run was trained with.
-    While another process is at work on the run, it waits.
+    Overrides change their options (analyze.N.OPTION=VALUE, or NAME.OPTION=VALUE), where the data lies, and the device;
+    nothing that the run was trained with, nor an analysis that is not run. While another process is at work on the run,
+    it waits.
     """
     folder = RunFolder(path)
-    for override in overrides:
-        if not override.removeprefix("~").startswith(("analyze", "dataset.", "train.device", "train.precision")):
-            raise GflowError(f"override {override}: the run is trained; gflow analyze takes analyze.N.OPTION=VALUE")
     if checkpoint is not None and every_checkpoint:
         raise GflowError(f"--checkpoint {checkpoint}: --every-checkpoint looks at it as well; leave one of them out")
     with held(folder, "gflow analyze", console):
         at = folder.finished_steps(checkpoint) if checkpoint is not None or every_checkpoint else ()
         _reanalyze(folder, console, names, overrides, map, at)
     return folder
+
+
+def _numbered(override: str, names: Sequence[str]) -> str:
+    """An override of an analysis by name as one by number. Raises GflowError for what the run was trained by."""
+    removes = "~" * override.startswith("~")
+    path = override.removeprefix("~")
+    for i, name in enumerate(names):
+        if path.startswith(f"{name}."):
+            return f"{removes}analyze.{i}.{path.removeprefix(f'{name}.')}"
+    if not path.startswith(("analyze", "dataset.", "train.device", "train.precision")):
+        raise GflowError(
+            f"override {override}: the run is trained; gflow analyze takes analyze.N.OPTION=VALUE, or "
+            f"NAME.OPTION=VALUE of an analysis ({', '.join(names) or 'it has none'})"
+        )
+    return override
 
 
 def _reanalyze(
@@ -69,6 +82,7 @@ def _reanalyze(
     registered = plugins().registries["analyzer"]
     added = [name for name in dict.fromkeys(names) if name not in before and name in registered]
     tables = [f"analyze.{len(before) + i}.use={name}" for i, name in enumerate(added)]
+    overrides = tuple(_numbered(override, [*before, *added]) for override in overrides)
     recipe = load(folder.recipe, [*tables, *overrides], begun=True)
     for i, name in enumerate(added, start=len(before)):
         console.say(f"{name} is analyze.{i} here")
@@ -80,6 +94,14 @@ def _reanalyze(
                 f"{path}: no analysis {name} in its recipe (it has {', '.join(known) or 'none'}), nor an analyzer so "
                 f"called{did_you_mean(name, [*known, *registered])} (gflow ls analyzers)"
             )
+    for override in overrides:
+        number = override.removeprefix("~").split(".")[1] if override.removeprefix("~").startswith("analyze.") else ""
+        if (
+            number.isdecimal()
+            and int(number) < len(known)
+            and (name := known[int(number)]) not in [one.name for one in chosen]
+        ):
+            raise GflowError(f"override {override}: {name} is not among those that are run; name it, too")
     if not chosen:
         raise GflowError(f"{path}: its recipe has no [[analyze]] table; name an analyzer (gflow ls analyzers)")
     recipe = attrs.evolve(recipe, spec=anywhere(recipe.spec))

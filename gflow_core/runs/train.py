@@ -47,6 +47,7 @@ class Events(Protocol):
         """Whether, in this process' view, the score that counts has not improved for too long (`train.stop_after`)."""
 
 
+@torch.enable_grad()  # whoever calls may have none, as notebooks do that look at samples
 def train(experiment: Experiment, events: Events, *, done: int = 0) -> int:
     """Train from the state after `done` steps to the recipe's end, or until a score no longer improves; the last step.
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from statistics import stdev
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from gflow_core.errors import GflowError, did_you_mean, for_people, typed
+from gflow_core.errors import GflowError, did_you_mean, for_people, harmless, typed
 from gflow_core.files.inside import check_inside
 from gflow_core.files.run_folder import read_manifest, read_recipe, read_result
 from gflow_core.recipes.changes import told_apart, training, value_text
 from gflow_core.runs.summary import runs_of
 
-__all__ = ["Cell", "Comparison", "Group", "Row", "comparable", "compare"]
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["WIDTH", "Cell", "Comparison", "Group", "Row", "comparable", "compare", "print_table"]
 
 Score = float | int | str | None
 
@@ -72,12 +76,20 @@ class Row:
     cells: tuple[Cell, ...]
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Comparison:
-    """What `compare` found: columns and rows."""
+    """What `compare` found: columns and rows. Printed, it is their table."""
 
     groups: tuple[Group, ...]
     rows: tuple[Row, ...]
+
+    def __repr__(self) -> str:
+        from rich.console import Console
+
+        console = Console(file=StringIO(), width=WIDTH, highlight=False, color_system=None)
+        with console.capture() as capture:
+            print_table(self, console)
+        return capture.get().rstrip()
 
 
 @attrs.frozen
@@ -265,3 +277,48 @@ def _number(value: Score) -> float | None:
     if isinstance(value, str):
         return float(value) if value in ("nan", "inf", "-inf") else None
     return None if value is None else float(value)
+
+
+# ------------------------------------------------------------------ as a table
+
+WIDTH = 160
+"""Columns where there is no terminal."""
+
+
+def print_table(found: Comparison, console: Console) -> None:
+    """A column a group, a row a score."""
+    from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
+    from rich.table import Table
+
+    def safe(text: str) -> str:
+        return escape(harmless(text))
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("analyzer", overflow="fold")
+    table.add_column("score", overflow="fold")
+    for group in found.groups:
+        table.add_column(f"{safe(group.name)}\nn={len(group.seeds)}", justify="right", overflow="fold")
+    before = ""
+    for row in found.rows:
+        if before and row.analyzer != before:
+            table.add_section()
+        name = "" if row.analyzer == before else safe(row.analyzer)
+        cells = (_cell(cell, len(group.seeds)) for cell, group in zip(row.cells, found.groups, strict=True))
+        table.add_row(name, safe(row.score), *map(safe, cells))
+        before = row.analyzer
+    console.print(table)
+    if any(len(group.seeds) > 1 for group in found.groups):
+        console.print("mean ± standard deviation over n seeds (n - 1 in the denominator)", markup=False)
+
+
+def _cell(cell: Cell, n: int) -> str:
+    """`1.234 ± 0.056`; the number of seeds stands beside it where some lack the score."""
+    if not cell.values:
+        return "-"
+    few = f" (n={len(cell.values)})" if len(cell.values) != n else ""
+    if cell.mean is None:
+        return " | ".join(dict.fromkeys(str(value) for value in cell.values)) + few
+    counted = all(isinstance(value, int) for value in cell.values) and cell.mean == int(cell.mean)
+    mean = f"{cell.mean:.0f}" if counted else f"{cell.mean:.4g}"
+    return mean + ("" if cell.std is None else f" ± {cell.std:.2g}") + few

@@ -14,7 +14,7 @@ from torch import Tensor
 from gflow_core.errors import DataError, GflowError, Problem, RecipeError, did_you_mean, for_people
 from gflow_core.files.reading import parse_toml
 from gflow_core.machine.runtime import Runtime
-from gflow_core.machine.streams import Streams
+from gflow_core.machine.streams import Streams, draws_kept
 from gflow_core.nn.sampling import CHUNK
 from gflow_core.parts.analysis import Result
 from gflow_core.parts.nouns import DataShape, Progress, no_progress
@@ -55,6 +55,7 @@ class Judgement:
 
 
 @for_people
+@draws_kept()
 def score(
     judged: Path | str | np.ndarray | Tensor,
     reference: Path | str | np.ndarray | Tensor,

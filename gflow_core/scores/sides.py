@@ -169,7 +169,7 @@ def side_of(
     GflowError where it is nothing of the kind.
     """
     if isinstance(what, np.ndarray | Tensor):
-        array = what if isinstance(what, np.ndarray) else _array(what)
+        array = _as_bytes(what if isinstance(what, np.ndarray) else _array(what))
         return Given(name, array, Held.of(array_shape(array, name)))
     if not (text := str(what)):
         raise GflowError("one of the two is empty; write . for the images in the working folder")
@@ -207,6 +207,16 @@ def _array(x: Tensor) -> AnyArray:
     x = x.detach().cpu()
     found: AnyArray = (x.float() if x.is_floating_point() else x).numpy()
     return found
+
+
+def _as_bytes(x: AnyArray) -> AnyArray:
+    """Images of floats in [-1, 1], as samples are, as a file of 8 bits holds them; all else as it is.
+
+    Without a number below 0 they may be in [0, 1]: they are left, and refused.
+    """
+    if x.dtype.kind != "f" or x.ndim < 3 or not x.size or not (-1 <= x.min() < 0 and x.max() <= 1):
+        return x
+    return ((x + 1) * 127.5).round().astype(np.uint8)
 
 
 def bare(shape: DataShape) -> DataShape:

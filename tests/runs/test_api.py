@@ -18,6 +18,7 @@ import gflow_core
 from gflow_core import Recipe, load_run, run
 from gflow_core.cli import main
 from gflow_core.errors import GflowError, RecipeError
+from gflow_core.runs.api import Run
 
 PLANE = """
 gflow = 1
@@ -63,15 +64,15 @@ def test_the_names_are_there_and_cost_no_torch_before_they_are_used():
 
 def test_a_run_in_three_lines(plane, capsys):
     done = run(Recipe.load(plane, "train.steps=2", "train.seed=7"))
-    assert done.path == Path("runs/plane-s7-001")
+    assert done.path == Path("runs/plane-s7-001").absolute()
     assert done.recipe.spec.train.steps == 2
     assert [line["step"] for line in done.metrics()] == [1, 2]
     assert set(done.scores()) == {"mode_coverage"}
     assert done.results()["mode_coverage"]["step"] == 2
     assert done.manifest["versions"]["torch"] == torch.__version__
     assert capsys.readouterr().out.splitlines()[-2:] == [
-        f"done: {done.path}",
-        f"samples: {done.path}/samples/000002.png",
+        "done: runs/plane-s7-001",
+        "samples: runs/plane-s7-001/samples/000002.png",
     ]
 
 
@@ -79,7 +80,7 @@ def test_quiet_says_nothing(plane, capfd):
     done = run(plane, "train.steps=2", runs="elsewhere", quiet=True)
     done = done.resume(steps=3, quiet=True).analyze("mode_coverage", overrides=["analyze.0.samples=50"], quiet=True)
     assert capfd.readouterr() == ("", "")
-    assert done.path == Path("elsewhere/plane-s0-001")
+    assert done.path == Path("elsewhere/plane-s0-001").absolute()
     assert done.metrics()[-1]["step"] == 3
     assert done.results()["mode_coverage"]["manifest"]["overrides"] == ["analyze.0.samples=50"]
 
@@ -135,23 +136,106 @@ def test_no_steps_look_at_the_networks_as_they_begin(plane):
     assert torch.equal(begun.resume(steps=4, quiet=True).sample(5), run(plane, quiet=True).sample(5))
 
 
+def test_what_is_taken_from_python(finished, monkeypatch):
+    """Numbers of numpy and torch, one name for several, a run for its path, the home folder."""
+    done = load_run(finished)
+    for two in (np.int64(2), torch.tensor(2)):
+        assert torch.equal(done.sample(two, checkpoint=2), done.sample(2, checkpoint="000002"))
+    assert load_run(done).path == done.path
+    assert gflow_core.compare(done).rows == gflow_core.compare([finished], only="mode_coverage").rows
+    assert "modes_covered" in str(gflow_core.compare(finished.parent.glob(finished.name)))
+    assert Recipe.load(finished / "recipe.toml", ["train.steps=9", "train.seed=1"]).spec.train.steps == 9
+    monkeypatch.setenv("HOME", str(finished.parent))
+    assert load_run(f"~/{finished.name}").path == done.path
+
+
+def test_networks_of_an_earlier_checkpoint(finished):
+    done = load_run(finished)
+    assert done.checkpoints == ["000002", "000004"]
+    z = torch.randn(3, done.recipe.spec.sampler.latent.dim, generator=torch.Generator().manual_seed(0))
+    early = load_run(finished, checkpoint=2)
+    assert not torch.equal(early.sampler(z), done.sampler(z))
+    assert torch.equal(early.sample(3), done.sample(3, checkpoint=2))
+    assert torch.equal(early.sample(3, checkpoint=4), done.sample(3))
+    with pytest.raises(GflowError, match="no checkpoint 3; there are 000002, 000004"):
+        load_run(finished, checkpoint=3)
+
+
+def test_a_run_that_goes_on_has_its_new_networks(plane):
+    done = run(plane, "train.steps=2", quiet=True)
+    z = torch.randn(3, done.recipe.spec.sampler.latent.dim, generator=torch.Generator().manual_seed(0))
+    before, judged = done.sampler(z), done.discriminator(torch.ones(1, 2))
+    done.resume(steps=4, quiet=True, analyze=False)
+    assert torch.equal(done.sampler(z), load_run(done).sampler(z))
+    assert not torch.equal(done.sampler(z), before)
+    assert not torch.equal(done.discriminator(torch.ones(1, 2)), judged)
+
+
+def test_a_run_is_found_from_any_folder_and_missed_once_it_is_gone(plane, tmp_path, monkeypatch):
+    done = run(plane, "train.steps=2", quiet=True)
+    monkeypatch.chdir(tmp_path / "..")
+    assert done.scores()["mode_coverage"]
+    done.path.rename(tmp_path / "moved")
+    for use in (Run.metrics, Run.scores, Run.results, lambda run: run.manifest, lambda run: run.recipe):
+        with pytest.raises(GflowError, match=r"plane-s0-001: no run folder any more; load_run takes it where it is"):
+            use(done)
+
+
+def test_the_callers_own_draws_go_on(plane, finished, tmp_path):
+    """Whatever a run draws, a loop of somebody's own around it gets the numbers that it would have had."""
+    done = run(plane, "train.steps=2", quiet=True)
+    for use in (
+        lambda: load_run(finished).sampler,
+        lambda: load_run(finished).discriminator,
+        lambda: load_run(finished).data,
+        lambda: load_run(finished).sample(2),
+        lambda: done.resume(steps=3, quiet=True),
+        lambda: done.analyze("mode_coverage", quiet=True),
+        lambda: run(plane, "train.steps=1", quiet=True),
+        lambda: gflow_core.look(plane, out=tmp_path / "data.png"),
+        lambda: gflow_core.score(finished, plane, metrics="mode_coverage"),
+        lambda: gflow_core.score(torch.eye(9), torch.eye(9) + 1, metrics="two_sample"),
+        lambda: gflow_core.compare(finished),
+    ):
+        torch.manual_seed(5)
+        wanted = torch.get_rng_state()
+        use()
+        assert torch.equal(torch.get_rng_state(), wanted)
+
+
+def test_training_needs_gradients_and_takes_them(plane):
+    with torch.no_grad():
+        done = run(plane, "train.steps=2", quiet=True)
+        assert not torch.is_grad_enabled()
+    assert torch.equal(done.sample(3), run(plane, "train.steps=2", quiet=True).sample(3))
+
+
+def test_analyses_are_overridden_by_name_and_only_those_that_are_run(plane):
+    done = run(plane, "train.steps=2", quiet=True)
+    found = done.analyze("two_sample", overrides="two_sample.samples=30", quiet=True).results()["two_sample"]
+    assert found["manifest"]["n_fake"] == 30
+    with pytest.raises(
+        GflowError, match=r"analyze\.0\.samples=30: mode_coverage is not among those that are run; name"
+    ):
+        done.analyze("two_sample", overrides="analyze.0.samples=30", quiet=True)
+    with pytest.raises(GflowError, match=r"NAME\.OPTION=VALUE of an analysis \(mode_coverage, two_sample\)"):
+        done.analyze("two_sample", overrides="two_sampel.samples=30", quiet=True)
+
+
 WRONG = {
     "a table": lambda path: Recipe.load({"gflow": 1}),  # type: ignore[arg-type]
     "bytes": lambda path: Recipe.load(b"plane.toml"),  # type: ignore[arg-type]
     "no character of a name": lambda path: load_run("a\0b"),
     "an override that is a table": lambda path: Recipe.load("vgrow_ring8", {"train": 1}),  # type: ignore[arg-type]
     "an option by keyword": lambda path: run("vgrow_ring8", steps=3),  # type: ignore[call-arg]
-    "a run": lambda path: load_run(load_run(path)),  # type: ignore[arg-type]
     "a folder": lambda path: run("vgrow_ring8", runs=None),  # type: ignore[arg-type]
     "a number": lambda path: load_run(path).sample("64"),  # type: ignore[arg-type]
+    "yes": lambda path: load_run(path).sample(True),
+    "numbers": lambda path: load_run(path).sample(torch.ones(2, dtype=torch.int64)),  # type: ignore[arg-type]
     "a whole number": lambda path: load_run(path).sample(2.5),  # type: ignore[arg-type]
     "a replica": lambda path: load_run(path).sample(2, replica=-1),
-    "a checkpoint": lambda path: load_run(path).sample(2, checkpoint=4),  # type: ignore[arg-type]
     "steps": lambda path: load_run(path).resume(steps="9"),  # type: ignore[arg-type]
     "fewer steps": lambda path: load_run(path).resume(steps=0),
-    "one string of overrides": lambda path: load_run(path).resume(overrides="train.steps=9"),
-    "a list of names": lambda path: load_run(path).analyze(["mode_coverage"]),  # type: ignore[arg-type]
-    "one path": lambda path: gflow_core.compare(str(path)),
     "a path among the paths": lambda path: gflow_core.compare([path, 3]),  # type: ignore[list-item]
     "no folder": lambda path: gflow_core.summaries(None),  # type: ignore[arg-type]
     "jobs": lambda path: gflow_core.sweep("vgrow_ring8", "seeds=0:2", jobs=0),
