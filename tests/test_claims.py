@@ -287,10 +287,17 @@ def around(value):
 @pytest.mark.parametrize(("far", "verdict"), [(0.5, "confirmed"), (0.98, "refuted"), (1.5, "refuted"), (0.9, "open")])
 def test_a_verdict_follows_the_numbers(claims, far, verdict):
     paper, names = claims.far_in_plane, ["plane/gaussian/r1", "plane/gaussian/far"]
-    scores = {"r1": {paper.W2: (around(1.0), around(1.0))}, "far": {paper.W2: (around(1.0), around(far)[::-1])}}
+    pulls = {paper.PULL: (around(1.0), around(1.0))}
+    scores = {
+        "r1": {paper.W2: (around(1.0), around(1.0)), **pulls},
+        "far": {paper.W2: (around(1.0), around(far)[::-1]), **pulls},
+    }
     recorded = made_up(claims, names, **scores)
     claim = next(claim for claim in paper.CLAIMS if claim.says == "FAR generalises much better than R1 on the Gaussian")
     assert claim.finding(recorded, paper.ROWS).verdict == verdict
+    dead = made_up(claims, names, r1=scores["r1"] | {paper.PULL: (around(1.0), [0.0, 0.0, 1.0])}, far=scores["far"])
+    lack = "2 of 3 discriminators have no gradient in plane/gaussian/r1"
+    assert claim.finding(dead, paper.ROWS) == claims.ledger.Finding("", "open", lack)
     cut = claim.finding(made_up(claims, names, of=200, **scores), paper.ROWS)
     assert (cut.verdict, cut.lack) == ("open", "100 of 200 steps so far")
     ended = made_up(claims, names, of=200, **scores)
@@ -305,12 +312,37 @@ def test_a_verdict_follows_the_numbers(claims, far, verdict):
     ("early", "late", "over_fits", "worse"),
     [(1.0, 0.4, "confirmed", "confirmed"), (1.0, 0.95, "refuted", "open"), (1.0, 1.02, "refuted", "refuted")],
 )
-def test_over_fitting_is_coming_nearer_by_more_than_a_little(claims, early, late, over_fits, worse):
-    paper = claims.far_in_plane
-    memory, w2 = (around(early), around(late)), (around(1.0), [1.0 + early - late + e for e in (-0.05, 0.04, 0.01)])
-    recorded = made_up(claims, ["plane/gaussian/r1"], r1={paper.MEMORY: memory, paper.W2: w2})
-    assert paper.over_fits_later("r1")(recorded).verdict == over_fits
-    assert paper.worse_later("r1")(recorded).verdict == worse
+def test_over_fitting_is_lying_at_fewer_points_by_more_than_a_little(claims, early, late, over_fits, worse):
+    paper, row = claims.far_in_plane, "plane/gaussian/r1"
+    points, w2 = (around(early), around(late)), (around(1.0), [1.0 + early - late + e for e in (-0.05, 0.04, 0.01)])
+    scores = {paper.POINTS[0]: points, paper.POINTS[1]: ([1.0] * 3,) * 2, paper.PULL: (around(1.0),) * 2, paper.W2: w2}
+    recorded = made_up(claims, [row], r1=scores)
+    assert paper.over_fits_later(row)(recorded).verdict == over_fits
+    assert paper.worse_later(row)(recorded).verdict == worse
+
+
+def test_that_all_hold_needs_no_division_of_the_level_and_that_one_does_not_does(claims):
+    ledger = claims.ledger
+    near = ledger.Values([2.0, 3.0, 4.0])  # 3 +- 2.48 by itself, +- 3.58 as one of two
+    several = ledger.changes([(near, ledger.Values([0.0] * 3))] * 2)
+    assert [one.sign for one in several] == [0, 0]
+    assert ledger.judged(several, 1) == "confirmed"
+    assert ledger.judged(several, -1) == "open"
+    assert ledger.judged([*several[:1], ledger.beyond([9.0, 9.1, 9.2], 0)], -1) == "refuted"
+
+
+def test_a_claim_without_rows_is_judged_by_what_is_computed(claims):
+    verdicts = {
+        claim.says: claim.finding(claims.ledger.Recorded({}), {}).verdict
+        for paper in claims.page.PAPERS
+        for claim in paper.CLAIMS
+        if not claim.rows and claim.judge
+    }
+    assert verdicts["KL divergence ranges over [0, 1]"] == "refuted"
+    assert verdicts["JS divergence is symmetric and ranges over [0, log 2]"] == "confirmed"
+    assert verdicts["The discriminator of the largest V is p / (p + q)"] == "confirmed"
+    assert verdicts["The largest V is -2 log 2 and the JS divergence of eq. 4"] == "refuted"
+    assert verdicts["The covariance of the model with ±1 for t differs from that of the mixture"] == "refuted"
 
 
 def test_discriminators_without_a_gradient_at_the_samples_are_left_out(claims):
@@ -320,7 +352,7 @@ def test_discriminators_without_a_gradient_at_the_samples_are_left_out(claims):
         "r1": {paper.PULL: (around(1.0), around(1.0))},
         "far": {paper.PULL: (around(1.0), [0.0, 1.5, 1.51])},
     }
-    claim = next(claim for claim in paper.CLAIMS if claim.says == "FAR lowers it")
+    claim = next(claim for claim in paper.CLAIMS if claim.says.startswith("FAR lowers the sampler's"))
     found = claim.finding(made_up(claims, names, **scores), paper.ROWS)
     assert found.verdict == "refuted"  # by those that pull
     assert found.measured.endswith("; 4 without a gradient at the samples left out")

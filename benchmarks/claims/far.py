@@ -140,7 +140,8 @@ CLAIMS = [
     *far_images.CLAIMS,
 ]
 NOTES = """\
-The propositions hold as stated; equations 34 to 36 of their proofs slip in print, and are checked [as
+R1 and *the penalty on interpolations* are the paper's GAN-0GP-sample and GAN-0GP-interpolation. The propositions hold
+as stated; equations 34 to 36 of their proofs slip in print, and are checked [as
 corrected](far.md#the-theory-checked-farequilibrium). In the plane the 1,000 points of the Gaussian and the optimizer
 are ours, where the paper says nothing: what is refuted is refuted of these choices. FAR's own loss has generated points
 on both sides, and so lies near 2 log 2 by construction.

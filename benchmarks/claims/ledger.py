@@ -300,7 +300,7 @@ class Claim:
     """A claim in our words, and how the recorded rows judge it.
 
     It is open until all rows that match the patterns `rows` are recorded (or one of them, where `each` is False); for
-    good, for what `lack` says, where nothing judges it.
+    good, for what `lack` says, where nothing judges it. One without rows is judged by what its judge computes.
     """
 
     says: str
@@ -331,6 +331,8 @@ class Claim:
     def finding(self, recorded: Recorded, rows: Iterable[str]) -> Finding:
         if self.judge is None:
             return Finding("", "open", self.lack)
+        if not self.rows:
+            return self.judge(recorded)
         wanted = self.names(rows)
         there = [name for name in wanted if name in recorded]
         if not there or (self.each and len(there) < len(wanted)):

@@ -48,6 +48,10 @@ writes this page. A row that is repeated at a shorter length, say
 prints what it finds beside what is recorded after as many steps: the same numbers on the same processor; on others
 training takes another path, and spreads are what compares.
 
+FD is the Fréchet distance in an encoder's features (FID, where that is Inception), sliced W2 the sliced Wasserstein-2
+distance of points ([both](evaluation.md)), KS the Kolmogorov-Smirnov distance of two spectra. A claim is told in our
+words; rows are named by what was run, and `gflow show` knows their parts.
+
 DATA is where the files of MNIST, Fashion-MNIST and CIFAR-10 lie. ± is the standard deviation over seeds. Where two
 settings are compared, the difference of their means stands with its 95 % interval and its size in standard deviations,
 d. Seeds that share data and draws are compared one by one (paired), others by Welch's interval; where a claim speaks of
