@@ -1,4 +1,4 @@
-"""The four divergences on the 2-D toys, over seeds: the table and the figure of docs/results.md.
+"""The four divergences on the 2-D toys, over seeds: a table of docs/results.md, and a figure.
 
     python benchmarks/vgrow_toys.py [--seeds 3] [--jobs 2] [--out DIR] [--runs DIR] [OVERRIDES...]
 

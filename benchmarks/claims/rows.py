@@ -343,7 +343,10 @@ def main(
     runs = options.runs.resolve() / paper
     if sheet and options.samples:
         folders = [[folder_of(runs / name / "run0") for name in line] for line in sheet]
-        samples(sheet, folders).savefig(options.samples, dpi=100)
+        there = [i for i, line in enumerate(folders) if any(line)]
+        if not there:
+            parser.error(f"--samples: {runs} has none of {', '.join(name for line in sheet for name in line)}")
+        samples([sheet[i] for i in there], [folders[i] for i in there]).savefig(options.samples, dpi=100)
         print(f"wrote {options.samples}")
         return
     wrong = False

@@ -333,9 +333,9 @@ THEORY = {
         "Lemma 1.2",
         ("Lemma 1.2", "Flow"),
     ),
-    "Logistic regression learns the density ratio": ("Lemma 1.3", ("Lemma 1.3",)),
+    "Logistic regression learns the density ratio": ("Lemma 1.3, as corrected", ("Lemma 1.3",)),
     "f''(r) times the gradient of r is the gradient of the divergence": ("Theorem 1.1", ("Theorem 1.1",)),
-    "Densities follow the Vlasov-Fokker-Planck equation": ("Theorem 1.2", ("Theorem 1.2",)),
+    "Densities follow the Vlasov-Fokker-Planck equation": ("Theorem 1.2, as corrected", ("Theorem 1.2",)),
     "The logD trick minimises the logD divergence, twice the KL divergence of (p + q) / 2 from p": (
         "Theorem 1.3",
         ("Theorem 1.3",),
@@ -353,7 +353,7 @@ CLAIMS = [
     *(
         Claim(
             says=f"Each of the four divergences draws all of {what}, nine of ten samples of high quality",
-            where="the authors' toys in their code",
+            where="the toys of the authors' code, which is of a later variant",
             rows=(f"plane/{data}/*",),
             judge=draws_all(data),
             ours=True,
@@ -367,7 +367,7 @@ CLAIMS = [
     *(
         Claim(
             says=f"Each of the four divergences keeps the inner circle, a third of the data, by {what}",
-            where="the authors' toys in their code",
+            where="the toys of the authors' code, which is of a later variant",
             rows=(f"plane/{data}/*",),
             judge=keeps_inner(data),
             hindsight=data == "circles",
