@@ -67,6 +67,7 @@ def run(
         raise GflowError(f"{recipe.path}: nothing to do: it has neither an [objective] nor an [[analyze]] table")
     if recipe.spec.objective is None and not analyze:
         raise GflowError(f"{recipe.path}: it trains nothing, so without its analyses there is nothing to do")
+    _check_default()
     _check_extras(recipe.spec)
     check_memory(recipe.spec if analyze else attrs.evolve(recipe.spec, analyze=()))
     written = recipe
@@ -143,6 +144,7 @@ def _resume(
     if stated("train.seed", overrides):
         anew = f"gflow run {typed(folder.recipe)} train.seed=N"
         raise GflowError(f"{path}: a run keeps the seed that it began with; {anew} begins another")
+    _check_default()
     _check_extras(recipe.spec)
     name = folder.checkpoint_name(checkpoint)
     state = folder.load(name)
@@ -187,6 +189,14 @@ def _resume(
     part_way = int(name.partition("-")[2] or 0)
     Session(experiment, folder, console, part_way, map).go(done=state.step)
     _say_unanalyzed(recipe.spec, folder, console, analyze)
+
+
+def _check_default() -> None:
+    """Networks are float32, whatever the caller's own tensors are. Raises GflowError where torch's default is not."""
+    if (default := torch.get_default_dtype()) != torch.float32:
+        raise GflowError(
+            f"torch.set_default_dtype({default}) is in force, and runs train in float32 (train.precision); set it back"
+        )
 
 
 def _check_extras(spec: Spec) -> None:

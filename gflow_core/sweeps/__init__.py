@@ -15,12 +15,12 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from queue import Empty, Queue
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 from uuid import uuid4
 
 import attrs
 
-from gflow_core.errors import GflowError, Interrupted, for_people
+from gflow_core.errors import GflowError, Interrupted, did_you_mean, for_people
 from gflow_core.files.inside import check_inside
 from gflow_core.files.run_folder import making_runs, run_name
 from gflow_core.machine import cluster
@@ -79,7 +79,10 @@ class Sweep:
     """Which analyses the comparison leaves out, or why there is none."""
 
     def of(self, state: State) -> list[Member]:
-        """The runs in this state."""
+        """The runs in this state. Raises GflowError for a state that is none."""
+        if state not in get_args(State):
+            known = ", ".join(get_args(State))
+            raise GflowError(f"no state {state}{did_you_mean(state, get_args(State))} (there are {known})")
         return [member for member in self.runs if member.state == state]
 
 

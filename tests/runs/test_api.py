@@ -210,6 +210,17 @@ def test_training_needs_gradients_and_takes_them(plane):
     assert torch.equal(done.sample(3), run(plane, "train.steps=2", quiet=True).sample(3))
 
 
+def test_another_default_of_torch_is_refused(plane, finished):
+    torch.set_default_dtype(torch.float64)
+    try:
+        for use in (lambda: run(plane, quiet=True), lambda: load_run(finished).resume(steps=9, quiet=True)):
+            with pytest.raises(GflowError, match=r"set_default_dtype\(torch.float64\) is in force, .* set it back"):
+                use()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert not Path("runs").exists()
+
+
 def test_analyses_are_overridden_by_name_and_only_those_that_are_run(plane):
     done = run(plane, "train.steps=2", quiet=True)
     found = done.analyze("two_sample", overrides="two_sample.samples=30", quiet=True).results()["two_sample"]

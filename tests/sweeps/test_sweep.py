@@ -28,7 +28,7 @@ from gflow_core.errors import GflowError, RecipeError
 from gflow_core.files.locks import held
 from gflow_core.files.run_folder import lock_of, run_name
 from gflow_core.machine import cluster as workers_of
-from gflow_core.sweeps import plan, sweep
+from gflow_core.sweeps import Sweep, plan, sweep
 from gflow_core.sweeps.grid import cells, split
 from gflow_core.sweeps.work import Outcome, _devices, _reason, hosts_of, task_of
 
@@ -433,3 +433,8 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(plane):
     assert not any(child.is_running() for child in children)
     assert [m.state for m in plan(plane, *words[2:4]).runs] == ["stopped", "new"]
     assert mine.is_dir()
+
+
+def test_a_state_that_is_none_is_told():
+    with pytest.raises(GflowError, match=r'^no state finishd; did you mean "finished" \(there are new, stopped, '):
+        Sweep(runs=()).of("finishd")  # type: ignore[arg-type]
