@@ -436,5 +436,5 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(plane):
 
 
 def test_a_state_that_is_none_is_told():
-    with pytest.raises(GflowError, match=r'^no state finishd; did you mean "finished" \(there are new, stopped, '):
+    with pytest.raises(GflowError, match=r'^no state finishd; did you mean "finished"\? \(there are new, stopped, '):
         Sweep(runs=()).of("finishd")  # type: ignore[arg-type]
