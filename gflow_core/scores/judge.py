@@ -201,7 +201,10 @@ def _counted(a: Side, name: str, part: Any, there: int, stated: bool) -> Any:
     if stated:
         raise GflowError(f"{a.text}: {there} items are there, and {name} is to look at {part.samples}; lower --n")
     splits = getattr(part, "splits", 1)
-    return attrs.evolve(part, samples=max(there - there % splits, 1))
+    try:
+        return attrs.evolve(part, samples=max(there - there % splits, 1))
+    except ValueError as error:  # fewer than it can look at
+        raise GflowError(f"{a.text}: too few items for {name}, {there}; {error}") from None
 
 
 # ------------------------------------------------------------------ what the items look like

@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from gflow_core.methods.losses import Monoflow
+from gflow_core.errors import GflowError
+from gflow_core.methods.losses import Monoflow, Relativistic
 from gflow_core.parts.plugins import plugins
 
 LOSSES = {name: plugins().get("loss", name)() for name in plugins().registries["loss"]}
@@ -127,3 +128,8 @@ def test_gradients_stay_finite_far_out(name):
     d = torch.tensor([-1e4, 1e4], requires_grad=True)
     (LOSSES[name].discriminator(d, d.flip(0)) + LOSSES[name].sampler(d, d.flip(0).detach())).backward()
     assert d.grad.isfinite().all()
+
+
+def test_a_loss_that_reads_real_logits_says_so():
+    with pytest.raises(GflowError, match=r"^relativistic: .* reads the logits of real items, too"):
+        Relativistic().sampler(torch.zeros(4))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from gflow_core.errors import GflowError
 from gflow_core.nn.labels import as_vectors, label_fault, label_name, label_rows, parse_label
 from gflow_core.parts.nouns import DataShape
 
@@ -17,6 +18,8 @@ def test_classes_become_one_hot_and_real_labels_stay():
     like = torch.zeros(1, dtype=torch.float64)
     assert as_vectors(torch.tensor([2, 0]), 3, like).tolist() == [[0, 0, 1], [1, 0, 0]]
     assert as_vectors(torch.tensor([[0.5, -1.0]]), 2, like).dtype == torch.float64
+    with pytest.raises(GflowError, match=r"^the network reads labels: class indices y \[B\], or y \[B, 3\], beside"):
+        as_vectors(None, 3, like)
     assert (DIGITS.label_size, FACES.label_size, BARE.label_size) == (3, 2, 0)
 
 

@@ -40,8 +40,9 @@ def test_defaults_and_factories():
     ],
 )
 def test_bounds_and_checks_are_enforced(wrong, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as told:
         Part(**{"needed": 1, **wrong})
+    assert str(told.value).startswith(f"{next(iter(wrong))}: "), "in Python nobody else says of which option"
 
 
 def test_bounds_speak_of_numbers_only():

@@ -372,3 +372,8 @@ def test_the_command_prints_what_python_returns(place):
         "doubt: frechet: no more items",
     ):
         assert text in printed, text
+
+
+def test_too_few_items_are_told():
+    with pytest.raises(GflowError, match=r"^judged: too few items for two_sample, 1; samples: must be >= 2, got 1"):
+        score(torch.randn(1, 2), torch.randn(9, 2), metrics="two_sample")
