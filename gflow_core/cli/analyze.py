@@ -30,7 +30,7 @@ def command(
     A name may also be an analyzer's that the recipe lacks; its options come after those of the recipe's own.
 
     \b
-    gflow analyze runs/vgrow_ring8-s0-001 flow_field analyze.0.particles=1000
+    gflow analyze runs/vgrow_ring8-s0-001 flow_field flow_field.particles=1000
     """
     from gflow_core import load_run
     from gflow_core.errors import harmless

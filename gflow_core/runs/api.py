@@ -43,6 +43,7 @@ class Run:
         """Open a run folder, at its newest checkpoint or at another. Raises GflowError if it is not one."""
         folder = path if isinstance(path, RunFolder) else RunFolder(Path(path))
         self.path = folder.path.absolute()
+        self._given = folder.path
         self.checkpoint = None if checkpoint is None else folder.checkpoint_name(str(checkpoint))
 
     def __repr__(self) -> str:
@@ -54,10 +55,10 @@ class Run:
 
     @property
     def _folder(self) -> RunFolder:
-        """The folder, if it is still there."""
+        """The folder, if it is still there: called as it was given, as long as that leads there."""
         if not (self.path / "recipe.toml").is_file():
             raise GflowError(f"{self.path}: no run folder any more; load_run takes it where it is now")
-        return RunFolder(self.path)
+        return RunFolder(self._given if self._given.absolute() == self.path else self.path)
 
     @property
     def recipe(self) -> Recipe:
@@ -71,7 +72,7 @@ class Run:
 
     @property
     def checkpoints(self) -> list[str]:
-        """The names of those that are kept, oldest first, as `checkpoint` takes them; "best" is one of them."""
+        """The names of those that are kept, oldest first, as `checkpoint` takes them."""
         return self._folder.checkpoints()
 
     def metrics(self) -> list[dict[str, Any]]:
@@ -97,7 +98,7 @@ class Run:
 
         `sampler(z)` or, of a conditional one, `sampler(z, y)` with z [B, latent.dim] gives x [B, *shape].
         """
-        module = drawing.Drawing(self.path, self.checkpoint).experiment.final_sampler
+        module = drawing.Drawing(self._folder.path, self.checkpoint).experiment.final_sampler
         assert module is not None
         return module.eval()
 
@@ -108,7 +109,7 @@ class Run:
 
         `discriminator(x)` or, of a conditional one, `discriminator(x, y)` with x [B, *shape] gives logits [B].
         """
-        module = drawing.Drawing(self.path, self.checkpoint, with_discriminator=True).experiment.discriminator
+        module = drawing.Drawing(self._folder.path, self.checkpoint, with_discriminator=True).experiment.discriminator
         assert module is not None
         return module.eval()
 
@@ -160,7 +161,7 @@ class Run:
         refinement = None if refine is None else Refinement.of(refine, eta, temperature, divergence)
         with around.workers(scheduler) as spread:
             return drawing.draw(
-                self.path,
+                self._folder.path,
                 n,
                 self.checkpoint if checkpoint is None else str(checkpoint),
                 seed,
@@ -193,7 +194,7 @@ class Run:
         _check_processes(load(self._folder.recipe, overrides, begun=True).spec)
         with RunConsole(quiet) as console, around.workers(scheduler) as spread:
             at = None if checkpoint is None else str(checkpoint)
-            folder = session.resume(self.path, console, at, steps, tuple(overrides), spread, analyze)
+            folder = session.resume(self._folder.path, console, at, steps, tuple(overrides), spread, analyze)
             console.done(folder.path)
         for network in ("sampler", "discriminator"):  # these were of the checkpoint before
             vars(self).pop(network, None)
@@ -219,7 +220,7 @@ class Run:
         """
         with RunConsole(quiet) as console, around.workers(scheduler) as spread:
             folder = reanalyze.reanalyze(
-                self.path,
+                self._folder.path,
                 console,
                 names,
                 tuple(overrides),
