@@ -300,9 +300,11 @@ def three_modes_at_first(recorded: Recorded) -> Finding:
 
 def all_modes_in_the_end(recorded: Recorded) -> Finding:
     """Confirmed where every seed has all 8, refuted where none has."""
-    found = at(recorded, "ring8", "far")(MODES[0])
+    far = at(recorded, "ring8", "far")
+    found = far(MODES[0])
     whole = [modes == 8 for modes in found]
-    return Finding(f"{spread(found, 1)} modes", "confirmed" if all(whole) else "open" if any(whole) else "refuted")
+    text = f"{spread(found, 1)} modes; {spread(far(MODES[1]), 1, 100)} % of samples lie at one"
+    return Finding(text, "confirmed" if all(whole) else "open" if any(whole) else "refuted")
 
 
 def draws_the_others(recorded: Recorded) -> Finding:
@@ -311,8 +313,10 @@ def draws_the_others(recorded: Recorded) -> Finding:
     Refuted where none has the modes, or none the spiral.
     """
     grid, roll = at(recorded, "grid25", "far")(MODES[0]), at(recorded, "swissroll", "far")
+    good = at(recorded, "grid25", "far")(MODES[1])
     near = 5 * mean(roll(OTHERS[0]))
-    text = f"{spread(grid, 1)} of 25 modes; sliced W2 of the spiral {spread(roll(W2))}, five times the law's {near:.2f}"
+    text = f"{spread(grid, 1)} of 25 modes, {spread(good, 1, 100)} % of samples at one; sliced W2 of the spiral "
+    text += f"{spread(roll(W2))}, five times the law's {near:.2f}"
     whole, drawn = [modes == 25 for modes in grid], [distance <= near for distance in roll(W2)]
     if all(whole + drawn):
         return Finding(text, "confirmed")
@@ -338,12 +342,9 @@ def on_all_four(score: str, method: str, than: str, wanted: int) -> Judge:
     def judge(recorded: Recorded) -> Finding:
         rows = {data: [at(recorded, data, which) for which in (method, than)] for data in LENGTHS}
         pairs = {data: (pulled(ours, score), pulled(other, score)) for data, (ours, other) in rows.items()}
-        told = [
-            f"{data} {spread(ours, digits)}, {NAMES[than]} {spread(other, digits)}"
-            for data, (ours, other) in pairs.items()
-        ]
-        text = "; ".join(told) + left_out(*(found for pair in rows.values() for found in pair))
-        return Finding(text, judged(changes(pairs.values()), wanted))
+        apart = changes(pairs.values())
+        text = side_by_side(pairs, apart, than, digits) + left_out(*(found for pair in rows.values() for found in pair))
+        return Finding(text, judged(apart, wanted))
 
     return judge
 
