@@ -1,4 +1,4 @@
-"""DCGAN's claims (Radford et al. 2015, as notes tell them): features, walks, arithmetic, dropped features.
+"""DCGAN's claims (Radford et al. 2015, as notes tell them): features, walks, dropped features, each guideline.
 
     python benchmarks/claims/dcgan.py --rows digits
     python benchmarks/claims/dcgan.py --rows features --data DATA     # hours; start again to go on

@@ -355,7 +355,7 @@ class Claim:
             ended = [f"{one.name} diverged, {one.diverged}" for one in cut if one.diverged]
             lack = ended[0] if ended else f"{so_far(least)} so far"
             return attrs.evolve(found, verdict="open", lack=lack)
-        whole = sum(not recorded[name].is_cut for name in there if name in recorded)
+        whole = sum(not (self.to_the_end and recorded[name].is_cut) for name in there if name in recorded)
         return attrs.evolve(found, of=f" (of {whole} of {len(wanted)} rows)" if whole < len(wanted) else "")
 
 

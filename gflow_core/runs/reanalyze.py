@@ -42,8 +42,7 @@ def reanalyze(
     they find stands beside those, under the checkpoint's step, as if they had looked while training.
 
     Overrides change their options (analyze.N.OPTION=VALUE, or NAME.OPTION=VALUE), where the data lies, and the device;
-    nothing that the run was trained with, nor an analysis that is not run. While another process is at work on the run,
-    it waits.
+    nothing that the run was trained with. While another process is at work on the run, it waits.
     """
     folder = RunFolder(path)
     if checkpoint is not None and every_checkpoint:
@@ -101,7 +100,7 @@ def _reanalyze(
             and int(number) < len(known)
             and (name := known[int(number)]) not in [one.name for one in chosen]
         ):
-            raise GflowError(f"override {override}: {name} is not among those that are run; name it, too")
+            console.say(f"override {override}: {name} is not among those that are run")
     if not chosen:
         raise GflowError(f"{path}: its recipe has no [[analyze]] table; name an analyzer (gflow ls analyzers)")
     recipe = attrs.evolve(recipe, spec=anywhere(recipe.spec))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["crowd", "effective_number", "lowest", "partial_rank_correlation"]
+__all__ = ["crowd", "effective_number", "lowest_scored", "partial_rank_correlation"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -36,7 +36,7 @@ def partial_rank_correlation(a: Array, b: Array, given: Array) -> float | None:
     return float((ab - ag * bg) / np.sqrt(rest)) if rest > 1e-9 else None
 
 
-def lowest(logit: Array, count: int, candidates: int) -> Array:
+def lowest_scored(logit: Array, count: int, candidates: int) -> Array:
     """Which points [n] are among the `count` lowest of their `candidates`, in turn; those left over are not.
 
     Of fewer points than candidates the same share, one at least.

@@ -24,7 +24,7 @@ from gflow_core import (
     held_out,
     name_of,
 )
-from gflow_far.crowding import crowd, effective_number, lowest, partial_rank_correlation
+from gflow_far.crowding import crowd, effective_number, lowest_scored, partial_rank_correlation
 
 __all__ = ["Pull", "generator_gradient", "gradient_explosion", "measure"]
 
@@ -119,14 +119,14 @@ def gradient_explosion(
     delta: float | None,
     close: float,
     pairs: int,
-    lowest_of: tuple[int, int],
+    lowest: tuple[int, int],
     arrows: int,
     resolution: int,
 ) -> Result:
     """Scores over all fakes, close pairs and the rest; table `pairs`; figures `gradient` and `plane`.
 
     Of `samples` fakes those within `delta` of a real point are close, or without it the share `close` of them; the
-    `pairs` closest are listed. `lowest_of`: how many of how many are called lowest, by the logit. The heat maps have
+    `pairs` closest are listed. `lowest`: how many of how many are called so, by the logit. The heat maps have
     `resolution` points along an axis, and `arrows` fakes an arrow.
     Gradient norms are those of eq. 5, per sample, in units of logit per unit of the data.
     """
@@ -177,7 +177,7 @@ def gradient_explosion(
         "far_gradient_median": _median(far),
         "close_far_ratio": float(np.median(near) / np.median(far)) if near.size and far.size and _median(far) else None,
         "spearman": float(spearmanr(pull.distance, norm).statistic) if varies else None,
-        **_crowding(subject, pull, real, lowest_of),
+        **_crowding(subject, pull, real, lowest),
     }
     return Result(
         scores=scores,
@@ -189,13 +189,13 @@ def gradient_explosion(
             "n_fake": samples,
             "close": close if delta is None else None,
             "delta": delta,
-            "lowest_of": list(lowest_of),
+            "lowest": list(lowest),
             "loss": name_of("loss", loss),
         },
     )
 
 
-def _crowding(subject: Subject, pull: Pull, real: Tensor, lowest_of: tuple[int, int]) -> dict[str, float | None]:
+def _crowding(subject: Subject, pull: Pull, real: Tensor, lowest: tuple[int, int]) -> dict[str, float | None]:
     """Scores of how the fakes share the real points, beside held-out points of the law; and of the lowest-scored."""
     from scipy.spatial import KDTree
 
@@ -205,7 +205,7 @@ def _crowding(subject: Subject, pull: Pull, real: Tensor, lowest_of: tuple[int, 
         x = part.load(subject.progress).x[: len(index)].double().numpy()
         _, other = KDTree(real.double().numpy()).query(x)
         index = index[: len(x)]
-    shared, chosen = crowd(pull.index), lowest(pull.d_y, *lowest_of)
+    shared, chosen = crowd(pull.index), lowest_scored(pull.d_y, *lowest)
 
     def beside(values: Array) -> float | None:
         """The mean over the lowest-scored over that of the others."""

@@ -283,7 +283,7 @@ class GradientExplosion:
     )
     pairs: int = option(20, doc="Closest pairs listed in pairs.csv and marked in the picture.", ge=1)
     lowest: int = option(16, doc="Fakes with the lowest scores that are looked at by themselves.", ge=1)
-    candidates: int = option(256, doc="Fakes of which these are the lowest.", ge=2)
+    lowest_of: int = option(256, doc="Fakes of which these are the lowest.", ge=2)
     arrows: int = option(300, doc="Fakes drawn with an arrow, at most.", ge=0)
     resolution: int = option(240, doc="Points along each axis of the heat maps.", unit="points", ge=10)
 
@@ -293,8 +293,8 @@ class GradientExplosion:
             yield "draws d(x) without labels; the discriminator reads labels"
         if getattr(getattr(spec.objective, "loss", None), "reads_real", False):
             yield "looks at one fake point at a time; the sampler's loss reads real points, too"
-        if self.lowest >= self.candidates:
-            yield f"lowest = {self.lowest} of candidates = {self.candidates} leaves none to compare with; take fewer"
+        if self.lowest >= self.lowest_of:
+            yield f"lowest = {self.lowest} of lowest_of = {self.lowest_of} leaves none to compare with; take fewer"
 
     def build(self) -> Callable[[Subject], Result]:
         from gflow_far.gradient_explosion import gradient_explosion
@@ -305,7 +305,7 @@ class GradientExplosion:
             delta=self.delta,
             close=self.close,
             pairs=self.pairs,
-            lowest_of=(self.lowest, self.candidates),
+            lowest=(self.lowest, self.lowest_of),
             arrows=self.arrows,
             resolution=self.resolution,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gflow_far.crowding import crowd, effective_number, lowest, partial_rank_correlation
+from gflow_far.crowding import crowd, effective_number, lowest_scored, partial_rank_correlation
 
 RANDOM = np.random.default_rng(0)
 
@@ -37,9 +37,9 @@ def test_partial_rank_correlation_is_that_of_residuals():
 
 def test_the_lowest_of_each_group():
     logit = RANDOM.normal(size=70)
-    chosen = lowest(logit, 2, 20)
+    chosen = lowest_scored(logit, 2, 20)
     for start in (0, 20, 40):
         assert set(np.flatnonzero(chosen[start : start + 20])) == set(np.argsort(logit[start : start + 20])[:2])
     assert not chosen[60:].any()
-    assert lowest(logit, 16, 256).sum() == round(16 * 70 / 256)
-    assert lowest(logit[:3], 1, 256).sum() == 1
+    assert lowest_scored(logit, 16, 256).sum() == round(16 * 70 / 256)
+    assert lowest_scored(logit[:3], 1, 256).sum() == 1

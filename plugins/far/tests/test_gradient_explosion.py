@@ -281,11 +281,11 @@ def test_crowds_and_the_lowest_are_told():
         def forward(self, x: Tensor) -> Tensor:
             return -4 * torch.exp(-(x - real[0].to(x.dtype)).square().sum(-1) / (2 * 0.05**2))
 
-    scores = run(make(fake, Down(), real), lowest=4, candidates=20).scores
+    scores = run(make(fake, Down(), real), lowest=4, lowest_of=20).scores
     assert scores["lowest_crowd"] > 1
     assert scores["crowding"] > 0.4
     with pytest.raises(AssertionError):
-        run(make(fake, Down(), real), lowest=20, candidates=20)
+        run(make(fake, Down(), real), lowest=20, lowest_of=20)
 
 
 def test_held_out_points_lie_at_more_real_ones():
