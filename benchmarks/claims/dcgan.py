@@ -350,7 +350,7 @@ def glance(panel: Axes, recorded: Recorded) -> bool:
         return False
     for y, values in enumerate(rows.values()):
         panel.plot(values, [y] * len(values), "o", color="#08519c" if y == 0 else "#d62728", alpha=0.8)
-    panel.set(title="DCGAN: digits after as many steps", xlabel="FD", xscale="log")
+    panel.set(title="DCGAN: digits, equal steps", xlabel="FD", xscale="log")
     panel.set(yticks=range(len(rows)), yticklabels=rows, ylim=(len(rows) - 0.5, -0.5))
     return True
 
