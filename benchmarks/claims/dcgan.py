@@ -355,6 +355,25 @@ def glance(panel: Axes, recorded: Recorded) -> bool:
     return True
 
 
+IN_SECTION_3 = "Section 3; notes, Section 3.1"
+BY_THE_GUIDELINES = {
+    "beta1_0.9": (
+        "Training is better with Adam's first momentum at 0.5 than at 0.9",
+        "Section 4; notes, Section 3.2",
+    ),
+    "no_batch_norm": ("Training is better with batch norm in both networks than without", IN_SECTION_3),
+    "norm_ends": (
+        "Training is better without batch norm on the sampler's output and the discriminator's input than with it",
+        f"{IN_SECTION_3}, say that it is unstable",
+    ),
+    "mean_head": ("A logit of the last maps' means slows training down", IN_SECTION_3),
+    "relu": ("Training is better with leaky ReLU in the discriminator than with ReLU", IN_SECTION_3),
+    "pooling": (
+        "Training is better with strides than with pooling in the discriminator and resizing in the sampler",
+        IN_SECTION_3,
+    ),
+}
+"""What goes against one of them: what is claimed of it, and where."""
 CLAIMS = [
     Claim(
         says="With 1,000 labels of SVHN an L2-SVM on the discriminator's features is the best",
@@ -423,41 +442,9 @@ CLAIMS = [
         rows=("gradients",),
         judge=towards("nonsaturating", -1),
     ),
-    Claim(
-        says="Training is better with Adam's first momentum at 0.5 than at 0.9",
-        where="Section 4; notes, Section 3.2",
-        rows=("digits/nonsaturating", "digits/beta1_0.9"),
-        judge=worse("beta1_0.9"),
-    ),
-    Claim(
-        says="Training is better with batch norm in both networks than without",
-        where="Section 3; notes, Section 3.1",
-        rows=("digits/nonsaturating", "digits/no_batch_norm"),
-        judge=worse("no_batch_norm"),
-    ),
-    Claim(
-        says="Training is better without batch norm on the sampler's output and the discriminator's input than with it",
-        where="Section 3; notes, Section 3.1, say that it is unstable",
-        rows=("digits/nonsaturating", "digits/norm_ends"),
-        judge=worse("norm_ends"),
-    ),
-    Claim(
-        says="A logit of the last maps' means slows training down",
-        where="Section 3; notes, Section 3.1",
-        rows=("digits/nonsaturating", "digits/mean_head"),
-        judge=worse("mean_head"),
-    ),
-    Claim(
-        says="Training is better with leaky ReLU in the discriminator than with ReLU",
-        where="Section 3; notes, Section 3.1",
-        rows=("digits/nonsaturating", "digits/relu"),
-        judge=worse("relu"),
-    ),
-    Claim(
-        says="Training is better with strides than with pooling in the discriminator and resizing in the sampler",
-        where="Section 3; notes, Section 3.1",
-        rows=("digits/nonsaturating", "digits/pooling"),
-        judge=worse("pooling"),
+    *(
+        Claim(says=says, where=where, rows=(DIGITS, f"digits/{name}"), judge=worse(name))
+        for name, (says, where) in BY_THE_GUIDELINES.items()
     ),
     Claim(
         says="A logit of the last maps' means makes training steadier",

@@ -478,15 +478,13 @@ def steadier(recorded: Recorded) -> Finding:
     return Finding("; ".join(told), judged(changes(pairs), -1))
 
 
-# Rows by data set: of the ring those at which few are counted, with R1 none, after 50,000 steps.
-CROWDED = {"gaussian": "plane/gaussian/{}", "ring8": "counted/{}", "grid25": "plane/grid25/{}"}
-BY_COUNT = {"far": "16_of_256", "r1": "0_of_256"}
-
-
 def crowded(method: str) -> dict[str, str]:
-    """Names of the rows, by data set."""
+    """Names of the rows, by data set: of the ring those at which few are counted, with R1 none, after 50,000 steps."""
+    count = {"far": 16, "r1": 0}[method]
     return {
-        data: name.format(BY_COUNT[method] if name.startswith("counted") else method) for data, name in CROWDED.items()
+        "gaussian": f"plane/gaussian/{method}",
+        "ring8": f"counted/{count}_of_256",
+        "grid25": f"plane/grid25/{method}",
     }
 
 

@@ -44,7 +44,7 @@ class Run:
         folder = path if isinstance(path, RunFolder) else RunFolder(Path(path))
         self.path = folder.path.absolute()
         self._given = folder.path
-        self.checkpoint = None if checkpoint is None else folder.checkpoint_name(str(checkpoint))
+        self.checkpoint = None if checkpoint is None else folder.checkpoint_name(_name(checkpoint))
 
     def __repr__(self) -> str:
         at = "" if self.checkpoint is None else f", checkpoint={self.checkpoint!r}"
@@ -163,7 +163,7 @@ class Run:
             return drawing.draw(
                 self._folder.path,
                 n,
-                self.checkpoint if checkpoint is None else str(checkpoint),
+                self.checkpoint if checkpoint is None else _name(checkpoint),
                 seed,
                 replica,
                 label,
@@ -193,8 +193,9 @@ class Run:
         """
         _check_processes(load(self._folder.recipe, overrides, begun=True).spec)
         with RunConsole(quiet) as console, around.workers(scheduler) as spread:
-            at = None if checkpoint is None else str(checkpoint)
-            folder = session.resume(self._folder.path, console, at, steps, tuple(overrides), spread, analyze)
+            folder = session.resume(
+                self._folder.path, console, _name(checkpoint), steps, tuple(overrides), spread, analyze
+            )
             console.done(folder.path)
         for network in ("sampler", "discriminator"):  # these were of the checkpoint before
             vars(self).pop(network, None)
@@ -225,7 +226,7 @@ class Run:
                 names,
                 tuple(overrides),
                 spread,
-                checkpoint=None if checkpoint is None else str(checkpoint),
+                checkpoint=_name(checkpoint),
                 every_checkpoint=every_checkpoint,
             )
         return Run(folder.path)
@@ -269,6 +270,11 @@ def load_run(path: Path | str, checkpoint: str | int | None = None) -> Run:
     Raises GflowError if it is no run, or has no such `checkpoint` (100, "000100", or "best", by `train.keep_best`).
     """
     return Run(path, checkpoint)
+
+
+def _name(checkpoint: str | int | None) -> str | None:
+    """What a checkpoint is asked for by: a number as its name."""
+    return None if checkpoint is None else str(checkpoint)
 
 
 def _check_processes(spec: Spec) -> None:

@@ -18,12 +18,10 @@ from gflow_core import (
     Nonsaturating,
     Result,
     Subject,
-    draw_labels,
     frozen,
-    label_pool,
 )
 from gflow_dcgan.batch_norm import batch_statistics
-from gflow_dcgan.value_function import finite
+from gflow_dcgan.value_function import finite, latents
 
 __all__ = ["LOSSES", "sampler_gradient"]
 
@@ -75,7 +73,7 @@ def _pulled(subject: Subject, samples: int, batch_size: int) -> _Pulled:
     sums = {name: [torch.zeros_like(weight) for weight in weights.values()] for name in LOSSES}
     logits = []
     with batch_statistics(sampler), batch_statistics(discriminator), frozen(discriminator):
-        for z, y in _latents(subject, samples, batch_size):
+        for z, y in _batches(subject, samples, batch_size):
             with torch.enable_grad():
                 with runtime.autocast():
                     given = (z,) if y is None else (z, y)
@@ -97,12 +95,9 @@ def _pulled(subject: Subject, samples: int, batch_size: int) -> _Pulled:
     return _Pulled(torch.cat(logits), gradients)
 
 
-def _latents(subject: Subject, samples: int, batch_size: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+def _batches(subject: Subject, samples: int, batch_size: int) -> Iterator[tuple[Tensor, Tensor | None]]:
     """z and labels that follow the data's on the device, in batches of about a size: none is left with one item."""
-    spec, streams = subject.spec, subject.streams
-    z, y = spec.sampler.latent.draw(samples, streams["latent"]), None
-    if spec.sampler.conditional:
-        y = draw_labels(label_pool(subject.data, spec.dataset.data_shape()), samples, streams["label"])
+    z, y = latents(subject, samples)
     for here in torch.arange(samples).tensor_split(max(1, samples // batch_size)):
         yield subject.runtime.to_device(z[here]), None if y is None else subject.runtime.to_device(y[here])
 

@@ -29,7 +29,7 @@ from gflow_core import (
 from gflow_dcgan.batch_norm import batch_statistics, goes_by_batches
 from gflow_dcgan.splits import not_trained_on
 
-__all__ = ["Judged", "estimate_density", "finite", "jensen_shannon", "value", "value_function"]
+__all__ = ["Judged", "estimate_density", "finite", "jensen_shannon", "latents", "value", "value_function"]
 
 COLOURS = {"held out": "#2166AC", "training": "0.15", "generated": "#D6392B"}
 
@@ -246,13 +246,19 @@ def _judge_data(subject: Subject, name: str, data: Source, real_samples: int, ba
     return Judged(name, True, logit, kept, together)
 
 
-def _judge_samples(subject: Subject, n: int, batch_size: int, together: int) -> Judged:
-    """Samples with the labels that they were made from, which follow the data's."""
+def latents(subject: Subject, n: int) -> tuple[Tensor, Tensor | None]:
+    """z [n, dim], and labels [n] or [n, k] that follow the data's, None where the sampler reads none; on the CPU."""
     spec, streams = subject.spec, subject.streams
-    assert subject.sampler is not None
     z, y = spec.sampler.latent.draw(n, streams["latent"]), None
     if spec.sampler.conditional:
         y = draw_labels(label_pool(subject.data, spec.dataset.data_shape()), n, streams["label"])
+    return z, y
+
+
+def _judge_samples(subject: Subject, n: int, batch_size: int, together: int) -> Judged:
+    """Samples with the labels that they were made from, which follow the data's."""
+    assert subject.sampler is not None
+    z, y = latents(subject, n)
     logits, kept = [], []
     pieces = _pieces(torch.arange(n), batch_size, together)
     for done, index in enumerate(pieces, 1):
