@@ -2,8 +2,10 @@
 
 # ------------------------------------------------------------------ runs and recipes, from Python
 
+from .export.sampler import export_sampler as export_sampler
 from .parts.loading import load as load, register as register
 from .recipes.recipe import Recipe as Recipe
+from .report import Page as Page, write_report as write_report
 from .runs.api import Run as Run, load_run as load_run, run as run
 from .runs.look import Look as Look, look as look
 from .runs.summary import Summary as Summary, summaries as summaries

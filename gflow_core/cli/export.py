@@ -20,18 +20,12 @@ __all__ = ["command"]
 @click.option("--license", "licence", metavar="TEXT", help='Of the model, for its card; "not stated" without.')
 def command(run: Path, to: Path, checkpoint: str | None, replica: int, onnx: bool, licence: str | None) -> None:
     """Write a run's sampler into a folder that others load without gflow, with a page that says how."""
-    from gflow_core.errors import GflowError, harmless
-
-    if not to.parent.is_dir():
-        raise GflowError(f"--to {to}: the folder {to.parent} does not exist")
-
-    from gflow_core.export.sampler import export
+    from gflow_core.errors import harmless
+    from gflow_core.export.sampler import export_sampler
     from gflow_core.parts.loading import of_run
-    from gflow_core.runs.drawing import Drawing
 
     with of_run(run) as said:
         for line in said:
             click.echo(harmless(line), err=True)
-        drawing = Drawing(run, checkpoint, replica=replica)
-    export(drawing, to, onnx=onnx, licence=licence)
+        export_sampler(run, to, checkpoint=checkpoint, replica=replica, onnx=onnx, licence=licence)
     click.echo(harmless(f"exported: {to}"))

@@ -29,7 +29,6 @@ __all__ = ["command"]
 _SCORES = 3  # in a run's line; --json has all
 _ALWAYS = 5  # columns; the others where a run has something to say there
 _WIDTH = 40  # of options and of a note in a run's line; --json has all
-_RUNS = Path("runs")  # where gflow run makes them
 
 
 @click.command("ls")
@@ -118,7 +117,7 @@ def _recipe(name: str, dist: str) -> dict[str, str]:
 
 
 def _list_runs(folders: tuple[Path, ...], as_json: bool) -> None:
-    found = [] if not folders and not _RUNS.is_dir() else summaries(*folders or (_RUNS,))
+    found = summaries(*folders)
     both = zip(found, differing(found), strict=True)
     if as_json:
         click.echo(json.dumps([_run(one, options) for one, options in both], indent=2, default=str))

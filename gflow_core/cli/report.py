@@ -32,11 +32,11 @@ def command(runs: tuple[Path, ...], out: Path | None, only: tuple[str, ...], sho
     gflow report runs/vgrow_ring8-sweep --out report
     """
     from gflow_core.errors import harmless
-    from gflow_core.report import report
+    from gflow_core.report import write_report
 
-    path, missing = report(runs, out, only)
-    for sentence in missing:
+    page = write_report(runs, out, only)
+    for sentence in page.missing:
         click.echo(harmless(f"note: {sentence}"), err=True)
-    click.echo(path)
+    click.echo(page.path)
     if show:
-        click.launch(str(path.resolve()))
+        click.launch(str(page.path.resolve()))

@@ -19,11 +19,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from gflow_core.errors import GflowError, own_words
+from gflow_core.errors import GflowError, for_people, own_words
 from gflow_core.export.pages import model_card, readme
 from gflow_core.files.weights import load_state, save_tensors
 from gflow_core.files.whole import beside
 from gflow_core.machine.runtime import Runtime
+from gflow_core.machine.streams import draws_kept
 from gflow_core.nn.portable import folded
 from gflow_core.nn.resample import DownConv, UpConv
 from gflow_core.parts.plugins import name_of
@@ -31,7 +32,7 @@ from gflow_core.runs.build import build_network
 from gflow_core.runs.drawing import Drawing
 from gflow_core.runs.manifest import versions
 
-__all__ = ["ARCHITECTURE", "CARD", "ONNX", "PROGRAM", "README", "WEIGHTS", "export"]
+__all__ = ["ARCHITECTURE", "CARD", "ONNX", "PROGRAM", "README", "WEIGHTS", "export_sampler"]
 
 PROGRAM = "sampler.pt2"
 """What torch.export made of it, for torch.export.load."""
@@ -51,15 +52,30 @@ Given = tuple[Tensor, ...]
 """(z [n, dim],), or (z, y) with labels y [n] or [n, k]."""
 
 
-def export(drawing: Drawing, folder: Path, *, onnx: bool = False, licence: str | None = None) -> None:
-    """Write a run's sampler into a new folder: README.md there says what is in it.
+@for_people
+@draws_kept()
+def export_sampler(
+    run: Path | str,
+    to: Path | str,
+    *,
+    checkpoint: str | int | None = None,
+    replica: int = 0,
+    onnx: bool = False,
+    licence: str | None = None,
+) -> Path:
+    """Write a run's sampler into a new folder `to`, from which others load it without gflow; its README.md says how.
 
-    In float32, on the CPU, in eval mode. The folder gets its name once each of program, weights and ONNX was read back
-    and gives the run's samples within the rounding of float32. Raises GflowError: a folder that is there, a sampler
-    that torch.export does not take, one that draws numbers of its own.
+    In float32, on the CPU, in eval mode. The folder gets its name once each of program, weights and, with `onnx`, ONNX
+    was read back and gives the run's samples within the rounding of float32. The model's card states the `licence`.
+    Raises GflowError: a folder that is there, a sampler that torch.export does not take, one that draws numbers of its
+    own; and for a `checkpoint` or a `replica` that the run does not have.
     """
+    folder = Path(to)
+    if not folder.parent.is_dir():
+        raise GflowError(f"{folder}: the folder {folder.parent} does not exist")
+    drawing = Drawing(Path(run), None if checkpoint is None else str(checkpoint), replica=replica)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise GflowError(f"--to {folder}: is there already; name another folder, or delete it")
+        raise GflowError(f"{folder}: is there already; name another folder, or delete it")
     network = _on_cpu(drawing.experiment.final_sampler)
     with _whole(folder) as aside:
         save_tensors({name: tensor.clone() for name, tensor in network.state_dict().items()}, aside / WEIGHTS)
@@ -78,6 +94,7 @@ def export(drawing: Drawing, folder: Path, *, onnx: bool = False, licence: str |
         (aside / ARCHITECTURE).write_text(json.dumps(_architecture(drawing), indent=2) + "\n", encoding="utf-8")
         (aside / README).write_text(readme(drawing, onnx), encoding="utf-8")
         (aside / CARD).write_text(model_card(drawing, licence), encoding="utf-8")
+    return folder
 
 
 @contextmanager
@@ -89,7 +106,7 @@ def _whole(folder: Path) -> Iterator[Path]:
         yield aside
         aside.rename(folder)
     except OSError as error:
-        raise GflowError(f"--to {folder}: cannot be written: {error.strerror or error}; name another folder") from error
+        raise GflowError(f"{folder}: cannot be written: {error.strerror or error}; name another folder") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -193,8 +210,8 @@ def _write_onnx(drawing: Drawing, program: torch.export.ExportedProgram, path: P
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise GflowError('--onnx: needs more packages; pip install "gflow-core[onnx]"') from error
-    with _refusing(drawing, "cannot be exported to ONNX; torch.onnx", "leave out --onnx"):
+        raise GflowError('ONNX needs more packages; pip install "gflow-core[onnx]"') from error
+    with _refusing(drawing, "cannot be exported to ONNX; torch.onnx", "leave ONNX out"):
         made = torch.onnx.export(program, dynamo=True, verbose=False)
     assert made is not None
     made.save(path, external_data=False)

@@ -22,7 +22,9 @@ from gflow_core.recipes.overrides import apply
 from gflow_core.recipes.shipped import find, shipped
 from gflow_core.recipes.structure import format_fault, structure
 from gflow_core.recipes.tree import (
+    ITSELF,
     OVERRIDE,
+    as_toml,
     failure,
     merge,
     origins_below,
@@ -40,7 +42,8 @@ __all__ = ["Recipe", "load", "located", "parse"]
 class Recipe:
     """A recipe as read: its merged table, where each value came from, and what it means."""
 
-    path: Path
+    path: Path | None
+    """Its file; None of one that was made of a dictionary."""
     table: Mapping[str, Any]
     origins: Mapping[Place, str]
     """("sampler", "channels") -> "recipes/x.toml" or "override sampler.channels=64"."""
@@ -51,6 +54,21 @@ class Recipe:
     def load(cls, path: Path | str, *overrides: str) -> Recipe:
         """The recipe in a file, with overrides such as "train.steps=200"; see the module's `load`."""
         return load(path, overrides)
+
+    @classmethod
+    @for_people
+    def of(cls, table: Mapping[str, Any], *overrides: str) -> Recipe:
+        """The recipe that a dictionary of tables is, as TOML has them: {"gflow": 1, "dataset": {"use": "ring"}, ...}.
+
+        Numbers of numpy count as Python's, tuples as lists, paths as text; what it `extends` counts from the working
+        folder. Raises RecipeError with every problem.
+        """
+        return _checked(None, _on_parents(as_toml(table), Path(ITSELF), ()), overrides, _plugins.plugins())
+
+    @property
+    def source(self) -> str:
+        """Where messages say that it comes from."""
+        return ITSELF if self.path is None else str(self.path)
 
     def dumps(self) -> str:
         """The resolved recipe as TOML, every default filled in."""
@@ -67,9 +85,16 @@ def load(
     """
     loaded = plugins if plugins is not None else _plugins.plugins()
     path = located(Path(path), loaded)
-    tree = _read(path, alone=begun)
+    return _checked(path, _read(path, alone=begun), overrides, loaded, begun=begun)
+
+
+def _checked(
+    path: Path | None, tree: dict[str, Any], overrides: Sequence[str], plugins: Plugins, *, begun: bool = False
+) -> Recipe:
+    """The recipe that a tree with its origins is, once overrides are applied."""
     for text in overrides:
-        apply(tree, text, loaded)
+        apply(tree, text, plugins)
+    itself = ITSELF if path is None else str(path)
     table = {key: to_value(node) for key, node in tree.items()}
     origins = dict(origins_of(tree))
 
@@ -79,12 +104,12 @@ def load(
             if found := origins_below(origins, place[:end]):
                 if place in (("sampler",), ("discriminator",)):  # what is wrong may be the data that it is to suit
                     found += [one for one in origins_below(origins, ("dataset",)) if one.startswith(OVERRIDE)]
-                base = found[0] if place[:end] in origins else str(path)
+                base = found[0] if place[:end] in origins else itself
                 changed = " and ".join(origin for origin in found if origin.startswith(OVERRIDE) and origin != base)
                 return found[0] if len(found) == 1 else f"{base} with {changed}" if changed else base
-        return str(path)
+        return itself
 
-    return Recipe(path, table, origins, structure(table, loaded, source, begun=begun))
+    return Recipe(path, table, origins, structure(table, plugins, source, begun=begun))
 
 
 def located(path: Path, plugins: Plugins) -> Path:
@@ -106,7 +131,12 @@ def located(path: Path, plugins: Plugins) -> Path:
 
 def _read(path: Path, children: tuple[Path, ...] = (), *, alone: bool = False) -> dict[str, Any]:
     """The file's tree on top of its parents', of which one that stands alone has none."""
-    table = parse(path)
+    return _on_parents(parse(path), path, children, alone=alone)
+
+
+def _on_parents(
+    table: dict[str, Any], path: Path, children: tuple[Path, ...], *, alone: bool = False
+) -> dict[str, Any]:
     if "gflow" in table and (message := format_fault(table["gflow"])):
         raise failure(path, message, ("gflow",))
     parent = table.pop("extends", None)

@@ -37,7 +37,7 @@ def settled(recipe: Recipe, items: int, a_step: int, *, begun: bool = False) -> 
         return value.steps(items, a_step) if isinstance(value, Span) else value
 
     table = whole(unstructure(recipe.spec, plugins()))
-    return attrs.evolve(recipe, spec=structure(table, plugins(), lambda _: str(recipe.path), begun=begun))
+    return attrs.evolve(recipe, spec=structure(table, plugins(), lambda _: recipe.source, begun=begun))
 
 
 def _spans(value: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str, Span]]:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import operator
+import os
 from collections.abc import Iterator, Mapping
-from typing import Any
+from datetime import date, time
+from numbers import Real
+from typing import Any, SupportsIndex
 
 import attrs
 
-from gflow_core.errors import Problem, RecipeError
+from gflow_core.errors import Problem, RecipeError, shown
+from gflow_core.files.reading import MAX_DEPTH
 from gflow_core.parts.spec import NETWORKS
 from gflow_core.recipes.words import Place, path_text
 
 __all__ = [
+    "ITSELF",
     "OVERRIDE",
     "Leaf",
     "Node",
+    "as_toml",
     "failure",
     "merge",
     "origins_below",
@@ -26,6 +33,10 @@ __all__ = [
 
 OVERRIDE = "override "
 """How the origin of a value begins that does not come from a file."""
+
+
+ITSELF = "recipe"
+"""The origin of what comes from no file: of a dictionary."""
 
 
 @attrs.frozen
@@ -42,6 +53,27 @@ Node = dict[str, Any] | Leaf
 def failure(source: object, message: str, path: Place = ()) -> RecipeError:
     """One problem, to be raised."""
     return RecipeError([Problem(path_text(path), message, str(source))])
+
+
+def as_toml(value: Any, place: Place = ()) -> Any:
+    """A value of Python as TOML would have it read. Raises RecipeError for one that TOML cannot write."""
+    if len(place) > MAX_DEPTH:
+        raise failure(ITSELF, f"more than {MAX_DEPTH} tables and lists in one another")
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise failure(ITSELF, f"{shown(key)} names nothing: names are text", place)
+        return {key: as_toml(one, (*place, key)) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_toml(one, (*place, i)) for i, one in enumerate(value)]
+    if isinstance(value, os.PathLike) and isinstance(os.fspath(value), str):
+        return os.fspath(value)
+    if isinstance(value, bool | int | float | str | date | time):
+        return value
+    if isinstance(value, Real):  # of numpy
+        return operator.index(value) if isinstance(value, SupportsIndex) else float(value)
+    mend = "leave it out" if value is None else "it holds numbers, text, true and false, lists and tables"
+    raise failure(ITSELF, f"{shown(value)} cannot stand in a recipe; {mend}", place)
 
 
 def to_node(value: Any, origin: str) -> Node:

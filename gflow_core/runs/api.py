@@ -87,6 +87,20 @@ class Run:
         files = sorted((self._folder.path / "analysis").glob("*/result.json"))
         return {file.parent.name: read_result(file) for file in files}
 
+    def history(self) -> dict[str, list[dict[str, Any]]]:
+        """What each analysis found at each step that it looked at, oldest first, by its name: results as above.
+
+        While training (`every`), at checkpoints that were analyzed later, and at the end, which counts of two at one
+        step. Raises GflowError where one is damaged.
+        """
+        found: dict[str, dict[int, dict[str, Any]]] = {}
+        for file in sorted((self._folder.path / "analysis").glob("*/*/result.json")):
+            if file.parent.name.isdecimal():  # and no replica's
+                found.setdefault(file.parent.parent.name, {})[int(file.parent.name)] = read_result(file)
+        for name, last in self.results().items():
+            found.setdefault(name, {})[last.get("step", 0)] = last
+        return {name: [found[name][step] for step in sorted(found[name])] for name in sorted(found)}
+
     def scores(self) -> dict[str, dict[str, float | int | str | None]]:
         """The scores of each analysis, by its name."""
         return {name: result["scores"] for name, result in self.results().items()}

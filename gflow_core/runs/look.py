@@ -82,7 +82,7 @@ def look(
         raise GflowError("overrides: the recipe is loaded already; give them to Recipe.load")
     spec = recipe.spec
     if spec.dataset is None:
-        raise GflowError(f"{recipe.path}: dataset: there is no [dataset] to look at")
+        raise GflowError(f"{recipe.source}: dataset: there is no [dataset] to look at")
     with blaming(spec), _said() as remarks:
         data = read_data(spec.dataset, progress)
         check_augmentations(spec, data.shape)

@@ -64,9 +64,9 @@ def run(
     if name is not None and is_first():
         check_free(runs, name)
     if recipe.spec.objective is None and not recipe.spec.analyze:
-        raise GflowError(f"{recipe.path}: nothing to do: it has neither an [objective] nor an [[analyze]] table")
+        raise GflowError(f"{recipe.source}: nothing to do: it has neither an [objective] nor an [[analyze]] table")
     if recipe.spec.objective is None and not analyze:
-        raise GflowError(f"{recipe.path}: it trains nothing, so without its analyses there is nothing to do")
+        raise GflowError(f"{recipe.source}: it trains nothing, so without its analyses there is nothing to do")
     _check_default()
     _check_extras(recipe.spec)
     check_memory(recipe.spec if analyze else attrs.evolve(recipe.spec, analyze=()))

@@ -76,10 +76,12 @@ class Summary:
 def summaries(*folders: Path | str) -> list[Summary]:
     """Every run in the folders, and in the folders there that are no runs themselves; newest first.
 
-    A folder that is a run is an only one. Raises GflowError where there is no such folder.
+    A folder that is a run is an only one; without any it is `runs`, which need not be there. Raises GflowError where
+    there is no such folder.
     """
     paths: dict[Path, None] = {}
-    for folder in map(Path, folders):
+    here = [Path("runs")] if not folders and Path("runs").is_dir() else []
+    for folder in here or map(Path, folders):
         if not folder.is_dir():
             raise GflowError(f"{folder}: no such folder; gflow run makes run folders under runs/")
         paths |= dict.fromkeys([folder] if _is_run(folder) else _runs_in(folder, deeper=True))

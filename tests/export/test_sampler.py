@@ -152,7 +152,7 @@ def test_nothing_is_overwritten_and_nothing_half_is_left(gflow, run, tmp_path, m
     assert "is there already" in gflow("export", run("plane"), "--to", tmp_path / "mine", code=2)
     monkeypatch.setattr(exporting, "model_card", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        exporting.export(Drawing(run("plane")), tmp_path / "out")
+        exporting.export_sampler(run("plane"), tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
@@ -188,8 +188,9 @@ def test_what_cannot_be_exported_is_refused_with_the_reason(run, tmp_path, monke
     dim = drawing.experiment.spec.sampler.latent.dim
     drawing.experiment.sampler = Odd(odd, dim)
     monkeypatch.setattr(exporting, "_rebuilt", lambda *_: drawing.experiment.sampler)
+    monkeypatch.setattr(exporting, "Drawing", lambda *_, **__: drawing)
     with pytest.raises(GflowError, match=told) as error:
-        exporting.export(drawing, tmp_path / "out")
+        exporting.export_sampler(drawing.path, tmp_path / "out")
     assert "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())
 
@@ -225,7 +226,7 @@ def test_a_disk_that_is_full_for_onnx_is_no_fault_of_the_sampler(gflow, run, tmp
     trained = run("plane")
     monkeypatch.setattr(torch.onnx.ONNXProgram, "save", full)
     said = gflow("export", trained, "--to", tmp_path / "out", "--onnx", code=2)
-    assert f"--to {tmp_path / 'out'}: cannot be written: No space left on device" in said
+    assert f"{tmp_path / 'out'}: cannot be written: No space left on device" in said
     assert not list(tmp_path.iterdir())
 
 

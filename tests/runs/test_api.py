@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 
 import gflow_core
-from gflow_core import Recipe, load_run, run
+from gflow_core import Page, Recipe, load_run, run
 from gflow_core.cli import main
 from gflow_core.errors import GflowError, RecipeError
 from gflow_core.runs.api import Run
@@ -74,6 +75,66 @@ def test_a_run_in_three_lines(plane, capsys):
         "done: runs/plane-s7-001",
         "samples: runs/plane-s7-001/samples/000002.png",
     ]
+
+
+def test_a_recipe_of_a_dictionary(plane, tmp_path):
+    """It is the file's, with numbers of numpy and tuples; what is wrong says where, and nobody's file."""
+    table = tomllib.loads(PLANE)
+    table["sampler"] = {"use": "vgrow.mlp", "widths": (np.int64(8), 8)}
+    table["optimizer"]["sampler"]["lr"] = np.float32(0.5)
+    recipe = Recipe.of(table, "train.steps=2")
+    file = Recipe.load(plane, "sampler.widths=[8, 8]", "optimizer.sampler.lr=0.5", "train.steps=2", "~sampler.width")
+    assert (recipe.path, recipe.spec) == (None, file.spec)
+    assert Recipe.of({"extends": plane}).spec == Recipe.load(plane).spec
+    done = run(recipe, quiet=True)
+    assert done.path.name == "recipe-s0-001"
+    assert done.manifest["recipe"] is None
+    assert (done.recipe.spec, [one.recipe for one in gflow_core.summaries()]) == (file.spec, ["recipe"])
+    for change, message in (
+        ({"train": {"stesp": 3}}, r'^recipe: train.stesp: unknown option; did you mean "steps"'),
+        ({"train": {"steps": None}}, r"^recipe: train.steps: None cannot stand in a recipe; leave it out$"),
+        ({"dataset": {"use": "ring", 3: 4}}, "^recipe: dataset: 3 names nothing: names are text$"),
+        (
+            {"analyze": [{"use": object}]},
+            r"^recipe: analyze\.0\.use: <class 'object'> cannot stand in a recipe; it holds",
+        ),
+        ({"extends": "nowhere.toml"}, "^recipe: extends: no such file: nowhere.toml"),
+    ):
+        with pytest.raises(RecipeError, match=message):
+            Recipe.of(table | change)
+    table["title"] = [table]  # goes round in a circle
+    with pytest.raises(RecipeError, match="tables and lists in one another"):
+        Recipe.of(table)
+    with pytest.raises(GflowError, match=r"recipe: nothing to do"):
+        run(Recipe.of({"gflow": 1}))
+
+
+def test_what_analyses_found_over_training(plane):
+    """While training, at a checkpoint looked at later, and at the end, which counts of two at one step."""
+    done = run(plane, "analyze.0.every=3", "train.steps=6", quiet=True).analyze(checkpoint=4, quiet=True)
+    found = done.history()["mode_coverage"]
+    assert [one["step"] for one in found] == [3, 4, 6]
+    assert found[-1] == done.results()["mode_coverage"]
+    assert all(one["scores"].keys() == found[-1]["scores"].keys() for one in found)
+    assert run(plane, quiet=True, analyze=False).history() == {}
+
+
+def test_pages_and_exports(finished, plane, tmp_path):
+    """What `gflow report` and `gflow export` write, from a run."""
+    done = load_run(finished)
+    page = gflow_core.write_report(done, tmp_path / "page")
+    assert page == Page(tmp_path / "page/report.html", missing=())
+    assert "mode_coverage" in Path(page).read_text()
+    both = gflow_core.write_report([done, run(plane, quiet=True)], only="mode_coverage")
+    assert both.path == Path("report/report.html")
+    to = gflow_core.export_sampler(done, tmp_path / "sampler", checkpoint=2, licence="CC0")
+    program = torch.export.load(to / "sampler.pt2").module()
+    z = done.recipe.spec.sampler.latent.draw(3, torch.Generator().manual_seed(0))
+    assert torch.allclose(program(z), load_run(finished, checkpoint=2).sampler(z), atol=1e-5)
+    with pytest.raises(GflowError, match="is there already; name another folder"):
+        gflow_core.export_sampler(done, to)
+    with pytest.raises(GflowError, match=r"the folder .*nowhere does not exist"):
+        gflow_core.export_sampler(done, tmp_path / "nowhere/sampler")
 
 
 def test_quiet_says_nothing(plane, capfd):
