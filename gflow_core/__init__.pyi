@@ -134,6 +134,11 @@ from .data.augmentations import (
     Translation as Translation,
 )
 from .nn.attention import SelfAttention as SelfAttention
+from .nn.batch_norm import (
+    batch_statistics as batch_statistics,
+    estimate_batch_norm as estimate_batch_norm,
+    goes_by_batches as goes_by_batches,
+)
 from .nn.conditional import (
     ConditionalBatchNorm2d as ConditionalBatchNorm2d,
     LabelledSequential as LabelledSequential,

@@ -110,17 +110,17 @@ class Runtime:
         return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
 
     @contextmanager
-    def products(self) -> Iterator[None]:
+    def products(self, tf32: bool | None = None) -> Iterator[None]:
         """On CUDA, float32 products and convolutions in TF32 within the block if the run asked for it, else in float32.
 
-        Torch by itself computes convolutions in TF32.
+        `tf32` says so in its place. Torch by itself computes convolutions in TF32.
         """
         if self.device.type != "cuda":
             yield
             return
         matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
         before = matmul.allow_tf32, cudnn.allow_tf32
-        matmul.allow_tf32 = cudnn.allow_tf32 = self.tf32
+        matmul.allow_tf32 = cudnn.allow_tf32 = self.tf32 if tf32 is None else tf32
         try:
             yield
         finally:

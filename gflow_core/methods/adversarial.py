@@ -54,7 +54,8 @@ class Adversarial(GameRules):
     @property
     def log_ratio(self) -> bool:
         """Whether the logit that the discriminator learns is log p/q of data and samples."""
-        return getattr(self.loss, "log_ratio", False) and self.pack == 1
+        # Of augmented items it would be that of what augmentations make of them.
+        return getattr(self.loss, "log_ratio", False) and self.pack == 1 and not self.augment
 
     def judged_shape(self, data: DataShape) -> DataShape:
         """What the discriminator judges: `pack` items behind one another."""

@@ -146,9 +146,7 @@ class Coupled:
         x = x.detach().requires_grad_()
         along = x.new_zeros(())
         for ours, data in zip(self.features(x), theirs, strict=True):
-            variance = (
-                data.square().mean() - data.mean(0).square().mean()
-            )  # its mean over coordinates, quicker than var
+            variance = data.var(0, correction=0).mean()
             unit = (2 * variance).clamp(min=1e-12).sqrt()
             with torch.no_grad():
                 v = self._of_each(ours / unit, data / unit, done)

@@ -90,6 +90,8 @@ class ParticleFlow(FlowRules):
                 yield f"needs a [{name}]"
         if self.sampler == "none" and spec.sampler is not None:
             yield from self._check_cloud(spec.particles)
+            if spec.train is not None and spec.train.ema is not None:
+                yield 'sampler = "none" moves particles, and train.ema would average where they were; take it out'
         yield from spec.label_faults()
         if spec.train is not None and spec.train.batch_size > self.pool_size:
             yield f"pool_size = {self.pool_size} is smaller than train.batch_size = {spec.train.batch_size}"

@@ -142,36 +142,36 @@ class AdversarialObjective:
         """Discriminator update `number` (from 0). Real and generated items get a forward each, so that their batch
         statistics do not mix; where there are none (`itemwise`) one for both."""
         due = {name: one for name, one in self._penalties.items() if number % one.interval == 0}
-        latents = self._pieces.of_batch(self.latents(self.batch_size))
-        fakes = latents
-        if self._compiled is None:  # else the update makes them, as one function
-            fakes = [self._fakes(piece) for piece in latents]
         batch, true = self.real_batch()
         if self.rules.loss.reads_real:
             self._last = batch
+        # All is cut alike, so that an item meets the same one, and the same draws, in a piece as in the whole.
         reals = [self._packed(piece) for piece in self._pieces.of_batch(batch, true)]
-        true //= self._pieces.number * self.rules.pack
-        drawn_real, drawn_fake = self._drawn(), self._drawn()
+        latents = self._pieces.of_batch(self.latents(self.batch_size), true)
+        first = true // self.rules.pack
+        drawn_real, drawn_fake = self._drawn(first), self._drawn(first)
+        true = first // self._pieces.number
         scales = {name: at(one.weight, self._done) * one.interval for name, one in due.items()}
 
         def loss(
             real: Sequence[Tensor],
-            fake: Sequence[Tensor],
+            latents: Sequence[Tensor],
             drawn_real: Sequence[Tensor],
             drawn_fake: Sequence[Tensor],
             scales: Mapping[str, float],
             uniform: Callable[[], Tensor],
         ) -> tuple[Tensor, dict[str, Tensor]]:
-            fakes = Batch(*fake) if self._compiled is None else self._fakes(Batch(*fake))
-            return self._discriminator_loss(Batch(*real), fakes, true, drawn_real, drawn_fake, due, scales, uniform)
+            with torch.no_grad():
+                fake = self._made(Batch(*latents))
+            return self._discriminator_loss(Batch(*real), fake, true, drawn_real, drawn_fake, due, scales, uniform)
 
         given = [
             [*map(_tensors, pair), *drawn, scales]
             for pair, drawn in zip(
-                zip(reals, fakes, strict=True), zip(drawn_real, drawn_fake, strict=True), strict=True
+                zip(reals, latents, strict=True), zip(drawn_real, drawn_fake, strict=True), strict=True
             )
         ]
-        metrics = self._minimize("discriminator", (true, *due), loss, given)
+        metrics = self._minimize("discriminator", (true, *due), loss, given, first=first)
         return metrics | self._adapted(metrics["real_sign"]) if self._adaptive else metrics
 
     def _discriminator_loss(
@@ -253,10 +253,11 @@ class AdversarialObjective:
         loss: Loss,
         given: Sequence[Sequence[Any]],
         still: nn.Module | None = None,
+        first: int | None = None,
     ) -> dict[str, Tensor]:
         """One update of a network on loss(*given, uniform), a piece of the batch at a time; what was observed.
 
-        Of the network that stands `still` meanwhile nobody needs the gradients.
+        Of the network that stands `still` meanwhile nobody needs the gradients. Pieces are cut by the `first` items.
         """
         player = self.experiment.players[name]
         if self._compiled is not None:
@@ -269,7 +270,7 @@ class AdversarialObjective:
             if found is not None:
                 player.follow(found[0])
                 return found[1]
-        uniform = Shared(self._uniform, self._pieces)
+        uniform = Shared(self._uniform, self._pieces, first)
         seen: list[dict[str, Tensor]] = []
 
         def losses() -> Iterator[Tensor]:
@@ -297,10 +298,6 @@ class AdversarialObjective:
     def _made(self, z: Batch) -> Batch:
         return self._packed(self.generate(z))
 
-    @torch.no_grad()
-    def _fakes(self, z: Batch) -> Batch:
-        return self._made(z)
-
     def _packed(self, batch: Batch) -> Batch:
         """`pack` items as one: channels, or the dimensions of vectors, behind one another (Lin et al. 2018)."""
         pack = self.rules.pack
@@ -311,8 +308,8 @@ class AdversarialObjective:
         x = batch.x.unflatten(lead - 1, (-1, pack)).flatten(lead, lead + 1)
         return Batch(x, None)
 
-    def _drawn(self) -> list[list[Tensor]]:
-        """What augmentations draw for one batch: for each piece, a tensor an augmentation."""
+    def _drawn(self, first: int | None = None) -> list[list[Tensor]]:
+        """What augmentations draw for one batch: for each piece, cut by the `first` items, a tensor an augmentation."""
         n = self.batch_size // self.rules.pack
         whole = [
             self._here(lambda streams, one=one: self._draw(one, n, streams))  # type: ignore[misc]
@@ -320,7 +317,8 @@ class AdversarialObjective:
         ]
         for (i, one), state in zip(self._adaptive, self.state.augment, strict=True):
             whole[i] = one.decided(whole[i], state)
-        return [list(piece) for piece in zip(*map(self._pieces.of, whole), strict=True)] or [[]] * self._pieces.number
+        pieces = zip(*(self._pieces.of(one, first) for one in whole), strict=True)
+        return [list(piece) for piece in pieces] or [[]] * self._pieces.number
 
     def _draw(self, augmentation: Augmentation, n: int, streams: Streams) -> Tensor:
         return augmentation.draw(n, self._shape, streams["adversarial.augment"], self._done)

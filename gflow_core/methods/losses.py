@@ -108,7 +108,7 @@ class Monoflow(Nonsaturating):
             case "hellinger":
                 return -(d / 2).expm1().square()
             case "js":
-                return (d.exp() + 1) * (_softplus(d) - math.log(2)) - d * d.exp()
+                return d.exp() * (_softplus(-d) - math.log(2)) + _softplus(d) - math.log(2)
 
 
 @attrs.frozen

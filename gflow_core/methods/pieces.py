@@ -35,9 +35,15 @@ class Pieces:
     lead: int = 0
     """0, or 1 where replicas stand before it."""
 
-    def of(self, x: Tensor) -> list[Tensor]:
-        """Every piece of x, in order."""
-        return [x] if self.number == 1 else list(x.chunk(self.number, self.lead))
+    def of(self, x: Tensor, first: int | None = None) -> list[Tensor]:
+        """Every piece of x, in order. Each has the same share of the `first` items, and of the others behind them."""
+        if self.number == 1:
+            return [x]
+        length = x.shape[self.lead]
+        if first is None or first == length:
+            return list(x.chunk(self.number, self.lead))
+        ahead, behind = (part.chunk(self.number, self.lead) for part in x.split([first, length - first], self.lead))
+        return [torch.cat(both, self.lead) for both in zip(ahead, behind, strict=True)]
 
     def share(self, loss: Tensor) -> Tensor:
         """What a piece's loss [...] adds to what is minimised: the sum over replicas, divided among the pieces."""
@@ -45,25 +51,16 @@ class Pieces:
         return total / self.number if self.number > 1 else total
 
     def of_batch(self, batch: Batch, first: int | None = None) -> list[Batch]:
-        """Every piece of a batch. Each has the same share of the `first` items, and of the others behind them."""
-        if self.number == 1:
-            return [batch]
-        labels = [None] * self.number if batch.y is None else self._both(batch.y, first)
-        return [Batch(x, y) for x, y in zip(self._both(batch.x, first), labels, strict=True)]
-
-    def _both(self, x: Tensor, first: int | None) -> list[Tensor]:
-        length = x.shape[self.lead]
-        if first is None or first == length:
-            return self.of(x)
-        ahead, behind = x.split([first, length - first], self.lead)
-        return [torch.cat(both, self.lead) for both in zip(self.of(ahead), self.of(behind), strict=True)]
+        """Every piece of a batch, cut as `of` cuts it."""
+        labels = [None] * self.number if batch.y is None else self.of(batch.y, first)
+        return [Batch(x, y) for x, y in zip(self.of(batch.x, first), labels, strict=True)]
 
 
 class Shared:
     """Draws for a whole batch that its pieces share: call k of every piece gives its part of draw k."""
 
-    def __init__(self, draw: Callable[[], Tensor], pieces: Pieces) -> None:
-        self._draw, self._pieces = draw, pieces
+    def __init__(self, draw: Callable[[], Tensor], pieces: Pieces, first: int | None = None) -> None:
+        self._draw, self._pieces, self._first = draw, pieces, first
         self._drawn: list[list[Tensor]] = []
 
     def of_piece(self, index: int) -> Callable[[], Tensor]:
@@ -73,7 +70,7 @@ class Shared:
         def draw() -> Tensor:
             call = next(calls)
             if call == len(self._drawn):
-                self._drawn.append(self._pieces.of(self._draw()))
+                self._drawn.append(self._pieces.of(self._draw(), self._first))
             return self._drawn[call][index]
 
         return draw

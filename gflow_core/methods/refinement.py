@@ -78,7 +78,8 @@ def refinement_faults(spec: Spec) -> Iterator[str]:
     elif not getattr(spec.objective, "log_ratio", False):
         yield (
             "takes the discriminator's logit for the log ratio of data to samples, and this objective teaches it "
-            "another number; the losses nonsaturating and minimax teach it that, of items one by one that are all real"
+            "another number; the losses nonsaturating and minimax teach it that, of items one by one, as they "
+            "are, that are all real"
         )
     latent = getattr(spec.sampler, "latent", None)
     if spec.particles is not None:

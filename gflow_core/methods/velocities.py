@@ -42,6 +42,8 @@ class BatchVelocity:
     """
 
     players: ClassVar[tuple[str, ...]] = ()
+    compares: ClassVar[bool] = False
+    """Whether a particle is compared with others of its class, so that there must be one."""
 
     data_size: int | None = option(
         None, doc="Items of the data that each move compares the pool with; as many as the pool has by default.", ge=1
@@ -74,6 +76,9 @@ class BatchVelocity:
             )
         if classes and self.data_size and self.data_size % classes:
             yield f"velocity: data_size = {self.data_size} does not divide into classes = {classes}"
+        if self.compares and getattr(rules, "pool_size", 2) // (classes or 1) < 2:
+            of_each = f", for each of classes = {classes}" if classes else ""
+            yield f"velocity: a particle is compared with others; pool_size must be 2 at least{of_each}"
         if self.encoder is not None:
             if not getattr(self.encoder, "smooth", False):
                 yield f"velocity: the encoder {name_of('encoder', self.encoder)} has no gradient (smooth)"
@@ -128,16 +133,12 @@ class Mmd(BatchVelocity):
     """
 
     cite: ClassVar[tuple[str, ...]] = ("arbel2019maximum",)
+    compares: ClassVar[bool] = True
 
     bandwidth: Number = option(1.0, doc="Width of the Gaussian kernel, in units of the data.", gt=0)
     noise: Number = option(
         0.0, doc="Standard deviation of what is added to particles where the gradient is taken.", ge=0
     )
-
-    def check(self, spec: Spec) -> Iterable[str]:
-        yield from super().check(spec)
-        if getattr(spec.objective, "pool_size", 2) < 2:
-            yield "velocity: a particle is compared with others; pool_size must be 2 at least"
 
     def of(self, x: Tensor, y: Tensor, normal: Callable[[int, int], Tensor], done: int) -> Tensor:
         double, noise = 2 * at(self.bandwidth, done) ** 2, at(self.noise, done)

@@ -55,7 +55,7 @@ Given = tuple[Tensor, Tensor | None]
 def sample(sampler: nn.Module, runtime: Runtime, given: Given) -> Tensor:
     """The sampler's items [B, *shape] at one piece, on the device, in z's type. Its mode is the caller's."""
     here = [runtime.to_device(t) for t in given if t is not None]
-    with runtime.autocast():
+    with runtime.products(), runtime.autocast():
         x: Tensor = sampler(*here)
     return x.to(given[0].dtype)
 

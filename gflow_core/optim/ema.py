@@ -8,12 +8,12 @@ from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from gflow_core.nn.batch_norm import batch_norms, estimate_batch_norm
 from gflow_core.parts.contracts import at
 from gflow_core.parts.spec import Ema as EmaOptions
 
-__all__ = ["Ema", "decay_at", "estimate_batch_norm", "has_batch_norm"]
+__all__ = ["Ema", "decay_at"]
 
 
 def decay_at(options: EmaOptions, step: int, batch_size: int) -> float:
@@ -35,9 +35,10 @@ def decay_at(options: EmaOptions, step: int, batch_size: int) -> float:
 
 
 class Ema:
-    """theta' <- decay theta' + (1 - decay) theta after every step; buffers as `buffers` says.
+    """theta' <- decay theta' + (1 - decay) theta after every step; statistics of batch norm as `buffers` says.
 
-    Until step `start` the average is a copy of the weights themselves, so that it can always be used.
+    Other buffers, such as the vectors of spectral norm, belong to the weights of the step, and are copied. Until step
+    `start` the average is a copy of the weights themselves, so that it can always be used.
     """
 
     def __init__(self, module: nn.Module, options: EmaOptions, batch_size: int = 1) -> None:
@@ -47,6 +48,12 @@ class Ema:
             self.module = deepcopy(module).eval()
         for parameter in self.module.parameters():  # and it has no requires_grad_
             parameter.requires_grad_(False)
+        norms = batch_norms(self.module)
+        self._statistics = {
+            name
+            for name, buffer in self.module.named_buffers()
+            if any(buffer is running for norm in norms for running in (norm.running_mean, norm.running_var))
+        }
 
     @torch.no_grad()
     def update(self, module: nn.Module, step: int) -> None:
@@ -58,38 +65,18 @@ class Ema:
             torch._foreach_copy_(average, now)
         else:
             torch._foreach_lerp_(average, now, 1 - kept)
-        for mine, theirs in zip(self.module.buffers(), module.buffers(), strict=True):
-            if self.options.buffers == "average" and mine.is_floating_point():
-                mine.lerp_(theirs, 1 - kept)
-            elif self.options.buffers != "reestimate" or step <= self.options.start:
+        own = set() if step <= self.options.start else self._statistics
+        for (name, mine), theirs in zip(self.module.named_buffers(), module.buffers(), strict=True):
+            if name not in own or self.options.buffers == "copy":
                 mine.copy_(theirs)
+            elif self.options.buffers == "average":
+                mine.lerp_(theirs, 1 - kept)
 
     @property
     def estimates(self) -> bool:
         """Whether its statistics of batch norm are its own, to be taken by `estimate`."""
-        return self.options.buffers == "reestimate" and has_batch_norm(self.module)
+        return self.options.buffers == "reestimate" and bool(self._statistics)
 
     def estimate(self, batches: Iterable[tuple[Tensor, ...]]) -> None:
         """Take the statistics of batch norm over what the averaged network makes of these batches, all alike."""
         estimate_batch_norm(self.module, batches)
-
-
-def has_batch_norm(module: nn.Module) -> bool:
-    """Whether there are statistics to estimate."""
-    return any(isinstance(one, _BatchNorm) for one in module.modules())
-
-
-@torch.no_grad()
-def estimate_batch_norm(module: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> None:
-    """The statistics of batch norm of a module in eval mode become the mean over these batches, all alike."""
-    norms = [one for one in module.modules() if isinstance(one, _BatchNorm)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # the plain mean over batches
-        norm.train()
-    for batch in batches:
-        module(*batch)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-        norm.eval()

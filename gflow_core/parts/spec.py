@@ -83,8 +83,8 @@ class Train:
     )
     tf32: bool = option(
         False,
-        doc="Compute training's float32 products and convolutions on CUDA in TF32, of 10 bits: several times as fast. "
-        "Other devices have none, and ignore it.",
+        doc="Compute float32 products and convolutions of training and sampling on CUDA in TF32, of 10 bits, "
+        "which is several times as fast. Other devices have none, and ignore it.",
     )
     deterministic: bool = option(
         False, doc="Ask torch for deterministic kernels (bit-exact resuming on CUDA needs it)."

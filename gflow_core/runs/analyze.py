@@ -17,7 +17,7 @@ from torch import nn
 from gflow_core.errors import GflowError, Interrupted
 from gflow_core.machine.streams import derive, seeded
 from gflow_core.machine.untouched import untouched
-from gflow_core.optim.ema import has_batch_norm
+from gflow_core.nn.batch_norm import batch_norms
 from gflow_core.optim.player import evaluating
 from gflow_core.parts.analysis import Map, Result, Subject
 from gflow_core.parts.nouns import Progress, no_progress
@@ -86,7 +86,7 @@ def looking(experiment: Experiment, name: str, step: int, batch_norm: str = "eva
         for network in (sampler, experiment.discriminator):
             if network is not None:
                 stack.enter_context(evaluating(network))
-        if sampler is None or not has_batch_norm(sampler):
+        if sampler is None or not batch_norms(sampler):
             batch_norm = "eval"
         elif batch_norm == "standing":
             sampler = standing(experiment, sampler, step)
@@ -94,6 +94,7 @@ def looking(experiment: Experiment, name: str, step: int, batch_norm: str = "eva
         stack.enter_context(seeded(derive(streams.seed, "global")))
         stack.enter_context(untouched())
         stack.enter_context(own_style())
+        stack.enter_context(experiment.runtime.products(tf32=False))
         yield Subject(
             spec=experiment.spec,
             runtime=experiment.runtime,

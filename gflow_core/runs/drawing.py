@@ -15,10 +15,10 @@ from gflow_core.errors import GflowError
 from gflow_core.machine.runtime import choose_device
 from gflow_core.machine.streams import Streams
 from gflow_core.methods.refinement import Refined, Refinement, numbered, refinement_faults
+from gflow_core.nn.batch_norm import batch_norms
 from gflow_core.nn.labels import label_rows, parse_label
 from gflow_core.nn.portable import Portable
 from gflow_core.nn.sampling import CHUNK, Given, by_label, draw_given, label_pool, made_of
-from gflow_core.optim.ema import has_batch_norm
 from gflow_core.optim.player import evaluating
 from gflow_core.parts.analysis import Map
 from gflow_core.parts.loading import check_loaded
@@ -123,7 +123,7 @@ class Drawing:
         """The sampler's batch norm gets standing statistics, the same ones for every seed of samples."""
         experiment, module = self.experiment, self.experiment.final_sampler
         assert module is not None
-        if not has_batch_norm(module):
+        if not batch_norms(module):
             raise GflowError(f"--batch-norm standing: the sampler of {self.path} has no batch norm; leave it out")
         if experiment.spec.sampler.conditional and experiment.spec.dataset is not None:
             experiment.data = read_data(experiment.spec.dataset)

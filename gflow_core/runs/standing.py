@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from gflow_core.machine.streams import Streams
+from gflow_core.nn.batch_norm import estimate_batch_norm
 from gflow_core.nn.sampling import draw_labels, label_pool
-from gflow_core.optim.ema import estimate_batch_norm
 from gflow_core.parts.spec import Train
 from gflow_core.parts.training import Experiment
 
@@ -24,7 +24,7 @@ def standing(experiment: Experiment, sampler: nn.Module, step: int) -> nn.Module
     with torch.no_grad():
         copy = deepcopy(sampler)
     size = (experiment.spec.train or Train()).batch_size
-    with experiment.runtime.autocast():
+    with experiment.runtime.products(), experiment.runtime.autocast():
         estimate_batch_norm(copy, latent_batches(experiment, experiment.streams.fork(f"standing.{step}"), size))
     return copy
 

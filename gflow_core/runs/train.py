@@ -83,6 +83,7 @@ def train(experiment: Experiment, events: Events, *, done: int = 0) -> int:
                         if recent:
                             _log(experiment, events, step - 1, recent)
                         _check_state(experiment, step)
+                        _estimate(experiment, step - 1)
                         events.save(step - 1, event)
                         where = f"step {step} ({event.name} {event.done} of {event.total})"
                         raise Interrupted(f"stopped in {where}, and saved")
@@ -190,5 +191,5 @@ def _estimate(experiment: Experiment, step: int) -> None:
     average = experiment.ema
     if not isinstance(average, Ema) or not average.estimates:
         return
-    with experiment.runtime.autocast():
+    with experiment.runtime.products(), experiment.runtime.autocast():
         average.estimate(latent_batches(experiment, experiment.streams.fork(f"ema.{step}"), average.batch_size))

@@ -75,10 +75,21 @@ def settled(x: Tensor, y: Tensor, limits: Limits, entries: int = 1 << 23) -> Ite
         near = torch.zeros_like(low, dtype=torch.bool)
         for first, last in limits(rows, low, high):
             near |= (low <= last) & (high >= first)
-        for pairs in near.nonzero().split(max(1, min(entries, 1 << 16) // d)):
-            i, j = pairs.unbind(1)
-            low[i, j] = measured(piece.index_select(0, i), y.index_select(0, j.to(y.device)))
+        i, j = near.nonzero().unbind(1)
+        low[i, j] = _of_pairs(piece, y, i, j, max(1, min(entries, 1 << 16) // d))
         yield low
+
+
+def _of_pairs(x: Tensor, y: Tensor, i: Tensor, j: Tensor, at_once: int) -> Tensor:
+    """`measured` of rows i [k] of x and j [k] of y, so many at once; of equal pairs, which collapse makes many, one."""
+    back = None
+    if len(i) > len(x) + len(y):
+        (x, of_x), (y, of_y) = (torch.unique(rows, dim=0, return_inverse=True) for rows in (x, y))
+        pairs, back = torch.unique(of_x[i] * len(y) + of_y.to(i.device)[j], return_inverse=True)
+        i, j = pairs // len(y), pairs % len(y)
+    both = zip(i.split(at_once), j.to(y.device).split(at_once), strict=True)
+    found = torch.cat([measured(x.index_select(0, one), y.index_select(0, other)) for one, other in both])
+    return found if back is None else found[back]
 
 
 def nearest(x: Tensor, pieces: Iterable[Tensor]) -> tuple[Tensor, Tensor, Tensor]:

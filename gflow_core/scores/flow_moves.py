@@ -17,6 +17,7 @@ from torch import Tensor
 from gflow_core.data.feed import Feed
 from gflow_core.methods.fields import Everywhere, Field, FlowState, clamp_bounds
 from gflow_core.methods.flow import ParticleFlow
+from gflow_core.nn.batch_norm import unsynchronised
 from gflow_core.optim.freezing import freeze
 from gflow_core.optim.player import evaluating, make_player
 from gflow_core.parts.analysis import Result, Subject
@@ -137,7 +138,7 @@ def _beside(subject: Subject, rules: ParticleFlow) -> Experiment:
         spec=spec, runtime=alone, streams=subject.streams, data=subject.data, feed=feed, sampler=subject.sampler
     )
     for name in rules.velocity.players:
-        module = copy.deepcopy(getattr(subject, name))
+        module = unsynchronised(copy.deepcopy(getattr(subject, name)))
         setattr(experiment, name, module)
         still = freeze(module, spec.networks[name].freeze, f"{name}.freeze")
         player = make_player(module, spec.optimizer[name], alone, clip=train.clip, still=still)

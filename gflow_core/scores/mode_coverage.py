@@ -39,7 +39,7 @@ class ModeCoverage:
     mode is captured if at least one such sample lies at it. Perfect samples of a Gaussian do not score 1 but
     1 - exp(-threshold^2 / 2), .9889 at 3, so the share of the real points is reported beside the samples'. One sample
     captures a mode; KL(samples || data) between the modes of those of high quality, in nats, says whether each has its
-    share. Of n perfect ones it is about (modes - 1) / 2n, `kl_data_chance`.
+    share. Of n perfect ones, beside m real points, it is about (modes - 1) (1 / n + 1 / m) / 2, `kl_data_chance`.
 
     Images are in the mode that the encoder's classifier sees, channel by channel (Metz et al. 2017), and
     KL(samples || uniform), in nats, says how evenly they fill the modes. Of n perfect samples it is about
@@ -128,7 +128,7 @@ def mode_coverage(subject: Subject, *, samples: int, threshold: float) -> Result
             "high_quality_share": share,
             "high_quality_share_real": share_real,
             "kl_data": kl_between(counts, counts_real),
-            "kl_data_chance": (len(counts) - 1) / (2 * int(counts.sum())) if captured.any() else None,
+            "kl_data_chance": _chance(counts, counts_real),
             "threshold": threshold,
         },
         tables={"modes": rows},
@@ -140,6 +140,12 @@ def mode_coverage(subject: Subject, *, samples: int, threshold: float) -> Result
             "threshold_std": threshold,
         },
     )
+
+
+def _chance(counts: Tensor, counts_real: Tensor) -> float | None:
+    """About what `kl_between` is of two samples of one law: half of chi-squared's mean; None where one is empty."""
+    n, m = int(counts.sum()), int(counts_real.sum())
+    return (len(counts) - 1) / 2 * (1 / n + 1 / m) if n and m else None
 
 
 def _draw(n: int, subject: Subject) -> Tensor:

@@ -18,6 +18,9 @@ def test_tf32_is_taken_as_asked_while_a_step_is_computed(tf32):
     before = flags()
     with pytest.raises(KeyError), Runtime(torch.device("cuda"), tf32=tf32).products():
         assert flags() == (tf32, tf32)
+        with Runtime(torch.device("cuda"), tf32=tf32).products(tf32=False):
+            assert flags() == (False, False)
+        assert flags() == (tf32, tf32)
         raise KeyError
     assert flags() == before
 

@@ -129,6 +129,13 @@ PIECES = [
     ("objective.penalty=wgan_gp", "objective.loss=wasserstein", "objective.discriminator_steps=2"),
     ("objective.use=far.fake_as_real", "objective.fake_as_real=8", "objective.candidates=30"),
     ("objective.use=far.fake_as_real", "objective.fake_as_real=8", "objective.candidates=30", "objective.penalty=r1"),
+    ("objective.use=far.fake_as_real", "objective.fake_as_real=8", "objective.candidates=30", RELATIVISTIC[0]),
+    (
+        "objective.use=far.fake_as_real",
+        "objective.fake_as_real=8",
+        "objective.candidates=30",
+        "objective.penalty=interpolation",
+    ),
     ("objective.pack=2",),
     ("objective.use=vgrow.flow", "objective.pool_size=56", "objective.inner_loops=2", "objective.projection_passes=2"),
 ]

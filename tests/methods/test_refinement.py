@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
+import attrs
 import pytest
 import torch
 from torch import nn
 
+from gflow_core.data.augmentations import Flip
 from gflow_core.errors import GflowError
 from gflow_core.machine.runtime import Runtime
 from gflow_core.methods.refinement import FACTORS, Refined, Refinement, numbered, refine, refinement_faults
@@ -119,6 +121,9 @@ def test_what_cannot_be_refined_is_said(tmp_path):
     assert faults() == faults("objective.loss=minimax") == []
     assert faults("objective={ use = 'vgrow.flow', pool_size = 8 }") == []
     assert faults("objective={ use = 'far.fake_as_real', fake_as_real = 0 }") == []
+    spec = load(tmp_path / "game.toml").spec
+    augmented = attrs.evolve(spec, objective=attrs.evolve(spec.objective, augment=(Flip(),)))
+    assert ["another number" in fault for fault in refinement_faults(augmented)] == [True]
     for words in (
         ["objective.loss=hinge"],
         ["objective.loss=least_squares"],

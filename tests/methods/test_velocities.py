@@ -370,6 +370,13 @@ def test_what_cannot_flow_is_refused():
         assert fault in " ".join(spec.objective.check(spec))
     spec = attrs.evolve(labelled, objective=Flow(velocity=Mmd(data_size=3), pool_size=40, classes=2))
     assert "data_size = 3 does not divide into classes = 2" in " ".join(spec.objective.check(spec))
+    for each, fault in (
+        (1, ["velocity: a particle is compared with others; pool_size must be 2 at least, for each"]),
+        (2, []),
+    ):
+        rules = Flow(velocity=Mmd(), pool_size=3 * each, classes=3)
+        spec = attrs.evolve(labelled, objective=rules, train=Train(batch_size=3))
+        assert [message.partition(" of classes")[0] for message in rules.check(spec)] == fault
     spec = attrs.evolve(recipe(Mmd(encoder=Inception())), dataset=TINY["rgb"])
     assert "the encoder inception has no gradient" in " ".join(spec.objective.check(spec))
 

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 from gflow_core.machine.runtime import Runtime
 from gflow_core.optim.ema import Ema, decay_at
@@ -102,6 +103,22 @@ def test_a_half_life_may_follow_the_steps():
 
 def normed() -> nn.Sequential:
     return nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 2)).double()
+
+
+@pytest.mark.parametrize("buffers", ["copy", "average", "reestimate"])
+def test_what_is_no_statistic_goes_with_the_weights(buffers):
+    """The vectors of spectral norm are those of the step: else the averaged layer is divided by another's norm."""
+    module = nn.Sequential(spectral_norm(nn.Linear(6, 6)), nn.BatchNorm1d(6), nn.Linear(6, 2))
+    ema = Ema(module, Options(decay=0.5, buffers=buffers))
+    for step in range(1, 40):
+        with torch.no_grad():
+            module[0].parametrizations.weight.original.add_(torch.randn(6, 6))
+        module(torch.randn(8, 6))
+        ema.update(module, step)
+    statistics = {"1.running_mean", "1.running_var"}
+    theirs = dict(module.named_buffers())
+    same = {name for name, buffer in ema.module.named_buffers() if torch.equal(buffer, theirs[name])}
+    assert same == set(theirs) - (set() if buffers == "copy" else statistics)
 
 
 @pytest.mark.parametrize("buffers", ["copy", "average", "reestimate"])

@@ -267,7 +267,7 @@ def test_what_is_no_run_and_what_cannot_be_written(gflow, make, tmp_path):
     assert "no such run folder" in gflow(tmp_path / "none", code=2).stderr
     assert "not a run folder" in gflow(tmp_path, code=2).stderr
     (tmp_path / "taken").write_text("")
-    assert "--out" in gflow(make(), "--out", tmp_path / "taken" / "x", code=2).stderr
+    assert "choose another folder" in gflow(make(), "--out", tmp_path / "taken" / "x", code=2).stderr
     assert "no run has an analysis nothing (there are modes)" in gflow(make("b"), "--only", "nothing", code=2).stderr
 
 

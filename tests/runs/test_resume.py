@@ -104,6 +104,18 @@ def test_a_signal_saves_inside_the_step(number, images, gflow, signal_at, tmp_pa
     assert lines(run) == lines(tmp_path / "whole" / "images-s0-001")
 
 
+def test_what_is_saved_inside_a_step_has_estimated_statistics(images, gflow, signal_at, tmp_path):
+    """An average that takes its own has some, of the step before, wherever it is saved."""
+    words = ("train.ema.buffers=reestimate", "train.steps=3", "train.checkpoint_every=1")
+    signal_at(signal.SIGINT, 7)
+    gflow("run", images, *words, "--runs", tmp_path, code=130)
+    folder = tmp_path / "images-s0-001" / "checkpoints"
+    before, inside = (checkpoint.read(folder / name).parts["ema"] for name in ("000001", "000001-002"))
+    statistics = [name for name in inside if "running" in name]
+    assert statistics
+    assert all(torch.equal(inside[name], before[name]) for name in statistics)
+
+
 def test_resuming_twice_inside_one_step(plane, gflow, signal_at, tmp_path, weights):
     overrides = ("train.steps=1", "objective.inner_loops=20")
     gflow("run", plane, *overrides, "--runs", tmp_path / "whole")

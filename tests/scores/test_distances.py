@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gflow_core.scores import distances as scores
 from gflow_core.scores.distances import distances, measured, nearest, radii, settled
 from gflow_core.scores.prdc import prdc_scores
 from gflow_core.testing import OwnRounding
@@ -96,6 +97,20 @@ def test_what_is_measured_is_the_length_of_the_difference():
     x, y = torch.randn(2, 9, 70, generator=torch.Generator().manual_seed(0)) + 100
     assert torch.allclose(measured(x, y), (x.double() - y.double()).norm(dim=1), rtol=1e-12, atol=0)
     assert measured(x, x).tolist() == [0] * 9
+
+
+@pytest.mark.parametrize("kinds", [1, 3])
+def test_equal_pairs_are_measured_once(kinds, monkeypatch):
+    """Samples that collapsed are all near one another's limits: n^2 pairs, of a few rows."""
+    seen = []
+    monkeypatch.setattr(scores, "measured", lambda x, y: seen.append(len(x)) or measured(x, y))
+    rows = torch.randn(kinds, 40) + 30
+    x = rows[torch.arange(200) % kinds]
+    assert torch.equal(radii(x, 3), torch.zeros(200))
+    limit = measured(rows[:1], rows[-1:])
+    found = torch.cat(list(settled(x, x, lambda *_: [(limit, limit)])))
+    assert torch.equal(found <= limit, every(x, x) <= limit)
+    assert sum(seen) <= 4 * kinds * kinds
 
 
 def test_radii_leave_out_the_point_itself_but_not_its_double():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from scipy.stats import entropy
@@ -13,7 +14,7 @@ from gflow_core.machine.streams import Streams
 from gflow_core.nn.latents import Normal
 from gflow_core.parts.analysis import Subject
 from gflow_core.parts.spec import Spec
-from gflow_core.scores.mode_coverage import ModeCoverage, kl_between
+from gflow_core.scores.mode_coverage import ModeCoverage, _chance, kl_between
 
 
 class Part:
@@ -51,10 +52,16 @@ def test_perfect_samples_score_what_theory_says(dataset):
     assert abs(scores["high_quality_share"] - wanted) < 4 * math.sqrt(wanted * (1 - wanted) / 2500)
     assert abs(scores["high_quality_share_real"] - wanted) < 4 * math.sqrt(wanted * (1 - wanted) / 50_000)
     assert scores["threshold"] == 3.0
-    # 2 n KL is about chi-squared with modes - 1 degrees of freedom.
-    assert scores["kl_data_chance"] == pytest.approx((scores["modes_total"] - 1) / 5000, rel=0.02)
     assert scores["kl_data"] < 3 * scores["kl_data_chance"]
     assert result.manifest["n_fake"] == 2500
+
+
+@pytest.mark.parametrize("points", [500, 50_000])
+def test_chance_is_the_mean_of_perfect_samples_and_of_few_points(points):
+    generator, even = np.random.default_rng(0), np.full(25, 1 / 25)
+    draws = [[torch.from_numpy(generator.multinomial(n, even)) for n in (2500, points)] for _ in range(400)]
+    found = [kl_between(*pair) for pair in draws]
+    assert np.mean(found) == pytest.approx(_chance(*draws[0]), rel=0.1)
 
 
 def test_missing_modes_are_counted():

@@ -18,9 +18,9 @@ from gflow_core import (
     Nonsaturating,
     Result,
     Subject,
+    batch_statistics,
     frozen,
 )
-from gflow_dcgan.batch_norm import batch_statistics
 from gflow_dcgan.value_function import finite, latents
 
 __all__ = ["LOSSES", "sampler_gradient"]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import attrs
 from torch import Tensor, nn
 
-from gflow_core import Batch, Subject, build_network, derive
-from gflow_dcgan.batch_norm import calibrate
+from gflow_core import Subject, build_network, derive, estimate_batch_norm
 
 __all__ = ["calibrate_on_data", "untrained"]
 
@@ -36,4 +35,6 @@ def calibrate_on_data(network: nn.Module, subject: Subject, index: Tensor, batch
     batches = (data.batch(piece, runtime.device) for piece in pieces)
     labelled = subject.spec.discriminator.conditional
     with runtime.autocast():
-        calibrate(network, (batch if labelled else Batch(batch.x) for batch in batches))
+        estimate_batch_norm(
+            network, ((batch.x, batch.y) if labelled and batch.y is not None else (batch.x,) for batch in batches)
+        )

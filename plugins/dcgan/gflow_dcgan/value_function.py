@@ -20,13 +20,14 @@ from gflow_core import (
     Result,
     Source,
     Subject,
+    batch_statistics,
     draw_from,
     draw_labels,
+    goes_by_batches,
     label_pool,
     push,
     real_index,
 )
-from gflow_dcgan.batch_norm import batch_statistics, goes_by_batches
 from gflow_dcgan.splits import not_trained_on
 
 __all__ = ["Judged", "estimate_density", "finite", "jensen_shannon", "latents", "value", "value_function"]

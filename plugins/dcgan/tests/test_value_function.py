@@ -23,11 +23,11 @@ from gflow_core import (
     Spec,
     Streams,
     Subject,
+    batch_statistics,
     fingerprint,
     no_progress,
 )
 from gflow_core.data.parts import Gaussian, Mnist5k, Ring, Swissroll
-from gflow_dcgan.batch_norm import batch_statistics
 from gflow_dcgan.parts.judgement import ValueFunction
 from gflow_dcgan.value_function import Judged, estimate_density, jensen_shannon, value
 

@@ -38,6 +38,7 @@ class Field(BatchVelocity):
     """
 
     cite: ClassVar[tuple[str, ...]] = ("deng2026drifting",)
+    compares: ClassVar[bool] = True
 
     temperatures: tuple[float, ...] = option((0.02, 0.05, 0.2), doc="Every tau; their velocities are added.", gt=0)
     kernel: Literal["laplace", "gaussian"] = option(
@@ -80,8 +81,6 @@ class Field(BatchVelocity):
         yield from super().check(spec)
         if not self.temperatures:
             yield "velocity: temperatures is empty; it takes at least one"
-        if getattr(spec.objective, "pool_size", 2) < 2:
-            yield "velocity: a particle drifts away from others; pool_size must be 2 at least"
 
     def maps(self, experiment: Experiment) -> Callable[[Tensor], list[Tensor]] | None:
         if self.encoder != "self":
