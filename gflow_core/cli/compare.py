@@ -77,6 +77,7 @@ def plain(found: Comparison) -> dict[str, Any]:
             }
             for row in found.rows
         ],
+        "left_out": list(found.left_out),
     }
 
 
@@ -91,9 +92,10 @@ def _write_csv(found: Comparison, path: Path) -> None:
 
     with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["analyzer", "score", "group", "n", "mean", "std"])
+        writer.writerow(["analyzer", "score", "group", "n", "mean", "std", "values"])
         for row in found.rows:
             for cell, group in zip(row.cells, found.groups, strict=True):
                 mean = cell.mean if cell.mean is not None else " | ".join(dict.fromkeys(map(str, cell.values)))
                 group_name = group.name.replace("\n", " ")
-                writer.writerow([row.analyzer, row.score, group_name, len(cell.values), mean, cell.std])
+                values = " ".join(map(str, cell.values))
+                writer.writerow([row.analyzer, row.score, group_name, len(cell.values), mean, cell.std, values])

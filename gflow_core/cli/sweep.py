@@ -93,7 +93,7 @@ def _print_plan(standing: Sweep) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from gflow_core.errors import printable
+    from gflow_core.errors import harmless, printable
 
     axes = list(standing.runs[0].cell.axes)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
@@ -106,6 +106,8 @@ def _print_plan(standing: Sweep) -> None:
     if not console.is_terminal:
         console.width = 160
     console.print(table)
+    if standing.note:
+        click.echo(harmless(f"note: {standing.note}"), err=True)
 
 
 def _print_json(done: Sweep) -> None:

@@ -9,6 +9,7 @@ from gflow_core.errors import printable
 from gflow_core.nn.labels import class_list
 from gflow_core.parts.nouns import DataShape
 from gflow_core.parts.plugins import name_of
+from gflow_core.recipes.changes import changed_on_the_way
 from gflow_core.recipes.joined import joins
 from gflow_core.runs.api import Run
 from gflow_core.runs.drawing import Drawing
@@ -121,6 +122,7 @@ def model_card(drawing: Drawing, licence: str | None) -> str:
         "sampler": f"`{name_of('sampler', spec.sampler)}`{_of(drawing)}",
         "seed": str(spec.seed),
         "began": str(manifest.get("created", "")),
+        "changed on the way": "; ".join(changed_on_the_way(manifest)),
         "trained on": ", ".join(str(manifest[key]) for key in ("device_name", "precision") if manifest.get(key)),
         "trained with": ", ".join(f"{name} {version}" for name, version in manifest.get("versions", {}).items()),
         "exported with": ", ".join(f"{name} {version}" for name, version in versions().items()),

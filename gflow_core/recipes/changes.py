@@ -11,7 +11,18 @@ from typing import Any
 from gflow_core.errors import GflowError, typed
 from gflow_core.files.run_folder import read_recipe
 
-__all__ = ["BEGAN", "changes", "check_recipe", "flat", "stated", "told_apart", "training", "value_text"]
+__all__ = [
+    "BEGAN",
+    "changed_on_the_way",
+    "changes",
+    "check_recipe",
+    "flat",
+    "stated",
+    "told_apart",
+    "trained_by",
+    "training",
+    "value_text",
+]
 
 BEGAN = "began_with"
 """Where a manifest keeps the table of the resolved recipe that training began with, or was last changed to."""
@@ -57,6 +68,33 @@ may [[analyze]] tables: each score's own manifest says what it depends on."""
 def training(table: Mapping[str, Any]) -> dict[str, Any]:
     """Dotted name -> value, of all in a resolved recipe that makes its run another than those of other recipes."""
     return {name: value for name, value in flat(table).items() if name not in _APART}
+
+
+def changed_on_the_way(manifest: Mapping[str, Any]) -> list[str]:
+    """`objective.divergence=js from step 8`, for each override by which a run went on another way than it began.
+
+    One that changes what trains, and that came after steps; more steps are no other way.
+    """
+    found = []
+    for again in manifest.get("resumed", []):
+        step = int(str(again.get("checkpoint", "0")).partition("-")[0] or 0)
+        for override in again.get("overrides", []):
+            name = str(override).removeprefix("~").partition("=")[0].strip()
+            if str(again["checkpoint"]).strip("0") and name.partition(".")[0] != "analyze":
+                found += [f"{override} from step {step}"] if name not in {*_APART, "train.steps"} else []
+    return found
+
+
+def trained_by(table: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """`training` of what a run was trained by: its manifest tells, also where recipe.toml was edited since.
+
+    A run that did not train so from the beginning has `changed` besides: it is none of that recipe's.
+    """
+    began = manifest.get(BEGAN)
+    changed = changed_on_the_way(manifest)
+    return training(began if isinstance(began, Mapping) else table) | (
+        {"changed": "; ".join(changed)} if changed else {}
+    )
 
 
 def told_apart(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -282,6 +282,8 @@ def comparison_page(runs: Sequence[Run], only: Sequence[str] = ()) -> tuple[str,
     try:
         found, left_out = comparable([run.path for run in runs], only)
         groups = {_unique(group.name, i): [paths[path] for path in group.runs] for i, group in enumerate(found.groups)}
+        compared = {path for group in found.groups for path in group.runs}
+        groups |= {_unique(run.name, i): [run] for i, run in enumerate(runs) if str(run.path) not in compared}
     except (GflowError, TypeError, AttributeError) as error:
         if not isinstance(error, GflowError) and all(run.recipe is not None for run in runs):
             raise  # only what is TOML but no recipe may fail so
@@ -298,7 +300,8 @@ def comparison_page(runs: Sequence[Run], only: Sequence[str] = ()) -> tuple[str,
         count=count,
         now=datetime.now(UTC),
         runs=runs,
-        groups=[(i, name, members) for i, (name, members) in enumerate(groups.items())],
+        groups=(grouped := [(i, name, members) for i, (name, members) in enumerate(groups.items())]),
+        scored=grouped[: len(found.groups)] if found is not None else [],
         duration=_duration,
         rows=_rows(found) if found is not None else {},
         left_out=left_out,

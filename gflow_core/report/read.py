@@ -16,7 +16,7 @@ from gflow_core.files.inside import check_inside, is_plain
 from gflow_core.files.reading import number, read_bytes
 from gflow_core.files.run_folder import checkpoint_names, parse_metrics, read_manifest, read_recipe, read_result
 from gflow_core.parts.foreign import own
-from gflow_core.recipes.changes import BEGAN, changes, value_text
+from gflow_core.recipes.changes import BEGAN, changed_on_the_way, changes, value_text
 from gflow_core.recipes.files import changed_files
 from gflow_core.recipes.recipe import Recipe, load
 from gflow_core.runs.summary import Summary, summary
@@ -161,6 +161,7 @@ def read(path: Path) -> Run:
             f"{name} was {value_text(began)} when the run began, and is {value_text(now)} in recipe.toml."
             for name, (began, now) in changes(before, table).items()
         ]
+    missing += [f"Not one recipe all the way: {how}." for how in changed_on_the_way(manifest)]
     try:
         missing += changed_files(manifest)
     except GflowError as error:

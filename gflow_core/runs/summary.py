@@ -25,7 +25,7 @@ from gflow_core.files.run_folder import (
     read_recipe,
     read_result,
 )
-from gflow_core.recipes.changes import told_apart, training
+from gflow_core.recipes.changes import told_apart, trained_by
 from gflow_core.runs.best import Best, best_of, goal_of
 
 __all__ = ["Summary", "differing", "duration", "runs_of", "summaries", "summary"]
@@ -117,12 +117,12 @@ def summary(path: Path) -> Summary:
         about |= _origin(manifest)
         table = read_recipe(path)
         train = table.get("train", {})
-        about |= {"title": table.get("title", ""), "seed": train.get("seed", 0), "options": training(table)}
+        about |= {"title": table.get("title", ""), "seed": train.get("seed", 0), "options": trained_by(table, manifest)}
         about["steps"] = steps = train.get("steps", 0)
-        about["step"] = step = _saved(path)
         names = [str(one.get("name", one.get("use"))) for one in table.get("analyze", [])]
         if not all(map(is_plain, names)):
             raise GflowError("recipe.toml: the name of an analysis is no name of a folder")
+        about["step"] = step = _saved(path) or _looked_at(path, names)
         about["scores"] = {name: result["scores"] for name in names if (result := _result(path, name)) is not None}
         if (goal := goal_of(table)) is not None:
             about["best"] = best_of(path, goal)
@@ -194,6 +194,13 @@ def _saved(path: Path) -> int:
             raise GflowError(f"checkpoint {newest} has no checkpoint.json")
         newest = names[-1]  # the run may be training: it may have saved another, and deleted this one
     return 0
+
+
+def _looked_at(path: Path, names: Sequence[str]) -> int:
+    """Steps that were done where each analysis has looked at the end: the checkpoints may be deleted since."""
+    files = [path / "analysis" / name / "result.json" for name in names]
+    steps = [int(read_result(file).get("step", 0)) for file in files if file.is_file()]
+    return min(steps) if steps and len(steps) == len(names) else 0
 
 
 def _result(path: Path, name: str) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
@@ -14,8 +15,8 @@ import attrs
 from gflow_core.errors import GflowError, did_you_mean, for_people, harmless, typed
 from gflow_core.files.inside import check_inside
 from gflow_core.files.run_folder import read_manifest, read_recipe, read_result
-from gflow_core.recipes.changes import told_apart, training, value_text
-from gflow_core.runs.summary import runs_of
+from gflow_core.recipes.changes import told_apart, trained_by, value_text
+from gflow_core.runs.summary import runs_of, summary
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -82,6 +83,8 @@ class Comparison:
 
     groups: tuple[Group, ...]
     rows: tuple[Row, ...]
+    left_out: tuple[str, ...] = ()
+    """Runs of a folder that there is nothing to compare of, and why, a sentence each."""
 
     def __repr__(self) -> str:
         from rich.console import Console
@@ -114,13 +117,23 @@ class _Run:
 def compare(paths: Sequence[Path | str], only: Iterable[str] = ()) -> Comparison:
     """Tabulate the final scores of run folders. `only` names the analyzers that count; all by default.
 
-    A folder that is none but holds some, as a sweep's does, stands for these.
+    A folder that is none but holds some, as a sweep's does, stands for those of them that have results.
 
     Raises GflowError where a folder is no run or holds no results, where one recipe and seed is there twice, and
     where scores of one analyzer depend on different things (their manifests differ).
     """
     only = list(dict.fromkeys(only))
-    runs = [_read(path, only) for path in runs_of(map(Path, paths))]
+    runs, left_out = [], []
+    for given in map(Path, paths):
+        for path in runs_of([given]):
+            try:
+                runs.append(_read(path, only))
+            except GflowError as error:
+                if path == given:
+                    raise
+                left_out.append(str(error).partition("\n")[0])
+    if not runs:
+        raise GflowError("\n".join(left_out) or "there is no run to compare")
     known = list(dict.fromkeys(name for run in runs for name in run.names))
     names = only or known
     for name in names:
@@ -152,29 +165,39 @@ def compare(paths: Sequence[Path | str], only: Iterable[str] = ()) -> Comparison
             columns = ([found[seed].get(name, {}).get(score) for seed in sorted(found)] for found in seeds)
             cells = tuple(Cell(tuple(v for v in values if v is not None)) for values in columns)
             rows.append(Row(name, score, cells))
-    return Comparison(tuple(groups), tuple(rows))
+    return Comparison(tuple(groups), tuple(rows), tuple(left_out))
 
 
 def comparable(paths: Sequence[Path], only: Iterable[str] = ()) -> tuple[Comparison, list[str]]:
-    """`compare` of the analyses whose scores compare, and why each other one is left out.
+    """`compare` of the runs and analyses whose scores compare, and why each other one is left out.
 
     Raises GflowError as `compare` does, where nothing is left.
     """
+    having, left_out, seen = [], [], {}
+    for path in runs_of(paths):
+        try:
+            seen[path] = _read(path, ()).names
+            having.append(path)
+        except GflowError as error:
+            whole = error
+            left_out.append(str(error).partition("\n")[0])
+    if not having:
+        raise whole
     try:
-        return compare(paths, only), []
+        return compare(having, only), left_out
     except GflowError as error:
         whole = error
-    names = list(only) or dict.fromkeys(name for path in runs_of(paths) for name in _read(path, ()).names)
-    kept, left_out = [], []
+    names = list(only) or dict.fromkeys(name for one in seen.values() for name in one)
+    kept = []
     for name in names:
         try:
-            compare(paths, [name])
+            compare(having, [name])
             kept.append(name)
         except GflowError as error:
             left_out.append(str(error).partition("\n")[0])
     if not kept:
         raise whole
-    return compare(paths, kept), left_out
+    return compare(having, kept), left_out
 
 
 # ------------------------------------------------------------------ reading
@@ -188,7 +211,10 @@ def _read(path: Path, only: Sequence[str]) -> _Run:
     table = read_recipe(path)
     files = {file.parent.name: file for file in sorted(path.glob("analysis/*/result.json"))}
     if not files:
-        raise GflowError(f"{path}: holds no results yet; gflow analyze {typed(path)} makes them")
+        about = summary(path)
+        if about.state in ("trained", "analyzed"):
+            raise GflowError(f"{path}: holds no results yet; gflow analyze {typed(path)} makes them")
+        raise GflowError(f"{path}: holds no results yet: it is {about.state}, {about.step} of {about.steps} steps")
     tables = table.get("analyze", [])
     order = [analysis.get("name", analysis.get("use")) for analysis in tables]
     uses = {name: analysis.get("use") for name, analysis in zip(order, tables, strict=True)}
@@ -210,11 +236,12 @@ def _read(path: Path, only: Sequence[str]) -> _Run:
             scores.setdefault(one["seed"], {})[name] = one["scores"]
     manifests = {name: {"analyzer": uses.get(name, name), **result["manifest"]} for name, result in found.items()}
     steps = {name: int(result.get("step", 0)) for name, result in found.items()}
+    manifest = read_manifest(path)
     whole = table.get("train", {}).get("steps", 0)
     if any(step < whole for step in steps.values()):
-        ended = read_manifest(path).get("ended", {}).get("step")  # where it should, as runs of other seeds do elsewhere
+        ended = manifest.get("ended", {}).get("step")  # where it should, as runs of other seeds do elsewhere
         steps = {name: whole if step == ended else step for name, step in steps.items()}
-    return _Run(path, str(table.get("title", "")), training(table), names, manifests, steps, scores)
+    return _Run(path, str(table.get("title", "")), trained_by(table, manifest), names, manifests, steps, scores)
 
 
 # ------------------------------------------------------------------ what must agree
@@ -285,6 +312,9 @@ WIDTH = 160
 """Columns where there is no terminal."""
 
 
+_NAMES, _BETWEEN, _NARROW = 40, 3, 14  # columns of analyzer and score, between two groups, and of a group at least
+
+
 def print_table(found: Comparison, console: Console) -> None:
     """A column a group, a row a score."""
     from rich.box import SIMPLE_HEAD
@@ -297,8 +327,10 @@ def print_table(found: Comparison, console: Console) -> None:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("analyzer", overflow="fold")
     table.add_column("score", overflow="fold")
+    room = max((console.width - _NAMES) // len(found.groups) - _BETWEEN, _NARROW)
     for group in found.groups:
-        table.add_column(f"{safe(group.name)}\nn={len(group.seeds)}", justify="right", overflow="fold")
+        name = "\n".join(_in_lines(line, room) for line in group.name.split("\n"))
+        table.add_column(f"{safe(name)}\nn={len(group.seeds)}", justify="right", overflow="fold")
     before = ""
     for row in found.rows:
         if before and row.analyzer != before:
@@ -310,6 +342,18 @@ def print_table(found: Comparison, console: Console) -> None:
     console.print(table)
     if any(len(group.seeds) > 1 for group in found.groups):
         console.print("mean ± standard deviation over n seeds (n - 1 in the denominator)", markup=False)
+    for sentence in found.left_out:
+        console.print(f"left out: {harmless(sentence)}", markup=False, soft_wrap=True)
+
+
+def _in_lines(name: str, room: int) -> str:
+    """A dotted name and its value in lines that are no longer than there is room, broken where its parts end."""
+    lines = [""]
+    for part in re.split(r"(?<=[.=])", name):
+        if lines[-1] and len(lines[-1] + part) > room:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
 
 
 def _cell(cell: Cell, n: int) -> str:

@@ -27,8 +27,8 @@ from gflow_core.machine import cluster
 from gflow_core.machine.signals import listening
 from gflow_core.runs.summary import duration, summary
 from gflow_core.scores.compare import Comparison, comparable
-from gflow_core.sweeps.grid import Cell, cells
-from gflow_core.sweeps.work import FOLDER, Outcome, Task, hosts_of, look, number_of_threads, stop, task_of, work
+from gflow_core.sweeps.grid import Cell, alike, cells
+from gflow_core.sweeps.work import FOLDER, Outcome, Task, hosts_of, kin, look, number_of_threads, stop, task_of, work
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -88,7 +88,8 @@ class Sweep:
 
 def plan(recipe: Path | str, *words: str, runs: Path | str | None = None) -> Sweep:
     """The runs that `sweep` would see to, and how they stand. Writes nothing; raises as `sweep` does for its words."""
-    return _Driver(Path(recipe), words, runs).standing()
+    driver = _Driver(Path(recipe), words, runs)
+    return attrs.evolve(driver.standing(), note="\n".join(driver.notes()))
 
 
 @for_people
@@ -145,6 +146,9 @@ def _compared(done: Sweep) -> tuple[Comparison | None, str]:
         found, left_out = comparable(paths)
     except GflowError as error:
         return None, f"no comparison: {str(error).splitlines()[0]}"
+    if len(found.groups) == 1 and (cell := finished[0].cell).axes:  # of several settings one is there as yet
+        name = "\n".join(f"{axis}={value}" for axis, value in cell.axes.items() if axis != "seed")
+        found = attrs.evolve(found, groups=(attrs.evolve(found.groups[0], name=name or found.groups[0].name),))
     return found, f"left out of the comparison: {'; '.join(left_out)}" if left_out else ""
 
 
@@ -166,6 +170,8 @@ class _Driver:
         self._at: dict[int, str] = {}
         """The workers that they are at."""
         self._asked = 0
+        self._again: set[int] = set()
+        """Runs that another process had, and that are asked for once more in the end."""
 
     # -- how the runs stand
 
@@ -195,7 +201,22 @@ class _Driver:
         }
         states = [member.state for member in self.standing().runs]
         counts = ", ".join(f"{states.count(state)} {words[state]}" for state in words if state in states)
-        return f"{len(states)} run{'s' if len(states) > 1 else ''} in {self.runs}: {counts}"
+        said = f"{len(states)} run{'s' if len(states) > 1 else ''} in {self.runs}: {counts}"
+        return "\n".join([said, *(f"note: {note}" for note in self.notes())])
+
+    def notes(self) -> list[str]:
+        """What to know before runs are paid for, a sentence each."""
+        new = [task for task in self.tasks if self._member(task).state == "new"]
+        there = kin(self.runs, new)
+        if not there:
+            return alike(self.cells)
+        many = f" (and {len(there) - 1} more)" if len(there) > 1 else ""
+        first = next(iter(there.values()))
+        return [
+            *alike(self.cells),
+            f"{len(there)} of the new runs would train again what {first}{many} did, under another title or with other "
+            "analyses; gflow analyze makes analyses of runs that are there",
+        ]
 
     def label(self, task: Task) -> str:
         return self.cells[task.index].label or task.name
@@ -249,13 +270,17 @@ class _Driver:
         news: Queue[tuple[int, dict[str, Any] | None]] = Queue()
         client.subscribe_topic(self.id, lambda event: news.put((event[1]["index"], event[1])))
         futures: dict[int, Future[Any]] = {}
-        for task in self.waiting:
-            resources = {"GPU": task.devices} if task.devices else None
-            futures[task.index] = client.submit(
-                work, task, key=f"{self.id}-{task.index}", pure=False, resources=resources
-            )
-        for index, future in futures.items():
-            future.add_done_callback(partial(lambda index, _: news.put((index, None)), index))
+        busy: list[Task] = []
+
+        def submit(tasks: Sequence[Task]) -> None:
+            for task in tasks:
+                resources = {"GPU": task.devices} if task.devices else None
+                key = f"{self.id}-{task.index}{'-again' if task.patient else ''}"
+                futures[task.index] = client.submit(work, task, key=key, pure=False, resources=resources)
+            for task in tasks:
+                futures[task.index].add_done_callback(partial(lambda index, _: news.put((index, None)), task.index))
+
+        submit(self.waiting)
         begun: set[int] = set()
         shown = counted = time.monotonic()
         workers = True
@@ -274,7 +299,15 @@ class _Driver:
                         self._at[index] = event["worker"]
                         console.say(f"{self.label(self.tasks[index])}: {event['how']}")
                     elif event is None:
-                        self._ended(self.tasks[index], _outcome(futures.pop(index)), console)
+                        outcome = _outcome(futures.pop(index))
+                        if outcome.state == "busy" and index not in self._again:
+                            self._again.add(index)
+                            busy += [attrs.evolve(task, patient=True) for task in self.waiting if task.index == index]
+                        else:
+                            self._ended(self.tasks[index], outcome, console)
+                if busy and not (futures or asked):  # another sweep's, as a rule, which may have finished them by now
+                    submit(busy)
+                    busy = []
                 if time.monotonic() > counted + _COUNTING and client.status == "running":
                     there = client.nthreads()
                     counted, before, workers = time.monotonic(), workers, bool(there)
@@ -284,7 +317,7 @@ class _Driver:
                         console.say("no worker is left; waiting for another (Ctrl-C stops)")
                 if console.live and time.monotonic() > shown + 1.0:
                     shown = time.monotonic()
-                    console.show(self._steps(), len(self.tasks) - len(futures))
+                    console.show(self._steps(), len(self.tasks) - len(futures) - len(busy))
         self.found = look(self.runs, self.tasks)
         done = len(self.standing().of("finished"))
         how_far = f"{done} of {len(self.tasks)} runs are finished; the same command goes on"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,11 +13,13 @@ from typing import Any
 import attrs
 
 from gflow_core.errors import GflowError, Problem, RecipeError
+from gflow_core.files.reading import parse_toml
 from gflow_core.parts.spec import Spec
 from gflow_core.recipes import recipe as recipes
+from gflow_core.recipes.changes import training
 from gflow_core.recipes.writing import dumps
 
-__all__ = ["Cell", "cells", "split"]
+__all__ = ["Cell", "alike", "cells", "split"]
 
 MOST = 10_000
 """Runs of one sweep: more is a slip of the keyboard."""
@@ -73,6 +76,21 @@ def cells(path: Path, words: Sequence[str]) -> list[Cell]:
     _check_alike(found)
     _check_replicas(found)
     return found
+
+
+def alike(cells: Sequence[Cell]) -> list[str]:
+    """What to know of axes whose values train the same, a sentence each: their runs are no settings to compare."""
+    first: dict[str, Cell] = {}
+    axes: dict[str, str] = {}
+    for cell in cells:
+        trained = {**training(parse_toml(cell.text)), "train.seed": cell.spec.seed}
+        same = first.setdefault(json.dumps(trained, sort_keys=True, default=str), cell)
+        axes |= {axis: same.axes[axis] for axis, value in cell.axes.items() if value != same.axes[axis]}
+    return [
+        f"{axis.removesuffix('.use')} trains the same whatever it is, and a comparison takes one run of a recipe and "
+        f"seed; if a list was meant: '{axis.removesuffix('.use')}=[{json.dumps(value)}, ...]'"
+        for axis, value in axes.items()
+    ]
 
 
 def _name(axis: str, value: str, table: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -16,23 +17,24 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
 from gflow_core.errors import GflowError
 from gflow_core.files.inside import check_inside, not_through_a_link, unshare
 from gflow_core.files.locks import held
-from gflow_core.files.reading import MAX_BYTES, read_bytes
-from gflow_core.files.run_folder import WRITTEN, checkpoint_names, lock_of, read_manifest
+from gflow_core.files.reading import MAX_BYTES, parse_toml, read_bytes
+from gflow_core.files.run_folder import WRITTEN, checkpoint_names, lock_of, read_manifest, read_recipe
 from gflow_core.files.whole import written_aside
+from gflow_core.recipes.changes import trained_by, training
 from gflow_core.runs.summary import Summary, summary
 from gflow_core.sweeps.grid import Cell
 
 if TYPE_CHECKING:
     from distributed import Worker
 
-__all__ = ["Found", "Outcome", "Task", "Todo", "look", "stop", "task_of", "work"]
+__all__ = ["Found", "Outcome", "Task", "Todo", "kin", "look", "stop", "task_of", "work"]
 
 FOLDER = ".sweep"
 """In the sweep's folder: each run's recipe, under the name that the run is to have, and its log."""
@@ -58,7 +60,16 @@ class Found:
     @property
     def problem(self) -> str:
         """What there is to mend."""
-        return f"{self.summary.path}: {self.summary.problem}; mend or delete it" if self.todo == "mend" else ""
+        if self.todo != "mend":
+            return ""
+        if self.summary.state == "broken":
+            fault = self.summary.problem.removeprefix(f"{self.summary.path}/")
+            return f"{self.summary.path}: {fault}; mend it, or delete the run"
+        rest = ", ".join(self.lacking) or "the rest"
+        return (
+            f"{self.summary.path}: its checkpoints are gone, without which {rest} cannot be made; put them back, or "
+            "delete the run, which then begins again"
+        )
 
 
 @attrs.frozen
@@ -79,6 +90,8 @@ class Task:
     """GPUs that the run asks of the worker's resource GPU; None where it asks for none."""
     sweep: str
     """Names the sweep: the topic of its events, and what `stop` stops."""
+    patient: bool = False
+    """Whether it waits for another process that is at work on the run; the sweep asks so when all else is done."""
     hosts: Mapping[str, int] = attrs.field(factory=dict)
     """Host -> runs at once that all its workers together take."""
     threads: int | None = None
@@ -93,6 +106,11 @@ class Task:
     def recipe(self) -> Path:
         """The resolved recipe as a file."""
         return self.own / f"{self.name}.toml"
+
+    @property
+    def taken(self) -> Path:
+        """Says which sweep took the run in hand last."""
+        return self.own / "sweep.txt"
 
     @property
     def log(self) -> Path:
@@ -131,25 +149,56 @@ def look(runs: Path, tasks: Iterable[Task]) -> dict[int, Found]:
     for path in sorted(runs.iterdir()) if runs.is_dir() else ():
         with suppress(OSError, ValueError, GflowError):  # no run, or one that another process is just making
             text = read_bytes(path / "recipe.toml", MAX_BYTES).decode()
-            task = by_text.get(text) or by_text.get(read_manifest(path).get(WRITTEN, ""))
-            if task is not None:
+            manifest = read_manifest(path)
+            task = by_text.get(text) or by_text.get(manifest.get(WRITTEN, ""))
+            if task is not None and _trained_so(parse_toml(text), manifest):
                 one = _found(path, task)
                 found[task.index] = max(found.get(task.index, one), one, key=_distance)
     return found
 
 
+def kin(runs: Path, tasks: Iterable[Task]) -> dict[int, Path]:
+    """Index of a task -> a run in the folder `runs` that was trained as it would be; its analyses or title differ."""
+    trained = {_trains(parse_toml(task.text)): task.index for task in tasks}
+    found: dict[int, Path] = {}
+    for path in sorted(runs.iterdir()) if runs.is_dir() else ():
+        with suppress(OSError, ValueError, GflowError):
+            table = read_recipe(path)
+            if (index := trained.get(_trains(table))) is not None and _trained_so(table, read_manifest(path)):
+                found.setdefault(index, path)
+    return found
+
+
+def _trains(table: Mapping[str, Any]) -> str:
+    """What two recipes have in common that train the same from one seed."""
+    return json.dumps([training(table), table.get("train", {}).get("seed")], sort_keys=True, default=str)
+
+
+def _trained_so(table: Mapping[str, Any], manifest: Mapping[str, Any]) -> bool:
+    """Whether a run was trained by the recipe that it has now, all the way."""
+    return trained_by(table, manifest) == training(table)
+
+
 def _found(path: Path, task: Task) -> Found:
     about = summary(path)
     lacking = tuple(name for name in task.analyses if not (path / "analysis" / name / "result.json").is_file())
-    return Found(about, _todo(about, task.trains, lacking), lacking)
+    todo = _todo(about, task.trains, lacking)
+    if todo in ("run", "analyze") and any(path.glob("analysis/*/result.json")) and not _saved(path):
+        todo = "mend"  # it was finished once, and is worth more than a new one
+    return Found(about, todo, lacking)
 
 
 def _todo(about: Summary, trains: bool, lacking: tuple[str, ...]) -> Todo:
     if about.state in ("running", "broken"):
         return "wait" if about.state == "running" else "mend"
     if trains and about.state in ("stopped", "diverged"):
-        return "resume" if checkpoint_names(about.path / "checkpoints") else "run"
+        return "resume" if _saved(about.path) else "run"
     return "analyze" if lacking else "nothing"
+
+
+def _saved(path: Path) -> bool:
+    """Whether it has a checkpoint."""
+    return bool(checkpoint_names(path / "checkpoints"))
 
 
 def _distance(found: Found) -> tuple[int, int]:
@@ -168,7 +217,10 @@ _taken: set[str] = set()
 
 
 def work(task: Task) -> Outcome:
-    """Bring a run to its end, from wherever its folder is: called again after a lost worker, it resumes."""
+    """Bring a run to its end, from wherever its folder is: called again after a lost worker, it resumes.
+
+    Where another sweep has it, or somebody, "busy" at once: there may be other runs to do meanwhile.
+    """
     check_inside(task.runs, FOLDER)
     task.own.mkdir(parents=True, exist_ok=True)
     unshare(task.own)
@@ -178,11 +230,22 @@ def work(task: Task) -> Outcome:
         with suppress(BlockingIOError), held(task.log):
             found = look(task.runs, [task]).get(task.index)
             if found is None or found.todo != "wait":
+                task.taken.write_text(task.sweep, encoding="utf-8")
                 return _bring(task, found)
         if task.sweep in _stopped:
             return Outcome("stopped")
+        if not (task.patient or _is_ours(task)):
+            break
         time.sleep(0.5)
     return Outcome("busy", problem="another process is at work on it")
+
+
+def _is_ours(task: Task) -> bool:
+    """Whether this sweep had the run in hand before, on a worker that is lost: it is about to leave."""
+    try:
+        return task.taken.read_text(encoding="utf-8") == task.sweep
+    except OSError:
+        return False
 
 
 def _bring(task: Task, found: Found | None) -> Outcome:

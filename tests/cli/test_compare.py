@@ -66,6 +66,24 @@ def test_a_folder_of_runs_stands_for_them(make, tmp_path):
     assert "empty: not a run folder" in gflow("empty").stderr
 
 
+def test_of_a_folder_what_is_finished_is_compared_and_the_rest_named(make, tmp_path):
+    """While a sweep goes on, or after a trial diverged."""
+    run = make({"modes": scores(covered=8)}, seed=0)
+    make({}, seed=1)
+    assert columns("runs") == columns(run)
+    said = gflow("runs").stdout
+    assert "left out: runs/" in said
+    assert "holds no results yet: it is stopped, 0 of" in said
+    assert json.loads(gflow("runs", "--json").stdout)["left_out"]
+
+
+def test_long_names_break_where_their_parts_end(make):
+    kinds = [f"[optimizer.discriminator]\nuse = 'adam'\nlr = {k / 10}" for k in range(1, 8)]
+    said = gflow(*[make({"modes": scores(covered=1)}, options=kind) for kind in kinds]).stdout
+    words = set(said.partition("──")[0].split())
+    assert words == {"optimizer.", "discriminator.", *(f"lr={k / 10}" for k in range(1, 8)), "n=1", "analyzer", "score"}
+
+
 NONE = '{ use = "none" }'
 
 
@@ -156,6 +174,7 @@ def test_csv_has_a_line_a_score_and_group(make, tmp_path):
         "n": "2",
         "mean": "1.5",
         "std": str(0.5**0.5),
+        "values": "1 2",
     }
     assert [(line["score"], line["n"]) for line in lines] == [
         ("covered", "2"),
@@ -225,7 +244,7 @@ def test_what_is_no_run_or_has_no_results(make, tmp_path):
     for words, message in (
         (["runs/none"], "runs/none: no such run folder"),
         (["folder"], "folder: not a run folder (it has no recipe.toml)"),
-        ([empty], f"{empty}: holds no results yet; gflow analyze {empty}"),
+        ([empty], f"{empty}: holds no results yet: it is stopped, 0 of 5 steps"),
         ([good, "--only", "mods"], 'no run has results of mods; did you mean "modes"?'),
     ):
         result = gflow(*words)

@@ -36,7 +36,7 @@ def test_a_line_for_each_run(runs):
     head, *lines = gflow("ls", "runs").stdout.splitlines()
     assert head.split() == ["run", "seed", "steps", "state", "age", "scores"]
     broken, stopped = lines
-    assert stopped.split()[:4] == ["runs/ring-s0-001", "0", "0/4", "stopped"]
+    assert stopped.split()[:4] == ["runs/ring-s0-001", "0", "4/4", "analyzed"]
     assert stopped.endswith("sliced_w2 0.1235")
     assert broken.split()[0] == "runs/ring-s1-001"
     assert "broken" in broken
@@ -52,9 +52,9 @@ def test_json_has_everything(runs):
         "note": "",
         "options": {},
         "seed": 0,
-        "step": 0,
+        "step": 4,
         "steps": 4,
-        "state": "stopped",
+        "state": "analyzed",
         "problem": "",
         "created": "2026-01-02T00:00:00+00:00",
         "scores": {"two_sample": {"note": "text", "sliced_w2": 0.123456, "mmd2": 0.5}},

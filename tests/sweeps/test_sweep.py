@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,9 +29,11 @@ from gflow_core.errors import GflowError, RecipeError
 from gflow_core.files.locks import held
 from gflow_core.files.run_folder import lock_of, run_name
 from gflow_core.machine import cluster as workers_of
+from gflow_core.runs.summary import summary
+from gflow_core.scores.compare import compare
 from gflow_core.sweeps import Sweep, plan, sweep
 from gflow_core.sweeps.grid import cells, split
-from gflow_core.sweeps.work import Outcome, _devices, _reason, hosts_of, task_of
+from gflow_core.sweeps.work import Outcome, _devices, _reason, hosts_of, task_of, work
 
 PLANE = """
 gflow = 1
@@ -188,6 +191,83 @@ def test_a_run_is_known_by_its_recipe_and_the_further_folder_counts(plane):
     assert not (runs / ".sweep").exists()
 
 
+def test_a_finished_run_stays_without_its_checkpoints(plane):
+    """They are deleted where disks are full; what it found is worth more than a new run."""
+    done, lacking = (cell.text for cell in cells(plane, ["seeds=0:2", "analyze.1.use=losses"]))
+    runs = Path("runs/plane-sweep")
+    run = made(done, runs / "plane-s0-001", 0, analyzed=True)
+    (run / "analysis" / "losses").mkdir()
+    (run / "analysis" / "losses" / "result.json").write_text('{"step": 30, "scores": {}, "manifest": {}}')
+    made(lacking, runs / "plane-s1-001", 0, analyzed=True)
+    found = plan(plane, "seeds=0:2", "analyze.1.use=losses")
+    assert [member.state for member in found.runs] == ["finished", "failed"]
+    assert "its checkpoints are gone, without which losses cannot be made" in found.runs[1].problem
+    assert summary(run).state == "analyzed"
+    assert summary(run).step == 30
+
+
+def test_a_run_that_changed_on_the_way_is_none_of_either_recipe(plane):
+    """Eight steps of one rate and the rest of another are no run of the other, whatever recipe.toml says now."""
+    runs = Path("runs/plane-sweep")
+    for seed, cell in enumerate(cells(plane, ["seeds=0:4", f"{LR}=0.5"])):
+        run = made(cell.text, runs / f"plane-s{seed}-001", 30, analyzed=True)
+        resumed = [
+            [],
+            [{"checkpoint": "000008", "overrides": [f"{LR}=0.5"]}],
+            [{"checkpoint": "000008", "overrides": ["train.steps=30", "train.log_every=5", "analyze.0.samples=100"]}],
+            [{"checkpoint": "000000", "overrides": [f"{LR}=0.5"]}],
+        ][seed]
+        manifest = {"began_with": tomllib.loads(cell.text), "resumed": resumed}
+        (run / "manifest.json").write_text(json.dumps(manifest))
+    assert [run.state for run in plan(plane, "seeds=0:4", f"{LR}=0.5").runs] == ["finished", "new", *["finished"] * 2]
+    groups = compare([runs]).groups
+    assert [group.seeds for group in groups] == [(0, 2, 3), (1,)]
+    assert groups[1].options == {"changed": f"{LR}=0.5 from step 8"}
+    recipe = runs / "plane-s0-001" / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("lr = 0.5", "lr = 0.25"))
+    assert compare([runs]).groups[0].seeds == (0, 2, 3), "it was trained by what it began with"
+    assert [run.state for run in plan(plane, f"{LR}=0.25").runs] == ["new"]
+
+
+def test_axes_that_train_the_same_are_told(plane):
+    assert plan(plane, f"{LR}=1e-3,1e-4", "seeds=0:2").note == ""
+    note = plan(plane, "train.trackers=csv,tensorboard", f"{LR}=1e-3,1e-4", "seeds=0:2").note
+    assert note.startswith("train.trackers trains the same whatever it is")
+    assert """'train.trackers=["csv", ...]'""" in note
+    shown = CliRunner().invoke(main, ["sweep", "plane.toml", "train.log_every=5,10", "--dry-run"])
+    assert "note: train.log_every trains the same" in shown.stderr
+
+
+def test_runs_that_are_there_but_for_their_analyses_are_told(plane):
+    for seed, cell in enumerate(cells(plane, ["seeds=0:2"])):
+        made(cell.text, Path("runs/plane-sweep") / f"plane-s{seed}-001", 30, analyzed=True)
+    assert plan(plane, "seeds=0:2").note == ""
+    note = plan(plane, "seeds=0:3", "analyze.1.use=losses").note
+    assert note.startswith("2 of the new runs would train again what runs/plane-sweep/plane-s0-001 (and 1 more) did")
+    assert plan(plane, "seeds=0:2", f"{LR}=0.5").note == ""
+
+
+def test_a_run_that_another_sweep_has_is_left_for_the_end(plane, monkeypatch):
+    """The sweep's own worker that is lost leaves soon, and is waited for; another's need not be."""
+    monkeypatch.setattr(sys.modules["gflow_core.sweeps.work"], "_PATIENCE", 1.5)
+    (cell,) = cells(plane, ["train.steps=3"])
+    task = task_of(cell, 0, "plane", Path("runs"), "ours")
+    task.own.mkdir(parents=True)
+
+    def waited(task) -> float:
+        began = time.monotonic()
+        with held(task.log):
+            assert work(task).state == "busy"
+        return time.monotonic() - began
+
+    assert waited(task) < 1
+    assert waited(attrs.evolve(task, patient=True)) > 1.4
+    task.taken.write_text("theirs")
+    assert waited(task) < 1
+    task.taken.write_text("ours")
+    assert waited(task) > 1.4
+
+
 def test_a_run_in_epochs_is_known_by_its_manifest(plane):
     """Its recipe.toml has the steps; once they are changed, it is another run."""
     cell = cells(plane, ["train.steps=30 epochs", "seeds=0:1"])[0]
@@ -221,6 +301,9 @@ def test_finished_runs_need_no_cluster_and_no_torch(plane):
     assert "2 runs in runs/plane-sweep: 2 finished" in done.stdout
     assert "plane-s1-001" in done.stdout
     assert sweep(plane, "seeds=0:2", quiet=True).comparison is not None
+    made(cells(plane, [f"{LR}=1e-4"])[0].text, Path("runs/plane-sweep/plane-s0-002"), 30, analyzed=True)
+    (group,) = sweeps._compared(plan(plane, f"{LR}=1e-4,1e-2"))[0].groups
+    assert group.name == f"{LR}=1e-4", "of several settings one is finished"
 
 
 def test_jobs_and_an_existing_cluster_exclude_each_other(plane):
