@@ -28,7 +28,7 @@ __all__ = ["command"]
 
 _SCORES = 3  # in a run's line; --json has all
 _ALWAYS = 5  # columns; the others where a run has something to say there
-_WIDTH = 40  # of options and of a note in a run's line; --json has all
+_WIDTH = 40  # of options and of a note in a run's line on a terminal
 
 
 @click.command("ls")
@@ -160,7 +160,8 @@ def _line(one: Summary, options: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 3]}..."
+    """Cut where a person reads it; other programs have all."""
+    return text if len(text) <= _WIDTH or not sys.stdout.isatty() else f"{text[: _WIDTH - 3]}..."
 
 
 def _scores(one: Summary) -> str:

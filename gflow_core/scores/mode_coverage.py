@@ -129,7 +129,6 @@ def mode_coverage(subject: Subject, *, samples: int, threshold: float) -> Result
             "high_quality_share_real": share_real,
             "kl_data": kl_between(counts, counts_real),
             "kl_data_chance": _chance(counts, counts_real),
-            "threshold": threshold,
         },
         tables={"modes": rows},
         figures={"samples": _figure(fake, data.x, data.modes, captured, f"step {subject.step}", share)},
