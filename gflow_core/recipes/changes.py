@@ -77,11 +77,14 @@ def changed_on_the_way(manifest: Mapping[str, Any]) -> list[str]:
     """
     found = []
     for again in manifest.get("resumed", []):
-        step = int(str(again.get("checkpoint", "0")).partition("-")[0] or 0)
-        for override in again.get("overrides", []):
-            name = str(override).removeprefix("~").partition("=")[0].strip()
-            if str(again["checkpoint"]).strip("0") and name.partition(".")[0] != "analyze":
-                found += [f"{override} from step {step}"] if name not in {*_APART, "train.steps"} else []
+        checkpoint, overrides = again.get("checkpoint"), again.get("overrides")
+        if not isinstance(checkpoint, str) or not isinstance(overrides, list) or not checkpoint.strip("0"):
+            continue  # nothing was changed, or nothing trained before
+        step = checkpoint.partition("-")[0].lstrip("0") or "0"
+        for override in map(str, overrides):
+            name = override.removeprefix("~").partition("=")[0].strip()
+            if name not in {*_APART, "train.steps"} and name.partition(".")[0] != "analyze":
+                found.append(f"{override} from step {step}")
     return found
 
 
@@ -90,11 +93,9 @@ def trained_by(table: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[st
 
     A run that did not train so from the beginning has `changed` besides: it is none of that recipe's.
     """
-    began = manifest.get(BEGAN)
-    changed = changed_on_the_way(manifest)
-    return training(began if isinstance(began, Mapping) else table) | (
-        {"changed": "; ".join(changed)} if changed else {}
-    )
+    began, changed = manifest.get(BEGAN), changed_on_the_way(manifest)
+    found = training(began if isinstance(began, Mapping) else table)
+    return {**found, "changed": "; ".join(changed)} if changed else found
 
 
 def told_apart(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
