@@ -183,7 +183,7 @@ def _found(path: Path, task: Task) -> Found:
     about = summary(path)
     lacking = tuple(name for name in task.analyses if not (path / "analysis" / name / "result.json").is_file())
     todo = _todo(about, task.trains, lacking)
-    if todo in ("run", "analyze") and any(path.glob("analysis/*/result.json")) and not _saved(path):
+    if task.trains and todo in ("run", "analyze") and any(path.glob("analysis/*/result.json")) and not _saved(path):
         todo = "mend"  # it was finished once, and is worth more than a new one
     return Found(about, todo, lacking)
 

@@ -33,7 +33,7 @@ from gflow_core.runs.summary import summary
 from gflow_core.scores.compare import compare
 from gflow_core.sweeps import Sweep, plan, sweep
 from gflow_core.sweeps.grid import cells, split
-from gflow_core.sweeps.work import Outcome, _devices, _reason, hosts_of, task_of, work
+from gflow_core.sweeps.work import Outcome, _devices, _reason, hosts_of, look, task_of, work
 
 PLANE = """
 gflow = 1
@@ -204,6 +204,11 @@ def test_a_finished_run_stays_without_its_checkpoints(plane):
     assert "its checkpoints are gone, without which losses cannot be made" in found.runs[1].problem
     assert summary(run).state == "analyzed"
     assert summary(run).step == 30
+    (cell,) = cells(plane, ["train.steps=0", "analyze.1.use=losses"])  # what trains nothing has none to lose
+    looked = made(cell.text, runs / "looked", 0, analyzed=True)
+    task = attrs.evolve(task_of(cell, 0, "plane", runs, "x"), trains=False)
+    assert look(runs, [task])[0].summary.path == looked
+    assert look(runs, [task])[0].todo == "analyze"
 
 
 def test_a_run_that_changed_on_the_way_is_none_of_either_recipe(plane):
