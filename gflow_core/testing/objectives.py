@@ -17,7 +17,7 @@ from gflow_core.files.checkpoint import Checkpoint, pack, unpack
 from gflow_core.machine.streams import seeded
 from gflow_core.optim.optimizers import Adam
 from gflow_core.parts.nouns import DataShape
-from gflow_core.parts.spec import Spec, Train
+from gflow_core.parts.spec import NETWORKS, Spec, Train
 from gflow_core.parts.training import Experiment, Phase
 from gflow_core.recipes.defects import undeclared
 from gflow_core.runs.build import build
@@ -40,7 +40,6 @@ _RECIPES = (
     (TINY["grey-classes"], True),
 )
 """Data, and whether the networks read its labels."""
-PLAYERS = ("sampler", "discriminator")
 
 
 def check_objective(
@@ -71,7 +70,7 @@ def check_objective(
         said = "; ".join(faults) or said
         accepted += [] if faults else [spec]
     whole = tried[0]
-    for kind in ("dataset", *PLAYERS):
+    for kind in ("dataset", *NETWORKS):
         # A recipe that lacks a table is refused, or not; it must not break the check.
         lacking: Any = {kind: None}
         promises.asked(attrs.evolve(whole, **lacking), about=f"a recipe without [{kind}]")
