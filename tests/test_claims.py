@@ -117,6 +117,8 @@ def test_a_row_is_run_once_goes_on_and_is_recorded(claims, row, tmp_path, monkey
     assert (
         "was run with other words: objective.candidates=128" in main("--rows", "plane/far", "--record", row=other).err
     )
+    less = attrs.evolve(row, words=row.words[:-1])
+    assert f"was run with other words: {row.words[-1]}" in main("--rows", "plane/far", "--record", row=less).err
 
 
 def test_samples_of_the_plane_are_drawn_where_a_run_is(claims, row, tmp_path, capsys):
@@ -391,6 +393,27 @@ def test_samplers_that_have_not_learnt_are_not_of_comparable_quality(claims):
         scores = {name: {paper.DIGITS: (around(early), around(10.0))} for name in paper.DIVERGENCES}
         assert paper.comparable("demonstration")(made_up(claims, names, **scores)).verdict == verdict
         assert paper.steady("demonstration")(made_up(claims, names, **scores)).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("logd", "verdict"),
+    [([9.5, 10, 10.5], "confirmed"), ([3.0, 11, 40], "open"), ([30, 30.5, 31], "refuted")],
+)
+def test_quality_is_comparable_where_each_two_surely_are(claims, logd, verdict):
+    """A divergence that nobody can tell anything of does not hide between two that are alike."""
+    paper, names = claims.vgrow, [f"demonstration/{name}" for name in claims.vgrow.DIVERGENCES]
+    scores = {name: {paper.DIGITS: (around(100.0), [10.0, 10.2, 10.4])} for name in paper.DIVERGENCES}
+    scores["logd"] = {paper.DIGITS: (around(100.0), logd)}
+    assert paper.comparable("demonstration")(made_up(claims, names, **scores)).verdict == verdict
+
+
+def test_a_seed_without_a_p_value_is_no_seed_that_was_rejected(claims):
+    values = claims.ledger.Values
+    assert claims.rmt.largest(values([0.01, 0.02, 0.03])) == 0.03
+    assert claims.rmt.largest(values([0.01, 0.02, None], 2)) == 0.02, "one seed was not run yet"
+    for without in (values([0.01, None, None]), values([None, None]), values([])):
+        with pytest.raises(claims.ledger.TooFew):
+            claims.rmt.largest(without)
 
 
 @pytest.mark.parametrize(("early", "now", "verdict"), [(20, 10, "confirmed"), (5, 10, "refuted"), (10, 10, "open")])

@@ -441,7 +441,7 @@ def losses_on_the_ring(recorded: Recorded) -> Finding:
     off = {who: away(line, *(pulled(found, score) for found in rows)) for score, (who, line) in LINES.items()}
     found = differences(off.values())
     told = [
-        f"{who} {spread(far, 5)} off, R1 {spread(r1, 5)}: {one.told(5)}"
+        f"{who} {spread(far, 4)} off, R1 {spread(r1, 4)}: {one.told(4)}"
         for (who, (far, r1)), one in zip(off.items(), found, strict=True)
     ]
     return Finding("; ".join(told) + left_out(*rows), judged(found, -1))
@@ -473,7 +473,7 @@ def steadier(recorded: Recorded) -> Finding:
     for score, (who, _) in LINES.items():
         over = [[found(score, look) for look in found.looked(score)[len(found.looked(score)) // 2 :]] for found in rows]
         far, r1 = (Values([stdev(look.by_seed[seed] for look in looks) for seed in looks[0].seeds]) for looks in over)
-        told.append(f"{who} {spread(far, 5)}, R1 {spread(r1, 5)}")
+        told.append(f"{who} {spread(far, 4)}, R1 {spread(r1, 4)}")
         pairs.append((far, r1))
     return Finding("; ".join(told), judged(changes(pairs), -1))
 

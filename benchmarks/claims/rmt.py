@@ -23,7 +23,7 @@ from statistics import mean
 import attrs
 import numpy as np
 from drawing import plain
-from ledger import LEVEL, Claim, Finding, Found, Judge, Recorded, Verdict, spread
+from ledger import LEVEL, Claim, Finding, Found, Judge, Recorded, TooFew, Values, Verdict, spread
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
@@ -193,6 +193,13 @@ def verdict(yes: bool, no: bool) -> Verdict:
     return "confirmed" if yes else "refuted" if no else "open"
 
 
+def largest(p: Values) -> float:
+    """Of all seeds that were run. TooFew where one of them has none."""
+    if not p or len(p) < p.of:
+        raise TooFew("a seed has no p value")
+    return max(p)
+
+
 def near(own: Sequence[float], normal: Sequence[float]) -> list[bool]:
     """Whether features are about as far from their mixture as normal ones are from theirs, seed by seed."""
     return [ratio <= ABOUT for ratio in ratios(own, normal)]
@@ -225,7 +232,7 @@ def exactly_alike(pattern: str) -> Judge:
         told, worst = [], 0.0
         for name, found in gans(recorded, pattern).items():
             told.append(f"{name} {spread(found(SPECTRUM[3]), 3)} (chance {spread(found(SPECTRUM[4]), 3)})")
-            worst = max(worst, *found(SPECTRUM[5]))
+            worst = max(worst, largest(found(SPECTRUM[5])))
         text = f"KS from normal features: {', '.join(told)}; p at most {worst:.2g}"
         return Finding(text, verdict(False, worst <= LEVEL), "not rejected in every GAN")
 
@@ -239,7 +246,7 @@ def concentrated(recorded: Recorded) -> Finding:
         others = f"normal features {spread(found(NORMAL))}, Student's t {spread(found(HEAVY))}"
         moves = f"moves at most {spread(found(LIPSCHITZ), 1)} times as far as z"
         told.append(f"{name} {spread(found(TAIL))} ({others}; {moves})")
-        worst = max(worst, *found(TAIL_P))
+        worst = max(worst, largest(found(TAIL_P)))
     text = f"tails exp(-t^q) have q = {'; '.join(told)}; p at most {worst:.2g}"
     return Finding(text, verdict(False, worst <= LEVEL), "not rejected in every GAN")
 
@@ -251,7 +258,8 @@ def laws_of_z(recorded: Recorded) -> Finding:
         means = [mean(found(ratio_of(law))) for law in OTHERS]
         student = spread(found(ratio_of(STUDENT)), 1)
         told.append(f"{name} {min(means):.1f} to {max(means):.1f} (Student's t, of the same moments, {student})")
-        worst = {law: max(p, *found(f"rmt.noise_laws/invariance_z[{law}].ks_p")) for law, p in worst.items()}
+        ps = {law: largest(found(f"rmt.noise_laws/invariance_z[{law}].ks_p")) for law in worst}
+        worst = {law: max(p, ps[law]) for law, p in worst.items()}
     differ = [LAWS[law][0] for law, p in worst.items() if p <= LEVEL]
     text = f"KS from the spectrum under N(0, I), over chance's: {'; '.join(told)}; differs under: {', '.join(differ)}"
     return Finding(text, verdict(False, bool(differ)), "not rejected under any one in every GAN")
@@ -337,7 +345,7 @@ def weights(which: str) -> Judge:
         for name, found in gans(recorded).items():
             other_z = ratios(found(f"{which}:ks"), found(f"{which}:ks_trained"))
             told.append(f"{name} {spread(other_z, 1)}")
-            worst = max(worst, *found(f"{which}:ks_p"))
+            worst = max(worst, largest(found(f"{which}:ks_p")))
         text = f"KS of trained and resampled, over that of other z: {', '.join(told)}; p at most {worst:.2g}"
         return Finding(text, verdict(False, worst <= LEVEL), "not rejected in every GAN")
 

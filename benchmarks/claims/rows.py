@@ -28,8 +28,8 @@ from ledger import Recorded, Tables, Values, spread, told
 from gflow_core.recipes.recipe import load
 
 ROOT = Path(__file__).parents[2]
-DIGITS = 5
-"""Significant digits of a recorded score."""
+DIGITS, OF_LOSSES = 5, 8
+"""Significant digits of a recorded score; losses come within 1e-6 of 2 log 2."""
 PRECISION = "float32"
 """The papers'. What `auto` takes depends on the machine, and some have no bf16."""
 
@@ -153,13 +153,16 @@ def analyzer_of(score: str) -> str:
 def looks(folder: Path, score: str) -> Looks:
     """What the run was found to have, each time that it was looked at."""
     place, found = folder / "analysis" / analyzer_of(score), {}
+    digits = OF_LOSSES if analyzer_of(score) == "losses" else DIGITS
     for path in [*place.glob("[0-9]*/result.json"), *place.glob("result.json")]:
         result = json.loads(path.read_text())
         if "/" in score:
             found[result["step"]] = [in_table(path.parent, score.partition("/")[2])]
         else:
             key = score.partition(":")[2]
-            found[result["step"]] = [rounded(seed["scores"].get(key)) for seed in result.get("seeds") or [result]]
+            found[result["step"]] = [
+                rounded(seed["scores"].get(key), digits) for seed in result.get("seeds") or [result]
+            ]
     return found
 
 
@@ -175,13 +178,13 @@ def in_table(place: Path, which: str) -> float | None:
     return rounded(min(found, default=None))
 
 
-def rounded(value: object) -> float | None:
+def rounded(value: object, digits: int = DIGITS) -> float | None:
     """None for what is no number, or none that is finite: results have those as text."""
     if isinstance(value, bool):
         return float(value)
     if not isinstance(value, int | float) or not math.isfinite(value):
         return None
-    return value if float(value).is_integer() else float(f"{value:.{DIGITS}g}")
+    return value if float(value).is_integer() else float(f"{value:.{digits}g}")
 
 
 def record(name: str, row: Row, runs: Path) -> dict[str, Any]:
@@ -241,8 +244,9 @@ def combined(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> dict[s
         return dict(now)
     scores = {
         score: {
-            step: [before["scores"][score][str(step)][i] if i in fill else value for i, value in enumerate(values)]
+            step: [then[i] if i in fill else value for i, value in enumerate(values)]
             for step, values in at.items()
+            for then in [before["scores"].get(score, {}).get(str(step), [None] * len(values))]
         }
         for score, at in now["scores"].items()
     }
@@ -260,9 +264,11 @@ def combined(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> dict[s
 
 
 def _other_words(began: Sequence[str], words: Sequence[str]) -> list[str]:
-    """Words that the run did not begin with, but for its length and where its data lie."""
+    """Overrides that the run did not begin with, or began with besides, but for its length and where its data lie."""
     free = ("train.steps=", "dataset.root=")
-    return [word for word in words[1:] if word not in began and not word.startswith(free)]
+    one, other = ([word for word in all_ if "=" in word or word.startswith("~")] for all_ in (words, began))
+    unlike = [*(word for word in one if word not in other), *(word for word in other if word not in one)]
+    return [word for word in unlike if not word.startswith(free)]
 
 
 def _commit(manifest: Mapping[str, Any]) -> str:

@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import math
 import re
-from itertools import product
+from itertools import permutations, product
 from statistics import mean
 
 from drawing import over_steps, plain
-from ledger import Claim, Finding, Found, Judge, Recorded, beyond, changes, difference, differences, judged, spread
+from ledger import Claim, Finding, Found, Judge, Recorded, beyond, changes, differences, judged, spread
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rows import Row, main
@@ -198,7 +198,8 @@ def keeps_inner(data: str) -> Judge:
 
 
 def comparable(kind: str) -> Judge:
-    """Confirmed where the worst mean FD is surely less than 1.5 times the best, refuted where surely more.
+    """Confirmed where the FD of each of the four is surely less than 1.5 times that of each other, refuted where of two
+    surely more.
 
     Open for one seed, and where one of the four has not halved its FD since the first look.
     """
@@ -213,10 +214,8 @@ def comparable(kind: str) -> Judge:
             return Finding(text, "open", "not all have learnt")
         if min(map(len, found.values())) < 2:
             return Finding(text, "open", "one seed")
-        apart = difference(logs[-1], logs[0], math.comb(len(logs), 2))
-        text += f" ({math.exp(apart.low):.2f} to {math.exp(apart.high):.2f})"
-        alike, unlike = apart.high < math.log(ALIKE), apart.low > math.log(ALIKE)
-        return Finding(text, "confirmed" if alike else "refuted" if unlike else "open")
+        beyond_alike = [([value - math.log(ALIKE) for value in a], b) for a, b in permutations(logs, 2)]
+        return Finding(text, judged(differences(beyond_alike), -1))
 
     return judge
 

@@ -102,7 +102,8 @@ def score(
     for name, part in parts.items():
         drawn = a.drawn(part.samples, name, _at_once(part), progress) if isinstance(a, Samples) else items
         assert drawn is not None
-        handed = Items(drawn, _chosen(drawn, part.samples))
+        index = torch.arange(part.samples) if isinstance(a, Samples) else real_index(drawn, part.samples)
+        handed = Items(drawn, index)
         analysis = Analysis(name=name, every=0, part=part)
         spec = Spec(dataset=dataset, sampler=handed, analyze=(analysis,))
         experiment = Experiment(spec, runtime, streams, data=compared, sampler=handed.build())
@@ -303,11 +304,6 @@ def _items(side: Side, dataset: Any, progress: Progress) -> Source:
 def _at_once(part: Any) -> int:
     """Samples that the analyzer has a run draw at once."""
     return getattr(part, "batch_size", CHUNK)
-
-
-def _chosen(items: Source, n: int) -> torch.Tensor:
-    """Which n items are judged [n], the same ones in every run, in their own order."""
-    return torch.arange(n) if n == len(items) else real_index(items, n).sort().values
 
 
 # ------------------------------------------------------------------ what to think of it

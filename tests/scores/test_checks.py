@@ -37,6 +37,12 @@ def test_statements_have_their_worst_error_in_their_own_order():
     }
 
 
+def test_a_statement_that_nothing_checks_does_not_hold():
+    scores, tables = by_statement(CLAIMS, [check("Lemma 1.1", 0.01)])
+    assert [(line["checks"], line["ok"]) for line in tables["statements"]] == [(1, True), (0, False)]
+    assert (scores["theorem_2"], scores["all_ok"]) == (None, False)
+
+
 def test_what_is_no_number_is_none_and_not_ok():
     scores, _ = by_statement(CLAIMS, [check("Theorem 2", math.nan), check("Theorem 2", 0.0)])
     assert (scores["theorem_2"], scores["lemma_1_1"], scores["all_ok"]) == (None, None, False)

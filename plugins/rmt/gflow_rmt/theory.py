@@ -175,10 +175,15 @@ def class_mean_spikes(means: Floats, variance: float) -> ClassMeanSpikes:
 
 
 def _class_means(mixture: Mixture, variance: float, sample: Tensor, surrogate: Tensor) -> list[dict[str, Any]]:
-    """For each direction in which the class means differ: BBP's prediction, and what is found in both samples."""
+    """For each direction in which the class means differ: BBP's prediction, and what is found in both samples.
+
+    Means of m rows differ by p / (m K) through noise alone, in its unit: t is what they differ by beyond that. The
+    mixture has the estimated means themselves, and its outliers lie that much further.
+    """
     k, n, p = sample.shape
     means = torch.stack([c.mean for c in mixture.components]).double().cpu().numpy()
     found = class_mean_spikes(means, variance)
+    found = attrs.evolve(found, t=(found.t - p * np.mean([1 / len(c.centred) for c in mixture.components]) / k).clip(0))
     g = p / (k * n)
     labels = np.repeat(found.directions, n, axis=1) / n**0.5
     observed = [_closest(x, labels) for x in (sample, surrogate)]

@@ -76,6 +76,16 @@ def test_a_gaussian_mixture_is_where_its_theory_says(scene, part):
     assert result.manifest["t"] == "normal"
 
 
+@pytest.mark.parametrize("m", [120, 360])
+def test_means_that_differ_by_their_noise_alone_are_not_visible(scene, m):
+    """Estimated means of classes that are one lie p / (m K) apart, in units of the noise."""
+    part = Theory(K=2, N=m + 60, m=m, reference=2, rotated=0, top=4)
+    result = part.build()(subject_of(scene, Gaussian(t=0.0)))
+    (row,) = result.tables["class_means"]
+    assert row["t"] == pytest.approx(0.0, abs=0.25 * DIM / (2 * m))
+    assert result.scores["class_means_visible"] == 0
+
+
 def test_features_that_are_not_concentrated_are_far_from_it(scene, part):
     """Same means and covariance, but one random length a vector: no mixture of K normal laws."""
     scores = part.build()(subject_of(scene, Gaussian(heavy=True))).scores
