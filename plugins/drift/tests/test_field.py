@@ -123,8 +123,8 @@ def test_what_cannot_drift_is_refused():
         train=Train(steps=2, batch_size=1, device="cpu"),
     )
     assert [message.partition(";")[0] for message in spec.objective.check(spec)] == [
+        "velocity: a particle is compared with others",
         "velocity: temperatures is empty",
-        "velocity: a particle drifts away from others",
     ]
 
 
