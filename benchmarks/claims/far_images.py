@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 from far_in_plane import LINES, LOSSES, METHODS, away
-from ledger import Claim, Finding, Found, Judge, Recorded, TooFew, Values, difference, differences, judged, spread
+from ledger import Claim, Finding, Found, Judge, Recorded, TooFew, Values, change, changes, judged, spread
 from rows import Row
 
 WIDTHS = {"digits": {8: 1_600, 16: 1_600}, "cifar": {8: 4_000, 16: 4_000}}
@@ -101,15 +101,18 @@ TABLES = [
 
 
 def losses_of_images(data: str) -> Judge:
-    """Confirmed where both are surely nearer to their lines than R1's at both widths; refuted where one is further."""
+    """Confirmed where both are surely nearer to their lines than R1's at both widths; refuted where one is further.
+
+    Seed by seed.
+    """
 
     def judge(recorded: Recorded) -> Finding:
         texts, off = [], []
         for width, (score, (who, line)) in product(WIDTHS[data], LINES.items()):
             far, r1 = (recorded[f"{data}/{width}/{method}"](score) for method in ("far", "r1"))
             texts.append(f"width {width} {who} {spread(far, 2)} (R1 {spread(r1, 2)}; {line:.2f})")
-            off.append(away(line, far, r1))
-        return Finding("; ".join(texts), judged(differences(off), -1))
+            off.append((away(line, far), away(line, r1)))
+        return Finding("; ".join(texts), judged(changes(off), -1))
 
     return judge
 
@@ -117,7 +120,8 @@ def losses_of_images(data: str) -> Judge:
 def better_images(data: str, score: str, *, seconds: bool = False) -> Judge:
     """Confirmed where FAR's is surely better than R1's at both widths, refuted where it is surely worse at one.
 
-    After as many steps, or seconds: there FAR's is read off between two looks, at the step that it has come to by then.
+    Seed by seed, after as many steps, or seconds: there FAR's is read off between two looks, at the step that it has
+    come to by then.
     """
     wanted, digits = (1, 3) if score == RECALL else (-1, 1)
 
@@ -128,7 +132,7 @@ def better_images(data: str, score: str, *, seconds: bool = False) -> Judge:
             faster = (r1.row["seconds"] / r1.steps) / (far.row["seconds"] / far.steps)
             pairs.append((between(far, score, min(1.0, faster) * far.steps) if seconds else far(score), r1(score)))
             texts.append(f"width {width} {spread(pairs[-1][0], digits)}, R1 {spread(pairs[-1][1], digits)}")
-        found = differences(pairs)
+        found = changes(pairs)
         text = "; ".join(f"{text}: {one.told(digits)}" for text, one in zip(texts, found, strict=True))
         return Finding(text, judged(found, wanted))
 
@@ -140,14 +144,17 @@ def between(found: Found, score: str, step: float) -> Values:
     looks = found.looked(score)
     if step < looks[0]:
         raise TooFew(f"{found.name} was not looked at before step {looks[0]:,}")
-    return Values([float(np.interp(step, looks, of)) for of in zip(*(found(score, one) for one in looks), strict=True)])
+    every = [found(score, one) for one in looks]
+    seeds = set(every[0].seeds).intersection(*(values.seeds for values in every[1:]))
+    there = {seed: float(np.interp(step, looks, [values.by_seed[seed] for values in every])) for seed in seeds}
+    return Values.of_seeds(there, every[0].of)
 
 
 def reaches_more_modes(recorded: Recorded) -> Finding:
-    """Confirmed where FAR surely reaches more modes than R1, refuted where surely fewer."""
+    """Confirmed where FAR surely reaches more modes than R1, seed by seed; refuted where surely fewer."""
     found = {method: recorded[f"stacked/{method}"](REACHED[0]) for method in STACKED}
     text = ", ".join(f"{method} {spread(values, 0)}" for method, values in found.items())
-    return Finding(f"modes of 1,000: {text}", judged(difference(found["far"], found["r1"]), 1))
+    return Finding(f"modes of 1,000: {text}", judged(change(found["far"], found["r1"]), 1))
 
 
 CLAIMS = [

@@ -23,7 +23,6 @@ from ledger import (
     beyond,
     change,
     changes,
-    differences,
     judged,
     spread,
     trend,
@@ -430,16 +429,19 @@ def catches_up(recorded: Recorded) -> Finding:
 LINES = dict(zip(LOSSES, (("discriminator", 2 * math.log(2)), ("sampler", math.log(2))), strict=True))
 
 
-def away(line: float, far: Sequence[float], r1: Sequence[float]) -> tuple[list[float], list[float]]:
-    """How far the losses of both are from where they are in equilibrium."""
-    return [abs(loss - line) for loss in far], [abs(loss - line) for loss in r1]
+def away(line: float, losses: Values) -> Values:
+    """How far they are from where they are in equilibrium."""
+    return losses.through(lambda loss: abs(loss - line))
 
 
 def losses_on_the_ring(recorded: Recorded) -> Finding:
-    """Confirmed where both losses are surely nearer to their lines than R1's; refuted where one is surely further."""
+    """Confirmed where both losses are surely nearer to their lines than R1's, refuted where one is surely further.
+
+    Seed by seed.
+    """
     rows = [at(recorded, "ring8", method) for method in ("far", "r1")]
-    off = {who: away(line, *(pulled(found, score) for found in rows)) for score, (who, line) in LINES.items()}
-    found = differences(off.values())
+    off = {who: [away(line, pulled(found, score)) for found in rows] for score, (who, line) in LINES.items()}
+    found = changes((far, r1) for far, r1 in off.values())
     told = [
         f"{who} {spread(far, 4)} off, R1 {spread(r1, 4)}: {one.told(4)}"
         for (who, (far, r1)), one in zip(off.items(), found, strict=True)
@@ -454,12 +456,12 @@ def losses_deviate(recorded: Recorded) -> Finding:
     """
     found = at(recorded, "ring8", "r1")
     pairs = {
-        who: [Values(away(line, found(score, step), [])[0]) for step in (found.looked(score)[0], found.steps)]
+        who: [away(line, found(score, step)) for step in (found.looked(score)[0], found.steps)]
         for score, (who, line) in LINES.items()
     }
     text = "; ".join(f"{who} {spread(early, 4)} off, then {spread(late, 4)}" for who, (early, late) in pairs.items())
-    logs = [[Values([math.log(off) for off in values]) for values in (late, early)] for early, late in pairs.values()]
-    return Finding(text, judged(changes((late, early) for late, early in logs), 1))
+    logs = [(late.through(math.log), early.through(math.log)) for early, late in pairs.values()]
+    return Finding(text, judged(changes(logs), 1))
 
 
 def steadier(recorded: Recorded) -> Finding:

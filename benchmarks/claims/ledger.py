@@ -75,14 +75,22 @@ class Values(tuple[float, ...]):
         self.of = len(every) if of is None else of
         return self
 
+    @classmethod
+    def of_seeds(cls, there: Mapping[int, float], of: int) -> Self:
+        """Seed -> its number, of so many seeds."""
+        return cls([there.get(seed) for seed in range(max(there, default=-1) + 1)], of)
+
     @property
     def by_seed(self) -> dict[int, float]:
         return dict(zip(self.seeds, self, strict=True))
 
     def where(self, seeds: Container[int]) -> Values:
         """Those of some seeds only."""
-        there = {seed: value for seed, value in self.by_seed.items() if seed in seeds}
-        return Values([there.get(seed) for seed in range(max(there, default=-1) + 1)], self.of)
+        return self.of_seeds({seed: value for seed, value in self.by_seed.items() if seed in seeds}, self.of)
+
+    def through(self, function: Callable[[float], float]) -> Values:
+        """What a function makes of each."""
+        return self.of_seeds({seed: function(value) for seed, value in self.by_seed.items()}, self.of)
 
 
 @attrs.frozen
@@ -137,8 +145,7 @@ class Found:
         """The mean over some looks, of each seed that has the score at all of them."""
         looks = [self(score, step) for step in steps]
         shared = set(looks[0].seeds).intersection(*(look.seeds for look in looks[1:]))
-        means = {seed: mean(look.by_seed[seed] for look in looks) for seed in shared}
-        return Values([means.get(seed) for seed in range(max(means, default=-1) + 1)], looks[0].of)
+        return Values.of_seeds({seed: mean(look.by_seed[seed] for look in looks) for seed in shared}, looks[0].of)
 
 
 # ------------------------------------------------------------------ numbers

@@ -199,7 +199,7 @@ def keeps_inner(data: str) -> Judge:
 
 def comparable(kind: str) -> Judge:
     """Confirmed where the FD of each of the four is surely less than 1.5 times that of each other, refuted where of two
-    surely more.
+    surely more: seed by seed.
 
     Open for one seed, and where one of the four has not halved its FD since the first look.
     """
@@ -207,15 +207,15 @@ def comparable(kind: str) -> Judge:
     def judge(recorded: Recorded) -> Finding:
         rows = {name: recorded[f"{kind}/{name}"] for name in DIVERGENCES}
         found = {name: row(distance(row)) for name, row in rows.items()}
-        logs = sorted(([*map(math.log, values)] for values in found.values()), key=mean)
+        logs = sorted((values.through(math.log) for values in found.values()), key=mean)
         text = ", ".join(f"{name} {spread(values, 1)}" for name, values in found.items())
         text = f"FD {text}; worst over best {math.exp(mean(logs[-1]) - mean(logs[0])):.2f}"
         if not all(map(has_learnt, rows.values())):
             return Finding(text, "open", "not all have learnt")
         if min(map(len, found.values())) < 2:
             return Finding(text, "open", "one seed")
-        beyond_alike = [([value - math.log(ALIKE) for value in a], b) for a, b in permutations(logs, 2)]
-        return Finding(text, judged(differences(beyond_alike), -1))
+        further = [(a.through(lambda log: log - math.log(ALIKE)), b) for a, b in permutations(logs, 2)]
+        return Finding(text, judged(changes(further), -1))
 
     return judge
 
