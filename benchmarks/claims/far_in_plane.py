@@ -79,6 +79,7 @@ def plane(data: str, method: str, steps: int, every: int, *words: str) -> Row:
         seeds=5,
         replicas=True,
         scores=(*modes, W2, MEMORY, COPIES, PULL, *OTHERS, *POINTS, CROWDING, *LOWEST.values(), *LOSSES),
+        ends=tuple(LOWEST.values()),
     )
 
 

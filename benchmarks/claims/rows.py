@@ -56,6 +56,8 @@ class Row:
     replicas: bool = False
     """All seeds in one run (`train.replicas`), or a run for each."""
     scores: tuple[str, ...]
+    ends: tuple[str, ...] = ()
+    """Those of them that are recorded of the end alone."""
 
     @property
     def analyzers(self) -> list[str]:
@@ -150,11 +152,11 @@ def analyzer_of(score: str) -> str:
     return score.partition("/" if "/" in score else ":")[0]
 
 
-def looks(folder: Path, score: str) -> Looks:
-    """What the run was found to have, each time that it was looked at."""
+def looks(folder: Path, score: str, *, end: bool = False) -> Looks:
+    """What the run was found to have, each time that it was looked at, or in the `end`."""
     place, found = folder / "analysis" / analyzer_of(score), {}
     digits = OF_LOSSES if analyzer_of(score) == "losses" else DIGITS
-    for path in [*place.glob("[0-9]*/result.json"), *place.glob("result.json")]:
+    for path in [*(() if end else place.glob("[0-9]*/result.json")), *place.glob("result.json")]:
         result = json.loads(path.read_text())
         if "/" in score:
             found[result["step"]] = [in_table(path.parent, score.partition("/")[2])]
@@ -202,7 +204,9 @@ def record(name: str, row: Row, runs: Path) -> dict[str, Any]:
     for (i, folder), manifest in zip(there.items(), manifests, strict=True):
         if unlike := _other_words(manifest["command"], commands[i]):
             raise ValueError(f"{folder} was run with other words: {' '.join(unlike)}; move it away")
-    found = {score: {i: looks(folder, score) for i, folder in there.items()} for score in row.scores}
+    found = {
+        score: {i: looks(folder, score, end=score in row.ends) for i, folder in there.items()} for score in row.scores
+    }
     scores = {score: all_of_it for score, each in found.items() if (all_of_it := _of_all(each, len(commands)))}
     if not scores:
         raise ValueError("not looked at yet")

@@ -37,7 +37,7 @@ def partial_rank_correlation(a: Array, b: Array, given: Array) -> float | None:
 
 
 def lowest_scored(logit: Array, count: int, candidates: int) -> Array:
-    """Which points [n] are among the `count` lowest of their `candidates`, in turn; those left over are not.
+    """Which points are among the `count` lowest of their `candidates`, in turn: [n], without those left over.
 
     Of fewer points than candidates the same share, one at least.
     """
@@ -45,7 +45,6 @@ def lowest_scored(logit: Array, count: int, candidates: int) -> Array:
     size = min(candidates, n)
     few = max(1, round(count * size / candidates))
     groups = logit[: n - n % size].reshape(-1, size)
-    chosen = np.zeros(n, bool)
-    rows = np.arange(len(groups))[:, None] * size
-    chosen[(rows + np.argsort(groups, axis=1, kind="stable")[:, :few]).ravel()] = True
-    return chosen
+    chosen = np.zeros(groups.shape, bool)
+    np.put_along_axis(chosen, np.argsort(groups, axis=1, kind="stable")[:, :few], True, axis=1)
+    return chosen.ravel()

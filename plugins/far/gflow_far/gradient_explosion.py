@@ -209,6 +209,7 @@ def _crowding(subject: Subject, pull: Pull, real: Tensor, lowest: tuple[int, int
 
     def beside(values: Array) -> float | None:
         """The mean over the lowest-scored over that of the others."""
+        values = values[: len(chosen)]
         rest = values[~chosen]
         return float(values[chosen].mean() / rest.mean()) if rest.size and rest.mean() > 0 else None
 
