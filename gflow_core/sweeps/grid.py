@@ -19,7 +19,7 @@ from gflow_core.recipes import recipe as recipes
 from gflow_core.recipes.changes import training
 from gflow_core.recipes.writing import dumps
 
-__all__ = ["Cell", "alike", "cells", "split"]
+__all__ = ["Cell", "alike", "cells", "split", "what_trains"]
 
 MOST = 10_000
 """Runs of one sweep: more is a slip of the keyboard."""
@@ -78,13 +78,17 @@ def cells(path: Path, words: Sequence[str]) -> list[Cell]:
     return found
 
 
+def what_trains(table: Mapping[str, Any]) -> str:
+    """What resolved recipes have in common that train the same from one seed."""
+    return json.dumps([training(table), table.get("train", {}).get("seed")], sort_keys=True, default=str)
+
+
 def alike(cells: Sequence[Cell]) -> list[str]:
     """What to know of axes whose values train the same, a sentence each: their runs are no settings to compare."""
     first: dict[str, Cell] = {}
     axes: dict[str, str] = {}
     for cell in cells:
-        trained = {**training(parse_toml(cell.text)), "train.seed": cell.spec.seed}
-        same = first.setdefault(json.dumps(trained, sort_keys=True, default=str), cell)
+        same = first.setdefault(what_trains(parse_toml(cell.text)), cell)
         axes |= {axis: same.axes[axis] for axis, value in cell.axes.items() if value != same.axes[axis]}
     return [
         f"{axis.removesuffix('.use')} trains the same whatever it is, and a comparison takes one run of a recipe and "

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -29,7 +28,7 @@ from gflow_core.files.run_folder import WRITTEN, checkpoint_names, lock_of, read
 from gflow_core.files.whole import written_aside
 from gflow_core.recipes.changes import trained_by, training
 from gflow_core.runs.summary import Summary, summary
-from gflow_core.sweeps.grid import Cell
+from gflow_core.sweeps.grid import Cell, what_trains
 
 if TYPE_CHECKING:
     from distributed import Worker
@@ -159,19 +158,14 @@ def look(runs: Path, tasks: Iterable[Task]) -> dict[int, Found]:
 
 def kin(runs: Path, tasks: Iterable[Task]) -> dict[int, Path]:
     """Index of a task -> a run in the folder `runs` that was trained as it would be; its analyses or title differ."""
-    trained = {_trains(parse_toml(task.text)): task.index for task in tasks}
+    trained = {what_trains(parse_toml(task.text)): task.index for task in tasks}
     found: dict[int, Path] = {}
-    for path in sorted(runs.iterdir()) if runs.is_dir() else ():
+    for path in sorted(runs.iterdir()) if trained and runs.is_dir() else ():
         with suppress(OSError, ValueError, GflowError):
             table = read_recipe(path)
-            if (index := trained.get(_trains(table))) is not None and _trained_so(table, read_manifest(path)):
+            if (index := trained.get(what_trains(table))) is not None and _trained_so(table, read_manifest(path)):
                 found.setdefault(index, path)
     return found
-
-
-def _trains(table: Mapping[str, Any]) -> str:
-    """What two recipes have in common that train the same from one seed."""
-    return json.dumps([training(table), table.get("train", {}).get("seed")], sort_keys=True, default=str)
 
 
 def _trained_so(table: Mapping[str, Any], manifest: Mapping[str, Any]) -> bool:
